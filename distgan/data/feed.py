@@ -1,0 +1,82 @@
+"""From images in memory to the batches of one process, on its device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from distgan import draws
+from distgan.data.images import Pixels
+from distgan.data.order import Order
+from distgan.parallel import World
+from distgan.step import Batch
+
+
+class Feed:
+    """Makes this rank's part of any global batch.
+
+    A batch is a function of (seed, images seen, batch size): nothing has to be kept or
+    restored to go on from the middle of an epoch, with any number of processes.
+
+    Args:
+        pixels: the whole set, as read by every process of the node.
+        batch: images in a global batch.
+        latent: length of z.
+        dtype: of the images and latents handed out.
+    """
+
+    def __init__(
+        self,
+        pixels: Pixels,
+        *,
+        seed: int,
+        batch: int,
+        latent: int,
+        conditional: bool,
+        world: World,
+        dtype: torch.dtype,
+    ) -> None:
+        self.order = Order(seed, len(pixels.images))
+        self._seed, self._batch, self._latent = seed, batch, latent
+        self._world, self._dtype = world, dtype
+        self._images = _borrow(pixels.images)
+        self._labels = _borrow(pixels.labels) if conditional else None
+
+    def batch(self, images_seen: int) -> Batch:
+        """This rank's part of the global batch that starts at sample ``images_seen``."""
+        part = self._world.share(self._batch)
+        first, count = images_seen + part.start, part.stop - part.start
+        numbers = torch.from_numpy(self.order.images(first, count))
+        labels = None if self._labels is None else self._to_device(self._labels[numbers])
+        return Batch(
+            real=scale_pixels(self._to_device(self._images[numbers]), self._dtype),
+            labels=labels,
+            discriminator_latent=self.latents("discriminator", first, count),
+            generator_latent=self.latents("generator", first, count),
+            weight=self._world.weight(self._batch),
+        )
+
+    def latents(self, stream: str, first: int, count: int) -> Tensor:
+        """z of the samples ``first`` to ``first + count - 1``: float (count, latent)."""
+        z = draws.normals(self._seed, stream, first, count, self._latent)
+        return self._to_device(torch.from_numpy(z)).to(self._dtype)
+
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        if self._world.device.type == "cpu":
+            return tensor
+        # torch's pinned-memory allocator does not reuse the buffer before the copy ran.
+        return tensor.pin_memory().to(self._world.device, non_blocking=True)
+
+
+def scale_pixels(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """uint8 (n, h, w, c) in [0, 255] -> dtype (n, c, h, w) in [-1, 1], channels last."""
+    return images.permute(0, 3, 1, 2).to(dtype).mul_(2 / 255).sub_(1)
+
+
+def _borrow(array: object) -> Tensor:
+    # Shared memory is read-only; nothing here writes to it, and torch only warns.
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(array)  # type: ignore[arg-type]

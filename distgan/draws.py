@@ -1,0 +1,55 @@
+"""Random numbers that belong to a sample, not to a process.
+
+The k-th number of sample i is a function of (seed, stream, i, k) alone, through the
+counter-based generator Philox (Salmon et al., "Parallel Random Numbers: As Easy as
+1, 2, 3", SC 2011). Any rank can draw the latents of its own part of a global batch
+without drawing the rest, and gets what a single process would have drawn.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+_WORDS_PER_BLOCK = 4
+"""64-bit words that Philox4x64 makes from one value of its counter."""
+
+
+def _philox(seed: int, stream: str, counter: int) -> np.random.Philox:
+    return np.random.Philox(key=[seed, zlib.crc32(stream.encode())], counter=counter)
+
+
+def normals(seed: int, stream: str, first: int, count: int, size: int) -> NDArray[np.float32]:
+    """Standard normal vectors of the samples ``first`` to ``first + count - 1``.
+
+    Box-Muller on 32-bit uniforms (Box and Muller 1958), so every sample consumes the
+    same number of words and can be reached directly.
+
+    Args:
+        seed: the run's seed, 0 to 2**64 - 1.
+        stream: what the numbers are for, such as ``"latent"``.
+        first: number of the first sample.
+        count: how many samples.
+        size: numbers per sample.
+
+    Returns:
+        float32 of shape (count, size).
+    """
+    pairs = -(-size // 2)
+    blocks = -(-pairs // _WORDS_PER_BLOCK)
+    words = _philox(seed, stream, first * blocks).random_raw(count * blocks * _WORDS_PER_BLOCK)
+    halves = words.view(np.uint32).reshape(count, -1, 2)[:, :pairs]
+    # Half a step above zero keeps the logarithm finite; 24 bits are what float32 holds.
+    uniform = ((halves >> 8).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-24)
+    radius = np.sqrt(np.float32(-2.0) * np.log(uniform[..., 0]))
+    angle = uniform[..., 1] * np.float32(2.0 * np.pi)
+    both = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    return np.ascontiguousarray(both[:, :size])
+
+
+def permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """The order of ``count`` images in an epoch: int64 of shape (count,)."""
+    generator = np.random.Generator(_philox(seed, "order", epoch << 64))
+    return generator.permutation(count)

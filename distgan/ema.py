@@ -1,0 +1,57 @@
+"""The moving average of the generator, which is what one samples from."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from pydantic import NonNegativeFloat
+from pydantic.dataclasses import dataclass
+from torch import nn
+
+from distgan.settings import SETTINGS, Count
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class EMASettings:
+    """Exponential moving average of the generator's weights."""
+
+    half_life: Count = 20_000
+    """Images after which a past weight counts half; 0 copies the generator."""
+    ramp_up: NonNegativeFloat = 0.05
+    """The half-life is at most this share of the images seen so far; 0 for no ramp."""
+
+
+class EMA:
+    """Keeps ``average``, an averaged copy of a generator, in eval mode.
+
+    After a batch of n images, average <- w * average + (1 - w) * weights with
+    w = 0.5 ** (n / half_life). Half-life and ramp-up count images, as in Karras et al.,
+    "Training Generative Adversarial Networks with Limited Data" (2020, released code).
+    Buffers, such as BatchNorm statistics, are copied.
+    """
+
+    def __init__(self, generator: nn.Module, settings: EMASettings) -> None:
+        self.settings = settings
+        self.average = copy.deepcopy(generator).eval().requires_grad_(False)
+
+    def weight(self, images_seen: int, batch: int) -> float:
+        """The share w of the old average that is kept, in [0, 1)."""
+        half_life = float(self.settings.half_life)
+        if self.settings.ramp_up > 0:
+            half_life = min(half_life, images_seen * self.settings.ramp_up)
+        return 0.5 ** (batch / half_life) if half_life > 0 else 0.0
+
+    @torch.no_grad()
+    def update(self, generator: nn.Module, images_seen: int, batch: int) -> None:
+        """Move the average towards ``generator`` by one batch.
+
+        Args:
+            generator: the network being trained, of the same architecture.
+            images_seen: real images seen before this batch.
+            batch: real images in this batch, over all ranks.
+        """
+        averaged, current = list(self.average.parameters()), list(generator.parameters())
+        torch._foreach_lerp_(averaged, current, 1.0 - self.weight(images_seen, batch))
+        for mine, theirs in zip(self.average.buffers(), generator.buffers(), strict=True):
+            mine.copy_(theirs)

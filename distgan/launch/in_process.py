@@ -1,0 +1,38 @@
+"""``--workers 0``: the same loop in this process, for debuggers and profilers."""
+
+from __future__ import annotations
+
+import torch
+
+from distgan.allocator import keep_freed_memory
+from distgan.data.images import read_resident
+from distgan.launch.signals import StopRequest
+from distgan.launch.start import Display, Plan
+from distgan.loop import Outcome, Status, train
+from distgan.parallel import World
+
+
+class _Direct:
+    def __init__(self, display: Display, stop: StopRequest) -> None:
+        self._display, self._stop = display, stop
+
+    def report(self, status: Status) -> None:
+        self._display.progress(status)
+
+    def note(self, text: str) -> None:
+        self._display.note(text)
+
+    def stop_signal(self) -> str:
+        return self._stop.name
+
+
+def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
+    """Train here, on the GPU if there is one, with all of torch's threads."""
+    keep_freed_memory()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    display.start(plan)
+    pixels = read_resident(plan.images)
+    control = _Direct(display, stop)
+    return train(
+        plan.config, plan.storage, plan.images, pixels, World(device=device), control
+    )

@@ -1,0 +1,140 @@
+"""Training on a Ray cluster: find or start one, feed it, run the loop on its workers."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+from ray.train import RunConfig, ScalingConfig, WorkerGroupError
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from distgan.allocator import keep_freed_memory
+from distgan.config import Config
+from distgan.data.images import ImageSet, Pixels
+from distgan.data.ray_reader import read_resident_on_ray
+from distgan.errors import UserError
+from distgan.launch.cluster import Cluster, Workers
+from distgan.launch.mailbox import Mailbox, MailboxControl
+from distgan.launch.signals import StopRequest
+from distgan.launch.start import Display, Plan
+from distgan.loop import Outcome, Status, train
+from distgan.parallel import World
+from distgan.storage import Storage
+
+_SECONDS_BETWEEN_LOOKS = 0.1
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a worker needs to know; travels to it by pickle."""
+
+    config: Config
+    out: str
+    images: ImageSet
+    pixels: Any
+    mailbox: str
+    threads: int
+
+
+def run_on_ray(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
+    """Train on the workers of a cluster and show what they report.
+
+    Raises:
+        UserError: when the cluster cannot be reached or is too small, or a worker met a
+            mistake that the user can mend.
+    """
+    with Cluster(plan.address, plan.workers, plan.verbose) as cluster:
+        workers = cluster.workers(plan.config.batch)
+        display.start(plan)
+        display.note(workers.describe())
+        pixels = read_resident_on_ray(plan.images)
+        mailbox = Mailbox(uuid.uuid4().hex)
+        out = plan.storage.uri if "://" in plan.storage.uri else plan.storage.root
+        job = _Job(plan.config, out, plan.images, pixels, mailbox._key, workers.threads)
+        fit = _Fit(job, workers, cluster)
+        fit.start()
+        try:
+            _follow(fit, mailbox, display, stop)
+        finally:
+            mailbox.clear()
+        return fit.outcome()
+
+
+def _follow(fit: _Fit, mailbox: Mailbox, display: Display, stop: StopRequest) -> None:
+    noted, passed_on = 0, ""
+    while fit.is_alive():
+        fit.join(_SECONDS_BETWEEN_LOOKS)
+        status = mailbox.get("status")
+        if status is not None:
+            display.progress(Status(**status))
+        for note in (mailbox.get("notes") or [])[noted:]:
+            display.note(note)
+            noted += 1
+        if stop.name and not passed_on:
+            passed_on = stop.name
+            mailbox.put("stop", passed_on)
+            if status is None:
+                return
+
+
+class _Fit(threading.Thread):
+    """`TorchTrainer.fit` beside the main thread, which keeps signals and the display."""
+
+    def __init__(self, job: _Job, workers: Workers, cluster: Cluster) -> None:
+        super().__init__(daemon=True)
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._trainer = cluster.trainer_class()(
+            _work,
+            train_loop_config={"job": job},
+            torch_config=TorchConfig(backend="nccl" if workers.gpu else "gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=workers.count,
+                use_gpu=workers.gpu,
+                resources_per_worker=workers.resources,
+            ),
+            run_config=RunConfig(name=job.mailbox, storage_path=cluster.scratch),
+        )
+
+    def run(self) -> None:
+        try:
+            self._result = self._trainer.fit()
+        except BaseException as error:
+            self._error = error
+
+    def outcome(self) -> Outcome:
+        """How the run ended; a run cut off before its first step has seen no images."""
+        if isinstance(self._error, WorkerGroupError):
+            # One rank's mistake makes the others fail too; only the mistake matters.
+            for failure in self._error.worker_failures.values():
+                cause = failure.__cause__ or failure
+                for error in (failure, cause):
+                    if isinstance(error, UserError):
+                        raise error from None
+        if self._error is not None:
+            raise self._error
+        if self._result is None:
+            return Outcome(0, "SIGINT")
+        return Outcome(**self._result.return_value)
+
+
+def _work(settings: dict[str, Any]) -> dict[str, Any]:
+    job: _Job = settings["job"]
+    context = ray.train.get_context()
+    keep_freed_memory()
+    torch.set_num_threads(job.threads)
+    world = World(
+        context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device()
+    )
+    control = MailboxControl(Mailbox(job.mailbox))
+    try:
+        pixels = Pixels(*ray.get(job.pixels))
+        outcome = train(job.config, Storage(job.out), job.images, pixels, world, control)
+    finally:
+        control.close()
+    return asdict(outcome)

@@ -1,0 +1,180 @@
+"""The Python behind `distgan train`: everything that can be checked is, before any cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+
+from distgan import checkpoint, run
+from distgan.config import Config
+from distgan.data.images import ImageSet, open_images
+from distgan.errors import UserError
+from distgan.launch.signals import StopRequest
+from distgan.loop import Status
+from distgan.settings import leaves, override
+from distgan.storage import Storage
+
+
+class Display(Protocol):
+    """Where progress is shown; a display that shows nothing is `Display` itself."""
+
+    def start(self, plan: Plan) -> None:
+        """The run is about to start."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line of its own."""
+
+    def progress(self, status: Status) -> None:
+        """The run has come this far; called a few times a second."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that has passed every check that needs no cluster.
+
+    ``workers`` is None for one per GPU or two cores of whatever cluster there is, and 0
+    for this process without Ray. ``address`` names a running cluster.
+    """
+
+    config: Config
+    storage: Storage
+    images: ImageSet
+    workers: int | None
+    address: str | None
+    verbose: bool = False
+    resumed_at: int = 0
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended: ``stopped`` names the signal that stopped it, or is empty."""
+
+    path: str
+    images_seen: int
+    stopped: str
+    seconds: float
+
+
+class _Silent:
+    def start(self, plan: Plan) -> None: ...
+    def note(self, text: str) -> None: ...
+    def progress(self, status: Status) -> None: ...
+
+
+def train(
+    config: Config,
+    *,
+    out: str | None = None,
+    workers: int | None = None,
+    address: str | None = None,
+    display: Display | None = None,
+    verbose: bool = False,
+) -> Result:
+    """Train from the beginning.
+
+    Args:
+        config: what to compute, for example ``override(recipe("mnist-mlp"), {"batch": 64})``.
+        out: folder or URI for the run; by default ``runs/RECIPE-DATE-TIME``.
+        workers: processes; None for one per GPU, else one per two cores and at least two
+            where there are two; 0 for this process without Ray.
+        address: a running Ray cluster, as ``ray.init`` takes it; None also heeds
+            ``RAY_ADDRESS`` and otherwise starts a cluster for the duration of the run.
+
+    Raises:
+        UserError: for anything the caller can mend, mostly before a cluster starts.
+    """
+    images = open_images(config.data)
+    _check(config, images, workers)
+    path = out or f"runs/{config.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
+    storage = Storage(path)
+    run.create(storage, config)
+    return _start(Plan(config, storage, images, workers, address, verbose), display)
+
+
+def resume(
+    path: str,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    workers: int | None = None,
+    address: str | None = None,
+    display: Display | None = None,
+    verbose: bool = False,
+) -> Result:
+    """Go on with a stopped run, on any number of workers.
+
+    Args:
+        path: the run's folder or URI.
+        changes: settings by dotted name; only ``images`` and those of ``output`` may
+            differ from the run's own.
+
+    Raises:
+        UserError: when there is no such run, it is complete, or the changes would make
+            it another run.
+    """
+    storage = Storage(path)
+    saved = run.load_config(storage, "--resume")
+    config = override(saved, changes or {})
+    _check_same_run(path, saved, config)
+    checkpoints = checkpoint.index(storage)
+    seen = checkpoints[-1]["images_seen"] if checkpoints else 0
+    if seen >= config.images:
+        raise UserError(
+            f"--resume {path}: is complete at {seen:,} images; "
+            f"give a larger --images than {config.images:,} to go on"
+        )
+    images = open_images(config.data)
+    _check(config, images, workers)
+    run.update(storage, config)
+    return _start(Plan(config, storage, images, workers, address, verbose, seen), display)
+
+
+def _start(plan: Plan, display: Display | None) -> Result:
+    display = display or _Silent()
+    start = time.perf_counter()
+    with StopRequest() as stop:
+        if plan.workers == 0:
+            from distgan.launch.in_process import run_in_process
+
+            outcome = run_in_process(plan, display, stop)
+        else:
+            from distgan.launch.on_ray import run_on_ray
+
+            outcome = run_on_ray(plan, display, stop)
+    seconds = time.perf_counter() - start
+    return Result(plan.storage.uri, outcome.images_seen, outcome.stopped, seconds)
+
+
+def _check(config: Config, images: ImageSet, workers: int | None) -> None:
+    if config.conditional and not images.classes:
+        raise UserError(
+            f"--conditional true: the set {config.data} has no labels; "
+            "use one with a label column, or --conditional false"
+        )
+    if workers is not None and workers < 0:
+        raise UserError(f"--workers {workers}: should be 0 or more")
+    if workers and workers > config.batch:
+        raise UserError(
+            f"--workers {workers}: more workers than images in a batch ({config.batch}); "
+            "use fewer, or a larger --batch"
+        )
+    # Built without memory, to hear now whether the networks fit the images.
+    labels = len(images.classes) if config.conditional else 0
+    with torch.device("meta"):
+        config.generator.network.build(images.shape, config.latent, labels)
+        config.discriminator.network.build(images.shape, labels)
+
+
+def _check_same_run(path: str, saved: Config, config: Config) -> None:
+    free = replace(config, images=saved.images, output=saved.output)
+    old = {setting.name: setting.value for setting in leaves(saved)}
+    for setting in leaves(free):
+        if old.get(setting.name) != setting.value:
+            raise UserError(
+                f"--{setting.name} {setting.value}: the run {path} has "
+                f"{old.get(setting.name, 'no such setting')}, and changing it would make "
+                "another run; leave it out, or start a new run with --out"
+            )

@@ -1,0 +1,261 @@
+"""Training, readable top to bottom: every process of a run executes `train`."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from distgan import checkpoint, export, records, run
+from distgan.config import Config
+from distgan.data.feed import Feed
+from distgan.data.images import ImageSet, Pixels
+from distgan.errors import UserError
+from distgan.losses import LOSSES
+from distgan.parallel import World
+from distgan.samples import SampleSheet
+from distgan.state import TrainingState
+from distgan.step import STATISTICS, Player, adversarial_step
+from distgan.storage import Storage
+
+_SECONDS_BETWEEN_TICKS = 0.25
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a run has come; ``record`` holds the newest record's values."""
+
+    images_seen: int
+    record: records.Record = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: ``stopped`` names the signal that asked for it, or is empty."""
+
+    images_seen: int
+    stopped: str = ""
+
+
+class Control(Protocol):
+    """The wire to whoever started the run; only rank 0's is used. Calls must return at once."""
+
+    def report(self, status: Status) -> None:
+        """Take note of progress."""
+
+    def note(self, text: str) -> None:
+        """Pass on something that deserves a line of its own."""
+
+    def stop_signal(self) -> str:
+        """The name of the signal that asks the run to stop, or an empty string."""
+        ...
+
+
+def train(
+    config: Config,
+    storage: Storage,
+    images: ImageSet,
+    pixels: Pixels,
+    world: World,
+    control: Control,
+) -> Outcome:
+    """Train until ``config.images`` are seen or a stop is asked for, from the newest checkpoint.
+
+    Args:
+        storage: the run's folder, which holds its configuration already.
+        pixels: the whole set ``images``, decoded.
+
+    Raises:
+        UserError: when training diverged, or the run's folder cannot be written.
+    """
+    # Build networks and optimizers, or take them up where a checkpoint left them.
+    state = TrainingState(config, images.shape, len(images.classes), world)
+    saved = checkpoint.load_newest(storage)
+    if saved is not None:
+        state.load_state_dict(saved, storage.uri)
+    feed = Feed(
+        pixels,
+        seed=config.seed,
+        batch=config.batch,
+        latent=config.latent,
+        conditional=config.conditional,
+        world=world,
+        dtype=config.dtype,
+    )
+    loss = LOSSES[config.loss]
+    clock = _Clock(state.images_seen)
+    ticker = _Ticker(world, control)
+    journal = _Journal(config, storage, images, state) if world.leads else None
+    record: records.Record = {}
+    control.report(Status(state.images_seen))
+    stopped = ""
+
+    while state.images_seen < config.images and not stopped:
+        # Fetch this rank's part of the global batch.
+        clock.start_wait()
+        batch = feed.batch(state.images_seen)
+        clock.end_wait()
+
+        # Update the discriminator, the generator, and the generator's average.
+        state.statistics += adversarial_step(
+            state.generator, state.discriminator, loss, batch, config.share_fakes
+        )
+        state.ema.update(state.generator.network, state.images_seen, config.batch)
+        state.images_seen += config.batch
+        state.steps_counted += 1
+
+        # Record, sample and save whenever a multiple of the interval has been passed.
+        if _passed(state.images_seen, config.output.log_every, config.batch):
+            record = _record(state, clock)
+            if journal is not None:
+                journal.recorder.add(record)
+        if journal is not None and _passed(
+            state.images_seen, config.output.sample_every, config.batch
+        ):
+            journal.sample(state)
+        # Hear what the outside wants; all ranks agree on the answer.
+        stopped = ticker.tick(Status(state.images_seen, record))
+        if stopped or _passed(state.images_seen, config.output.checkpoint_every, config.batch):
+            _save(state, storage, config, journal)
+
+    if not stopped:
+        _save(state, storage, config, journal)
+        if journal is not None:
+            journal.finish(state)
+    if journal is not None:
+        journal.close()
+    return Outcome(state.images_seen, stopped)
+
+
+def _passed(images_seen: int, every: int, batch: int) -> bool:
+    return images_seen // every > (images_seen - batch) // every
+
+
+def _save(state: TrainingState, storage: Storage, config: Config, journal: _Journal | None) -> None:
+    contents = state.state_dict()
+    if journal is not None:
+        # Records first: a checkpoint must not be ahead of them.
+        journal.recorder.publish()
+        checkpoint.save(storage, contents, config.output.keep_checkpoints)
+
+
+def _record(state: TrainingState, clock: _Clock) -> records.Record:
+    means = state.world.mean(state.statistics / state.steps_counted).tolist()
+    state.statistics.zero_()
+    state.steps_counted = 0
+    found = dict(zip(STATISTICS, means, strict=True))
+    found["d_grad_norm"] = _gradient_norm(state.discriminator)
+    found["g_grad_norm"] = _gradient_norm(state.generator)
+    for name, value in found.items():
+        if not math.isfinite(value):
+            raise UserError(
+                f"training diverged: {name} is {value} after {state.images_seen:,} images; "
+                "start a new run with lower --generator.optimizer.lr and "
+                "--discriminator.optimizer.lr"
+            )
+    return {"images": state.images_seen, **found, **clock.lap(state.images_seen)}
+
+
+def _gradient_norm(player: Player) -> float:
+    gradients = [p.grad for p in player.network.parameters() if p.grad is not None]
+    norm: Tensor = get_total_norm(gradients, foreach=True)
+    return norm.item()
+
+
+class _Clock:
+    """Speed and share of time spent waiting for data, between two records."""
+
+    def __init__(self, images_seen: int) -> None:
+        self._lap_start = time.perf_counter()
+        self._lap_images = images_seen
+        self._waited = self._wait_start = 0.0
+
+    def start_wait(self) -> None:
+        self._wait_start = time.perf_counter()
+
+    def end_wait(self) -> None:
+        self._waited += time.perf_counter() - self._wait_start
+
+    def lap(self, images_seen: int) -> records.Record:
+        now = time.perf_counter()
+        seconds = now - self._lap_start
+        speed, wait = (images_seen - self._lap_images) / seconds, self._waited / seconds
+        self._lap_start, self._lap_images, self._waited = now, images_seen, 0.0
+        return {"images_per_second": round(speed, 1), "data_wait": round(wait, 5)}
+
+
+class _Ticker:
+    """A few times a second: report progress, and agree on whether to stop.
+
+    Ranks may only agree at a step they all reach, so rank 0 announces, each time, after
+    how many steps the next tick is due.
+    """
+
+    def __init__(self, world: World, control: Control) -> None:
+        self._world, self._control = world, control
+        self._steps = self._due = 1
+        self._last = time.perf_counter()
+
+    def tick(self, status: Status) -> str:
+        """The signal to stop for, the same on all ranks, or an empty string."""
+        self._due -= 1
+        if self._due > 0:
+            return ""
+        now = time.perf_counter()
+        pace = _SECONDS_BETWEEN_TICKS / max(now - self._last, 1e-6) * self._steps
+        self._last = now
+        signal = _SIGNALS.index(self._control.stop_signal()) if self._world.leads else 0
+        plan = torch.tensor([signal, max(1, min(round(pace), 2 * self._steps, 1000))])
+        signal, self._steps = self._world.broadcast(plan).tolist()
+        self._due = self._steps
+        if self._world.leads:
+            self._control.report(status)
+        return _SIGNALS[signal]
+
+
+_SIGNALS = ("", "SIGINT", "SIGTERM")
+
+
+class _Journal:
+    """What rank 0 writes besides checkpoints: records, grids, and the result."""
+
+    def __init__(
+        self, config: Config, storage: Storage, images: ImageSet, state: TrainingState
+    ) -> None:
+        self.recorder = records.Recorder(storage, state.images_seen)
+        self._config, self._storage, self._images = config, storage, images
+        classes = images.classes if config.conditional else ()
+        self._sheet = SampleSheet(config.seed, config.latent, len(classes))
+        run.record_environment(
+            storage, state.world.size, _device_name(state.world.device), state.images_seen
+        )
+        if state.images_seen == 0:
+            self.sample(state)
+
+    def sample(self, state: TrainingState) -> None:
+        picture = self._sheet.draw(state.ema.average)
+        self._storage.write(f"samples/images-{state.images_seen:012d}.png", picture)
+
+    def finish(self, state: TrainingState) -> None:
+        self.sample(state)
+        networks = {"ema": state.ema.average, "generator": state.generator.network}
+        export.export(
+            self._storage,
+            self._config,
+            self._images.shape,
+            self._images.classes,
+            networks,
+            state.images_seen,
+        )
+
+    def close(self) -> None:
+        self.recorder.close()
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

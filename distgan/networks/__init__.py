@@ -1,0 +1,42 @@
+"""Networks, one architecture a file.
+
+To add one: write its file with its settings and their ``build``, and name the settings
+in the union below. The command line, checkpoints, export and the tests that run over
+every network follow from that.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, get_args
+
+from pydantic import Field
+
+from distgan.networks.base import DiscriminatorSettings, GeneratorSettings, ImageShape
+from distgan.networks.dcgan import DCGANDiscriminatorSettings, DCGANGeneratorSettings
+from distgan.networks.mlp import MLPDiscriminatorSettings, MLPGeneratorSettings
+
+GeneratorNetwork = Annotated[
+    MLPGeneratorSettings | DCGANGeneratorSettings, Field(discriminator="name")
+]
+DiscriminatorNetwork = Annotated[
+    MLPDiscriminatorSettings | DCGANDiscriminatorSettings, Field(discriminator="name")
+]
+
+GENERATORS: dict[str, type[GeneratorSettings]] = {
+    kind.name: kind for kind in get_args(get_args(GeneratorNetwork)[0])
+}
+"""Settings of every generator by name."""
+DISCRIMINATORS: dict[str, type[DiscriminatorSettings]] = {
+    kind.name: kind for kind in get_args(get_args(DiscriminatorNetwork)[0])
+}
+"""Settings of every discriminator by name."""
+
+__all__ = [
+    "DISCRIMINATORS",
+    "GENERATORS",
+    "DiscriminatorNetwork",
+    "DiscriminatorSettings",
+    "GeneratorNetwork",
+    "GeneratorSettings",
+    "ImageShape",
+]

@@ -1,0 +1,93 @@
+"""The fully connected pair of the tutorial: G 100-128-256-512-1024-784, D 784-512-256-128-1."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from pydantic import PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from distgan.networks.base import ImageShape, ConcatLabel
+from distgan.settings import SETTINGS, Widths
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class MLPGeneratorSettings:
+    """Fully connected generator."""
+
+    name: Literal["mlp"] = "mlp"
+    """Network: mlp or dcgan."""
+    widths: Widths = (128, 256, 512, 1024)
+    """Hidden layer widths, from the latent side."""
+    embedding: PositiveInt = 10
+    """Length of the label embedding e in [z; e] of a conditional generator."""
+
+    def build(self, image: ImageShape, latent: int, classes: int) -> nn.Module:
+        """See `distgan.networks.base.GeneratorSettings.build`."""
+        return MLPGenerator(image, latent, classes, self.widths, self.embedding)
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class MLPDiscriminatorSettings:
+    """Fully connected discriminator."""
+
+    name: Literal["mlp"] = "mlp"
+    """Network: mlp or dcgan."""
+    widths: Widths = (512, 256, 128)
+    """Hidden layer widths, from the image side."""
+    embedding: PositiveInt = 10
+    """Length of the label embedding that a conditional discriminator sees."""
+
+    def build(self, image: ImageShape, classes: int) -> nn.Module:
+        """See `distgan.networks.base.DiscriminatorSettings.build`."""
+        return MLPDiscriminator(image, classes, self.widths, self.embedding)
+
+
+def _layers(widths: tuple[int, ...]) -> nn.Sequential:
+    # He initialisation: with torch's default the signal shrinks sixfold a ReLU layer
+    # (variance), and this six-layer generator starts, and stays, nearly constant.
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        linear = nn.Linear(inputs, outputs)
+        nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+        nn.init.zeros_(linear.bias)
+        layers += [linear, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+class MLPGenerator(nn.Module):
+    """ReLU layers, then a sigmoid moved from [0, 1] to the package's [-1, 1]."""
+
+    def __init__(
+        self, image: ImageShape, latent: int, classes: int, widths: tuple[int, ...], embedding: int
+    ) -> None:
+        super().__init__()
+        self.image = image
+        self.input = ConcatLabel(latent, classes, embedding)
+        pixels = image.channels * image.height * image.width
+        self.layers = _layers((self.input.width, *widths, pixels))
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """float (n, latent), int64 (n,) or None -> float (n, c, h, w) in [-1, 1]."""
+        pixels = 2 * torch.sigmoid(self.layers(self.input(z, labels))) - 1
+        return pixels.unflatten(1, self.image)
+
+
+class MLPDiscriminator(nn.Module):
+    """ReLU layers on the pixels, followed by the embedded label where there is one."""
+
+    def __init__(
+        self, image: ImageShape, classes: int, widths: tuple[int, ...], embedding: int
+    ) -> None:
+        super().__init__()
+        pixels = image.channels * image.height * image.width
+        self.input = ConcatLabel(pixels, classes, embedding)
+        self.layers = _layers((self.input.width, *widths, 1))
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """float (n, c, h, w) in [-1, 1], int64 (n,) or None -> logits, float (n,)."""
+        logits: Tensor = self.layers(self.input(images.flatten(1), labels))
+        return logits.squeeze(1)

@@ -1,0 +1,7 @@
+"""The only place that knows about processes: who takes part, and what they exchange."""
+
+from __future__ import annotations
+
+from distgan.parallel.world import World
+
+__all__ = ["World"]

@@ -1,0 +1,80 @@
+"""The processes of a run, and the collective operations that the rest may use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from distgan.parallel.batchnorm import convert_batch_norm
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among those of the run.
+
+    With ``size`` 1 every operation is the identity and no process group is needed.
+    """
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes files and logs."""
+        return self.rank == 0
+
+    def share(self, batch: int) -> slice:
+        """This rank's part of a global batch: contiguous, and even to within one."""
+        return slice(batch * self.rank // self.size, batch * (self.rank + 1) // self.size)
+
+    def weight(self, batch: int) -> float:
+        """What to scale a mean over this rank's share by, so that the average over ranks
+        is the mean over the whole batch."""
+        part = self.share(batch)
+        return (part.stop - part.start) * self.size / batch
+
+    def prepare(self, network: nn.Module) -> nn.Module:
+        """Make a network's batch statistics those of the global batch."""
+        return convert_batch_norm(network) if self.size > 1 else network
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """The network with its gradients averaged over ranks during backward.
+
+        Weights start as rank 0's. Buffers are not broadcast: the synchronised batch norm
+        keeps them equal, and a broadcast between two forwards of one step would not.
+        """
+        if self.size == 1:
+            return network
+        devices = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(
+            network, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The average of a tensor over ranks, in place."""
+        if self.size > 1:
+            dist.all_reduce(values)
+            values /= self.size
+        return values
+
+    def gather(self, value: Any) -> list[Any]:
+        """One picklable object of each rank, in rank order, on every rank."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def broadcast(self, value: Tensor) -> Tensor:
+        """Rank 0's value of a small tensor on the CPU, in place, on every rank."""
+        if self.size > 1:
+            on_device = value.to(self.device)
+            dist.broadcast(on_device, src=0)
+            value.copy_(on_device)
+        return value

@@ -1,0 +1,107 @@
+"""The folder of a run: what lies in it, and under which names.
+
+::
+
+    config.yaml            the resolved configuration
+    environment.json       versions, hardware and workers of every start
+    metrics.jsonl          one record an interval
+    tensorboard/           the same as TensorBoard events
+    samples/               grids from a fixed z, named by images seen
+    checkpoints/           the newest few, and index.json that vouches for them
+    generator.safetensors, generator_ema.safetensors, generator.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from importlib import metadata
+from typing import Any
+
+import torch
+
+from distgan.config import Config, from_yaml, to_yaml
+from distgan.errors import UserError
+from distgan.storage import Storage
+
+CONFIG = "config.yaml"
+ENVIRONMENT = "environment.json"
+
+
+def create(storage: Storage, config: Config) -> None:
+    """Start a run in an empty or missing folder.
+
+    Raises:
+        UserError: when the folder holds a run or anything else.
+    """
+    if storage.exists(CONFIG):
+        raise UserError(
+            f"--out {storage.uri}: holds another run; "
+            f"go on with it by --resume {storage.uri}, or choose another --out"
+        )
+    if storage.names():
+        raise UserError(f"--out {storage.uri}: is not empty; choose another --out")
+    storage.make()
+    storage.write(CONFIG, to_yaml(config))
+
+
+def update(storage: Storage, config: Config) -> None:
+    """Keep the configuration with which a run goes on."""
+    storage.write(CONFIG, to_yaml(config))
+
+
+def load_config(storage: Storage, option: str) -> Config:
+    """The configuration of an existing run.
+
+    Raises:
+        UserError: when there is no run, naming the ``option`` that pointed to it.
+    """
+    if not storage.exists(CONFIG):
+        raise UserError(
+            f"{option} {storage.uri}: holds no run (no {CONFIG}); give a folder that "
+            "`distgan train` wrote"
+        )
+    return from_yaml(storage.read_text(CONFIG), storage.show(CONFIG))
+
+
+def record_environment(storage: Storage, workers: int, device: str, images_seen: int) -> None:
+    """Add this start of the run to ``environment.json``."""
+    starts: list[dict[str, Any]] = []
+    if storage.exists(ENVIRONMENT):
+        starts = json.loads(storage.read_text(ENVIRONMENT))["starts"]
+    starts.append(
+        {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "images_seen": images_seen,
+            "workers": workers,
+            "device": device,
+            "threads": torch.get_num_threads(),
+            "cores": os.cpu_count(),
+            "machine": platform.platform(),
+            "processor": _processor(),
+            "python": platform.python_version(),
+            "versions": {name: _version(name) for name in _PACKAGES},
+        }
+    )
+    storage.write(ENVIRONMENT, json.dumps({"starts": starts}, indent=2) + "\n")
+
+
+_PACKAGES = ("distgan", "torch", "ray", "pyarrow", "numpy", "pydantic", "safetensors")
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+        return names[0] if names else platform.processor()
+    except OSError:
+        return platform.processor()

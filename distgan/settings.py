@@ -1,0 +1,180 @@
+"""How configuration dataclasses are declared, changed by dotted name, and checked.
+
+Every component declares its own settings as a frozen pydantic dataclass; the string
+under an attribute is its help text. A whole configuration is a tree of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from distgan.errors import UserError
+
+SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+"""Pydantic configuration of every settings dataclass."""
+
+T = TypeVar("T")
+
+_SUFFIXES = {"k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+
+
+def _parse_count(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = value.strip().lower().replace("_", "").replace(",", "")
+    scale = _SUFFIXES.get(text[-1:], 1)
+    try:
+        number = float(text[:-1] if scale > 1 else text) * scale
+    except ValueError:
+        return value
+    return int(number) if number.is_integer() else value
+
+
+def _split_commas(value: Any) -> Any:
+    return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Count = Annotated[int, BeforeValidator(_parse_count), Field(ge=0)]
+"""A number of images; text may say ``60_000``, ``1.5M``, ``300k`` or ``1e6``."""
+
+PositiveCount = Annotated[int, BeforeValidator(_parse_count), Field(ge=1)]
+"""A `Count` of at least one."""
+
+Widths = Annotated[
+    tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_split_commas), Field(min_length=1)
+]
+"""Layer widths; text may say ``128,256,512``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One leaf of a configuration: its dotted name, value and help text."""
+
+    name: str
+    value: Any
+    help: str
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The configuration as plain JSON-able values."""
+    result: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json")
+    return result
+
+
+def from_dict(kind: type[T], values: Mapping[str, Any], source: str = "") -> T:
+    """Check ``values`` against the settings dataclass ``kind`` and build it.
+
+    Raises:
+        UserError: on the first value that does not fit, naming its field.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(dict(values))
+    except ValidationError as error:
+        raise UserError(_explain(error, source)) from None
+
+
+def leaves(config: Any, prefix: str = "") -> Iterator[Setting]:
+    """Every setting of a configuration, in the order in which it is declared."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        name = f"{prefix}{field.name}"
+        if dataclasses.is_dataclass(value):
+            yield from leaves(value, f"{name}.")
+        else:
+            info = type(config).__pydantic_fields__[field.name]
+            yield Setting(name, value, info.description or "")
+
+
+def override(config: T, changes: Mapping[str, Any]) -> T:
+    """A copy of ``config`` with settings replaced by dotted name.
+
+    Changing the ``name`` of a network, loss or the like starts from the defaults of
+    the new one. Values may be text, as typed on a command line.
+
+    Raises:
+        UserError: for a name that does not exist (with the nearest that does) or a
+            value of the wrong type or range.
+    """
+    values = to_dict(config)
+    # A changed "name" decides which other settings exist, so it goes first.
+    for dotted in sorted(changes, key=lambda key: (key.split(".")[-1] != "name", key.count("."))):
+        *path, last = dotted.split(".")
+        node = values
+        for part in path:
+            node = node[part] if isinstance(node.get(part), dict) else {}
+        if last == "name" and last in node and node[last] != changes[dotted]:
+            node.clear()
+        elif path == [] and isinstance(values.get(last), dict):
+            raise UserError(
+                f"--{dotted}: is a group of settings; name one of "
+                + ", ".join(s.name for s in leaves(config) if s.name.startswith(f"{dotted}."))
+            )
+        elif not path and last not in values:
+            raise UserError(unknown_setting(dotted, config))
+        elif path and not node and not _has_group(values, path):
+            raise UserError(unknown_setting(dotted, config))
+        node[last] = changes[dotted]
+    try:
+        return TypeAdapter(type(config)).validate_python(values)
+    except ValidationError as error:
+        raise UserError(_explain(error, "", config)) from None
+
+
+def unknown_setting(name: str, config: Any) -> str:
+    """The sentence for a setting that does not exist, with the nearest that does."""
+    known = [setting.name for setting in leaves(config)]
+    return f"--{name}: no such setting{nearest(name, known, '--')}; `distgan show` lists them"
+
+
+def nearest(name: str, known: list[str], prefix: str = "") -> str:
+    """``", did you mean X?"`` for the known name closest to ``name``, or nothing."""
+    last = {choice.split(".")[-1]: choice for choice in reversed(known)}
+    match = difflib.get_close_matches(name, known, n=1) or [
+        last[m] for m in difflib.get_close_matches(name.split(".")[-1], list(last), n=1)
+    ]
+    return f", did you mean {prefix}{match[0]}?" if match else ""
+
+
+def _has_group(values: Mapping[str, Any], path: list[str]) -> bool:
+    node: Any = values
+    for part in path:
+        if not isinstance(node, dict) or part not in node:
+            return False
+        node = node[part]
+    return isinstance(node, dict)
+
+
+def _explain(error: ValidationError, source: str, config: Any = None) -> str:
+    first = error.errors(include_url=False)[0]
+    where = _dotted(first["loc"], config)
+    prefix = f"{source}: {where}" if source else f"--{where}"
+    if first["type"] == "unexpected_keyword_argument":
+        if config is not None:
+            return unknown_setting(where, config)
+        return f"{prefix}: no such setting; remove it"
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message = message[0].lower() + message[1:]
+    if first["type"] == "union_tag_invalid":
+        context = first["ctx"]
+        known = context["expected_tags"].replace("'", "")
+        near = nearest(context["tag"], known.split(", "))
+        return f"{prefix}.name {context['tag']!r}: no such choice{near}; have {known}"
+    return f"{prefix} {first['input']!r}: {message}"
+
+
+def _dotted(loc: tuple[int | str, ...], config: Any) -> str:
+    # pydantic inserts the tag of a discriminated union between two field names.
+    parts: list[str] = []
+    node = config
+    for part in loc:
+        name = str(part)
+        if dataclasses.is_dataclass(node) and getattr(node, "name", None) == name:
+            continue
+        parts.append(name)
+        node = getattr(node, name, None)
+    return ".".join(parts)

@@ -1,0 +1,199 @@
+"""A folder on any pyarrow filesystem, written so that no reader sees half a file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from pyarrow import fs as pafs
+
+from distgan.errors import UserError
+
+Writer = Callable[[IO[bytes]], Any]
+
+
+class Storage:
+    """Reads and atomically writes named files under one folder.
+
+    Args:
+        uri: a local path, or a URI that pyarrow understands (``s3://bucket/runs/a``,
+            ``gs://...``, ``hdfs://...``, ``file:///...``).
+        filesystem: used instead of the one the URI names; then ``uri`` is a path in it.
+
+    Raises:
+        UserError: when no filesystem understands the URI.
+    """
+
+    def __init__(self, uri: str | Path, filesystem: pafs.FileSystem | None = None) -> None:
+        self.uri = str(uri)
+        if filesystem is not None:
+            self.filesystem, self.root = filesystem, self.uri
+        elif "://" in self.uri:
+            try:
+                self.filesystem, self.root = pafs.FileSystem.from_uri(self.uri)
+            except (ValueError, OSError) as error:
+                raise UserError(
+                    f"{self.uri}: not a path or URI that can be opened ({_first_line(error)})"
+                ) from None
+        else:
+            self.filesystem = pafs.LocalFileSystem()
+            self.root = os.path.abspath(os.path.expanduser(self.uri))
+            self.uri = str(uri)
+        self.local = isinstance(self.filesystem, pafs.LocalFileSystem)
+
+    def path(self, name: str = "") -> str:
+        """Where ``name`` lies inside the filesystem."""
+        return f"{self.root.rstrip('/')}/{name}" if name else self.root
+
+    def show(self, name: str = "") -> str:
+        """``name`` as a person would type it: a path or a whole URI."""
+        return f"{self.uri.rstrip('/')}/{name}" if name else self.uri
+
+    def exists(self, name: str = "") -> bool:
+        """Whether a file or folder of that name is there."""
+        info = self.filesystem.get_file_info(self.path(name))
+        return bool(info.type != pafs.FileType.NotFound)
+
+    def names(self, folder: str = "") -> list[str]:
+        """Base names of the files and folders directly inside ``folder``, sorted."""
+        selector = pafs.FileSelector(self.path(folder), allow_not_found=True)
+        return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
+
+    def read(self, name: str) -> bytes:
+        """The whole content of a file."""
+        with self.filesystem.open_input_stream(self.path(name), compression=None) as stream:
+            return bytes(stream.readall())
+
+    def read_text(self, name: str) -> str:
+        """The whole content of a UTF-8 file."""
+        return self.read(name).decode("utf-8")
+
+    def write(self, name: str, content: bytes | str | Writer) -> None:
+        """Write a file whole or not at all, replacing one of the same name.
+
+        Args:
+            content: bytes, text, or a function that writes to an open binary stream.
+
+        Raises:
+            UserError: when the disk is full or the place cannot be written.
+        """
+        if isinstance(content, str):
+            content = content.encode("utf-8")
+        writer = content if callable(content) else _write_bytes(content)
+        try:
+            if self.local:
+                self._write_local(Path(self.path(name)), writer)
+            else:
+                self._write_remote(self.path(name), writer)
+        except OSError as error:
+            raise UserError(self._refusal(name, error)) from error
+
+    def delete(self, name: str) -> None:
+        """Remove a file; one that is not there is no error."""
+        if self.exists(name):
+            self.filesystem.delete_file(self.path(name))
+
+    def make(self) -> None:
+        """Create the folder itself.
+
+        Raises:
+            UserError: when it cannot be created.
+        """
+        try:
+            self.filesystem.create_dir(self.root, recursive=True)
+        except OSError as error:
+            raise UserError(self._refusal("", error)) from error
+
+    def _write_local(self, target: Path, writer: Writer) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            with open(beside, "wb") as stream:
+                writer(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(beside, target)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def _write_remote(self, target: str, writer: Writer) -> None:
+        # An object store shows an object only once its upload is complete; other
+        # filesystems need the rename.
+        self.filesystem.create_dir(target.rsplit("/", 1)[0], recursive=True)
+        whole_objects = self.filesystem.type_name in {"s3", "gcs", "abfs"}
+        beside = target if whole_objects else f"{target}.{os.getpid()}.tmp"
+        with tempfile.TemporaryFile() as buffer:
+            writer(buffer)
+            buffer.seek(0)
+            with self.filesystem.open_output_stream(beside) as stream:
+                shutil.copyfileobj(buffer, stream)
+        if beside != target:
+            self.filesystem.move(beside, target)
+
+    def _refusal(self, name: str, error: OSError) -> str:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return (
+                f"{self.show(name)}: no space left to write it ({_first_line(error)}); "
+                "what was written before is intact, free some space or choose another --out"
+            )
+        return f"{self.show(name)}: cannot be written ({_first_line(error)}); choose another --out"
+
+
+class AppendLog:
+    """A text file that grows by whole lines.
+
+    On a local disk every line is on its way at once; elsewhere the file is kept in a
+    temporary folder and uploaded by `publish`, because object stores cannot append.
+    """
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self._storage, self._name = storage, name
+        if storage.local:
+            self._folder = None
+            self._path = Path(storage.path(name))
+        else:
+            self._folder = tempfile.TemporaryDirectory(prefix="distgan-")
+            self._path = Path(self._folder.name) / "log"
+            if storage.exists(name):
+                self._path.write_bytes(storage.read(name))
+        try:
+            self._stream = open(self._path, "a", encoding="utf-8")  # noqa: SIM115
+        except OSError as error:
+            raise UserError(storage._refusal(name, error)) from error
+
+    def append(self, line: str) -> None:
+        """Add one line.
+
+        Raises:
+            UserError: when the disk is full.
+        """
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except OSError as error:
+            raise UserError(self._storage._refusal(self._name, error)) from error
+
+    def publish(self) -> None:
+        """Make what was appended visible in the storage."""
+        if not self._storage.local:
+            self._storage.write(self._name, self._path.read_bytes())
+
+    def close(self) -> None:
+        """Publish and release the file."""
+        self._stream.close()
+        self.publish()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+def _write_bytes(content: bytes) -> Writer:
+    return lambda stream: stream.write(content)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0]

@@ -7,7 +7,7 @@ import copy
 import torch
 from pydantic import NonNegativeFloat
 from pydantic.dataclasses import dataclass
-from torch import nn
+from torch import Tensor, nn
 
 from distgan.settings import SETTINGS, Count
 
@@ -51,7 +51,8 @@ class EMA:
             images_seen: real images seen before this batch.
             batch: real images in this batch, over all ranks.
         """
-        averaged, current = list(self.average.parameters()), list(generator.parameters())
+        averaged: list[Tensor] = list(self.average.parameters())
+        current: list[Tensor] = list(generator.parameters())
         torch._foreach_lerp_(averaged, current, 1.0 - self.weight(images_seen, batch))
         for mine, theirs in zip(self.average.buffers(), generator.buffers(), strict=True):
             mine.copy_(theirs)

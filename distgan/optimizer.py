@@ -18,9 +18,9 @@ class AdamSettings:
 
     lr: PositiveFloat = 2e-4
     """Learning rate."""
-    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Decay of the first moment; 0.5 as in Radford et al. 2016."""
-    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of the first moment; GANs rarely gain from momentum."""
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Decay of the second moment."""
     eps: PositiveFloat = 1e-8
     """Added to the root of the second moment."""

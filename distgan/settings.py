@@ -104,21 +104,15 @@ def override(config: T, changes: Mapping[str, Any]) -> T:
     # A changed "name" decides which other settings exist, so it goes first.
     for dotted in sorted(changes, key=lambda key: (key.split(".")[-1] != "name", key.count("."))):
         *path, last = dotted.split(".")
-        node = values
-        for part in path:
-            node = node[part] if isinstance(node.get(part), dict) else {}
-        if last == "name" and last in node and node[last] != changes[dotted]:
-            node.clear()
-        elif path == [] and isinstance(values.get(last), dict):
-            raise UserError(
-                f"--{dotted}: is a group of settings; name one of "
-                + ", ".join(s.name for s in leaves(config) if s.name.startswith(f"{dotted}."))
-            )
-        elif not path and last not in values:
+        group = _group(values, path)
+        if group is None or (not path and last not in group):
             raise UserError(unknown_setting(dotted, config))
-        elif path and not node and not _has_group(values, path):
-            raise UserError(unknown_setting(dotted, config))
-        node[last] = changes[dotted]
+        if isinstance(group.get(last), dict):
+            inside = [s.name for s in leaves(config) if s.name.startswith(f"{dotted}.")]
+            raise UserError(f"--{dotted}: is a group of settings; name one of {', '.join(inside)}")
+        if last == "name" and group.get(last) != changes[dotted]:
+            group.clear()
+        group[last] = changes[dotted]
     try:
         return TypeAdapter(type(config)).validate_python(values)
     except ValidationError as error:
@@ -140,13 +134,11 @@ def nearest(name: str, known: list[str], prefix: str = "") -> str:
     return f", did you mean {prefix}{match[0]}?" if match else ""
 
 
-def _has_group(values: Mapping[str, Any], path: list[str]) -> bool:
+def _group(values: dict[str, Any], path: list[str]) -> dict[str, Any] | None:
     node: Any = values
     for part in path:
-        if not isinstance(node, dict) or part not in node:
-            return False
-        node = node[part]
-    return isinstance(node, dict)
+        node = node.get(part) if isinstance(node, dict) else None
+    return node if isinstance(node, dict) else None
 
 
 def _explain(error: ValidationError, source: str, config: Any = None) -> str:

@@ -46,7 +46,8 @@ class TrainingState:
     def _player(self, network: nn.Module, optimizer: AdamSettings, dtype: torch.dtype) -> Player:
         network = network.to(self.world.device, dtype)
         # Convolutions run faster so, on CPU and GPU; nothing else is affected.
-        network = self.world.prepare(network.to(memory_format=torch.channels_last))
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = self.world.prepare(network)
         return Player(network, self.world.wrap(network), optimizer.build(network))
 
     def _parts(self) -> dict[str, Any]:

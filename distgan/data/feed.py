@@ -79,4 +79,4 @@ def _borrow(array: object) -> Tensor:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(array)  # type: ignore[arg-type]
+        return torch.from_numpy(array)

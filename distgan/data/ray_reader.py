@@ -25,7 +25,6 @@ def read_resident_on_ray(images: ImageSet) -> Any:
         UserError: for a row that is no image or of another shape.
     """
     context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
     # Image numbers are positions in the files, so blocks must arrive in their order.
     context.execution_options.preserve_order = True
     data = ray.data.read_parquet(
@@ -36,7 +35,7 @@ def read_resident_on_ray(images: ImageSet) -> Any:
     return _decode.remote(images.shape, images.uri, *data.to_arrow_refs())
 
 
-@ray.remote
+@ray.remote  # type: ignore[untyped-decorator]
 def _decode(
     shape: ImageShape, source: str, *tables: pa.Table
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:

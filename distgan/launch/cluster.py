@@ -1,4 +1,7 @@
-"""The Ray cluster of a run: one that is there, or one of our own for as long as it lasts."""
+"""The Ray cluster of a run: one that is there, or one of our own for as long as it lasts.
+
+Imports nothing of Ray but its core, so that a cluster starts while the rest is imported.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.train.torch import TorchTrainer
 
 from distgan.errors import UserError
-
-_QUIET = {
-    # Ray asks for a token between its processes either way; said aloud, it warns that it does.
-    "RAY_AUTH_MODE": "token",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    # Nothing reclaims a laptop; the watcher is a process of its own.
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    # A finished run is noticed at the next poll.
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
-    "RAY_DEDUP_LOGS": "0",
-}
-"""Environment of a cluster of our own, where the user has not set otherwise."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +41,12 @@ class Workers:
 
 
 class Cluster:
-    """``with Cluster(...)`` connects to a cluster, or starts one on loopback and stops it.
+    """Connects to a cluster, or starts one on loopback, from the moment it is constructed.
+
+    ``with`` waits until it is there, and at the end leaves or stops it.
 
     Args:
-        address: as ``ray.init`` takes it; None heeds ``RAY_ADDRESS``, then starts one.
+        address: as ``ray.init`` takes it; None starts a cluster.
         workers: how many were asked for, or None.
 
     Raises:
@@ -63,51 +54,55 @@ class Cluster:
     """
 
     def __init__(self, address: str | None, workers: int | None, verbose: bool) -> None:
-        self._address = address or os.environ.get("RAY_ADDRESS")
-        self._asked, self._verbose = workers, verbose
-        self.own = self._address is None and not ray.is_initialized()
-        self._joined = not ray.is_initialized()
+        self._address, self._asked, self._verbose = address, workers, verbose
+        self._joins = not ray.is_initialized()
+        self.own = self._joins and address is None
+        self._reason = ""
+        self._ready, self._over = threading.Event(), threading.Event()
+        # Ray installs a signal handler where it can, and its processes die with the thread
+        # that started them: a thread that stays leaves our handlers alone.
+        self._thread = threading.Thread(target=self._stay_connected, daemon=True)
         self.scratch = tempfile.mkdtemp(prefix="distgan-ray-")
+        if self._joins:
+            self._thread.start()
 
     def __enter__(self) -> Cluster:
-        if self._joined:
-            # In a thread of its own Ray leaves our signal handlers alone.
-            starter = threading.Thread(target=self._connect)
-            starter.start()
-            starter.join()
-        if not ray.is_initialized():
+        if self._joins:
+            self._ready.wait()
+        if self._reason:
             shutil.rmtree(self.scratch, ignore_errors=True)
+            where = f"--address {self._address}" if self._address else "starting Ray here"
             raise UserError(
-                f"--address {self._address}: no Ray cluster answers there ({self._reason}); "
-                "start one with `ray start --head`, or leave --address and RAY_ADDRESS out"
+                f"{where}: no Ray cluster answers ({self._reason}); start one with "
+                "`ray start --head`, or leave --address and RAY_ADDRESS out, or use --workers 0"
             )
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._joined:
-            ray.shutdown()
+        if self._joins:
+            self._over.set()
+            self._thread.join()
         shutil.rmtree(self.scratch, ignore_errors=True)
 
-    def _connect(self) -> None:
+    def _stay_connected(self) -> None:
         level = logging.INFO if self._verbose else logging.ERROR
+        for name in ("ray", "ray.data"):
+            logging.getLogger(name).setLevel(level)
         options: dict[str, Any] = {"logging_level": level, "log_to_driver": self._verbose}
         if self.own:
-            for name, value in _QUIET.items():
-                os.environ.setdefault(name, value)
-            options |= {
-                "address": "local",
-                "num_cpus": max(os.cpu_count() or 1, self._asked or 1),
-                "include_dashboard": False,
-                "_node_ip_address": "127.0.0.1",
-            }
+            cores = max(os.cpu_count() or 1, self._asked or 1)
+            options |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
         else:
             options["address"] = self._address
-        if not self._verbose:
-            logging.getLogger("ray").setLevel(logging.ERROR)
         try:
             ray.init(**options)
         except Exception as error:
-            self._reason = str(error).strip().splitlines()[0]
+            self._reason = str(error).strip().split("\n", 1)[0]
+            self._ready.set()
+            return
+        self._ready.set()
+        self._over.wait()
+        ray.shutdown()
 
     def workers(self, batch: int) -> Workers:
         """Decide on the workers: every GPU, else one per two cores and at least two of two.
@@ -131,28 +126,9 @@ class Cluster:
             )
         return Workers(count, gpu=gpus > 0, threads=_threads(count))
 
-    def trainer_class(self) -> type[TorchTrainer]:
-        """`TorchTrainer`, on a cluster of our own without actors that nobody needs there."""
-        return _LeanTrainer if self.own else TorchTrainer
-
 
 def _threads(workers: int) -> int:
     """The most CPUs per worker with which all workers find room on the nodes."""
     nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
     fits = [size for size in range(1, max(nodes) + 1) if sum(n // size for n in nodes) >= workers]
     return max(fits, default=1)
-
-
-class _LeanTrainer(TorchTrainer):
-    """Leaves out two of Ray Train's callbacks, each of which starts a process.
-
-    One hands out Ray datasets passed to the trainer; ours go to the workers as
-    references. The other frees placement groups after the controller's death; a cluster
-    of our own dies with its driver.
-    """
-
-    _UNUSED = ("DatasetsCallback", "PlacementGroupCleanerCallback")
-
-    def _create_default_callbacks(self) -> list[Any]:
-        callbacks = super()._create_default_callbacks()
-        return [c for c in callbacks if type(c).__name__ not in self._UNUSED]

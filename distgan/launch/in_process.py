@@ -33,6 +33,4 @@ def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
     display.start(plan)
     pixels = read_resident(plan.images)
     control = _Direct(display, stop)
-    return train(
-        plan.config, plan.storage, plan.images, pixels, World(device=device), control
-    )
+    return train(plan.config, plan.storage, plan.images, pixels, World(device=device), control)

@@ -41,14 +41,14 @@ class _Job:
     threads: int
 
 
-def run_on_ray(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
+def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster) -> Outcome:
     """Train on the workers of a cluster and show what they report.
 
     Raises:
         UserError: when the cluster cannot be reached or is too small, or a worker met a
             mistake that the user can mend.
     """
-    with Cluster(plan.address, plan.workers, plan.verbose) as cluster:
+    with cluster:
         workers = cluster.workers(plan.config.batch)
         display.start(plan)
         display.note(workers.describe())
@@ -82,6 +82,21 @@ def _follow(fit: _Fit, mailbox: Mailbox, display: Display, stop: StopRequest) ->
                 return
 
 
+class _LeanTrainer(TorchTrainer):  # type: ignore[misc]
+    """Leaves out two of Ray Train's callbacks, each of which starts a process.
+
+    One hands out Ray datasets passed to the trainer; ours go to the workers as
+    references. The other frees placement groups after the controller's death; a cluster
+    of our own dies with its driver.
+    """
+
+    _UNUSED = ("DatasetsCallback", "PlacementGroupCleanerCallback")
+
+    def _create_default_callbacks(self) -> list[Any]:
+        callbacks = super()._create_default_callbacks()
+        return [c for c in callbacks if type(c).__name__ not in self._UNUSED]
+
+
 class _Fit(threading.Thread):
     """`TorchTrainer.fit` beside the main thread, which keeps signals and the display."""
 
@@ -89,7 +104,7 @@ class _Fit(threading.Thread):
         super().__init__(daemon=True)
         self._result: Any = None
         self._error: BaseException | None = None
-        self._trainer = cluster.trainer_class()(
+        self._trainer = (_LeanTrainer if cluster.own else TorchTrainer)(
             _work,
             train_loop_config={"job": job},
             torch_config=TorchConfig(backend="nccl" if workers.gpu else "gloo"),
@@ -128,9 +143,7 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
     context = ray.train.get_context()
     keep_freed_memory()
     torch.set_num_threads(job.threads)
-    world = World(
-        context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device()
-    )
+    world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     control = MailboxControl(Mailbox(job.mailbox))
     try:
         pixels = Pixels(*ray.get(job.pixels))

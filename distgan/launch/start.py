@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from distgan import checkpoint, run
 from distgan.config import Config
 from distgan.data.images import ImageSet, open_images
 from distgan.errors import UserError
+from distgan.launch.environment import prepare_own_cluster
 from distgan.launch.signals import StopRequest
 from distgan.loop import Status
 from distgan.settings import leaves, override
@@ -92,6 +94,7 @@ def train(
     path = out or f"runs/{config.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
     storage = Storage(path)
     run.create(storage, config)
+    address = address or os.environ.get("RAY_ADDRESS")
     return _start(Plan(config, storage, images, workers, address, verbose), display)
 
 
@@ -129,6 +132,7 @@ def resume(
     images = open_images(config.data)
     _check(config, images, workers)
     run.update(storage, config)
+    address = address or os.environ.get("RAY_ADDRESS")
     return _start(Plan(config, storage, images, workers, address, verbose, seen), display)
 
 
@@ -141,9 +145,15 @@ def _start(plan: Plan, display: Display | None) -> Result:
 
             outcome = run_in_process(plan, display, stop)
         else:
+            if plan.address is None:
+                prepare_own_cluster()
+            from distgan.launch.cluster import Cluster
+
+            cluster = Cluster(plan.address, plan.workers, plan.verbose)
+            # Ray Train takes a second to import, which the cluster needs to start anyway.
             from distgan.launch.on_ray import run_on_ray
 
-            outcome = run_on_ray(plan, display, stop)
+            outcome = run_on_ray(plan, display, stop, cluster)
     seconds = time.perf_counter() - start
     return Result(plan.storage.uri, outcome.images_seen, outcome.stopped, seconds)
 

@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from distgan.networks.base import ImageShape, ConcatLabel
+from distgan.networks.base import ConcatLabel, ImageShape
 from distgan.settings import SETTINGS, Widths
 
 
@@ -73,7 +73,7 @@ class MLPGenerator(nn.Module):
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """float (n, latent), int64 (n,) or None -> float (n, c, h, w) in [-1, 1]."""
         pixels = 2 * torch.sigmoid(self.layers(self.input(z, labels))) - 1
-        return pixels.unflatten(1, self.image)
+        return pixels.view(-1, *self.image)
 
 
 class MLPDiscriminator(nn.Module):

@@ -27,7 +27,9 @@ class _GlobalNormalise(torch.autograd.Function):
         count = x.new_full((1,), x.numel() / x.shape[1])
         gathered = [torch.empty(2 * len(weight) + 1).to(x) for _ in range(dist.get_world_size())]
         dist.all_gather(gathered, torch.cat([count, local_mean, local_var]))
-        counts, means, variances = torch.stack(gathered).split([1, len(weight), len(weight)], 1)
+        counts, means, variances = torch.split(  # type: ignore[no-untyped-call]
+            torch.stack(gathered), [1, len(weight), len(weight)], 1
+        )
         # Chan et al. 1979: combining moments of parts keeps the digits that a
         # difference of sums of squares loses.
         total = counts.sum()
@@ -39,9 +41,7 @@ class _GlobalNormalise(torch.autograd.Function):
         return out, mean, var, total
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: Any, grad: Tensor, *_: Tensor
-    ) -> tuple[Tensor | None, Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
         x, weight, mean, inverse, total = ctx.saved_tensors
         dims = [0, *range(2, x.dim())]
         shape = [1, -1, *[1] * (x.dim() - 2)]
@@ -72,11 +72,14 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
         """float (n, c, ...) -> the same shape."""
         if not self.training:
             return super().forward(input)
-        out, mean, var, total = _GlobalNormalise.apply(input, self.weight, self.bias, self.eps)
+        out, mean, var, total = _GlobalNormalise.apply(  # type: ignore[no-untyped-call]
+            input, self.weight, self.bias, self.eps
+        )
         if self.running_mean is not None and self.running_var is not None:
             with torch.no_grad():
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(var * (total / (total - 1)), self.momentum)
+                momentum = 0.1 if self.momentum is None else self.momentum
+                self.running_mean.lerp_(mean, momentum)
+                self.running_var.lerp_(var * (total / (total - 1)), momentum)
                 if self.num_batches_tracked is not None:
                     self.num_batches_tracked += 1
         result: Tensor = out

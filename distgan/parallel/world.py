@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ class World:
 
     rank: int = 0
     size: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
     def leads(self) -> bool:
@@ -37,7 +37,8 @@ class World:
         """What to scale a mean over this rank's share by, so that the average over ranks
         is the mean over the whole batch."""
         part = self.share(batch)
-        return (part.stop - part.start) * self.size / batch
+        count: int = part.stop - part.start
+        return count * self.size / batch
 
     def prepare(self, network: nn.Module) -> nn.Module:
         """Make a network's batch statistics those of the global batch."""

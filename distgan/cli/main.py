@@ -1,0 +1,139 @@
+"""Parsing the verbs. Nothing heavy is imported until a verb runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from distgan import __version__
+from distgan.errors import UserError
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says a mistake in one line, as `UserError`."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+
+_TRAIN = """\
+Any setting can be changed by its dotted name, as `distgan show RECIPE` lists them:
+
+  distgan train                                     the tutorial's GAN on MNIST
+  distgan train mnist-dcgan --images 300k --seed 1
+  distgan train mnist-mlp --generator.optimizer.lr 1e-4 --loss minimax
+  distgan train mnist-mlp --data my/images --out s3://bucket/runs/one
+  distgan train --resume runs/one --images 3M       go on, also on other workers
+
+Ctrl-C finishes the step, writes a checkpoint and says how to go on.
+"""
+
+_TOP = """\
+start here:
+  distgan train            train a GAN on MNIST; everything it needs is inside
+  distgan sample runs/...  make images with what was trained
+"""
+
+
+def _build() -> _Parser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(
+        prog="distgan",
+        description="Train generative adversarial networks, from a laptop to a Ray cluster.",
+        epilog=_TOP,
+        formatter_class=raw,
+    )
+    parser.add_argument("--version", action="version", version=f"distgan {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+
+    train = verbs.add_parser(
+        "train", help="train a recipe, or go on with a run", epilog=_TRAIN, formatter_class=raw
+    )
+    train.add_argument(
+        "recipe", nargs="?", metavar="RECIPE", help="`distgan recipes` lists them [mnist-mlp]"
+    )
+    train.add_argument("--data", metavar="NAME|PATH", help="mnist, a Parquet file, folder or URI")
+    train.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes [one per GPU, else one per two cores]; 0: in this process, without Ray",
+    )
+    train.add_argument("--images", metavar="N", help="images to train on, such as 300k or 1.5M")
+    train.add_argument("--batch", metavar="N", help="images in a global batch, over all workers")
+    train.add_argument("--seed", metavar="S", help="of weights, data order and latents [0]")
+    train.add_argument("--out", metavar="DIR", help="path or URI [runs/RECIPE-DATE-TIME]")
+    train.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")
+    train.add_argument("--address", metavar="ADDR", help="a running Ray cluster [RAY_ADDRESS]")
+    train.add_argument("-v", "--verbose", action="store_true", help="show what Ray says")
+
+    sample = verbs.add_parser("sample", help="make images with a trained generator")
+    sample.add_argument("run", metavar="RUN", help="folder or URI of a run")
+    sample.add_argument("--num", type=int, default=64, metavar="N", help="how many images [64]")
+    sample.add_argument("--label", type=int, metavar="K", help="of a conditional generator [all]")
+    sample.add_argument("--seed", type=int, default=0, metavar="S", help="of the latents [0]")
+    sample.add_argument("--out", metavar="FILE.png", help="the grid [RUN's name-samples.png]")
+    sample.add_argument(
+        "--weights", choices=["ema", "generator"], default="ema", help="moving average or last"
+    )
+
+    verbs.add_parser("recipes", help="list the recipes")
+    show = verbs.add_parser("show", help="print a recipe's settings, with any overrides")
+    show.add_argument("recipe", metavar="RECIPE")
+    show.add_argument("--yaml", action="store_true", help="as the config.yaml of a run")
+
+    data = verbs.add_parser("data", help="prepare and inspect sets of images")
+    actions = data.add_subparsers(dest="action", metavar="ACTION", required=True)
+    prepare = actions.add_parser("prepare", help="turn MNIST-like IDX files into Parquet")
+    prepare.add_argument(
+        "source", metavar="SOURCE", help="folder with the IDX files, gzipped or not"
+    )
+    prepare.add_argument("--out", required=True, metavar="URI", help="folder to write")
+    prepare.add_argument("--split", choices=["train", "test"], default="train")
+    info = actions.add_parser("info", help="describe a set and draw a grid of its images")
+    info.add_argument("uri", metavar="URI", help="name, path or URI of a set")
+    info.add_argument("--picture", metavar="FILE.png", help="the grid [SET's name-info.png]")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0, 2 for a user's mistake, 130, 143."""
+    try:
+        options, rest = _build().parse_known_args(arguments)
+        if options.verb in ("train", "show"):
+            options.overrides = _overrides(rest)
+        elif rest:
+            raise UserError(f"{rest[0]}: not an option of `distgan {options.verb}`; see its --help")
+        from distgan.cli import verbs
+
+        run = getattr(
+            verbs, f"{options.verb}_{options.action}" if "action" in options else options.verb
+        )
+        status: int = run(options)
+        return status
+    except UserError as error:
+        print(f"distgan: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _overrides(rest: Sequence[str]) -> dict[str, str]:
+    """``--a.b VALUE`` and ``--a.b=VALUE`` by dotted name."""
+    found: dict[str, str] = {}
+    words = list(rest)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--"):
+            raise UserError(f"{word!r}: unexpected; settings are given as --name value")
+        name, given, value = word[2:].partition("=")
+        if not given:
+            if not words or words[0].startswith("--"):
+                raise UserError(f"--{name}: needs a value, as in --{name} VALUE")
+            value = words.pop(0)
+        found[name.replace("-", "_")] = value
+    return found

@@ -1,0 +1,152 @@
+"""What each verb does; every one is a few lines over the Python that does it."""
+
+from __future__ import annotations
+
+import argparse
+
+from distgan.errors import UserError
+
+_SHORT = ("data", "images", "batch", "seed")
+"""Options of `train` that are settings without a group."""
+
+
+def train(options: argparse.Namespace) -> int:
+    """`distgan train`."""
+    from distgan import launch, recipes, settings
+    from distgan.launch.signals import EXIT_CODES
+    from distgan.terminal import Terminal
+
+    changes = dict(options.overrides)
+    for name in _SHORT:
+        value = getattr(options, name)
+        if value is not None:
+            changes[name] = value
+    common = {
+        "workers": options.workers,
+        "address": options.address,
+        "verbose": options.verbose,
+    }
+    with Terminal() as terminal:
+        if options.resume is not None:
+            if options.recipe or options.out:
+                given = options.recipe or "--out"
+                raise UserError(f"{given}: a resumed run keeps its recipe and folder; leave it out")
+            result = launch.resume(options.resume, changes, display=terminal, **common)
+        else:
+            config = recipes.recipe(options.recipe or next(iter(recipes.RECIPES)))
+            config = settings.override(config, changes)
+            result = launch.train(config, out=options.out, display=terminal, **common)
+        terminal.finish(result)
+    return EXIT_CODES[result.stopped] if result.stopped else 0
+
+
+def sample(options: argparse.Namespace) -> int:
+    """`distgan sample`."""
+    from distgan.export import load_generator
+    from distgan.grid import grid_png, to_uint8
+
+    if options.num < 1:
+        raise UserError(f"--num {options.num}: should be at least 1")
+    generator = load_generator(options.run, options.weights)
+    images = generator.sample(options.num, seed=options.seed, label=options.label)
+    labels = len(generator.classes)
+    columns = labels if labels and options.label is None else round(options.num**0.5)
+    out = options.out or f"{_stem(options.run)}-samples.png"
+    _write_file(out, grid_png(to_uint8(images), columns))
+    print(f"{options.num} images after {generator.images_seen:,} training images: {out}")
+    return 0
+
+
+def recipes(options: argparse.Namespace) -> int:
+    """`distgan recipes`."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from distgan.recipes import RECIPES
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("recipe", "data", "images", "batch", ""):
+        table.add_column(heading)
+    for name, function in RECIPES.items():
+        config = function()
+        about = (function.__doc__ or "").splitlines()[0]
+        table.add_row(
+            f"[bold]{name}[/bold]",
+            config.data,
+            f"{config.images:,}",
+            str(config.batch),
+            escape(about),
+        )
+    Console(highlight=False).print(table)
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """`distgan show`."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from distgan import recipes, settings
+    from distgan.config import to_yaml
+
+    config = settings.override(recipes.recipe(options.recipe), options.overrides)
+    if options.yaml:
+        print(to_yaml(config), end="")
+        return 0
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="cyan", no_wrap=True)
+    for setting in settings.leaves(config):
+        value = setting.value
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        table.add_row(f"--{setting.name}", f"[bold]{text}[/bold]", escape(setting.help))
+    Console(highlight=False).print(table)
+    return 0
+
+
+def data_prepare(options: argparse.Namespace) -> int:
+    """`distgan data prepare`."""
+    from rich.progress import Progress
+
+    from distgan.data.prepare import prepare
+
+    with Progress(transient=True) as bar:
+        task = bar.add_task("compressing")
+        manifest = prepare(
+            options.source,
+            options.out,
+            split=options.split,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    size = f"{manifest['height']}x{manifest['width']}x{manifest['channels']}"
+    print(f"{manifest['count']:,} images of {size} in {options.out}")
+    print(f"  train on them: distgan train --data {options.out}")
+    return 0
+
+
+def data_info(options: argparse.Namespace) -> int:
+    """`distgan data info`."""
+    from rich.console import Console
+
+    from distgan.data.info import describe, picture
+
+    description, pixels = describe(options.uri)
+    console = Console(highlight=False)
+    for name, value in description.items():
+        console.print(f"[cyan]{name:<8}[/cyan] {value}", soft_wrap=True)
+    out = options.picture or f"{_stem(options.uri)}-info.png"
+    _write_file(out, picture(pixels))
+    console.print(f"[cyan]picture [/cyan] {out}")
+    return 0
+
+
+def _write_file(path: str, content: bytes) -> None:
+    from distgan.storage import Storage
+
+    folder, _, name = path.rpartition("/")
+    Storage(folder or ("/" if path.startswith("/") else ".")).write(name, content)
+
+
+def _stem(uri: str) -> str:
+    return uri.rstrip("/").rsplit("/", 1)[-1].removesuffix(".parquet") or "run"

@@ -1,0 +1,158 @@
+"""What a person sees of a run: a live panel, or plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from distgan.export import CARD, WEIGHTS
+from distgan.launch.start import Plan, Result
+from distgan.loop import Status
+from distgan.records import EVENTS, METRICS
+
+_SECONDS_BETWEEN_LINES = 5.0
+_SPEED_WINDOW = 20
+"""Progress reports, a few a second, that the speed shown is averaged over."""
+
+
+class Terminal:
+    """Shows one run on a `rich.console.Console`; use it as a context manager."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+        self._live: Live | None = None
+        self._plan: Plan | None = None
+        self._status = Status(0)
+        self._marks: deque[tuple[float, int]] = deque(maxlen=_SPEED_WINDOW)
+        self._last_line = 0.0
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def start(self, plan: Plan) -> None:
+        """Say what is about to run."""
+        self._plan = plan
+        images, shape = plan.images, plan.images.shape
+        size = f"{shape.height}x{shape.width}x{shape.channels}"
+        self.console.print(
+            f"[bold]{plan.config.recipe}[/bold] on {plan.config.data} "
+            f"({images.count:,} images, {size}) -> {plan.storage.uri}",
+            soft_wrap=True,
+        )
+        if plan.resumed_at:
+            self.note(f"going on from {plan.resumed_at:,} images")
+
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        self.console.print(f"[dim]{text}[/dim]", soft_wrap=True)
+
+    def progress(self, status: Status) -> None:
+        """Take in how far the run has come, and redraw or, now and then, print a line."""
+        now = time.monotonic()
+        if not self._marks or status.images_seen != self._marks[-1][1]:
+            self._marks.append((now, status.images_seen))
+        self._status = status
+        if self.console.is_terminal:
+            if self._live is None:
+                self._live = Live(console=self.console, refresh_per_second=4, transient=True)
+                self._live.start()
+            self._live.update(self._panel())
+        elif status.images_seen and now - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            self.console.print(self._line(), soft_wrap=True)
+
+    def finish(self, result: Result) -> None:
+        """Say how it ended, where everything lies, and what to do next."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        path = result.path
+        if result.stopped and result.images_seen:
+            self.console.print(
+                f"stopped by {result.stopped} at {result.images_seen:,} images; "
+                f"a checkpoint is written\n  go on      distgan train --resume {path}",
+                soft_wrap=True,
+            )
+            return
+        if result.stopped:
+            self.console.print(
+                f"stopped by {result.stopped} before the first update\n"
+                f"  start over distgan train --resume {path}",
+                soft_wrap=True,
+            )
+            return
+        lines = {
+            "samples": f"{path}/samples/images-{result.images_seen:012d}.png",
+            "generator": f"{path}/{WEIGHTS['ema']} (rebuilt by {CARD})",
+            "metrics": f"{path}/{METRICS}, or: tensorboard --logdir {path}/{EVENTS}",
+            "sample": f"distgan sample {path}",
+            "go on": f"distgan train --resume {path} --images {2 * result.images_seen}",
+        }
+        self.console.print(
+            f"[bold]done[/bold]: {result.images_seen:,} images in {_clock(result.seconds)}",
+            soft_wrap=True,
+        )
+        for name, text in lines.items():
+            self.console.print(f"  [cyan]{name:<10}[/cyan] {text}", soft_wrap=True)
+
+    def _speed(self) -> float:
+        (then, before), (now, seen) = self._marks[0], self._marks[-1]
+        return (seen - before) / (now - then) if now > then else 0.0
+
+    def _remaining(self) -> str:
+        assert self._plan is not None
+        speed = self._speed()
+        left = max(0, self._plan.config.images - self._status.images_seen)
+        return _clock(left / speed) if speed else "--:--"
+
+    def _line(self) -> str:
+        assert self._plan is not None
+        seen, total = self._status.images_seen, self._plan.config.images
+        parts = [f"{seen:,} of {total:,} images ({seen / max(total, 1):.0%})"]
+        parts.append(f"{self._speed():,.0f} images/s")
+        parts += [f"{name} {value}" for name, value in self._values()]
+        parts.append(f"ETA {self._remaining()}")
+        return "  ".join(parts)
+
+    def _values(self) -> list[tuple[str, str]]:
+        names = {
+            "D loss": "d_loss",
+            "G loss": "g_loss",
+            "D(x)": "d_real",
+            "D(G(z))": "d_fake",
+            "|grad D|": "d_grad_norm",
+            "|grad G|": "g_grad_norm",
+        }
+        record = self._status.record
+        return [(shown, f"{record[key]:.3f}") for shown, key in names.items() if key in record]
+
+    def _panel(self) -> RenderableType:
+        assert self._plan is not None
+        seen, total = self._status.images_seen, self._plan.config.images
+        epoch = seen // self._plan.images.count + 1
+        top = Table.grid(padding=(0, 2))
+        top.add_row(
+            ProgressBar(total=max(total, 1), completed=min(seen, total), width=30),
+            f"[bold]{seen:,}[/bold] of {total:,} images",
+            f"epoch {epoch}",
+            f"{self._speed():,.0f} images/s",
+            f"ETA [bold]{self._remaining()}[/bold]",
+        )
+        values = "   ".join(f"[dim]{name}[/dim] {value}" for name, value in self._values())
+        return Group(top, Text.from_markup(values or "[dim]first record soon[/dim]"))
+
+
+def _clock(seconds: float) -> str:
+    whole = round(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

@@ -57,7 +57,7 @@ class Config:
     """The recipe that this configuration started from."""
     data: str = "mnist"
     """A packaged set, a Parquet file, or a folder or URI made by `distgan data prepare`."""
-    images: Count = 1_500_000
+    images: Count = 1_000_000
     """Real images to train on, repeats included; rounded up to whole batches."""
     batch: PositiveInt = 128
     """Real images in a global batch, over all workers."""

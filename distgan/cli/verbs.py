@@ -98,6 +98,8 @@ def show(options: argparse.Namespace) -> int:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="cyan", no_wrap=True)
     for setting in settings.leaves(config):
+        if setting.name == "recipe":
+            continue
         value = setting.value
         text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
         table.add_row(f"--{setting.name}", f"[bold]{text}[/bold]", escape(setting.help))

@@ -1,0 +1,1 @@
+"""Sources to Parquet, Parquet to memory, memory to batches."""

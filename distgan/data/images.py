@@ -93,7 +93,10 @@ def open_images(data: str) -> ImageSet:
     counts = tuple(metadata.num_rows for metadata, _ in footers)
     if sum(counts) == 0:
         raise UserError(f"--data {data}: holds no images (0 rows); make the set again")
-    shapes = {file: _shape(storage, file, schema) for file, (_, schema) in zip(files, footers)}
+    shapes = {
+        file: _shape(storage, file, schema)
+        for file, (_, schema) in zip(files, footers, strict=True)
+    }
     first = shapes[files[0]]
     for file, shape in shapes.items():
         if shape != first:

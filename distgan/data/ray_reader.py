@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,11 @@ from distgan.data.images import ImageSet, decode, join
 from distgan.networks.base import ImageShape
 
 
-def read_resident_on_ray(images: ImageSet) -> Any:
+def read_resident_on_ray(images: ImageSet, verbose: bool) -> Any:
     """Read and decode a whole set into Ray's object store.
+
+    Args:
+        verbose: show what Ray Data says and how far it is.
 
     Returns:
         a reference to (images, labels) as `distgan.data.images.Pixels` holds them, whose
@@ -25,6 +29,8 @@ def read_resident_on_ray(images: ImageSet) -> Any:
         UserError: for a row that is no image or of another shape.
     """
     context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = verbose
+    logging.getLogger("ray.data").setLevel(logging.INFO if verbose else logging.ERROR)
     # Image numbers are positions in the files, so blocks must arrive in their order.
     context.execution_options.preserve_order = True
     data = ray.data.read_parquet(

@@ -86,8 +86,7 @@ class Cluster:
 
     def _stay_connected(self) -> None:
         level = logging.INFO if self._verbose else logging.ERROR
-        for name in ("ray", "ray.data"):
-            logging.getLogger(name).setLevel(level)
+        logging.getLogger("ray").setLevel(level)
         options: dict[str, Any] = {"logging_level": level, "log_to_driver": self._verbose}
         if self.own:
             cores = max(os.cpu_count() or 1, self._asked or 1)

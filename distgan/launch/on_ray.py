@@ -52,7 +52,7 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
         workers = cluster.workers(plan.config.batch)
         display.start(plan)
         display.note(workers.describe())
-        pixels = read_resident_on_ray(plan.images)
+        pixels = read_resident_on_ray(plan.images, plan.verbose)
         mailbox = Mailbox(uuid.uuid4().hex)
         out = plan.storage.uri if "://" in plan.storage.uri else plan.storage.root
         job = _Job(plan.config, out, plan.images, pixels, mailbox._key, workers.threads)

@@ -27,7 +27,7 @@ class _GlobalNormalise(torch.autograd.Function):
         count = x.new_full((1,), x.numel() / x.shape[1])
         gathered = [torch.empty(2 * len(weight) + 1).to(x) for _ in range(dist.get_world_size())]
         dist.all_gather(gathered, torch.cat([count, local_mean, local_var]))
-        counts, means, variances = torch.split(  # type: ignore[no-untyped-call]
+        counts, means, variances = torch.split(
             torch.stack(gathered), [1, len(weight), len(weight)], 1
         )
         # Chan et al. 1979: combining moments of parts keeps the digits that a

@@ -1,0 +1,64 @@
+"""What tests share: real data, the command line in a process, one Ray cluster."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real data that DISTGAN_TEST_DATA names."""
+    folder = os.environ.get("DISTGAN_TEST_DATA")
+    if not folder:
+        pytest.skip("DISTGAN_TEST_DATA is not set: tests on the original data files are skipped")
+    return Path(folder)
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "distgan", *arguments]
+
+
+@pytest.fixture
+def distgan(tmp_path: Path) -> Run:
+    """Runs `distgan` as a user would, in a process of its own, in an empty folder."""
+
+    def run(
+        *arguments: str, timeout: float = 300, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(*arguments),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, "COLUMNS": "200", **environment},
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[str]:
+    """The address of a Ray cluster of four CPUs, shared by all tests that need one."""
+    from distgan.launch.environment import prepare_own_cluster
+
+    prepare_own_cluster()
+    import ray
+
+    context = ray.init(
+        address="local",
+        num_cpus=4,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
+    yield context.address_info["address"]
+    ray.shutdown()

@@ -1,0 +1,128 @@
+"""Files are whole or not there, locally and elsewhere."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import IO
+
+import fsspec
+import pytest
+import torch
+from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+from distgan import checkpoint, records
+from distgan.errors import UserError
+from distgan.storage import AppendLog, Storage
+
+
+@pytest.fixture(params=["local", "file-uri", "remote"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    """The same folder as a path, as a URI, and on a filesystem that is not local."""
+    if request.param == "local":
+        return Storage(tmp_path / "run")
+    if request.param == "file-uri":
+        return Storage(f"file://{tmp_path}/run")
+    memory = PyFileSystem(FSSpecHandler(fsspec.filesystem("memory")))
+    return Storage(f"{tmp_path}/run", memory)
+
+
+def test_writes_reads_lists_and_deletes(storage: Storage) -> None:
+    assert storage.names() == []
+    storage.write("a/b.txt", "one")
+    storage.write("a/b.txt", b"two")
+    assert storage.read_text("a/b.txt") == "two"
+    assert storage.names("a") == ["b.txt"]
+    storage.delete("a/b.txt")
+    storage.delete("a/b.txt")
+    assert not storage.exists("a/b.txt")
+
+
+def test_a_write_that_fails_half_way_leaves_the_old_file(storage: Storage) -> None:
+    storage.write("file", "old")
+
+    def fail(stream: IO[bytes]) -> None:
+        stream.write(b"half of the n")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match=r"file: no space left.*before is intact.*--out"):
+        storage.write("file", fail)
+    assert storage.read_text("file") == "old"
+    assert storage.names() == ["file"]
+
+
+def test_log_grows_over_several_openings(storage: Storage) -> None:
+    storage.make()
+    for line in ("one", "two"):
+        log = AppendLog(storage, "log")
+        log.append(line)
+        log.close()
+    assert storage.read_text("log") == "one\ntwo\n"
+
+
+def test_records_after_the_checkpoint_are_made_again(storage: Storage) -> None:
+    storage.make()
+    recorder = records.Recorder(storage, 0)
+    for images in (10, 20, 30):
+        recorder.add({"images": images, "d_loss": 1.0})
+    recorder.close()
+    recorder = records.Recorder(storage, 20)
+    recorder.add({"images": 30, "d_loss": 2.0})
+    recorder.close()
+    found = [(r["images"], r["d_loss"]) for r in records.read(storage)]
+    assert found == [(10, 1.0), (20, 1.0), (30, 2.0)]
+    assert storage.names(records.EVENTS)
+
+
+def test_keeps_the_last_checkpoints(storage: Storage) -> None:
+    assert checkpoint.load_newest(storage) is None
+    for images in (100, 200, 300):
+        checkpoint.save(storage, {"images_seen": images, "w": torch.ones(2)}, keep=2)
+    assert [entry["images_seen"] for entry in checkpoint.index(storage)] == [200, 300]
+    files = [name for name in storage.names(checkpoint.FOLDER) if name.endswith(".pt")]
+    assert files == ["images-000000000200.pt", "images-000000000300.pt"]
+    state = checkpoint.load_newest(storage)
+    assert state is not None
+    assert state["images_seen"] == 300
+
+
+def test_a_damaged_checkpoint_is_passed_over_aloud(storage: Storage) -> None:
+    for images in (100, 200):
+        checkpoint.save(storage, {"images_seen": images}, keep=2)
+    name = checkpoint.index(storage)[-1]["file"]
+    storage.write(name, storage.read(name)[:-7])
+    with pytest.warns(UserWarning, match="images-000000000200.pt is damaged"):
+        state = checkpoint.load_newest(storage)
+    assert state == {"images_seen": 100}
+    storage.delete(checkpoint.index(storage)[0]["file"])
+    with pytest.warns(match="missing"), pytest.raises(UserError, match="no whole checkpoint"):
+        checkpoint.load_newest(storage)
+
+
+class _Malice:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return (exec, (f"open({str(self.target)!r}, 'w').close()",))
+
+
+def test_a_handed_checkpoint_cannot_run_code(tmp_path: Path) -> None:
+    storage = Storage(tmp_path / "run")
+    buffer = io.BytesIO()
+    torch.save({"images_seen": 1, "x": _Malice(tmp_path / "owned")}, buffer)
+    checkpoint.save(storage, {"images_seen": 1}, keep=1)
+    name = checkpoint.index(storage)[0]["file"]
+    storage.write(name, buffer.getvalue())
+    index = storage.read_text(checkpoint.INDEX)
+    old = checkpoint.index(storage)[0]["sha256"]
+    storage.write(checkpoint.INDEX, index.replace(old, checkpoint._sha256(buffer.getvalue())))
+    with pytest.raises(pickle.UnpicklingError):
+        checkpoint.load_newest(storage)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_unknown_scheme_is_named() -> None:
+    with pytest.raises(UserError, match="nonsense://x: not a path or URI"):
+        Storage("nonsense://x")

@@ -10,34 +10,12 @@ import os
 import shutil
 import tempfile
 import threading
-from dataclasses import dataclass
 from typing import Any
 
 import ray
 
 from distgan.errors import UserError
-
-
-@dataclass(frozen=True)
-class Workers:
-    """How many workers a run has, and what each holds."""
-
-    count: int
-    gpu: bool
-    threads: int
-
-    @property
-    def resources(self) -> dict[str, float]:
-        """Ray's name for what each worker holds."""
-        return {"CPU": self.threads, **({"GPU": 1} if self.gpu else {})}
-
-    def describe(self) -> str:
-        """One line for the user."""
-        each = f"{self.threads} CPU thread{'s' if self.threads > 1 else ''}"
-        return (
-            f"{self.count} worker{'s' if self.count > 1 else ''} "
-            f"of {'one GPU and ' if self.gpu else ''}{each} each"
-        )
+from distgan.launch.workers import Device, Workers, decide
 
 
 class Cluster:
@@ -103,31 +81,13 @@ class Cluster:
         self._over.wait()
         ray.shutdown()
 
-    def workers(self, batch: int) -> Workers:
-        """Decide on the workers: every GPU, else one per two cores and at least two of two.
+    def workers(self, device: Device, batch: int) -> Workers:
+        """Decide on the workers by what the cluster holds.
 
         Raises:
-            UserError: when more were asked for than the cluster holds.
+            UserError: when it holds less than was asked for.
         """
-        total = ray.cluster_resources()
-        gpus, cores = int(total.get("GPU", 0)), int(total.get("CPU", 1))
-        default = gpus or max(min(cores, 2), cores // 2)
-        count = self._asked or min(default, batch)
-        if gpus and count > gpus:
-            raise UserError(
-                f"--workers {count}: more than the {gpus} GPU{'s' if gpus > 1 else ''} of the "
-                f"cluster; use --workers {gpus} or fewer"
-            )
-        if count > cores:
-            raise UserError(
-                f"--workers {count}: more than the {cores} CPUs of the cluster; "
-                f"use --workers {cores} or fewer"
-            )
-        return Workers(count, gpu=gpus > 0, threads=_threads(count))
-
-
-def _threads(workers: int) -> int:
-    """The most CPUs per worker with which all workers find room on the nodes."""
-    nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-    fits = [size for size in range(1, max(nodes) + 1) if sum(n // size for n in nodes) >= workers]
-    return max(fits, default=1)
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        gpus = sum(int(node.get("GPU", 0)) for node in nodes)
+        cores = [int(node.get("CPU", 0)) for node in nodes]
+        return decide(self._asked, device, gpus, cores, batch)

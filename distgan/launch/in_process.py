@@ -29,7 +29,8 @@ class _Direct:
 def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
     """Train here, on the GPU if there is one, with all of torch's threads."""
     keep_freed_memory()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    gpu = torch.cuda.is_available() and plan.device != "cpu"
+    device = torch.device("cuda" if gpu else "cpu")
     display.start(plan)
     pixels = read_resident(plan.images)
     control = _Direct(display, stop)

@@ -18,10 +18,11 @@ from distgan.config import Config
 from distgan.data.images import ImageSet, Pixels
 from distgan.data.ray_reader import read_resident_on_ray
 from distgan.errors import UserError
-from distgan.launch.cluster import Cluster, Workers
+from distgan.launch.cluster import Cluster
 from distgan.launch.mailbox import Mailbox, MailboxControl
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
+from distgan.launch.workers import Workers
 from distgan.loop import Outcome, Status, train
 from distgan.parallel import World
 from distgan.storage import Storage
@@ -49,7 +50,7 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
             mistake that the user can mend.
     """
     with cluster:
-        workers = cluster.workers(plan.config.batch)
+        workers = cluster.workers(plan.device, plan.config.batch)
         display.start(plan)
         display.note(workers.describe())
         pixels = read_resident_on_ray(plan.images, plan.verbose)

@@ -1,0 +1,107 @@
+"""Several processes compute what one computes on the whole batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from distgan.config import Config
+from distgan.parallel import World
+from distgan.parallel.batchnorm import convert_batch_norm
+from distgan.recipes import recipe
+from distgan.settings import override
+
+from . import ranks
+
+SMALL_DCGAN = {"generator.network.width": 8, "discriminator.network.width": 8}
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "mlp": ("mnist-mlp", {}),
+    "minimax": ("mnist-mlp", {"loss": "minimax", "share_fakes": True}),
+    "conditional": ("mnist-mlp-conditional", {}),
+    "dcgan": ("mnist-dcgan", SMALL_DCGAN),
+    "dcgan sharing fakes": ("mnist-dcgan", {**SMALL_DCGAN, "share_fakes": True}),
+    "uneven shares": ("mnist-dcgan", {**SMALL_DCGAN, "batch": 31}),
+}
+STEPS = 50
+
+
+def configs(precision: str) -> list[Config]:
+    return [
+        override(recipe(name), {"precision": precision, **changes})
+        for name, changes in CASES.values()
+    ]
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[str, list[ranks.Weights]]:
+    return {
+        precision: ranks.train_all(World(), configs(precision), STEPS)
+        for precision in ("float32", "float64")
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("size", [2, 3])
+def test_weights_after_50_updates_do_not_depend_on_the_number_of_processes(
+    alone: dict[str, list[ranks.Weights]], tmp_path: Path, size: int, precision: str
+) -> None:
+    bound = {"float32": 1e-5, "float64": 1e-10}[precision]
+    results = ranks.on_ranks(size, ranks.train_all, tmp_path, configs(precision), STEPS)
+    for case, expected, *found in zip(CASES, alone[precision], *results, strict=True):
+        distances = [ranks.distance(weights, expected) for weights in found]
+        print(f"{case}: {size} processes, {precision}: {max(distances):.1e}")
+        assert max(distances) < bound, case
+
+
+def _without_weights(world: World, config: Config) -> ranks.Weights:
+    World.weight = lambda self, batch: 1.0  # type: ignore[method-assign]
+    return ranks.train_steps(world, config, 5)
+
+
+def test_the_comparison_can_fail(tmp_path: Path) -> None:
+    config = configs("float64")[list(CASES).index("uneven shares")]
+    expected = ranks.train_steps(World(), config, 5)
+    found = ranks.on_ranks(2, _without_weights, tmp_path, config)
+    assert ranks.distance(found[0], expected) > 1e-6
+
+
+def _batch_norm(world: World, x: torch.Tensor, target: torch.Tensor) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    layer = convert_batch_norm(nn.Sequential(nn.BatchNorm2d(3).double()))
+    nn.init.normal_(layer[0].weight)
+    cut = [0, 3, len(x)] if world.size == 2 else [0, 3, 4, len(x)]
+    mine = slice(cut[world.rank], cut[world.rank + 1])
+    part = x[mine].clone().requires_grad_()
+    out = layer(part)
+    ((out - target[mine]) ** 2).sum().backward()
+    grads = [layer[0].weight.grad, layer[0].bias.grad]
+    for grad in grads:
+        torch.distributed.all_reduce(grad)
+    return [out.detach(), part.grad, *grads, layer[0].running_mean, layer[0].running_var]
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_batch_norm_over_uneven_ranks_is_batch_norm_over_the_whole(
+    tmp_path: Path, size: int
+) -> None:
+    torch.manual_seed(1)
+    x, target = torch.randn(2, 7, 3, 5, 4, dtype=torch.float64) * 3 + 100
+    results = ranks.on_ranks(size, _batch_norm, tmp_path, x, target)
+    torch.manual_seed(0)
+    layer = nn.BatchNorm2d(3).double()
+    nn.init.normal_(layer.weight)
+    whole = x.clone().requires_grad_()
+    out = layer(whole)
+    ((out - target) ** 2).sum().backward()
+    expected = [layer.weight.grad, layer.bias.grad, layer.running_mean, layer.running_var]
+    close = {"rtol": 1e-9, "atol": 1e-9}
+    torch.testing.assert_close(torch.cat([r[0] for r in results]), out, **close)
+    torch.testing.assert_close(torch.cat([r[1] for r in results]), whole.grad, **close)
+    for result in results:
+        for found, wanted in zip(result[2:], expected, strict=True):
+            torch.testing.assert_close(found, wanted, **close)

@@ -33,7 +33,7 @@ def mnist_dcgan() -> Config:
     """A convolutional pair with batch normalisation on MNIST."""
     return Config(
         recipe="mnist-dcgan",
-        images=180_000,
+        images=300_000,
         generator=GeneratorConfig(network=DCGANGeneratorSettings()),
         discriminator=DiscriminatorConfig(network=DCGANDiscriminatorSettings()),
         output=OutputConfig(log_every=2_000, sample_every=20_000, checkpoint_every=20_000),

@@ -60,13 +60,14 @@ class TrainingState:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything above and every rank's random state; all ranks must call it."""
+        """Everything above, and what each rank has to itself; all ranks must call it."""
         return {
             **{name: part.state_dict() for name, part in self._parts().items()},
             "images_seen": self.images_seen,
-            "statistics": self.statistics,
             "steps_counted": self.steps_counted,
-            "random": self.world.gather(_random_state(self.world.device)),
+            "ranks": self.world.gather(
+                {"statistics": self.statistics.cpu(), "random": _random_state(self.world.device)}
+            ),
         }
 
     def load_state_dict(self, state: dict[str, Any], source: str) -> None:
@@ -85,11 +86,13 @@ class TrainingState:
                     f"({reason[:160]}); resume with the code and settings that wrote it"
                 ) from None
         self.images_seen = state["images_seen"]
-        self.statistics.copy_(state["statistics"])
         self.steps_counted = state["steps_counted"]
-        if len(state["random"]) == self.world.size:
-            _set_random_state(state["random"][self.world.rank], self.world.device)
+        ranks = state["ranks"]
+        if len(ranks) == self.world.size:
+            self.statistics.copy_(ranks[self.world.rank]["statistics"])
+            _set_random_state(ranks[self.world.rank]["random"], self.world.device)
         else:
+            self.statistics.copy_(torch.stack([rank["statistics"] for rank in ranks]).mean(0))
             self._seed_rank(self.images_seen)
 
     def _seed_rank(self, images_seen: int) -> None:

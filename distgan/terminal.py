@@ -119,9 +119,9 @@ class Terminal:
         assert self._plan is not None
         seen, total = self._status.images_seen, self._plan.config.images
         parts = [f"{seen:,} of {total:,} images ({seen / max(total, 1):.0%})"]
-        parts.append(f"{self._speed():,.0f} images/s")
         parts += [f"{name} {value}" for name, value in self._values()]
-        parts.append(f"ETA {self._remaining()}")
+        if speed := self._speed():
+            parts += [f"{speed:,.0f} images/s", f"ETA {self._remaining()}"]
         return "  ".join(parts)
 
     def _values(self) -> list[tuple[str, str]]:

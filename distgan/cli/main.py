@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from distgan import __version__
 from distgan.errors import UserError
@@ -13,6 +13,9 @@ from distgan.errors import UserError
 
 class _Parser(argparse.ArgumentParser):
     """Says a mistake in one line, as `UserError`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see `{self.prog} --help`")
@@ -67,6 +70,9 @@ def _build() -> _Parser:
     train.add_argument("--out", metavar="DIR", help="path or URI [runs/RECIPE-DATE-TIME]")
     train.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")
     train.add_argument("--address", metavar="ADDR", help="a running Ray cluster [RAY_ADDRESS]")
+    train.add_argument(
+        "--device", choices=["auto", "cpu", "gpu"], default="auto", help="where to train [auto]"
+    )
     train.add_argument("-v", "--verbose", action="store_true", help="show what Ray says")
 
     sample = verbs.add_parser("sample", help="make images with a trained generator")
@@ -101,17 +107,13 @@ def _build() -> _Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 2 for a user's mistake, 130, 143."""
     try:
-        options, rest = _build().parse_known_args(arguments)
-        if options.verb in ("train", "show"):
-            options.overrides = _overrides(rest)
-        elif rest:
-            raise UserError(f"{rest[0]}: not an option of `distgan {options.verb}`; see its --help")
+        parser = _build()
+        words, overrides = _split_overrides(sys.argv[1:] if arguments is None else arguments)
+        options = parser.parse_args(words, argparse.Namespace(overrides=overrides))
         from distgan.cli import verbs
 
-        run = getattr(
-            verbs, f"{options.verb}_{options.action}" if "action" in options else options.verb
-        )
-        status: int = run(options)
+        name = f"{options.verb}_{options.action}" if "action" in options else options.verb
+        status: int = getattr(verbs, name)(options)
         return status
     except UserError as error:
         print(f"distgan: {error}", file=sys.stderr)
@@ -122,18 +124,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _overrides(rest: Sequence[str]) -> dict[str, str]:
-    """``--a.b VALUE`` and ``--a.b=VALUE`` by dotted name."""
+def _split_overrides(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Separate ``--setting VALUE`` and ``--setting=VALUE`` from the options of the verb."""
+    kept: list[str] = []
     found: dict[str, str] = {}
-    words = list(rest)
+    words = list(arguments)
+    if not words or words[0] not in _KNOWN:
+        return words, found
+    known = _KNOWN[words[0]]
     while words:
         word = words.pop(0)
-        if not word.startswith("--"):
-            raise UserError(f"{word!r}: unexpected; settings are given as --name value")
-        name, given, value = word[2:].partition("=")
+        name, given, value = word.partition("=")
+        if not word.startswith("--") or name in known:
+            kept.append(word)
+            continue
         if not given:
             if not words or words[0].startswith("--"):
-                raise UserError(f"--{name}: needs a value, as in --{name} VALUE")
+                raise UserError(f"{name}: needs a value, as in {name} VALUE")
             value = words.pop(0)
-        found[name.replace("-", "_")] = value
-    return found
+        found[name[2:].replace("-", "_")] = value
+    return kept, found
+
+
+_KNOWN = {
+    "train": (
+        *("-h", "--help", "--data", "--workers", "--images", "--batch", "--seed", "--out"),
+        *("--resume", "--address", "--device", "-v", "--verbose"),
+    ),
+    "show": ("-h", "--help", "--yaml"),
+}
+"""The options proper of each verb that takes any setting as an option too."""

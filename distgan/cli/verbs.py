@@ -24,6 +24,7 @@ def train(options: argparse.Namespace) -> int:
     common = {
         "workers": options.workers,
         "address": options.address,
+        "device": options.device,
         "verbose": options.verbose,
     }
     with Terminal() as terminal:

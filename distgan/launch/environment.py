@@ -1,8 +1,11 @@
-"""Environment variables that Ray reads as it is imported."""
+"""What has to be right around Ray before it is imported."""
 
 from __future__ import annotations
 
 import os
+import socket
+
+from distgan.errors import UserError
 
 _OWN_CLUSTER = {
     # Named for other systems, it makes every server of the cluster listen on 127.0.0.1 only.
@@ -23,3 +26,21 @@ def prepare_own_cluster() -> None:
     """
     for name, value in _OWN_CLUSTER.items():
         os.environ.setdefault(name, value)
+
+
+def check_address(address: str) -> None:
+    """See that something listens at ``host:port``; Ray itself tries for minutes.
+
+    Raises:
+        UserError: when nothing does.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host or not port.isdigit():
+        return  # "auto", "local" and the like: Ray knows at once.
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except OSError as error:
+        raise UserError(
+            f"--address {address}: no Ray cluster answers there ({error}); start one with "
+            "`ray start --head`, or leave --address and RAY_ADDRESS out, or use --workers 0"
+        ) from None

@@ -50,6 +50,7 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
             mistake that the user can mend.
     """
     with cluster:
+        stop.install()
         workers = cluster.workers(plan.device, plan.config.batch)
         display.start(plan)
         display.note(workers.describe())

@@ -23,10 +23,15 @@ class StopRequest:
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequest:
+        self.install()
+        return self
+
+    def install(self) -> None:
+        """Take the signals, also back from a library that took them meanwhile, as Ray does."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._receive)
-        return self
+                previous = signal.signal(number, self._receive)
+                self._previous.setdefault(number, previous)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():

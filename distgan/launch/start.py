@@ -14,8 +14,9 @@ from distgan import checkpoint, run
 from distgan.config import Config
 from distgan.data.images import ImageSet, open_images
 from distgan.errors import UserError
-from distgan.launch.environment import prepare_own_cluster
+from distgan.launch.environment import check_address, prepare_own_cluster
 from distgan.launch.signals import StopRequest
+from distgan.launch.workers import Device, check_gpus
 from distgan.loop import Status
 from distgan.settings import leaves, override
 from distgan.storage import Storage
@@ -47,6 +48,7 @@ class Plan:
     images: ImageSet
     workers: int | None
     address: str | None
+    device: Device
     verbose: bool = False
     resumed_at: int = 0
 
@@ -73,6 +75,7 @@ def train(
     out: str | None = None,
     workers: int | None = None,
     address: str | None = None,
+    device: Device = "auto",
     display: Display | None = None,
     verbose: bool = False,
 ) -> Result:
@@ -85,17 +88,18 @@ def train(
             where there are two; 0 for this process without Ray.
         address: a running Ray cluster, as ``ray.init`` takes it; None also heeds
             ``RAY_ADDRESS`` and otherwise starts a cluster for the duration of the run.
+        device: ``auto``, ``cpu`` or ``gpu``.
 
     Raises:
         UserError: for anything the caller can mend, mostly before a cluster starts.
     """
     images = open_images(config.data)
-    _check(config, images, workers)
+    address = address or os.environ.get("RAY_ADDRESS")
+    _check(config, images, workers, address, device)
     path = out or f"runs/{config.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
     storage = Storage(path)
     run.create(storage, config)
-    address = address or os.environ.get("RAY_ADDRESS")
-    return _start(Plan(config, storage, images, workers, address, verbose), display)
+    return _start(Plan(config, storage, images, workers, address, device, verbose), display)
 
 
 def resume(
@@ -104,6 +108,7 @@ def resume(
     *,
     workers: int | None = None,
     address: str | None = None,
+    device: Device = "auto",
     display: Display | None = None,
     verbose: bool = False,
 ) -> Result:
@@ -130,10 +135,11 @@ def resume(
             f"give a larger --images than {config.images:,} to go on"
         )
     images = open_images(config.data)
-    _check(config, images, workers)
+    address = address or os.environ.get("RAY_ADDRESS")
+    _check(config, images, workers, address, device)
     run.update(storage, config)
     address = address or os.environ.get("RAY_ADDRESS")
-    return _start(Plan(config, storage, images, workers, address, verbose, seen), display)
+    return _start(Plan(config, storage, images, workers, address, device, verbose, seen), display)
 
 
 def _start(plan: Plan, display: Display | None) -> Result:
@@ -158,7 +164,9 @@ def _start(plan: Plan, display: Display | None) -> Result:
     return Result(plan.storage.uri, outcome.images_seen, outcome.stopped, seconds)
 
 
-def _check(config: Config, images: ImageSet, workers: int | None) -> None:
+def _check(
+    config: Config, images: ImageSet, workers: int | None, address: str | None, device: Device
+) -> None:
     if config.conditional and not images.classes:
         raise UserError(
             f"--conditional true: the set {config.data} has no labels; "
@@ -171,6 +179,10 @@ def _check(config: Config, images: ImageSet, workers: int | None) -> None:
             f"--workers {workers}: more workers than images in a batch ({config.batch}); "
             "use fewer, or a larger --batch"
         )
+    if address is None or workers == 0:
+        check_gpus(workers, device, torch.cuda.device_count())
+    else:
+        check_address(address)
     # Built without memory, to hear now whether the networks fit the images.
     labels = len(images.classes) if config.conditional else 0
     with torch.device("meta"):

@@ -1,0 +1,1 @@
+"""Measurements of distgan; each module is a command, `python -m benchmarks.NAME`."""

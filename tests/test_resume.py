@@ -1,0 +1,159 @@
+"""A run that is stopped and resumed ends as if it had never stopped, to the last bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from distgan import checkpoint, records
+from distgan.export import load_generator
+from distgan.storage import Storage
+
+from .conftest import command
+
+IMAGES = 76_800
+"""Into the second epoch of MNIST."""
+SETTINGS = [
+    *("--output.checkpoint_every", "6400", "--output.log_every", "3200"),
+    *("--output.keep_checkpoints", "3", "--generator.network.widths", "64,128"),
+    *("--output.sample_every", "1M"),
+]
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """`distgan train` in a process group of its own, as a shell starts it."""
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    return subprocess.Popen(
+        command("train", *arguments),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def wait_for(images: int, run: Path, process: subprocess.Popen[str]) -> None:
+    """Until the run has recorded that many images."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        found = records.read(Storage(run)) if run.exists() else []
+        if found and found[-1]["images"] >= images:
+            return
+        if process.poll() is not None:
+            raise AssertionError(f"ended early: {process.communicate()[0]}")
+        time.sleep(0.02)
+    raise AssertionError(f"no {images} images within two minutes")
+
+
+def final_state(run: Path) -> dict[str, Any]:
+    state = checkpoint.load_newest(Storage(run))
+    assert state is not None
+    return state
+
+
+def assert_identical(found: Any, expected: Any, where: str = "state") -> None:
+    """Bit for bit, all the way down."""
+    assert type(found) is type(expected), where
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys(), where
+        for key, value in expected.items():
+            assert_identical(found[key], value, f"{where}.{key}")
+    elif isinstance(expected, (list, tuple)):
+        assert len(found) == len(expected), where
+        for number, value in enumerate(expected):
+            assert_identical(found[number], value, f"{where}.{number}")
+    elif isinstance(expected, torch.Tensor):
+        assert torch.equal(found, expected), where
+    else:
+        assert found == expected, where
+
+
+def processes_of_group(group: int) -> list[str]:
+    listed = subprocess.run(["ps", "-eo", "pgid,stat,args"], capture_output=True, text=True).stdout
+    lines = [line.split(None, 2) for line in listed.splitlines()[1:]]
+    return [args for pgid, stat, args in lines if int(pgid) == group and "Z" not in stat]
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_three_stops_change_no_bit(tmp_path: Path, workers: str) -> None:
+    options = [*SETTINGS, "--workers", workers]
+    straight = start(tmp_path, *options, "--images", str(IMAGES), "--out", "straight")
+    output = straight.communicate(timeout=200)[0]
+    assert straight.returncode == 0, output
+    run = tmp_path / "stopped"
+
+    # Ctrl-C, which a terminal sends to every process of the group.
+    process = start(tmp_path, *options, "--images", str(IMAGES), "--out", "stopped")
+    wait_for(9_600, run, process)
+    os.killpg(process.pid, signal.SIGINT)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, output
+    assert "distgan train --resume stopped" in output
+    first = final_state(run)["images_seen"]
+    assert 9_600 <= first < 60_000, "in the middle of the first epoch"
+
+    # SIGTERM to the command alone, as a scheduler sends it.
+    process = start(tmp_path, "--resume", "stopped", "--workers", workers)
+    wait_for(first + 12_800, run, process)
+    process.terminate()
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 143, output
+    second = final_state(run)["images_seen"]
+    assert first < second < 60_000
+
+    # SIGKILL of everything at once, after which nothing may be left running.
+    process = start(tmp_path, "--resume", "stopped", "--workers", workers)
+    wait_for(second + 9_600, run, process)
+    group = process.pid
+    os.killpg(group, signal.SIGKILL)
+    process.communicate(timeout=30)
+    deadline = time.monotonic() + 20
+    while processes_of_group(group) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not processes_of_group(group)
+
+    process = start(tmp_path, "--resume", "stopped", "--workers", workers)
+    output = process.communicate(timeout=200)[0]
+    assert process.returncode == 0, output
+    assert "going on from" in output
+
+    assert_identical(final_state(run), final_state(tmp_path / "straight"))
+    both = [records.read(Storage(folder)) for folder in (run, tmp_path / "straight")]
+    times = ("images_per_second", "data_wait")
+    stripped = [[{k: v for k, v in r.items() if k not in times} for r in found] for found in both]
+    assert stripped[0] == stripped[1]
+    assert torch.equal(
+        load_generator(str(run)).sample(4), load_generator(str(tmp_path / "straight")).sample(4)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_run_goes_on_without_ray_and_with_other_workers(tmp_path: Path, cluster: str) -> None:
+    options = ["--precision", "float64", *SETTINGS, "--address", cluster]
+    for name, halves in {"one": ("0", "0"), "mixed": ("2", "3"), "back": ("3", "0")}.items():
+        first, second = halves
+        out = ["--out", name, "--images", "6400", "--workers", first]
+        process = start(tmp_path, *options, *out)
+        assert process.wait(timeout=120) == 0, process.communicate()[0]
+        go_on = ["--resume", name, "--images", "12800", "--workers", second, "--address", cluster]
+        process = start(tmp_path, *go_on)
+        assert process.wait(timeout=120) == 0, process.communicate()[0]
+    expected = final_state(tmp_path / "one")
+    for name in ("mixed", "back"):
+        found = final_state(tmp_path / name)
+        assert found["images_seen"] == expected["images_seen"] == 12_800
+        for part in ("generator", "discriminator", "ema"):
+            for key, tensor in expected[part].items():
+                assert (found[part][key] - tensor).norm() <= 1e-10 * tensor.norm()

@@ -40,8 +40,8 @@ class LoadedGenerator:
     def sample(self, num: int, *, seed: int = 0, label: int | None = None) -> Tensor:
         """Generate images.
 
-        Without ``label``, a conditional generator cycles through its labels. Image i is
-        the same for any ``num``.
+        Without ``label``, a conditional generator cycles through its labels. The z of
+        image i is the same for any ``num``.
 
         Returns:
             float32 (num, channels, height, width) in [-1, 1].

@@ -43,7 +43,7 @@ class Outcome:
 
 
 class Control(Protocol):
-    """The wire to whoever started the run; only rank 0's is used. Calls must return at once."""
+    """Rank 0's wire to whoever started the run. Calls must return at once."""
 
     def report(self, status: Status) -> None:
         """Take note of progress."""
@@ -54,6 +54,15 @@ class Control(Protocol):
     def stop_signal(self) -> str:
         """The name of the signal that asks the run to stop, or an empty string."""
         ...
+
+
+class NoControl:
+    """Tells nobody and is told nothing: for the ranks that do not lead."""
+
+    def report(self, status: Status) -> None: ...  # noqa: D102
+    def note(self, text: str) -> None: ...  # noqa: D102
+    def stop_signal(self) -> str:  # noqa: D102
+        return ""
 
 
 def train(

@@ -47,7 +47,7 @@ def distgan(tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
-    """The address of a Ray cluster of four CPUs, shared by all tests that need one."""
+    """The address of a Ray cluster of three CPUs, shared by all tests that need one."""
     from distgan.launch.environment import prepare_own_cluster
 
     prepare_own_cluster()
@@ -55,7 +55,7 @@ def cluster() -> Iterator[str]:
 
     context = ray.init(
         address="local",
-        num_cpus=4,
+        num_cpus=3,
         include_dashboard=False,
         log_to_driver=False,
         logging_level="ERROR",

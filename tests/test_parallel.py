@@ -45,8 +45,7 @@ def alone() -> dict[str, list[ranks.Weights]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["float32", "float64"])
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize(("size", "precision"), [(2, "float32"), (2, "float64"), (3, "float64")])
 def test_weights_after_50_updates_do_not_depend_on_the_number_of_processes(
     alone: dict[str, list[ranks.Weights]], tmp_path: Path, size: int, precision: str
 ) -> None:

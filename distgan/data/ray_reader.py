@@ -36,8 +36,7 @@ def read_resident_on_ray(images: ImageSet, verbose: bool) -> Any:
     data = ray.data.read_parquet(
         list(images.files),
         filesystem=images.filesystem,
-        columns=["image", "label"] if images.classes else ["image"],
-    )
+    ).select_columns(["image", "label"] if images.classes else ["image"])
     return _decode.remote(images.shape, images.uri, *data.to_arrow_refs())
 
 

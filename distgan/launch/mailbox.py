@@ -23,20 +23,20 @@ class Mailbox:
     """The messages of one run, named by a key that its driver chose."""
 
     def __init__(self, key: str) -> None:
-        self._key = key
+        self.key = key
 
     def put(self, topic: str, message: Any) -> None:
         """Replace the message under a topic; anything JSON can hold."""
-        _internal_kv_put(f"{self._key}/{topic}", json.dumps(message), namespace=_NAMESPACE)
+        _internal_kv_put(f"{self.key}/{topic}", json.dumps(message), namespace=_NAMESPACE)
 
     def get(self, topic: str) -> Any:
         """The message under a topic, or None."""
-        content = _internal_kv_get(f"{self._key}/{topic}", namespace=_NAMESPACE)
+        content = _internal_kv_get(f"{self.key}/{topic}", namespace=_NAMESPACE)
         return None if content is None else json.loads(content)
 
     def clear(self) -> None:
         """Remove all messages of the run."""
-        _internal_kv_del(self._key, del_by_prefix=True, namespace=_NAMESPACE)
+        _internal_kv_del(self.key, del_by_prefix=True, namespace=_NAMESPACE)
 
 
 class MailboxControl:
@@ -63,8 +63,11 @@ class MailboxControl:
         """The signal that the driver last passed on."""
         return self._stop
 
-    def close(self) -> None:
-        """Send what is left and end the thread."""
+    def __enter__(self) -> MailboxControl:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Sends what is left.
         self._closed.set()
         self._thread.join()
 

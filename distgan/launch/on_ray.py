@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import uuid
 from dataclasses import asdict, dataclass
@@ -23,7 +24,7 @@ from distgan.launch.mailbox import Mailbox, MailboxControl
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.launch.workers import Workers
-from distgan.loop import Outcome, Status, train
+from distgan.loop import NoControl, Outcome, Status, train
 from distgan.parallel import World
 from distgan.storage import Storage
 
@@ -57,7 +58,7 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
         pixels = read_resident_on_ray(plan.images, plan.verbose)
         mailbox = Mailbox(uuid.uuid4().hex)
         out = plan.storage.uri if "://" in plan.storage.uri else plan.storage.root
-        job = _Job(plan.config, out, plan.images, pixels, mailbox._key, workers.threads)
+        job = _Job(plan.config, out, plan.images, pixels, mailbox.key, workers.threads)
         fit = _Fit(job, workers, cluster)
         fit.start()
         try:
@@ -144,12 +145,12 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
     job: _Job = settings["job"]
     context = ray.train.get_context()
     keep_freed_memory()
-    torch.set_num_threads(job.threads)
+    # A cluster may promise more CPUs than this machine has.
+    torch.set_num_threads(min(job.threads, os.cpu_count() or 1))
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
-    control = MailboxControl(Mailbox(job.mailbox))
-    try:
-        pixels = Pixels(*ray.get(job.pixels))
-        outcome = train(job.config, Storage(job.out), job.images, pixels, world, control)
-    finally:
-        control.close()
-    return asdict(outcome)
+    pixels = Pixels(*ray.get(job.pixels))
+    arguments = (job.config, Storage(job.out), job.images, pixels, world)
+    if not world.leads:
+        return asdict(train(*arguments, NoControl()))
+    with MailboxControl(Mailbox(job.mailbox)) as control:
+        return asdict(train(*arguments, control))

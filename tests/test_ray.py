@@ -1,0 +1,139 @@
+"""The launcher on a real Ray cluster: Python API, errors from workers, loopback, security."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import distgan
+from distgan import checkpoint
+from distgan.launch.start import Plan
+from distgan.loop import Status
+from distgan.storage import Storage
+
+from .ranks import distance
+
+pytestmark = pytest.mark.ray
+
+TINY = {"generator.network.widths": "16", "discriminator.network.widths": "16"}
+
+
+class Watch:
+    """A display that remembers."""
+
+    def __init__(self) -> None:
+        self.plans: list[Plan] = []
+        self.notes: list[str] = []
+        self.statuses: list[Status] = []
+
+    def start(self, plan: Plan) -> None:
+        self.plans.append(plan)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def progress(self, status: Status) -> None:
+        self.statuses.append(status)
+
+
+def trained(folder: Path, name: str, workers: int, cluster: str, **changes: Any) -> dict[str, Any]:
+    config = distgan.override(distgan.recipe("mnist-mlp"), {"images": 6_400, **changes})
+    out = str(folder / name)
+    result = distgan.train(config, out=out, workers=workers, address=cluster)
+    assert (result.images_seen, result.stopped) == (6_400, "")
+    state = checkpoint.load_newest(Storage(out))
+    assert state is not None
+    return state
+
+
+def test_fifty_updates_through_the_whole_system_are_the_same(tmp_path: Path, cluster: str) -> None:
+    alone, one, two = (
+        trained(tmp_path, str(workers), workers, cluster, precision="float64")
+        for workers in (0, 1, 2)
+    )
+    parts = ("generator", "discriminator", "ema")
+    expected = {part: alone[part] for part in parts}
+    assert distance({part: one[part] for part in parts}, expected) < 1e-10
+    assert distance({part: two[part] for part in parts}, expected) < 1e-10
+
+
+def test_progress_reaches_the_display(tmp_path: Path, cluster: str) -> None:
+    watch = Watch()
+    config = distgan.override(
+        distgan.recipe("mnist-mlp"), {"images": 60_000, "output.log_every": 2_000, **TINY}
+    )
+    distgan.train(config, out=str(tmp_path / "run"), workers=2, address=cluster, display=watch)
+    assert watch.notes == ["2 workers of 1 CPU thread each"]
+    seen = [status.images_seen for status in watch.statuses]
+    assert seen == sorted(seen)
+    assert seen[-1] > 0
+    assert any("d_loss" in status.record for status in watch.statuses)
+
+
+def test_a_workers_mistake_arrives_as_one(tmp_path: Path, cluster: str) -> None:
+    changes = {"generator.optimizer.lr": 1e30, "discriminator.optimizer.lr": 1e30}
+    with pytest.raises(distgan.UserError, match=r"training diverged: .* after .* images"):
+        trained(tmp_path, "run", 2, cluster, **changes, **{"output.log_every": 640})
+
+
+def test_more_workers_than_the_cluster_holds(tmp_path: Path, cluster: str) -> None:
+    with pytest.raises(distgan.UserError, match="--workers 5: more than the 3 CPUs"):
+        trained(tmp_path, "run", 5, cluster)
+
+
+def test_from_another_thread(tmp_path: Path, cluster: str) -> None:
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(trained(tmp_path, "r", 1, cluster)))
+    thread.start()
+    thread.join()
+    assert found[0]["images_seen"] == 6_400
+
+
+_LISTENERS = """
+import subprocess, sys, threading
+import distgan
+from distgan.launch.environment import prepare_own_cluster
+
+class Look:
+    done = False
+    def start(self, plan): pass
+    def note(self, text): pass
+    def progress(self, status):
+        if not self.done:
+            self.done = True
+            print(subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True).stdout)
+
+config = distgan.override(distgan.recipe("mnist-mlp"), {"images": 1280})
+distgan.train(config, out=sys.argv[1], workers=1, display=Look())
+"""
+
+
+@pytest.mark.slow
+def test_a_cluster_of_our_own_listens_on_loopback_only(tmp_path: Path) -> None:
+    if subprocess.run(["which", "ss"], capture_output=True).returncode:
+        pytest.skip("needs the command ss")
+    code = [sys.executable, "-c", _LISTENERS, str(tmp_path / "run")]
+    listed = subprocess.run(code, capture_output=True, text=True, check=True).stdout
+    ours = [line.split() for line in listed.splitlines() if "ray" in line or "gcs" in line]
+    assert ours, listed
+    outside = [f"{words[3]} {words[-1]}" for words in ours if "127.0.0.1]:" not in words[3]]
+    outside = [text for text in outside if not text.startswith("127.0.0.1:")]
+    assert not outside
+
+
+def test_restored_generator_is_the_trained_one(tmp_path: Path, cluster: str) -> None:
+    state = trained(tmp_path, "run", 1, cluster, **TINY)
+    loaded = distgan.load_generator(str(tmp_path / "run"))
+    for name, tensor in loaded.network.state_dict().items():
+        assert torch.equal(tensor, state["ema"][name])
+    again = distgan.load_generator(str(tmp_path / "run"), weights="generator")
+    assert torch.equal(
+        again.network.state_dict()["layers.0.weight"], state["generator"]["layers.0.weight"]
+    )
+    torch.testing.assert_close(loaded.sample(3), loaded.sample(8)[:3])

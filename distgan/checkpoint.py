@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -59,10 +60,12 @@ def index(storage: Storage) -> list[dict[str, Any]]:
     return entries
 
 
-def load_newest(storage: Storage) -> dict[str, Any] | None:
+def load_newest(
+    storage: Storage, note: Callable[[str], object] = warnings.warn
+) -> dict[str, Any] | None:
     """The newest checkpoint that is whole, or None before the first one.
 
-    A damaged one is passed over with a warning.
+    A damaged one is passed over, and ``note`` is told.
 
     Nothing in the file can run: it is read with ``weights_only=True``.
 
@@ -78,9 +81,7 @@ def load_newest(storage: Storage) -> dict[str, Any] | None:
                 io.BytesIO(content), map_location="cpu", weights_only=True
             )
             return state
-        warnings.warn(
-            f"{storage.show(name)} is damaged or missing; using the one before", stacklevel=2
-        )
+        note(f"{storage.show(name)} is damaged or missing; using the one before")
     if not entries:
         return None
     raise UserError(

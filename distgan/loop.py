@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -84,8 +84,9 @@ def train(
     """
     # Build networks and optimizers, or take them up where a checkpoint left them.
     state = TrainingState(config, images.shape, len(images.classes), world)
-    saved = checkpoint.load_newest(storage)
+    saved = checkpoint.load_newest(storage, control.note)
     if saved is not None:
+        _check_same_set(saved, config.data, images)
         state.load_state_dict(saved, storage.uri)
     feed = Feed(
         pixels,
@@ -130,10 +131,10 @@ def train(
         # Hear what the outside wants; all ranks agree on the answer.
         stopped = ticker.tick(Status(state.images_seen, record))
         if stopped or _passed(state.images_seen, config.output.checkpoint_every, config.batch):
-            _save(state, storage, config, journal)
+            _save(state, storage, config, images, journal)
 
     if not stopped:
-        _save(state, storage, config, journal)
+        _save(state, storage, config, images, journal)
         if journal is not None:
             journal.finish(state)
     if journal is not None:
@@ -145,8 +146,23 @@ def _passed(images_seen: int, every: int, batch: int) -> bool:
     return images_seen // every > (images_seen - batch) // every
 
 
-def _save(state: TrainingState, storage: Storage, config: Config, journal: _Journal | None) -> None:
+def _check_same_set(saved: dict[str, Any], data: str, images: ImageSet) -> None:
+    if (saved["set_count"], saved["set_shape"]) != (images.count, list(images.shape)):
+        raise UserError(
+            f"--data {data}: has {images.count:,} images of shape {tuple(images.shape)}, but the "
+            f"run saw {saved['set_count']:,} of {tuple(saved['set_shape'])}; put that set back"
+        )
+
+
+def _save(
+    state: TrainingState,
+    storage: Storage,
+    config: Config,
+    images: ImageSet,
+    journal: _Journal | None,
+) -> None:
     contents = state.state_dict()
+    contents |= {"set_count": images.count, "set_shape": list(images.shape)}
     if journal is not None:
         # Records first: a checkpoint must not be ahead of them.
         journal.recorder.publish()

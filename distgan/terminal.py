@@ -8,6 +8,7 @@ from collections import deque
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
@@ -51,6 +52,14 @@ class Terminal:
         )
         if plan.resumed_at:
             self.note(f"going on from {plan.resumed_at:,} images")
+        if self.console.is_terminal:
+            self._live = Live(
+                Spinner("dots", "[dim]getting ready[/dim]"),
+                console=self.console,
+                refresh_per_second=8,
+                transient=True,
+            )
+            self._live.start()
 
     def note(self, text: str) -> None:
         """A line of its own."""
@@ -62,10 +71,7 @@ class Terminal:
         if not self._marks or status.images_seen != self._marks[-1][1]:
             self._marks.append((now, status.images_seen))
         self._status = status
-        if self.console.is_terminal:
-            if self._live is None:
-                self._live = Live(console=self.console, refresh_per_second=4, transient=True)
-                self._live.start()
+        if self._live is not None:
             self._live.update(self._panel())
         elif status.images_seen and now - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = now
@@ -77,7 +83,8 @@ class Terminal:
             self._live.stop()
             self._live = None
         path = result.path
-        if result.stopped and result.images_seen:
+        before = self._plan.resumed_at if self._plan else 0
+        if result.stopped and result.images_seen > before:
             self.console.print(
                 f"stopped by {result.stopped} at {result.images_seen:,} images; "
                 f"a checkpoint is written\n  go on      distgan train --resume {path}",
@@ -87,7 +94,7 @@ class Terminal:
         if result.stopped:
             self.console.print(
                 f"stopped by {result.stopped} before the first update\n"
-                f"  start over distgan train --resume {path}",
+                f"  go on      distgan train --resume {path}",
                 soft_wrap=True,
             )
             return

@@ -226,3 +226,27 @@ def test_data_info_draws_a_row_of_each_class(distgan: Run, tmp_path: Path) -> No
     assert "7: 6,265" in result.stdout
     picture = Image.open(tmp_path / "mnist-info.png")
     assert picture.width / picture.height == pytest.approx(12 / 10, rel=0.01)
+
+
+def test_resume_on_another_set(distgan: Run, tmp_path: Path) -> None:
+    from .test_data import encoded, png
+
+    data = tmp_path / "a.parquet"
+    encoded(data, [png(v) for v in range(9)])
+    run = ["--out", "run", "--data", str(data)]
+    assert distgan("train", *QUICK, *run).returncode == 0
+    encoded(data, [png(v) for v in range(8)])
+    again = ["--workers", "0", "--images", "9999"]
+    said = mistake(distgan("train", "--resume", "run", *again))
+    assert "has 8 images of shape (1, 4, 6), but the run saw 9" in said
+
+
+def test_a_damaged_checkpoint_is_said_and_the_one_before_used(distgan: Run, tmp_path: Path) -> None:
+    assert (
+        distgan("train", *QUICK, "--output.checkpoint_every", "640", "--out", "run").returncode == 0
+    )
+    newest = tmp_path / "run" / checkpoint.index(Storage(tmp_path / "run"))[-1]["file"]
+    newest.write_bytes(newest.read_bytes()[:-9])
+    result = distgan("train", "--resume", "run", "--workers", "0", "--images", "5120")
+    assert result.returncode == 0, result.stderr
+    assert f"{newest.name} is damaged or missing; using the one before" in result.stdout

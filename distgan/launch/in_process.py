@@ -31,7 +31,6 @@ def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
     keep_freed_memory()
     gpu = torch.cuda.is_available() and plan.device != "cpu"
     device = torch.device("cuda" if gpu else "cpu")
-    display.start(plan)
     pixels = read_resident(plan.images)
     control = _Direct(display, stop)
     return train(plan.config, plan.storage, plan.images, pixels, World(device=device), control)

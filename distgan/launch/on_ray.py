@@ -53,7 +53,6 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
     with cluster:
         stop.install()
         workers = cluster.workers(plan.device, plan.config.batch)
-        display.start(plan)
         display.note(workers.describe())
         pixels = read_resident_on_ray(plan.images, plan.verbose)
         mailbox = Mailbox(uuid.uuid4().hex)
@@ -65,7 +64,7 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
             _follow(fit, mailbox, display, stop)
         finally:
             mailbox.clear()
-        return fit.outcome()
+        return fit.outcome() or Outcome(plan.resumed_at, stop.name)
 
 
 def _follow(fit: _Fit, mailbox: Mailbox, display: Display, stop: StopRequest) -> None:
@@ -82,6 +81,7 @@ def _follow(fit: _Fit, mailbox: Mailbox, display: Display, stop: StopRequest) ->
             passed_on = stop.name
             mailbox.put("stop", passed_on)
             if status is None:
+                # Not training yet: nothing to save, and nobody who could hear it.
                 return
 
 
@@ -125,8 +125,12 @@ class _Fit(threading.Thread):
         except BaseException as error:
             self._error = error
 
-    def outcome(self) -> Outcome:
-        """How the run ended; a run cut off before its first step has seen no images."""
+    def outcome(self) -> Outcome | None:
+        """How the run ended, or None when it was left before its first step.
+
+        Raises:
+            UserError: what a worker raised as such.
+        """
         if isinstance(self._error, WorkerGroupError):
             # One rank's mistake makes the others fail too; only the mistake matters.
             for failure in self._error.worker_failures.values():
@@ -136,9 +140,7 @@ class _Fit(threading.Thread):
                         raise error from None
         if self._error is not None:
             raise self._error
-        if self._result is None:
-            return Outcome(0, "SIGINT")
-        return Outcome(**self._result.return_value)
+        return None if self._result is None else Outcome(**self._result.return_value)
 
 
 def _work(settings: dict[str, Any]) -> dict[str, Any]:

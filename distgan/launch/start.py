@@ -94,7 +94,7 @@ def train(
         UserError: for anything the caller can mend, mostly before a cluster starts.
     """
     images = open_images(config.data)
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = address or os.environ.get("RAY_ADDRESS") or None
     _check(config, images, workers, address, device)
     path = out or f"runs/{config.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
     storage = Storage(path)
@@ -135,15 +135,16 @@ def resume(
             f"give a larger --images than {config.images:,} to go on"
         )
     images = open_images(config.data)
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = address or os.environ.get("RAY_ADDRESS") or None
     _check(config, images, workers, address, device)
     run.update(storage, config)
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = address or os.environ.get("RAY_ADDRESS") or None
     return _start(Plan(config, storage, images, workers, address, device, verbose, seen), display)
 
 
 def _start(plan: Plan, display: Display | None) -> Result:
     display = display or _Silent()
+    display.start(plan)
     start = time.perf_counter()
     with StopRequest() as stop:
         if plan.workers == 0:
@@ -153,6 +154,7 @@ def _start(plan: Plan, display: Display | None) -> Result:
         else:
             if plan.address is None:
                 prepare_own_cluster()
+            display.note(f"joining Ray at {plan.address}" if plan.address else "starting Ray")
             from distgan.launch.cluster import Cluster
 
             cluster = Cluster(plan.address, plan.workers, plan.verbose)

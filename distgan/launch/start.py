@@ -138,7 +138,6 @@ def resume(
     address = address or os.environ.get("RAY_ADDRESS") or None
     _check(config, images, workers, address, device)
     run.update(storage, config)
-    address = address or os.environ.get("RAY_ADDRESS") or None
     return _start(Plan(config, storage, images, workers, address, device, verbose, seen), display)
 
 

@@ -16,7 +16,7 @@ from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _in
 from distgan.loop import Status
 
 _NAMESPACE = "distgan"
-_SECONDS_BETWEEN_CALLS = 0.25
+_SECONDS_BETWEEN_CALLS = 0.5
 
 
 class Mailbox:
@@ -76,9 +76,7 @@ class MailboxControl:
         last = False
         while not last:
             last = self._closed.wait(_SECONDS_BETWEEN_CALLS)
-            if self._status is not sent:
+            if self._status is not sent and self._status is not None:
                 sent = self._status
-                self._mailbox.put("status", sent and asdict(sent))
-            if self._notes:
-                self._mailbox.put("notes", self._notes)
+                self._mailbox.put("news", {"status": asdict(sent), "notes": self._notes})
             self._stop = self._mailbox.get("stop") or ""

@@ -28,7 +28,7 @@ from distgan.loop import NoControl, Outcome, Status, train
 from distgan.parallel import World
 from distgan.storage import Storage
 
-_SECONDS_BETWEEN_LOOKS = 0.1
+_SECONDS_BETWEEN_LOOKS = 0.5
 
 
 @dataclass(frozen=True)
@@ -71,16 +71,16 @@ def _follow(fit: _Fit, mailbox: Mailbox, display: Display, stop: StopRequest) ->
     noted, passed_on = 0, ""
     while fit.is_alive():
         fit.join(_SECONDS_BETWEEN_LOOKS)
-        status = mailbox.get("status")
-        if status is not None:
-            display.progress(Status(**status))
-        for note in (mailbox.get("notes") or [])[noted:]:
-            display.note(note)
-            noted += 1
+        news = mailbox.get("news")
+        if news is not None:
+            display.progress(Status(**news["status"]))
+            for note in news["notes"][noted:]:
+                display.note(note)
+                noted += 1
         if stop.name and not passed_on:
             passed_on = stop.name
             mailbox.put("stop", passed_on)
-            if status is None:
+            if news is None:
                 # Not training yet: nothing to save, and nobody who could hear it.
                 return
 

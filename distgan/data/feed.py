@@ -39,7 +39,9 @@ class Feed:
         self.order = Order(seed, len(pixels.images))
         self._seed, self._batch, self._latent = seed, batch, latent
         self._world, self._dtype = world, dtype
-        self._images = _borrow(pixels.images)
+        self._shape = pixels.images.shape[1:]
+        # One row an image: torch gathers rows ten times faster than blocks.
+        self._rows = _borrow(pixels.images).flatten(1)
         self._labels = _borrow(pixels.labels) if conditional else None
 
     def batch(self, images_seen: int) -> Batch:
@@ -47,9 +49,10 @@ class Feed:
         part = self._world.share(self._batch)
         first, count = images_seen + part.start, part.stop - part.start
         numbers = torch.from_numpy(self.order.images(first, count))
+        images = self._rows.index_select(0, numbers)
         labels = None if self._labels is None else self._to_device(self._labels[numbers])
         return Batch(
-            real=scale_pixels(self._to_device(self._images[numbers]), self._dtype),
+            real=scale_pixels(self._to_device(images.view(-1, *self._shape)), self._dtype),
             labels=labels,
             discriminator_latent=self.latents("discriminator", first, count),
             generator_latent=self.latents("generator", first, count),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import uuid
@@ -151,6 +152,9 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(min(job.threads, os.cpu_count() or 1))
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     pixels = Pixels(*ray.get(job.pixels))
+    # Ray brings a hundred thousand objects that the collector need not walk in every step.
+    gc.collect()
+    gc.freeze()
     arguments = (job.config, Storage(job.out), job.images, pixels, world)
     if not world.leads:
         return asdict(train(*arguments, NoControl()))

@@ -42,15 +42,7 @@ def bare(name: str) -> float:
     images = open_images(config.data)
     world = World()
     state = TrainingState(config, images.shape, len(images.classes), world)
-    feed = Feed(
-        read_resident(images),
-        seed=config.seed,
-        batch=config.batch,
-        latent=config.latent,
-        conditional=config.conditional,
-        world=world,
-        dtype=config.dtype,
-    )
+    feed = Feed(read_resident(images), config, world)
     batches: list[Batch] = [feed.batch(n * config.batch) for n in range(20)]
     steps = IMAGES[name] // config.batch
     start = 0.0

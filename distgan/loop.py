@@ -88,15 +88,7 @@ def train(
     if saved is not None:
         _check_same_set(saved, config.data, images)
         state.load_state_dict(saved, storage.uri)
-    feed = Feed(
-        pixels,
-        seed=config.seed,
-        batch=config.batch,
-        latent=config.latent,
-        conditional=config.conditional,
-        world=world,
-        dtype=config.dtype,
-    )
+    feed = Feed(pixels, config, world)
     loss = LOSSES[config.loss]
     clock = _Clock(state.images_seen)
     ticker = _Ticker(world, control)

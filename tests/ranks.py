@@ -54,15 +54,7 @@ def train_steps(world: World, config: Config, steps: int, smooth: bool = False) 
     if smooth:
         _smoothen(state.generator.network)
         _smoothen(state.discriminator.network)
-    feed = Feed(
-        read_resident(images),
-        seed=config.seed,
-        batch=config.batch,
-        latent=config.latent,
-        conditional=config.conditional,
-        world=world,
-        dtype=config.dtype,
-    )
+    feed = Feed(read_resident(images), config, world)
     for _ in range(steps):
         batch = feed.batch(state.images_seen)
         statistics = adversarial_step(

@@ -20,6 +20,8 @@ from distgan.data.images import PACKAGED, Pixels, open_images, read_resident
 from distgan.data.prepare import prepare
 from distgan.errors import UserError
 from distgan.parallel import World
+from distgan.recipes import recipe
+from distgan.settings import override
 
 
 def png(value: int, size: tuple[int, int] = (6, 4), mode: str = "L") -> bytes:
@@ -183,16 +185,11 @@ def test_ranks_share_out_a_batch() -> None:
         np.arange(50, dtype=np.uint8).reshape(50, 1, 1, 1), np.arange(50, dtype=np.int64) % 7
     )
 
+    changes = {"seed": 3, "batch": 8, "latent": 5}
+    config = override(recipe("mnist-mlp-conditional"), changes)
+
     def feed(rank: int, size: int) -> Feed:
-        return Feed(
-            pixels,
-            seed=3,
-            batch=8,
-            latent=5,
-            conditional=True,
-            world=World(rank, size),
-            dtype=torch.float32,
-        )
+        return Feed(pixels, config, World(rank, size))
 
     for seen in (0, 48, 96):
         whole = feed(0, 1).batch(seen)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from distgan import draws
+from distgan.config import Config
 from distgan.data.images import Pixels
 from distgan.data.order import Order
 from distgan.parallel import World
@@ -20,49 +21,36 @@ class Feed:
 
     Args:
         pixels: the whole set, as read by every process of the node.
-        batch: images in a global batch.
-        latent: length of z.
-        dtype: of the images and latents handed out.
+        config: for the seed, the batch, the latent's length, the labels and the precision.
     """
 
-    def __init__(
-        self,
-        pixels: Pixels,
-        *,
-        seed: int,
-        batch: int,
-        latent: int,
-        conditional: bool,
-        world: World,
-        dtype: torch.dtype,
-    ) -> None:
-        self.order = Order(seed, len(pixels.images))
-        self._seed, self._batch, self._latent = seed, batch, latent
-        self._world, self._dtype = world, dtype
+    def __init__(self, pixels: Pixels, config: Config, world: World) -> None:
+        self.order = Order(config.seed, len(pixels.images))
+        self._config, self._world = config, world
         self._shape = pixels.images.shape[1:]
         # One row an image: torch gathers rows ten times faster than blocks.
         self._rows = _borrow(pixels.images).flatten(1)
-        self._labels = _borrow(pixels.labels) if conditional else None
+        self._labels = _borrow(pixels.labels) if config.conditional else None
 
     def batch(self, images_seen: int) -> Batch:
         """This rank's part of the global batch that starts at sample ``images_seen``."""
-        part = self._world.share(self._batch)
+        part = self._world.share(self._config.batch)
         first, count = images_seen + part.start, part.stop - part.start
         numbers = torch.from_numpy(self.order.images(first, count))
         images = self._rows.index_select(0, numbers)
         labels = None if self._labels is None else self._to_device(self._labels[numbers])
         return Batch(
-            real=scale_pixels(self._to_device(images.view(-1, *self._shape)), self._dtype),
+            real=scale_pixels(self._to_device(images.view(-1, *self._shape)), self._config.dtype),
             labels=labels,
             discriminator_latent=self.latents("discriminator", first, count),
             generator_latent=self.latents("generator", first, count),
-            weight=self._world.weight(self._batch),
+            weight=self._world.weight(self._config.batch),
         )
 
     def latents(self, stream: str, first: int, count: int) -> Tensor:
         """z of the samples ``first`` to ``first + count - 1``: float (count, latent)."""
-        z = draws.normals(self._seed, stream, first, count, self._latent)
-        return self._to_device(torch.from_numpy(z)).to(self._dtype)
+        z = draws.normals(self._config.seed, stream, first, count, self._config.latent)
+        return self._to_device(torch.from_numpy(z)).to(self._config.dtype)
 
     def _to_device(self, tensor: Tensor) -> Tensor:
         if self._world.device.type == "cpu":

@@ -16,8 +16,6 @@ _OWN_CLUSTER = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     # The end of training is noticed at the next poll; every poll disturbs the worker.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
-    # By default Ray's workers yield to everything else on the machine, Ray's own servers too.
-    "RAY_worker_niceness": "0",
     # Bookkeeping for a dashboard that is not there takes processor time from training.
     "RAY_task_events_report_interval_ms": "0",
     "RAY_enable_metrics_collection": "0",

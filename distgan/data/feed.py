@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -66,8 +68,6 @@ def scale_pixels(images: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _borrow(array: object) -> Tensor:
     # Shared memory is read-only; nothing here writes to it, and torch only warns.
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(array)

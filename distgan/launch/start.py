@@ -23,7 +23,7 @@ from distgan.storage import Storage
 
 
 class Display(Protocol):
-    """Where progress is shown; a display that shows nothing is `Display` itself."""
+    """Where progress is shown; `distgan.terminal.Terminal` is one."""
 
     def start(self, plan: Plan) -> None:
         """The run is about to start."""

@@ -43,7 +43,6 @@ class Storage:
         else:
             self.filesystem = pafs.LocalFileSystem()
             self.root = os.path.abspath(os.path.expanduser(self.uri))
-            self.uri = str(uri)
         self.local = isinstance(self.filesystem, pafs.LocalFileSystem)
 
     def path(self, name: str = "") -> str:

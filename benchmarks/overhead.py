@@ -1,10 +1,11 @@
 """What the whole system costs over the bare step.
 
-Two kinds of run take turns (A/B/A/B): `distgan train --workers 1` on a cluster of its
-own, and the same step in a plain loop over the same data in memory, in one process with
-as many threads. Both sides drop their warm-up; ratios are of neighbouring pairs.
+Two runs live side by side and take turns of a few seconds, the other one stopped
+meanwhile with all its processes (SIGSTOP): `distgan train --workers 1` on a cluster of its
+own, and the same step in a plain loop over the same data in memory, in one process with as
+many threads. A machine that changes its speed within minutes then treats both alike.
 
-    python -m benchmarks.overhead --pairs 5
+    python -m benchmarks.overhead --turns 20
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -32,78 +36,140 @@ from distgan.state import TrainingState
 from distgan.step import Batch, adversarial_step
 from distgan.storage import Storage
 
-IMAGES = {"mnist-mlp": 100_096, "mnist-dcgan": 25_600}
-"""Images of each run; the first fifth warms up."""
+RECORD_EVERY = {"mnist-mlp": 5120, "mnist-dcgan": 1280}
+"""Images between two records: about a second on two cores."""
 
 
-def bare(name: str) -> float:
-    """Images/s of the step and nothing else: batches and latents lie ready in memory."""
+def bare(name: str, run: Path) -> None:
+    """The step and nothing else, for ever: batches and latents lie ready in memory."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    keep_freed_memory()
     config = recipe(name)
     images = open_images(config.data)
     world = World()
     state = TrainingState(config, images.shape, len(images.classes), world)
     feed = Feed(read_resident(images), config, world)
     batches: list[Batch] = [feed.batch(n * config.batch) for n in range(20)]
-    steps = IMAGES[name] // config.batch
-    start = 0.0
-    for step in range(steps):
-        if step == steps // 5:
+    steps = RECORD_EVERY[name] // config.batch
+    run.mkdir()
+    with (run / "metrics.jsonl").open("w", buffering=1) as log:
+        step = 0
+        while True:
             start = time.perf_counter()
-        adversarial_step(
-            state.generator, state.discriminator, LOSSES[config.loss], batches[step % 20], False
+            for _ in range(steps):
+                adversarial_step(
+                    state.generator,
+                    state.discriminator,
+                    LOSSES[config.loss],
+                    batches[step % len(batches)],
+                    False,
+                )
+                state.ema.update(state.generator.network, step * config.batch, config.batch)
+                step += 1
+            speed = RECORD_EVERY[name] / (time.perf_counter() - start)
+            log.write(json.dumps({"images_per_second": speed, "data_wait": 0.0}) + "\n")
+
+
+class Run:
+    """A run in processes of its own, which works only during its turns."""
+
+    def __init__(self, command: list[str], run: Path) -> None:
+        self._storage, self._seen = Storage(run), 0
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", *command], stdout=subprocess.DEVNULL, start_new_session=True
         )
-        state.ema.update(state.generator.network, step * config.batch, config.batch)
-    return (steps - steps // 5) * config.batch / (time.perf_counter() - start)
+        while len(self._records()) < 5:
+            if self._process.poll() is not None:
+                raise SystemExit(f"{' '.join(command)} ended with {self._process.returncode}")
+            time.sleep(0.5)
+        self._signal(signal.SIGSTOP)
+
+    def turn(self, seconds: float) -> dict[str, float]:
+        """Images/s and share of data wait of one turn, from the records that lie in it."""
+        self._signal(signal.SIGCONT)
+        before = len(self._records())
+        time.sleep(seconds)
+        self._signal(signal.SIGSTOP)
+        # The record in which the pause lies counts for neither turn.
+        found = self._records()[before + 1 :]
+        wait = statistics.fmean(record["data_wait"] for record in found)
+        return {
+            "speed": statistics.harmonic_mean([r["images_per_second"] for r in found]),
+            "wait": wait,
+        }
+
+    def end(self) -> None:
+        """Stop the run for good."""
+        self._signal(signal.SIGCONT)
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait()
+
+    def _records(self) -> list[records.Record]:
+        return records.read(self._storage)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in _tree(self._process.pid):
+            os.kill(process, number)
 
 
-def whole(name: str) -> tuple[float, float]:
-    """Images/s of `distgan train --workers 1` as it records them, and share of data wait."""
-    every = IMAGES[name] // 10
+def _tree(root: int) -> list[int]:
+    """A process and all that descend from it (Linux)."""
+    listing = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True).stdout
+    parents = [tuple(map(int, line.split())) for line in listing.splitlines()]
+    found = [root]
+    for process in found:
+        found += [child for child, parent in parents if parent == process]
+    return found
+
+
+@contextmanager
+def _runs(name: str) -> Iterator[tuple[Run, Run]]:
     with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "run"
-        options = ["--workers", "1", "--images", str(IMAGES[name]), "--out", str(run)]
-        options += ["--output.log_every", str(every), "--output.sample_every", "20k"]
-        command = [sys.executable, "-m", "distgan", "train", name, *options]
-        subprocess.run(command, check=True, capture_output=True)
-        found = records.read(Storage(run))[2:]
-    seconds = sum(every / record["images_per_second"] for record in found)
-    wait = statistics.fmean(record["data_wait"] for record in found)
-    return every * len(found) / seconds, wait
-
-
-def _in_a_process(name: str) -> float:
-    command = [sys.executable, "-m", "benchmarks.overhead", "--bare", name]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        plain, system = Path(folder) / "bare", Path(folder) / "system"
+        options = ["--workers", "1", "--images", "100M", "--out", str(system)]
+        options += ["--output.log_every", str(RECORD_EVERY[name])]
+        first = Run(["benchmarks.overhead", "--bare", name, str(plain)], plain)
+        second = Run(["distgan", "train", name, *options], system)
+        try:
+            yield first, second
+        finally:
+            first.end()
+            second.end()
 
 
 def main() -> None:
     """Measure, print a table, and write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=5, help="pairs for each recipe [5]")
-    parser.add_argument("--json", metavar="FILE", help="every repetition")
-    parser.add_argument("--bare", metavar="RECIPE", help=argparse.SUPPRESS)
+    parser.add_argument("--turns", type=int, default=20, help="turns of each side [20]")
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of a turn [5]")
+    parser.add_argument("--json", metavar="FILE", help="every turn")
+    parser.add_argument("--bare", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.bare:
-        torch.set_num_threads(os.cpu_count() or 1)
-        keep_freed_memory()
-        print(bare(options.bare))
+        with suppress(KeyboardInterrupt):
+            bare(options.bare[0], Path(options.bare[1]))
         return
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in IMAGES}
-    for pair in range(options.pairs):
-        for name, pairs in found.items():
-            plain, again = _in_a_process(name), _in_a_process(name)
-            system, wait = whole(name)
-            pairs.append({"bare": plain, "bare again": again, "system": system, "wait": wait})
-            print(f"pair {pair + 1} {name}: {pairs[-1]}", file=sys.stderr, flush=True)
-    print("recipe        bare img/s  system img/s  system/bare  (spread)      A/A   data wait")
-    for name, pairs in found.items():
-        ratios = sorted(2 * p["system"] / (p["bare"] + p["bare again"]) for p in pairs)
-        median = {key: statistics.median(p[key] for p in pairs) for key in pairs[0]}
-        noise = statistics.median(p["bare again"] / p["bare"] for p in pairs)
+    found: dict[str, list[dict[str, dict[str, float]]]] = {}
+    print("recipe        bare img/s  system img/s  system/bare  (quartiles)    A/A   data wait")
+    for name in RECORD_EVERY:
+        with _runs(name) as (plain, system):
+            sides = {"bare": plain, "system": system, "again": plain}
+            found[name] = [
+                {side: run.turn(options.seconds) for side, run in sides.items()}
+                for _ in range(options.turns)
+            ]
+        turns = found[name]
+        ratios = [
+            2 * t["system"]["speed"] / (t["bare"]["speed"] + t["again"]["speed"]) for t in turns
+        ]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        speed = {side: statistics.median(t[side]["speed"] for t in turns) for side in sides}
+        noise = statistics.median(t["again"]["speed"] / t["bare"]["speed"] for t in turns)
+        wait = statistics.median(t["system"]["wait"] for t in turns)
         print(
-            f"{name:<13} {median['bare']:10,.0f}  {median['system']:12,.0f}  "
-            f"{statistics.median(ratios):11.3f}  ({ratios[0]:.3f}-{ratios[-1]:.3f}) "
-            f"{noise:6.3f}  {median['wait']:9.2%}"
+            f"{name:<13} {speed['bare']:10,.0f}  {speed['system']:12,.0f}  {middle:11.3f}  "
+            f"({low:.3f}-{high:.3f}) {noise:6.3f}  {wait:9.2%}",
+            flush=True,
         )
     if options.json:
         Path(options.json).write_text(json.dumps(found, indent=2) + "\n")

@@ -9,6 +9,7 @@ without drawing the rest, and gets what a single process would have drawn.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,8 @@ def _philox(seed: int, stream: str, counter: int) -> np.random.Philox:
     return np.random.Philox(key=[seed, zlib.crc32(stream.encode())], counter=counter)
 
 
-def normals(seed: int, stream: str, first: int, count: int, size: int) -> NDArray[np.float32]:
-    """Standard normal vectors of the samples ``first`` to ``first + count - 1``.
+def normals(seed: int, stream: str, parts: Sequence[range], size: int) -> NDArray[np.float32]:
+    """Standard normal vectors of the samples whose numbers ``parts`` hold.
 
     Box-Muller on 32-bit uniforms (Box and Muller 1958), so every sample consumes the
     same number of words and can be reached directly.
@@ -30,17 +31,20 @@ def normals(seed: int, stream: str, first: int, count: int, size: int) -> NDArra
     Args:
         seed: the run's seed, 0 to 2**64 - 1.
         stream: what the numbers are for, such as ``"latent"``.
-        first: number of the first sample.
-        count: how many samples.
+        parts: ranges of step 1.
         size: numbers per sample.
 
     Returns:
-        float32 of shape (count, size).
+        float32 of shape (samples in all parts, size).
     """
     pairs = -(-size // 2)
     blocks = -(-pairs // _WORDS_PER_BLOCK)
-    words = _philox(seed, stream, first * blocks).random_raw(count * blocks * _WORDS_PER_BLOCK)
-    halves = words.view(np.uint32).reshape(count, -1, 2)[:, :pairs]
+    words = [
+        _philox(seed, stream, part.start * blocks).random_raw(len(part) * blocks * _WORDS_PER_BLOCK)
+        for part in parts
+    ]
+    halves = np.concatenate(words).view(np.uint32)
+    halves = halves.reshape(-1, blocks * _WORDS_PER_BLOCK, 2)[:, :pairs]
     # Half a step above zero keeps the logarithm finite; 24 bits are what float32 holds.
     uniform = ((halves >> 8).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-24)
     radius = np.sqrt(np.float32(-2.0) * np.log(uniform[..., 0]))

@@ -50,7 +50,7 @@ class LoadedGenerator:
             UserError: for a label that the generator does not have.
         """
         labels = self._labels(num, label)
-        z = torch.from_numpy(draws.normals(seed, "sample", 0, num, self.latent))
+        z = torch.from_numpy(draws.normals(seed, "sample", [range(num)], self.latent))
         parts = [
             self.network(z[start : start + 256], None if labels is None else labels[start:][:256])
             for start in range(0, num, 256)

@@ -17,11 +17,11 @@ class SampleSheet:
     def __init__(self, seed: int, latent: int, classes: int) -> None:
         self._labels: Tensor | None = None
         if classes:
-            z = draws.normals(seed, "sheet", 0, _COLUMNS, latent)
+            z = draws.normals(seed, "sheet", [range(_COLUMNS)], latent)
             self._z = torch.from_numpy(z).repeat(classes, 1)
             self._labels = torch.arange(classes).repeat_interleave(_COLUMNS)
         else:
-            self._z = torch.from_numpy(draws.normals(seed, "sheet", 0, _COLUMNS**2, latent))
+            self._z = torch.from_numpy(draws.normals(seed, "sheet", [range(_COLUMNS**2)], latent))
 
     @torch.no_grad()
     def draw(self, generator: nn.Module) -> bytes:

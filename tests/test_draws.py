@@ -12,23 +12,23 @@ from distgan.parallel import World
 
 @pytest.mark.parametrize("size", [1, 2, 7, 100])
 def test_a_sample_does_not_depend_on_what_is_drawn_with_it(size: int) -> None:
-    whole = draws.normals(3, "latent", 0, 50, size)
+    whole = draws.normals(3, "latent", [range(50)], size)
     assert whole.shape == (50, size)
     for first, count in [(0, 1), (17, 5), (49, 1)]:
-        part = draws.normals(3, "latent", first, count, size)
+        part = draws.normals(3, "latent", [range(first, first + count)], size)
         np.testing.assert_array_equal(part, whole[first : first + count])
 
 
 @pytest.mark.parametrize("workers", [2, 3, 7])
 def test_ranks_draw_what_one_process_would(workers: int) -> None:
-    whole = draws.normals(0, "latent", 256, 128, 10)
+    whole = draws.normals(0, "latent", [range(256, 384)], 10)
     shares = [World(rank, workers).share(128) for rank in range(workers)]
-    parts = [draws.normals(0, "latent", 256 + s.start, s.stop - s.start, 10) for s in shares]
+    parts = [draws.normals(0, "latent", [range(256 + s.start, 256 + s.stop)], 10) for s in shares]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
 def test_normal_by_its_moments_and_quantiles() -> None:
-    z = draws.normals(1, "latent", 0, 20_000, 50).astype(np.float64).ravel()
+    z = draws.normals(1, "latent", [range(20_000)], 50).astype(np.float64).ravel()
     n = len(z)
     # Standard errors of the first four moments of n normals are sqrt(1, 2, 15, 96) / sqrt(n).
     for power, expected, variance in [(1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)]:
@@ -39,10 +39,10 @@ def test_normal_by_its_moments_and_quantiles() -> None:
 
 def test_streams_seeds_and_neighbours_are_uncorrelated() -> None:
     draw = [
-        draws.normals(0, "latent", 0, 5_000, 20),
-        draws.normals(1, "latent", 0, 5_000, 20),
-        draws.normals(0, "generator", 0, 5_000, 20),
-        draws.normals(0, "latent", 5_000, 5_000, 20),
+        draws.normals(0, "latent", [range(5_000)], 20),
+        draws.normals(1, "latent", [range(5_000)], 20),
+        draws.normals(0, "generator", [range(5_000)], 20),
+        draws.normals(0, "latent", [range(5_000, 10_000)], 20),
     ]
     correlation = np.corrcoef([d.ravel() for d in draw])
     assert np.abs(correlation - np.eye(4)).max() < 5 / 100_000**0.5

@@ -14,6 +14,9 @@ from distgan.data.order import Order
 from distgan.parallel import World
 from distgan.step import Batch
 
+_LATENT_NUMBERS_AT_ONCE = 2**18
+"""A megabyte in float32."""
+
 
 class Feed:
     """Makes this rank's part of any global batch.
@@ -33,6 +36,8 @@ class Feed:
         # One row an image: torch gathers rows ten times faster than blocks.
         self._rows = _borrow(pixels.images).flatten(1)
         self._labels = _borrow(pixels.labels) if config.conditional else None
+        self._discriminator_latents = _Latents("discriminator", config, world)
+        self._generator_latents = _Latents("generator", config, world)
 
     def batch(self, images_seen: int) -> Batch:
         """This rank's part of the global batch that starts at sample ``images_seen``."""
@@ -44,21 +49,51 @@ class Feed:
         return Batch(
             real=scale_pixels(self._to_device(images.view(-1, *self._shape)), self._config.dtype),
             labels=labels,
-            discriminator_latent=self.latents("discriminator", first, count),
-            generator_latent=self.latents("generator", first, count),
+            discriminator_latent=self._discriminator_latents.batch(images_seen),
+            generator_latent=self._generator_latents.batch(images_seen),
             weight=self._world.weight(self._config.batch),
         )
 
-    def latents(self, stream: str, first: int, count: int) -> Tensor:
-        """z of the samples ``first`` to ``first + count - 1``: float (count, latent)."""
-        z = draws.normals(self._config.seed, stream, first, count, self._config.latent)
-        return self._to_device(torch.from_numpy(z)).to(self._config.dtype)
-
     def _to_device(self, tensor: Tensor) -> Tensor:
-        if self._world.device.type == "cpu":
-            return tensor
-        # torch's pinned-memory allocator does not reuse the buffer before the copy ran.
-        return tensor.pin_memory().to(self._world.device, non_blocking=True)
+        return _to_device(tensor, self._world.device)
+
+
+class _Latents:
+    """This rank's latents of one stream: drawn, and copied, for many batches at a time.
+
+    Between two steps the processor's caches belong to the networks, and drawing for one
+    batch costs three times its part of drawing for many.
+    """
+
+    def __init__(self, stream: str, config: Config, world: World) -> None:
+        self._stream, self._config, self._device = stream, config, world.device
+        self._part = world.share(config.batch)
+        numbers = max(1, self._part.stop - self._part.start) * config.latent
+        self._ahead = max(1, _LATENT_NUMBERS_AT_ONCE // numbers)
+        self._first = 0
+        self._drawn: tuple[Tensor, ...] = ()
+
+    def batch(self, images_seen: int) -> Tensor:
+        """z of this rank's part of the global batch from ``images_seen``: (count, latent)."""
+        index, off = divmod(images_seen - self._first, self._config.batch)
+        if off or not 0 <= index < len(self._drawn):
+            self._draw(images_seen)
+            index = 0
+        return self._drawn[index]
+
+    def _draw(self, first: int) -> None:
+        starts = range(first, first + self._ahead * self._config.batch, self._config.batch)
+        parts = [range(n + self._part.start, n + self._part.stop) for n in starts]
+        z = draws.normals(self._config.seed, self._stream, parts, self._config.latent)
+        whole = _to_device(torch.from_numpy(z), self._device).to(self._config.dtype)
+        self._first, self._drawn = first, whole.chunk(self._ahead)
+
+
+def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    if device.type == "cpu":
+        return tensor
+    # torch's pinned-memory allocator does not reuse the buffer before the copy ran.
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def scale_pixels(images: Tensor, dtype: torch.dtype) -> Tensor:

@@ -5,6 +5,7 @@ Imports nothing of Ray but its core, so that a cluster starts while the rest is 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -16,6 +17,12 @@ import ray
 
 from distgan.errors import UserError
 from distgan.launch.workers import Device, Workers, decide
+
+_ONLY_FOR_STARTING = (
+    ("datasets_stats_actor", "_dataset_stats_actor"),
+    ("AutoscalingCoordinator", "AutoscalingCoordinator"),
+)
+"""Names and namespaces of actors: Ray Data's statistics, and requests for more nodes."""
 
 
 class Cluster:
@@ -80,6 +87,20 @@ class Cluster:
         self._ready.set()
         self._over.wait()
         ray.shutdown()
+
+    def settle(self) -> None:
+        """Once training runs on a cluster of our own, end what only its start needed.
+
+        Every process of Ray wakes about a hundred times a second, and a step waits for
+        the thread whose core that took.
+        """
+        if not self.own:
+            return
+        for name, namespace in _ONLY_FOR_STARTING:
+            with contextlib.suppress(ValueError):
+                ray.kill(ray.get_actor(name, namespace))
+        if not self._verbose and (node := ray._private.worker._global_node) is not None:
+            node.kill_log_monitor(check_alive=False)
 
     def workers(self, device: Device, batch: int) -> Workers:
         """Decide on the workers by what the cluster holds.

@@ -62,19 +62,24 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
         fit = _Fit(job, workers, cluster)
         fit.start()
         try:
-            _follow(fit, mailbox, display, stop)
+            _follow(fit, mailbox, display, stop, cluster)
         finally:
             mailbox.clear()
         return fit.outcome() or Outcome(plan.resumed_at, stop.name)
 
 
-def _follow(fit: _Fit, mailbox: Mailbox, display: Display, stop: StopRequest) -> None:
-    noted, passed_on = 0, ""
+def _follow(
+    fit: _Fit, mailbox: Mailbox, display: Display, stop: StopRequest, cluster: Cluster
+) -> None:
+    noted, passed_on, settled = 0, "", False
     while fit.is_alive():
         fit.join(_SECONDS_BETWEEN_LOOKS)
         news = mailbox.get("news")
         if news is not None:
             display.progress(Status(**news["status"]))
+            if not settled:
+                cluster.settle()
+                settled = True
             for note in news["notes"][noted:]:
                 display.note(note)
                 noted += 1

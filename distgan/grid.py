@@ -43,5 +43,5 @@ def grid_png(images: NDArray[np.uint8], columns: int) -> bytes:
         (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
     )
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
+    picture.save(buffer, "PNG")
     return buffer.getvalue()

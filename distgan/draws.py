@@ -22,31 +22,41 @@ def _philox(seed: int, stream: str, counter: int) -> np.random.Philox:
     return np.random.Philox(key=[seed, zlib.crc32(stream.encode())], counter=counter)
 
 
-def normals(seed: int, stream: str, parts: Sequence[range], size: int) -> NDArray[np.float32]:
-    """Standard normal vectors of the samples whose numbers ``parts`` hold.
+def uniforms(seed: int, stream: str, parts: Sequence[range], size: int) -> NDArray[np.float32]:
+    """Numbers strictly between 0 and 1 for the samples whose numbers ``parts`` hold.
 
-    Box-Muller on 32-bit uniforms (Box and Muller 1958), so every sample consumes the
-    same number of words and can be reached directly.
+    Every sample consumes the same number of 32-bit words and can be reached directly.
 
     Args:
         seed: the run's seed, 0 to 2**64 - 1.
-        stream: what the numbers are for, such as ``"latent"``.
+        stream: what the numbers are for, such as ``"mirror"``.
         parts: ranges of step 1.
         size: numbers per sample.
 
     Returns:
-        float32 of shape (samples in all parts, size).
+        float32 of shape (samples in all parts, size), odd multiples of 2**-25.
     """
-    pairs = -(-size // 2)
-    blocks = -(-pairs // _WORDS_PER_BLOCK)
+    blocks = -(-size // (2 * _WORDS_PER_BLOCK))
     words = [
         _philox(seed, stream, part.start * blocks).random_raw(len(part) * blocks * _WORDS_PER_BLOCK)
         for part in parts
     ]
     halves = np.concatenate(words).view(np.uint32)
-    halves = halves.reshape(-1, blocks * _WORDS_PER_BLOCK, 2)[:, :pairs]
-    # Half a step above zero keeps the logarithm finite; 24 bits are what float32 holds.
-    uniform = ((halves >> 8).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-24)
+    halves = halves.reshape(-1, blocks * 2 * _WORDS_PER_BLOCK)[:, :size]
+    # 24 bits are what float32 holds; half a step above zero keeps a logarithm finite.
+    return ((halves >> 8).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-24)
+
+
+def normals(seed: int, stream: str, parts: Sequence[range], size: int) -> NDArray[np.float32]:
+    """Standard normal vectors of the samples whose numbers ``parts`` hold.
+
+    Box-Muller on `uniforms` (Box and Muller 1958).
+
+    Returns:
+        float32 of shape (samples in all parts, size).
+    """
+    pairs = -(-size // 2)
+    uniform = uniforms(seed, stream, parts, 2 * pairs).reshape(-1, pairs, 2)
     radius = np.sqrt(np.float32(-2.0) * np.log(uniform[..., 0]))
     angle = uniform[..., 1] * np.float32(2.0 * np.pi)
     both = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)

@@ -23,7 +23,7 @@ def _philox(seed: int, stream: str, counter: int) -> np.random.Philox:
 
 
 def uniforms(seed: int, stream: str, parts: Sequence[range], size: int) -> NDArray[np.float32]:
-    """Numbers strictly between 0 and 1 for the samples whose numbers ``parts`` hold.
+    """Numbers above 0 and at most 1 for the samples whose numbers ``parts`` hold.
 
     Every sample consumes the same number of 32-bit words and can be reached directly.
 
@@ -34,7 +34,7 @@ def uniforms(seed: int, stream: str, parts: Sequence[range], size: int) -> NDArr
         size: numbers per sample.
 
     Returns:
-        float32 of shape (samples in all parts, size), odd multiples of 2**-25.
+        float32 of shape (samples in all parts, size), in (0, 1].
     """
     blocks = -(-size // (2 * _WORDS_PER_BLOCK))
     words = [
@@ -44,7 +44,10 @@ def uniforms(seed: int, stream: str, parts: Sequence[range], size: int) -> NDArr
     halves = np.concatenate(words).view(np.uint32)
     halves = halves.reshape(-1, blocks * 2 * _WORDS_PER_BLOCK)[:, :size]
     # 24 bits are what float32 holds; half a step above zero keeps a logarithm finite.
-    return ((halves >> 8).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-24)
+    uniform: NDArray[np.float32] = (halves >> 8).astype(np.float32)
+    uniform += np.float32(0.5)
+    uniform *= np.float32(2.0**-24)
+    return uniform
 
 
 def normals(seed: int, stream: str, parts: Sequence[range], size: int) -> NDArray[np.float32]:

@@ -27,8 +27,11 @@ import torch
 
 from distgan import records
 from distgan.allocator import keep_freed_memory
+from distgan.data.damage import Damage
 from distgan.data.feed import Feed
-from distgan.data.images import open_images, read_resident
+from distgan.data.fragments import read_resident
+from distgan.data.images import open_images
+from distgan.data.resident import Resident
 from distgan.losses import LOSSES
 from distgan.parallel import World
 from distgan.recipes import recipe
@@ -48,7 +51,8 @@ def bare(name: str, run: Path) -> None:
     images = open_images(config.data)
     world = World()
     state = TrainingState(config, images.shape, len(images.classes), world)
-    feed = Feed(read_resident(images), config, world)
+    rows = Resident(read_resident(images), config.seed, config.batch, world, Damage(images, 0))
+    feed = Feed(rows, config, world)
     batches: list[Batch] = [feed.batch(n * config.batch) for n in range(20)]
     steps = RECORD_EVERY[name] // config.batch
     run.mkdir()

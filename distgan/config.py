@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, PositiveInt, field_validator
 from pydantic.dataclasses import dataclass
 
+from distgan.data.ways import FeedSettings
 from distgan.ema import EMASettings
 from distgan.errors import UserError
 from distgan.losses import LOSSES
@@ -75,6 +76,7 @@ class Config:
     """Floating-point type of weights and images."""
     generator: GeneratorConfig
     discriminator: DiscriminatorConfig
+    feed: FeedSettings = field(default_factory=FeedSettings)
     output: OutputConfig = field(default_factory=OutputConfig)
 
     @field_validator("loss")

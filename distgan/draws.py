@@ -66,7 +66,7 @@ def normals(seed: int, stream: str, parts: Sequence[range], size: int) -> NDArra
     return np.ascontiguousarray(both[:, :size])
 
 
-def permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    """The order of ``count`` images in an epoch: int64 of shape (count,)."""
-    generator = np.random.Generator(_philox(seed, "order", epoch << 64))
+def permutation(seed: int, stream: str, epoch: int, count: int) -> NDArray[np.int64]:
+    """The order of ``count`` things in an epoch: int64 of shape (count,)."""
+    generator = np.random.Generator(_philox(seed, stream, epoch << 64))
     return generator.permutation(count)

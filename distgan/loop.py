@@ -13,8 +13,8 @@ from torch.nn.utils import get_total_norm
 
 from distgan import checkpoint, export, records, run
 from distgan.config import Config
-from distgan.data.feed import Feed
-from distgan.data.images import ImageSet, Pixels
+from distgan.data.feed import Feed, Rows
+from distgan.data.images import ImageSet
 from distgan.errors import UserError
 from distgan.losses import LOSSES
 from distgan.parallel import World
@@ -69,7 +69,7 @@ def train(
     config: Config,
     storage: Storage,
     images: ImageSet,
-    pixels: Pixels,
+    rows: Rows,
     world: World,
     control: Control,
 ) -> Outcome:
@@ -77,7 +77,7 @@ def train(
 
     Args:
         storage: the run's folder, which holds its configuration already.
-        pixels: the whole set ``images``, decoded.
+        rows: the images of the set, resident or streamed.
 
     Raises:
         UserError: when training diverged, or the run's folder cannot be written.
@@ -88,7 +88,7 @@ def train(
     if saved is not None:
         _check_same_set(saved, config.data, images)
         state.load_state_dict(saved, storage.uri)
-    feed = Feed(pixels, config, world)
+    feed = Feed(rows, config, world)
     loss = LOSSES[config.loss]
     clock = _Clock(state.images_seen)
     ticker = _Ticker(world, control)

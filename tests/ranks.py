@@ -13,8 +13,11 @@ import torch.multiprocessing as mp
 from torch import nn
 
 from distgan.config import Config
+from distgan.data.damage import Damage
 from distgan.data.feed import Feed
-from distgan.data.images import open_images, read_resident
+from distgan.data.fragments import read_resident
+from distgan.data.images import open_images
+from distgan.data.resident import Resident
 from distgan.losses import LOSSES
 from distgan.parallel import World
 from distgan.state import TrainingState
@@ -54,7 +57,8 @@ def train_steps(world: World, config: Config, steps: int, smooth: bool = False) 
     if smooth:
         _smoothen(state.generator.network)
         _smoothen(state.discriminator.network)
-    feed = Feed(read_resident(images), config, world)
+    rows = Resident(read_resident(images), config.seed, config.batch, world, Damage(images, 0))
+    feed = Feed(rows, config, world)
     for _ in range(steps):
         batch = feed.batch(state.images_seen)
         statistics = adversarial_step(

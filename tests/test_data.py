@@ -15,9 +15,13 @@ import torch
 from PIL import Image
 
 from distgan.data import idx
+from distgan.data.damage import Damage
 from distgan.data.feed import Feed, scale_pixels
-from distgan.data.images import PACKAGED, Pixels, open_images, read_resident
+from distgan.data.fragments import read_resident
+from distgan.data.images import PACKAGED, open_images
+from distgan.data.pixels import Pixels
 from distgan.data.prepare import prepare
+from distgan.data.resident import Resident
 from distgan.errors import UserError
 from distgan.parallel import World
 from distgan.recipes import recipe
@@ -61,11 +65,6 @@ def test_packaged_mnist_has_the_published_counts() -> None:
     counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert np.bincount(pixels.labels).tolist() == counts
     assert pixels.images.mean() / 255 == pytest.approx(0.1307, abs=5e-5)
-
-
-def test_reading_costs_no_copy() -> None:
-    pixels = read_resident(open_images("mnist"))
-    assert not pixels.images.flags.owndata
 
 
 @pytest.mark.parametrize("wrap", [False, True], ids=["bytes", "hugging-face"])
@@ -182,14 +181,18 @@ def test_pixels_become_minus_one_to_one_channels_first() -> None:
 
 def test_ranks_share_out_a_batch() -> None:
     pixels = Pixels(
-        np.arange(50, dtype=np.uint8).reshape(50, 1, 1, 1), np.arange(50, dtype=np.int64) % 7
+        np.arange(50, dtype=np.uint8).reshape(50, 1, 1, 1),
+        np.arange(50, dtype=np.int64) % 7,
+        np.zeros(50, np.bool_),
     )
 
     changes = {"seed": 3, "batch": 8, "latent": 5}
     config = override(recipe("mnist-mlp-conditional"), changes)
 
     def feed(rank: int, size: int) -> Feed:
-        return Feed(pixels, config, World(rank, size))
+        world = World(rank, size)
+        damage = Damage(open_images("mnist"), 0)
+        return Feed(Resident(pixels, config.seed, 8, world, damage), config, world)
 
     for seen in (0, 48, 96):
         whole = feed(0, 1).batch(seen)

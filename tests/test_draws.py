@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from distgan import draws
-from distgan.data.order import Order
+from distgan.data.order import ShuffledOrder
 from distgan.parallel import World
 
 
@@ -51,7 +51,7 @@ def test_streams_seeds_and_neighbours_are_uncorrelated() -> None:
 
 
 def test_an_epoch_shows_every_image_once_and_the_tail_goes_on() -> None:
-    order = Order(seed=4, count=10)
+    order = ShuffledOrder(seed=4, count=10)
     batches = [order.images(first, 4) for first in range(0, 40, 4)]
     seen = np.concatenate(batches)
     for epoch in range(4):
@@ -60,15 +60,15 @@ def test_an_epoch_shows_every_image_once_and_the_tail_goes_on() -> None:
 
 
 def test_order_can_be_entered_anywhere() -> None:
-    whole = Order(seed=4, count=10).images(0, 35)
+    whole = ShuffledOrder(seed=4, count=10).images(0, 35)
     for first, count in [(0, 35), (9, 2), (23, 12), (30, 1)]:
         np.testing.assert_array_equal(
-            Order(4, 10).images(first, count), whole[first : first + count]
+            ShuffledOrder(4, 10).images(first, count), whole[first : first + count]
         )
 
 
 def test_seeds_give_different_orders() -> None:
-    assert list(Order(0, 100).images(0, 100)) != list(Order(1, 100).images(0, 100))
+    assert list(ShuffledOrder(0, 100).images(0, 100)) != list(ShuffledOrder(1, 100).images(0, 100))
 
 
 def test_shares_cover_the_batch_and_weights_average_to_it() -> None:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-import warnings
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from distgan import draws
 from distgan.config import Config
-from distgan.data.images import Pixels
-from distgan.data.order import Order
 from distgan.parallel import World
 from distgan.step import Batch
 
-_LATENT_NUMBERS_AT_ONCE = 2**18
+_NUMBERS_AT_ONCE = 2**18
 """A megabyte in float32."""
+
+
+class Rows(Protocol):
+    """Where a feed's images come from: `Resident` or `Streamed`."""
+
+    def batch(self, images_seen: int) -> tuple[Tensor, Tensor | None]:
+        """This rank's part of the global batch from sample ``images_seen``.
+
+        Images, uint8 (n, h, w, c), and labels, int64 (n,) or None, on the CPU.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release what runs beside."""
 
 
 class Feed:
@@ -25,37 +37,35 @@ class Feed:
     restored to go on from the middle of an epoch, with any number of processes.
 
     Args:
-        pixels: the whole set, as read by every process of the node.
+        rows: the images as they were stored.
         config: for the seed, the batch, the latent's length, the labels and the precision.
     """
 
-    def __init__(self, pixels: Pixels, config: Config, world: World) -> None:
-        self.order = Order(config.seed, len(pixels.images))
-        self._config, self._world = config, world
-        self._shape = pixels.images.shape[1:]
-        # One row an image: torch gathers rows ten times faster than blocks.
-        self._rows = _borrow(pixels.images).flatten(1)
-        self._labels = _borrow(pixels.labels) if config.conditional else None
+    def __init__(self, rows: Rows, config: Config, world: World) -> None:
+        self._rows, self._config, self._world = rows, config, world
         self._discriminator_latents = _Latents("discriminator", config, world)
         self._generator_latents = _Latents("generator", config, world)
+        self._mirror = _Mirror(config, world) if config.feed.mirror else None
 
     def batch(self, images_seen: int) -> Batch:
         """This rank's part of the global batch that starts at sample ``images_seen``."""
-        part = self._world.share(self._config.batch)
-        first, count = images_seen + part.start, part.stop - part.start
-        numbers = torch.from_numpy(self.order.images(first, count))
-        images = self._rows.index_select(0, numbers)
-        labels = None if self._labels is None else self._to_device(self._labels[numbers])
+        images, labels = self._rows.batch(images_seen)
+        # One byte a pixel travels; the device does the arithmetic.
+        real = scale_pixels(to_device(images, self._world.device), self._config.dtype)
+        if self._mirror is not None:
+            real = self._mirror(real, images_seen)
+        wanted = labels if self._config.conditional else None
         return Batch(
-            real=scale_pixels(self._to_device(images.view(-1, *self._shape)), self._config.dtype),
-            labels=labels,
+            real=real,
+            labels=None if wanted is None else to_device(wanted, self._world.device),
             discriminator_latent=self._discriminator_latents.batch(images_seen),
             generator_latent=self._generator_latents.batch(images_seen),
             weight=self._world.weight(self._config.batch),
         )
 
-    def _to_device(self, tensor: Tensor) -> Tensor:
-        return _to_device(tensor, self._world.device)
+    def close(self) -> None:
+        """Release what runs beside."""
+        self._rows.close()
 
 
 class _Latents:
@@ -69,7 +79,7 @@ class _Latents:
         self._stream, self._config, self._device = stream, config, world.device
         self._part = world.share(config.batch)
         numbers = max(1, self._part.stop - self._part.start) * config.latent
-        self._ahead = max(1, _LATENT_NUMBERS_AT_ONCE // numbers)
+        self._ahead = max(1, _NUMBERS_AT_ONCE // numbers)
         self._first = 0
         self._drawn: tuple[Tensor, ...] = ()
 
@@ -85,11 +95,25 @@ class _Latents:
         starts = range(first, first + self._ahead * self._config.batch, self._config.batch)
         parts = [range(n + self._part.start, n + self._part.stop) for n in starts]
         z = draws.normals(self._config.seed, self._stream, parts, self._config.latent)
-        whole = _to_device(torch.from_numpy(z), self._device).to(self._config.dtype)
+        whole = to_device(torch.from_numpy(z), self._device).to(self._config.dtype)
         self._first, self._drawn = first, whole.chunk(self._ahead)
 
 
-def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
+class _Mirror:
+    """Flips every sample's real image with probability 1/2, by the sample's number."""
+
+    def __init__(self, config: Config, world: World) -> None:
+        self._seed, self._part = config.seed, world.share(config.batch)
+
+    def __call__(self, real: Tensor, images_seen: int) -> Tensor:
+        samples = range(images_seen + self._part.start, images_seen + self._part.stop)
+        coins = draws.uniforms(self._seed, "mirror", [samples], 1) > 0.5
+        flip = to_device(torch.from_numpy(coins), real.device).view(-1, 1, 1, 1)
+        return torch.where(flip, real.flip(3), real)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device, by an asynchronous copy where the device has memory of its own."""
     if device.type == "cpu":
         return tensor
     # torch's pinned-memory allocator does not reuse the buffer before the copy ran.
@@ -99,10 +123,3 @@ def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
 def scale_pixels(images: Tensor, dtype: torch.dtype) -> Tensor:
     """uint8 (n, h, w, c) in [0, 255] -> dtype (n, c, h, w) in [-1, 1], channels last."""
     return images.permute(0, 3, 1, 2).to(dtype).mul_(2 / 255).sub_(1)
-
-
-def _borrow(array: object) -> Tensor:
-    # Shared memory is read-only; nothing here writes to it, and torch only warns.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(array)

@@ -8,19 +8,15 @@ read too.
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from pyarrow import fs as pafs
 
+from distgan.data.pixels import DamagedRowError, open_image, times
 from distgan.errors import UserError
 from distgan.networks.base import ImageShape
 from distgan.settings import nearest
@@ -37,13 +33,16 @@ PACKAGED = {"mnist": Path(__file__).parent / "mnist"}
 class ImageSet:
     """A set of images on some filesystem, known from its manifest and Parquet footers.
 
-    ``classes`` holds the names of the labels 0, 1, ...; empty without labels.
-    ``encoded`` says that the rows hold PNG or the like rather than pixels.
+    Images are numbered 0, 1, ... through the files in their order.
+
+    ``groups`` holds the rows of every row group of every file. ``classes`` holds the
+    names of the labels 0, 1, ...; empty without labels. ``encoded`` says that the rows
+    hold PNG or the like rather than pixels.
     """
 
     uri: str
     files: tuple[str, ...]
-    counts: tuple[int, ...]
+    groups: tuple[tuple[int, ...], ...]
     shape: ImageShape
     classes: tuple[str, ...]
     encoded: bool
@@ -51,20 +50,30 @@ class ImageSet:
     @property
     def count(self) -> int:
         """How many images."""
-        return sum(self.counts)
+        return sum(map(sum, self.groups))
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all images, decoded."""
+        return self.count * self.image_bytes
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of one image, decoded."""
+        return self.shape.height * self.shape.width * self.shape.channels
+
+    def locate(self, number: int) -> str:
+        """File and row of an image, as errors name it."""
+        for file, groups in zip(self.files, self.groups, strict=True):
+            if number < sum(groups):
+                return f"{file}, row {number}"
+            number -= sum(groups)
+        raise IndexError(number)
 
     @property
     def filesystem(self) -> pafs.FileSystem:
         """The filesystem that ``files`` are paths in."""
         return Storage(self.uri).filesystem
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """Decoded images in memory: ``images`` uint8 (n, h, w, c), ``labels`` int64 (n,) or None."""
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64] | None
 
 
 def open_images(data: str) -> ImageSet:
@@ -90,8 +99,11 @@ def open_images(data: str) -> ImageSet:
             f"--data {data}: holds no .parquet file; make a set with `distgan data prepare`"
         )
     footers = [_footer(storage, file) for file in files]
-    counts = tuple(metadata.num_rows for metadata, _ in footers)
-    if sum(counts) == 0:
+    groups = tuple(
+        tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+        for metadata, _ in footers
+    )
+    if sum(map(sum, groups)) == 0:
         raise UserError(f"--data {data}: holds no images (0 rows); make the set again")
     shapes = {
         file: _shape(storage, file, schema)
@@ -101,61 +113,13 @@ def open_images(data: str) -> ImageSet:
     for file, shape in shapes.items():
         if shape != first:
             raise UserError(
-                f"--data {data}: images of mixed shapes, {_times(first)} in {files[0]} but "
-                f"{_times(shape)} in {file}; resize them to one shape"
+                f"--data {data}: images of mixed shapes, {times(first)} in {files[0]} but "
+                f"{times(shape)} in {file}; resize them to one shape"
             )
     schema = footers[0][1]
     encoded = not pa.types.is_fixed_size_binary(schema.field("image").type)
     classes = _classes(storage, files) if "label" in schema.names else ()
-    return ImageSet(storage.uri, tuple(files), counts, first, classes, encoded)
-
-
-def decode(table: pa.Table, shape: ImageShape, source: str) -> Pixels:
-    """Turn rows of the columns ``image`` and ``label`` into pixels.
-
-    Raw pixels of a single chunk are viewed, not copied.
-
-    Args:
-        shape: what every image has to have.
-        source: named in errors.
-
-    Raises:
-        UserError: for a row that is no image or of another shape.
-    """
-    column = table.column("image")
-    size = shape.height * shape.width * shape.channels
-    if pa.types.is_fixed_size_binary(column.type):
-        images = np.concatenate([_view(chunk, size) for chunk in column.chunks or [_NOTHING]])
-    else:
-        images = np.empty((len(column), size), np.uint8)
-        for row, value in enumerate(column.to_pylist()):
-            images[row] = _decode_one(value, shape, f"{source}, row {row}")
-    labels = None
-    if "label" in table.column_names:
-        labels = table.column("label").to_numpy().astype(np.int64)
-    return Pixels(images.reshape(-1, shape.height, shape.width, shape.channels), labels)
-
-
-def read_resident(images: ImageSet) -> Pixels:
-    """Read and decode a whole set into this process's memory, without Ray."""
-    filesystem = images.filesystem
-    columns = ["image", "label"] if images.classes else ["image"]
-    parts = [
-        decode(pq.read_table(file, columns=columns, filesystem=filesystem), images.shape, file)
-        for file in images.files
-    ]
-    return join(parts)
-
-
-def join(parts: list[Pixels]) -> Pixels:
-    """One `Pixels` of several, in order; a single one is not copied."""
-    if len(parts) == 1:
-        return parts[0]
-    labels = [part.labels for part in parts if part.labels is not None]
-    return Pixels(
-        np.concatenate([part.images for part in parts]),
-        np.concatenate(labels) if labels else None,
-    )
+    return ImageSet(storage.uri, tuple(files), groups, first, classes, encoded)
 
 
 def pixel_schema(shape: ImageShape) -> pa.Schema:
@@ -168,9 +132,6 @@ def pixel_schema(shape: ImageShape) -> pa.Schema:
             pa.field("label", pa.int32(), nullable=False),
         ]
     )
-
-
-_NOTHING = pa.array([], pa.binary(0))
 
 
 def _parquet_files(storage: Storage) -> list[str]:
@@ -207,7 +168,10 @@ def _shape(storage: Storage, file: str, schema: pa.Schema) -> ImageShape:
         )
     with pq.ParquetFile(file, filesystem=storage.filesystem) as parquet:
         for rows in parquet.iter_batches(1, columns=["image"]):
-            image = _open_image(rows.column("image")[0].as_py(), f"{file}, row 0")
+            try:
+                image = open_image(rows.column("image")[0].as_py())
+            except DamagedRowError as damage:
+                raise UserError(f"--data {file}, row 0: {damage}; replace that row") from None
             return ImageShape(len(image.getbands()), image.height, image.width)
     return ImageShape(0, 0, 0)
 
@@ -220,37 +184,6 @@ def _is_hugging_face(kind: pa.DataType) -> bool:
     return bool(pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
 
 
-def _open_image(value: Any, where: str) -> Image.Image:
-    content = value["bytes"] if isinstance(value, dict) else value
-    try:
-        image = Image.open(io.BytesIO(content))
-        return image if image.mode in ("L", "RGB") else image.convert("RGB")
-    except (UnidentifiedImageError, OSError, TypeError, Image.DecompressionBombError):
-        raise UserError(f"--data {where}: not an image; remove or replace that row") from None
-
-
-def _decode_one(value: Any, shape: ImageShape, where: str) -> NDArray[np.uint8]:
-    image = _open_image(value, where)
-    try:
-        pixels = np.asarray(image)
-    except OSError as error:
-        raise UserError(f"--data {where}: a damaged image ({error}); replace that row") from None
-    found = ImageShape(pixels.shape[2] if pixels.ndim == 3 else 1, *pixels.shape[:2])
-    if found != shape:
-        raise UserError(
-            f"--data {where}: images of mixed shapes, {_times(found)} here but "
-            f"{_times(shape)} before; resize them to one shape"
-        )
-    return pixels.reshape(-1)
-
-
-def _view(chunk: pa.Array, size: int) -> NDArray[np.uint8]:
-    if len(chunk) == 0:
-        return np.empty((0, size), np.uint8)
-    pixels = np.frombuffer(chunk.buffers()[1], np.uint8)
-    return pixels[chunk.offset * size : (chunk.offset + len(chunk)) * size].reshape(-1, size)
-
-
 def _classes(storage: Storage, files: list[str]) -> tuple[str, ...]:
     if storage.exists(MANIFEST):
         named = json.loads(storage.read_text(MANIFEST)).get("classes")
@@ -261,7 +194,3 @@ def _classes(storage: Storage, files: list[str]) -> tuple[str, ...]:
         labels = pq.read_table(file, columns=["label"], filesystem=storage.filesystem)["label"]
         highest = max(highest, int(max(labels.to_pylist(), default=0)))
     return tuple(str(label) for label in range(highest + 1))
-
-
-def _times(shape: ImageShape) -> str:
-    return f"{shape.height}x{shape.width}x{shape.channels}"

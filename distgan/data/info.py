@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from distgan.data.images import Pixels, open_images, read_resident
+from distgan.data.fragments import read_resident
+from distgan.data.images import open_images
+from distgan.data.pixels import Pixels
 from distgan.grid import grid_png
 
 _COLUMNS = 12

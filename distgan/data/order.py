@@ -1,19 +1,25 @@
-"""Which image every sample of a run is."""
+"""Which image every sample of a run is.
+
+Samples are numbered through a run; global batch k of B images holds the samples kB to
+kB + B - 1. Both orders are functions of the sample's number, so the position of a run in
+its data is the number of images seen, and no order depends on the number of workers.
+Every epoch shows every image once; a batch that reaches past its end goes on into the next.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distgan import draws
 
+Numbers = NDArray[np.int64]
 
-class Order:
-    """Sample s of a run is image ``permutation(seed, s // count)[s % count]``.
 
-    Every epoch shows every image once, and a batch that reaches past the end of an
-    epoch goes on into the next. The order depends on nothing else, so the position of a
-    run in its data is the number of images seen.
+class ShuffledOrder:
+    """Sample s is image ``permutation(seed, s // count)[s % count]``.
 
     Args:
         seed: the run's seed.
@@ -23,17 +29,116 @@ class Order:
     def __init__(self, seed: int, count: int) -> None:
         self.seed, self.count = seed, count
         self._epoch = -1
-        self._permutation: NDArray[np.int64] = np.empty(0, np.int64)
+        self._permutation: Numbers = np.empty(0, np.int64)
 
-    def images(self, first: int, count: int) -> NDArray[np.int64]:
+    def images(self, first: int, count: int) -> Numbers:
         """Numbers of the images at samples ``first`` to ``first + count - 1``: int64 (count,)."""
         parts = []
         while count > 0:
             epoch, offset = divmod(first, self.count)
             if epoch != self._epoch:
-                self._permutation = draws.permutation(self.seed, epoch, self.count)
+                self._permutation = draws.permutation(self.seed, "order", epoch, self.count)
                 self._epoch = epoch
             part = self._permutation[offset : offset + count]
             parts.append(part)
             first, count = first + len(part), count - len(part)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class Window:
+    """One rank's part of a shuffle window.
+
+    ``places`` says where the images come from: the runs of rows to read, one after
+    another, each (row group, first row, end row) with row groups numbered through all
+    files. ``samples`` are the rank's samples in this window, ascending, and ``rows``
+    where each of them lies among the rows read. The window covers the samples
+    ``start`` to ``stop - 1`` of all ranks.
+    """
+
+    start: int
+    stop: int
+    places: tuple[tuple[int, int, int], ...]
+    samples: Numbers
+    rows: Numbers
+
+    @property
+    def size(self) -> int:
+        """How many rows have to be read."""
+        return sum(stop - start for _, start, stop in self.places)
+
+
+class StreamedOrder:
+    """Row groups in a new order each epoch, and images shuffled within windows of it.
+
+    An epoch lays all row groups end to end in a seeded order and cuts this line into
+    windows. Within a window every position of the global batch belongs to a lane: lane
+    ``p * lanes // batch`` holds position p. The window's part of the line is dealt to the
+    lanes in runs, and each lane's run is permuted. So every batch takes its share from all
+    over the window, while a rank, which owns a run of positions, has to read the runs of
+    its own lanes only. (Canonical lanes are MosaicML Streaming's idea.)
+
+    Args:
+        seed: the run's seed.
+        groups: rows of every row group, through all files.
+        batch: images in a global batch.
+        window: images in a window.
+        lanes: how many; more ranks than these read some rows twice.
+    """
+
+    def __init__(
+        self, seed: int, groups: tuple[int, ...], batch: int, window: int, lanes: int
+    ) -> None:
+        self._seed, self._batch, self._lanes = seed, batch, min(lanes, batch)
+        self._groups = np.array(groups, np.int64)
+        self.count = int(self._groups.sum())
+        self._window = min(window, self.count)
+        self._epoch = -1
+        self._line: Numbers = np.empty(0, np.int64)
+        self._starts: Numbers = np.empty(0, np.int64)
+
+    def window(self, sample: int, part: slice) -> Window:
+        """The window in which a sample lies, for the rank that owns ``part`` of each batch."""
+        epoch, offset = divmod(sample, self.count)
+        number = offset // self._window
+        first = number * self._window
+        size = min(self._window, self.count - first)
+        self._enter(epoch)
+        start = epoch * self.count + first
+        samples = np.arange(start, start + size)
+        positions = samples % self._batch
+        lane_of = positions * self._lanes // self._batch
+        counts = np.bincount(lane_of, minlength=self._lanes)
+        runs = np.concatenate([[0], np.cumsum(counts)])
+        mine = (positions >= part.start) & (positions < part.stop)
+        lanes = np.unique(lane_of[mine])
+        if len(lanes) == 0:
+            return Window(start, start + size, (), samples[mine], np.empty(0, np.int64))
+        rows = np.empty(size, np.int64)
+        for lane in lanes:
+            key = f"window-{number}-lane-{lane}"
+            found = draws.permutation(self._seed, key, epoch, int(counts[lane]))
+            rows[lane_of == lane] = runs[lane] + found
+        low, high = int(runs[lanes[0]]), int(runs[lanes[-1] + 1])
+        places = self._places(first + low, first + high)
+        return Window(start, start + size, places, samples[mine], rows[mine] - low)
+
+    def _enter(self, epoch: int) -> None:
+        if epoch == self._epoch:
+            return
+        self._line = draws.permutation(self._seed, "row groups", epoch, len(self._groups))
+        self._starts = np.concatenate([[0], np.cumsum(self._groups[self._line])])
+        self._epoch = epoch
+
+    def _places(self, low: int, high: int) -> tuple[tuple[int, int, int], ...]:
+        """The rows from ``low`` to ``high - 1`` of the epoch's line."""
+        found = []
+        at = int(np.searchsorted(self._starts, low, "right")) - 1
+        while low < high:
+            begin, end = int(self._starts[at]), int(self._starts[at + 1])
+            if end > low:
+                stop = min(high, end)
+                found.append((int(self._line[at]), low - begin, stop - begin))
+                low = stop
+            at += 1
+        return tuple(found)

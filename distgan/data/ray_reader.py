@@ -1,8 +1,11 @@
-"""Reading images with Ray Data into memory that all workers of a node share."""
+"""Reading with Ray Data: fragments of a set, decoded by tasks on the cluster's processors."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,38 +14,103 @@ import ray
 import ray.data
 from numpy.typing import NDArray
 
-from distgan.data.images import ImageSet, decode, join
+from distgan.data.fragments import Fragment, fill, read_fragment, whole_set
+from distgan.data.images import ImageSet
+from distgan.data.pixels import Pixels, join
 from distgan.networks.base import ImageShape
 
+_FRAGMENTS_OF_AN_EXECUTION = 1024
+_AHEAD = 4
+"""Tasks that decode at once, for each process that reads."""
 
-def read_resident_on_ray(images: ImageSet, verbose: bool) -> Any:
+
+def read_resident_on_ray(images: ImageSet, replace: bool, verbose: bool) -> Any:
     """Read and decode a whole set into Ray's object store.
 
     Args:
+        replace: pass over damaged rows, as `distgan.data.fragments.read_fragment` does.
         verbose: show what Ray Data says and how far it is.
 
     Returns:
-        a reference to (images, labels) as `distgan.data.images.Pixels` holds them, whose
-        arrays every process of a node maps instead of copying.
+        a reference to the arrays of a `Pixels`, which every process of a node maps
+        instead of copying.
 
     Raises:
-        UserError: for a row that is no image or of another shape.
+        UserError: for a damaged row or file.
     """
+    data = _dataset(images, whole_set(images), replace, verbose, num_cpus=1)
+    return _join.remote(images.count, images.shape, *data.to_arrow_refs())
+
+
+def read_on_ray(
+    images: ImageSet, fragments: Iterable[Fragment], replace: bool, verbose: bool
+) -> Iterator[Pixels]:
+    """Fragments in their order, some decoded ahead of their use.
+
+    The pieces may be cut elsewhere than the fragments.
+
+    Raises:
+        UserError: for a damaged row or file.
+    """
+    remaining = iter(fragments)
+    while chunk := list(islice(remaining, _FRAGMENTS_OF_AN_EXECUTION)):
+        # The workers hold the processors; decoding takes what they leave.
+        data = _dataset(images, chunk, replace, verbose, num_cpus=0)
+        for table in data.iter_batches(batch_size=None, batch_format="pyarrow"):
+            yield _pixels(table, images.shape)
+
+
+def _dataset(
+    images: ImageSet, fragments: list[Fragment], replace: bool, verbose: bool, num_cpus: int
+) -> ray.data.Dataset:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = verbose
     logging.getLogger("ray.data").setLevel(logging.INFO if verbose else logging.ERROR)
-    # Image numbers are positions in the files, so blocks must arrive in their order.
     context.execution_options.preserve_order = True
-    data = ray.data.read_parquet(
-        list(images.files),
-        filesystem=images.filesystem,
-    ).select_columns(["image", "label"] if images.classes else ["image"])
-    return _decode.remote(images.shape, images.uri, *data.to_arrow_refs())
+    # A user's mistake should arrive as such.
+    context.raise_original_map_exception = True
+    items = [{"fragment": astuple(fragment)} for fragment in fragments]
+    return ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        _read,
+        fn_args=(images, replace),
+        batch_size=None,
+        batch_format="pyarrow",
+        num_cpus=num_cpus,
+        concurrency=None if num_cpus else _AHEAD,
+    )
+
+
+def _read(places: pa.Table, images: ImageSet, replace: bool) -> pa.Table:
+    fragments = [Fragment(*place) for place in places.column("fragment").to_pylist()]
+    pixels = join([read_fragment(images, fragment, replace) for fragment in fragments])
+    count = len(pixels.images)
+    rows = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(images.image_bytes),
+        count,
+        [None, pa.py_buffer(np.ascontiguousarray(pixels.images))],
+    )
+    columns = {"image": rows, "replaced": pa.array(pixels.replaced)}
+    if pixels.labels is not None:
+        columns["label"] = pa.array(pixels.labels)
+    return pa.table(columns)
+
+
+def _pixels(table: pa.Table, shape: ImageShape) -> Pixels:
+    column = table.column("image").combine_chunks()
+    size = shape.height * shape.width * shape.channels
+    images = np.frombuffer(column.buffers()[1], np.uint8)
+    images = images[column.offset * size : (column.offset + len(column)) * size]
+    labels = table.column("label").to_numpy() if "label" in table.column_names else None
+    return Pixels(
+        images.reshape(-1, shape.height, shape.width, shape.channels),
+        labels,
+        table.column("replaced").to_numpy(),
+    )
 
 
 @ray.remote  # type: ignore[untyped-decorator]
-def _decode(
-    shape: ImageShape, source: str, *tables: pa.Table
-) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
-    pixels = join([decode(table, shape, source) for table in tables])
-    return pixels.images, pixels.labels
+def _join(
+    count: int, shape: ImageShape, *tables: pa.Table
+) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, NDArray[np.bool_]]:
+    pixels = fill(count, shape, (_pixels(table, shape) for table in tables))
+    return pixels.images, pixels.labels, pixels.replaced

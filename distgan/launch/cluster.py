@@ -18,7 +18,7 @@ import ray
 from distgan.errors import UserError
 from distgan.launch.workers import Device, Workers, decide
 
-_ONLY_FOR_STARTING = (
+_FOR_READING = (
     ("datasets_stats_actor", "_dataset_stats_actor"),
     ("AutoscalingCoordinator", "AutoscalingCoordinator"),
 )
@@ -88,15 +88,18 @@ class Cluster:
         self._over.wait()
         ray.shutdown()
 
-    def settle(self) -> None:
+    def settle(self, reads_on: bool) -> None:
         """Once training runs on a cluster of our own, end what only its start needed.
 
         Every process of Ray wakes about a hundred times a second, and a step waits for
         the thread whose core that took.
+
+        Args:
+            reads_on: Ray Data goes on reading, and needs its actors.
         """
         if not self.own:
             return
-        for name, namespace in _ONLY_FOR_STARTING:
+        for name, namespace in () if reads_on else _FOR_READING:
             with contextlib.suppress(ValueError):
                 ray.kill(ray.get_actor(name, namespace))
         if not self._verbose and (node := ray._private.worker._global_node) is not None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import torch
 
 from distgan.allocator import keep_freed_memory
-from distgan.data.images import read_resident
+from distgan.data.damage import Damage
+from distgan.data.fragments import read_in_order, read_resident
+from distgan.data.rows import open_rows
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.loop import Outcome, Status, train
@@ -31,6 +35,16 @@ def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
     keep_freed_memory()
     gpu = torch.cuda.is_available() and plan.device != "cpu"
     device = torch.device("cuda" if gpu else "cpu")
-    pixels = read_resident(plan.images)
+    config, images, world = plan.config, plan.images, World(device=device)
+    replace = config.feed.skip_bad > 0
+    rows = open_rows(
+        config,
+        images,
+        world,
+        resident=lambda: read_resident(images, replace),
+        reader=lambda fragments: read_in_order(images, fragments, replace),
+        damage=Damage(images, config.feed.skip_bad, plan.storage, note=display.note),
+    )
     control = _Direct(display, stop)
-    return train(plan.config, plan.storage, plan.images, pixels, World(device=device), control)
+    with closing(rows):
+        return train(config, plan.storage, images, rows, world, control)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,15 +19,19 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from distgan.allocator import keep_freed_memory
 from distgan.config import Config
-from distgan.data.images import ImageSet, Pixels
-from distgan.data.ray_reader import read_resident_on_ray
+from distgan.data.damage import Damage
+from distgan.data.feed import Rows
+from distgan.data.images import ImageSet
+from distgan.data.pixels import Pixels
+from distgan.data.ray_reader import read_on_ray, read_resident_on_ray
+from distgan.data.rows import open_rows
 from distgan.errors import UserError
 from distgan.launch.cluster import Cluster
 from distgan.launch.mailbox import Mailbox, MailboxControl
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.launch.workers import Workers
-from distgan.loop import NoControl, Outcome, Status, train
+from distgan.loop import Control, NoControl, Outcome, Status, train
 from distgan.parallel import World
 from distgan.storage import Storage
 
@@ -39,9 +45,10 @@ class _Job:
     config: Config
     out: str
     images: ImageSet
-    pixels: Any
+    resident: Any
     mailbox: str
     threads: int
+    verbose: bool
 
 
 def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster) -> Outcome:
@@ -55,21 +62,26 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
         stop.install()
         workers = cluster.workers(plan.device, plan.config.batch)
         display.note(workers.describe())
-        pixels = read_resident_on_ray(plan.images, plan.verbose)
+        resident = None
+        if plan.config.feed.way == "resident":
+            replace = plan.config.feed.skip_bad > 0
+            resident = read_resident_on_ray(plan.images, replace, plan.verbose)
         mailbox = Mailbox(uuid.uuid4().hex)
         out = plan.storage.uri if "://" in plan.storage.uri else plan.storage.root
-        job = _Job(plan.config, out, plan.images, pixels, mailbox.key, workers.threads)
+        job = _Job(
+            plan.config, out, plan.images, resident, mailbox.key, workers.threads, plan.verbose
+        )
         fit = _Fit(job, workers, cluster)
         fit.start()
         try:
-            _follow(fit, mailbox, display, stop, cluster)
+            _follow(fit, mailbox, display, stop, lambda: cluster.settle(reads_on=resident is None))
         finally:
             mailbox.clear()
         return fit.outcome() or Outcome(plan.resumed_at, stop.name)
 
 
 def _follow(
-    fit: _Fit, mailbox: Mailbox, display: Display, stop: StopRequest, cluster: Cluster
+    fit: _Fit, mailbox: Mailbox, display: Display, stop: StopRequest, settle: Callable[[], None]
 ) -> None:
     noted, passed_on, settled = 0, "", False
     while fit.is_alive():
@@ -78,7 +90,7 @@ def _follow(
         if news is not None:
             display.progress(Status(**news["status"]))
             if not settled:
-                cluster.settle()
+                settle()
                 settled = True
             for note in news["notes"][noted:]:
                 display.note(note)
@@ -156,12 +168,27 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
     # A cluster may promise more CPUs than this machine has.
     torch.set_num_threads(min(job.threads, os.cpu_count() or 1))
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
-    pixels = Pixels(*ray.get(job.pixels))
+    storage = Storage(job.out)
     # Ray brings a hundred thousand objects that the collector need not walk in every step.
     gc.collect()
     gc.freeze()
-    arguments = (job.config, Storage(job.out), job.images, pixels, world)
-    if not world.leads:
-        return asdict(train(*arguments, NoControl()))
-    with MailboxControl(Mailbox(job.mailbox)) as control:
-        return asdict(train(*arguments, control))
+    with contextlib.ExitStack() as stack:
+        control: Control = NoControl()
+        if world.leads:
+            control = stack.enter_context(MailboxControl(Mailbox(job.mailbox)))
+        rows = stack.enter_context(contextlib.closing(_rows(job, storage, world, control)))
+        return asdict(train(job.config, storage, job.images, rows, world, control))
+
+
+def _rows(job: _Job, storage: Storage, world: World, control: Control) -> Rows:
+    limit = job.config.feed.skip_bad
+    # Every rank meets all damage of a resident set, and only its own of a streamed one.
+    lists = world.leads or job.config.feed.way == "streaming"
+    return open_rows(
+        job.config,
+        job.images,
+        world,
+        resident=lambda: Pixels(*ray.get(job.resident)),
+        reader=lambda fragments: read_on_ray(job.images, fragments, limit > 0, job.verbose),
+        damage=Damage(job.images, limit, storage if lists else None, world.rank, control.note),
+    )

@@ -12,6 +12,7 @@ import torch
 
 from distgan import checkpoint, run
 from distgan.config import Config
+from distgan.data import ways
 from distgan.data.images import ImageSet, open_images
 from distgan.errors import UserError
 from distgan.launch.environment import check_address, prepare_own_cluster
@@ -96,6 +97,7 @@ def train(
     images = open_images(config.data)
     address = address or os.environ.get("RAY_ADDRESS") or None
     _check(config, images, workers, address, device)
+    config = replace(config, feed=ways.settle(config.feed, images, config.batch))
     path = out or f"runs/{config.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
     storage = Storage(path)
     run.create(storage, config)
@@ -144,6 +146,7 @@ def resume(
 def _start(plan: Plan, display: Display | None) -> Result:
     display = display or _Silent()
     display.start(plan)
+    display.note(ways.describe(plan.config.feed, plan.images))
     start = time.perf_counter()
     with StopRequest() as stop:
         if plan.workers == 0:

@@ -1,0 +1,130 @@
+"""Reading a set piece by piece: runs of rows of one Parquet row group."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from distgan.data.images import ImageSet
+from distgan.data.pixels import Pixels, decode
+from distgan.errors import UserError
+from distgan.networks.base import ImageShape
+from distgan.storage import Storage
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """Rows ``start`` to ``stop - 1`` of row group ``group`` of file number ``file``."""
+
+    file: int
+    group: int
+    start: int
+    stop: int
+
+
+def whole_set(images: ImageSet) -> list[Fragment]:
+    """Every row group of a set, in the order in which its images are numbered."""
+    return [
+        Fragment(file, group, 0, rows)
+        for file, groups in enumerate(images.groups)
+        for group, rows in enumerate(groups)
+    ]
+
+
+def read_fragment(images: ImageSet, fragment: Fragment, replace: bool) -> Pixels:
+    """Read and decode some rows.
+
+    Args:
+        replace: give a damaged row's place to the next whole one of its row group.
+
+    Raises:
+        UserError: for a missing or damaged file, and for damaged rows.
+    """
+    file = images.files[fragment.file]
+    try:
+        with _open(images.uri, file) as parquet:
+            table = parquet.read_row_group(
+                fragment.group, columns=["image", "label"] if images.classes else ["image"]
+            )
+    except FileNotFoundError:
+        raise UserError(f"--data {file}: is missing; bring it back or make the set again") from None
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise UserError(
+            f"--data {file}: row group {fragment.group} is damaged ({reason}); "
+            "copy or make the set again"
+        ) from None
+    return decode(
+        table,
+        slice(fragment.start, fragment.stop),
+        images.shape,
+        len(images.classes),
+        source=file,
+        first_row=sum(images.groups[fragment.file][: fragment.group]),
+        replace=replace,
+    )
+
+
+def read_in_order(
+    images: ImageSet, fragments: Iterable[Fragment], replace: bool
+) -> Iterator[Pixels]:
+    """Fragments in their order, some decoded by threads beforehand."""
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads, "distgan-decode") as pool:
+        waiting: deque[Future[Pixels]] = deque()
+        for fragment in fragments:
+            waiting.append(pool.submit(read_fragment, images, fragment, replace))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def read_resident(images: ImageSet, replace: bool = False) -> Pixels:
+    """Read and decode a whole set into this process's memory, without Ray."""
+    return fill(images.count, images.shape, read_in_order(images, whole_set(images), replace))
+
+
+def fill(count: int, shape: ImageShape, pieces: Iterable[Pixels]) -> Pixels:
+    """One `Pixels` of ``count`` images made of many, without holding all of them twice."""
+    images = np.empty((count, shape.height, shape.width, shape.channels), np.uint8)
+    labels, replaced = np.empty(count, np.int64), np.empty(count, np.bool_)
+    labelled, at = False, 0
+    for piece in pieces:
+        here = slice(at, at + len(piece.images))
+        images[here], replaced[here] = piece.images, piece.replaced
+        if piece.labels is not None:
+            labels[here], labelled = piece.labels, True
+        at = here.stop
+    return Pixels(images, labels if labelled else None, replaced)
+
+
+def first_rows(images: ImageSet) -> list[int]:
+    """The number of the first image of every row group, through all files."""
+    counts = [rows for groups in images.groups for rows in groups]
+    return [0, *accumulate(counts)][:-1]
+
+
+@lru_cache(maxsize=512)
+def _footer(uri: str, file: str) -> pq.FileMetaData:
+    with pq.ParquetFile(file, filesystem=Storage(uri).filesystem) as parquet:
+        return parquet.metadata
+
+
+def _open(uri: str, file: str) -> pq.ParquetFile:
+    # Footers are kept: a far file would be asked for its own before every row group.
+    return pq.ParquetFile(
+        file,
+        filesystem=Storage(uri).filesystem,
+        metadata=_footer(uri, file),
+        page_checksum_verification=True,
+    )

@@ -1,0 +1,38 @@
+"""The choice between the two ways, made once for resident and streamed alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from distgan.config import Config
+from distgan.data.damage import Damage
+from distgan.data.feed import Rows
+from distgan.data.images import ImageSet
+from distgan.data.pixels import Pixels
+from distgan.data.resident import Resident
+from distgan.data.streaming import Reader, Streamed
+from distgan.parallel import World
+
+
+def open_rows(
+    config: Config,
+    images: ImageSet,
+    world: World,
+    *,
+    resident: Callable[[], Pixels],
+    reader: Reader,
+    damage: Damage,
+) -> Rows:
+    """The way that the configuration names.
+
+    Args:
+        resident: gives the whole set in memory; called for the resident way only.
+        reader: reads fragments in their order; used by the streaming way only.
+
+    Raises:
+        UserError: for a set that cannot be read.
+    """
+    if config.feed.way == "resident":
+        return Resident(resident(), config.seed, config.batch, world, damage)
+    end = config.images + config.batch
+    return Streamed(images, config.feed, config.seed, config.batch, end, world, reader, damage)

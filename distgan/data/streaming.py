@@ -1,0 +1,205 @@
+"""The streaming way: windows of a larger set, loaded in the background."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distgan.data.damage import Damage
+from distgan.data.fragments import Fragment, first_rows
+from distgan.data.images import ImageSet
+from distgan.data.order import StreamedOrder, Window
+from distgan.data.pixels import Pixels
+from distgan.data.resident import borrow
+from distgan.data.ways import FeedSettings
+from distgan.parallel import World
+
+Reader = Callable[[Iterable[Fragment]], Iterator[Pixels]]
+"""Reads fragments, some of them ahead; pieces may be cut elsewhere than the fragments."""
+
+
+@dataclass
+class _Loaded:
+    window: Window
+    images: Tensor
+    labels: Tensor
+
+
+class Streamed:
+    """This rank's part of any global batch, from a window that moves over the set.
+
+    A thread fills the next window while this one is used: two windows of this rank's
+    lanes are the memory it takes, and what the reader reads ahead.
+
+    Args:
+        end: the first sample of the run that nobody will ask for.
+        damage: hears of damaged images.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        feed: FeedSettings,
+        seed: int,
+        batch: int,
+        end: int,
+        world: World,
+        reader: Reader,
+        damage: Damage,
+    ) -> None:
+        self._images, self._reader, self._damage = images, reader, damage
+        self._feed, self._seed, self._batch, self._end = feed, seed, batch, end
+        self._part = world.share(batch)
+        self._places = [
+            (f, g) for f, groups in enumerate(images.groups) for g in range(len(groups))
+        ]
+        self._first_rows = np.array(first_rows(images), np.int64)
+        shape = images.shape
+        self._shape = (shape.height, shape.width, shape.channels)
+        self._loading: _Loading | None = None
+        self._now: _Loaded | None = None
+        self._next_sample = -1
+
+    def batch(self, images_seen: int) -> tuple[Tensor, Tensor | None]:
+        """Images, uint8 (n, h, w, c), and labels, int64 (n,) or None.
+
+        Raises:
+            UserError: what the reader met.
+        """
+        first, stop = images_seen + self._part.start, images_seen + self._part.stop
+        if self._loading is None or images_seen != self._next_sample:
+            self._start(images_seen)
+        self._next_sample = images_seen + self._batch
+        images, labels = [], []
+        while first < stop:
+            now = self._window_of(first)
+            low, high = np.searchsorted(now.window.samples, [first, stop])
+            rows = torch.from_numpy(now.window.rows[low:high])
+            images.append(now.images.index_select(0, rows))
+            labels.append(now.labels.index_select(0, rows))
+            first = min(stop, now.window.stop)
+        whole = torch.cat(images).view(-1, *self._shape)
+        return whole, torch.cat(labels) if self._images.classes else None
+
+    def close(self) -> None:
+        """Stop loading."""
+        if self._loading is not None:
+            self._loading.stop()
+        self._loading = self._now = None
+
+    def _window_of(self, sample: int) -> _Loaded:
+        assert self._loading is not None
+        while self._now is None or sample >= self._now.window.stop:
+            self._now = self._loading.take(self._now)
+        return self._now
+
+    def _start(self, images_seen: int) -> None:
+        self.close()
+        fragments = (fragment for w in self._windows(images_seen) for fragment in self._read(w))
+        pieces = self._reader(fragments)
+        self._loading = _Loading(self._windows(images_seen), pieces, self._images, self._note)
+
+    def _windows(self, images_seen: int) -> Iterator[Window]:
+        groups = tuple(rows for groups in self._images.groups for rows in groups)
+        order = StreamedOrder(self._seed, groups, self._batch, self._feed.window, self._feed.lanes)
+        sample = images_seen
+        while sample < self._end:
+            window = order.window(sample, self._part)
+            yield window
+            sample = window.stop
+
+    def _read(self, window: Window) -> Iterator[Fragment]:
+        for place, start, stop in window.places:
+            yield Fragment(*self._places[place], start, stop)
+
+    def _note(self, window: Window, replaced: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
+        if not replaced.any():
+            return
+        numbers = np.concatenate(
+            [self._first_rows[place] + np.arange(low, high) for place, low, high in window.places]
+        )
+        self._damage.add(numbers[replaced])
+
+
+class _Loading:
+    """The thread that fills one window while another is in use."""
+
+    def __init__(
+        self,
+        windows: Iterator[Window],
+        pieces: Iterator[Pixels],
+        images: ImageSet,
+        note: Callable[[Window, np.ndarray[tuple[int], np.dtype[np.bool_]]], None],
+    ) -> None:
+        self._windows, self._pieces, self._row_bytes = windows, pieces, images.image_bytes
+        self._note = note
+        self._loaded: queue.Queue[_Loaded | BaseException] = queue.Queue()
+        self._free: queue.Queue[_Loaded | None] = queue.Queue()
+        for _ in range(2):
+            self._free.put(_Loaded(_NO_WINDOW, torch.empty(0, self._row_bytes), torch.empty(0)))
+        self._thread = threading.Thread(target=self._run, name="distgan-feed", daemon=True)
+        self._thread.start()
+
+    def take(self, done: _Loaded | None) -> _Loaded:
+        """The next window; the memory of the one that is ``done`` is used again."""
+        if done is not None:
+            self._free.put(done)
+        found = self._loaded.get()
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._free.put(None)
+        self._free.put(None)
+
+    def _run(self) -> None:
+        try:
+            rest: Pixels | None = None
+            for window in self._windows:
+                room = self._free.get()
+                if room is None:
+                    return
+                rest = self._fill(room, window, rest)
+                self._loaded.put(room)
+            raise RuntimeError("asked for samples after the end of the run")
+        except BaseException as error:
+            self._loaded.put(error)
+        finally:
+            close = getattr(self._pieces, "close", None)
+            if close is not None:
+                close()
+
+    def _fill(self, room: _Loaded, window: Window, rest: Pixels | None) -> Pixels | None:
+        if len(room.images) < window.size:
+            room.images = torch.empty((window.size, self._row_bytes), dtype=torch.uint8)
+            room.labels = torch.zeros(window.size, dtype=torch.int64)
+        replaced = np.zeros(window.size, np.bool_)
+        at = 0
+        while at < window.size:
+            piece = rest or next(self._pieces)
+            count = min(len(piece.images), window.size - at)
+            room.images[at : at + count] = borrow(piece.images[:count]).flatten(1)
+            if piece.labels is not None:
+                room.labels[at : at + count] = borrow(piece.labels[:count])
+            replaced[at : at + count] = piece.replaced[:count]
+            at += count
+            rest = _after(piece, count) if count < len(piece.images) else None
+        room.window = window
+        self._note(window, replaced)
+        return rest
+
+
+_NO_WINDOW = Window(0, 0, (), np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+def _after(piece: Pixels, count: int) -> Pixels:
+    labels = None if piece.labels is None else piece.labels[count:]
+    return Pixels(piece.images[count:], labels, piece.replaced[count:])

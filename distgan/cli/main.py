@@ -67,6 +67,9 @@ def _build() -> _Parser:
     train.add_argument("--images", metavar="N", help="images to train on, such as 300k or 1.5M")
     train.add_argument("--batch", metavar="N", help="images in a global batch, over all workers")
     train.add_argument("--seed", metavar="S", help="of weights, data order and latents [0]")
+    train.add_argument(
+        "--skip-bad", metavar="N", help="damaged images to pass over before it is an error [0]"
+    )
     train.add_argument("--out", metavar="DIR", help="path or URI [runs/RECIPE-DATE-TIME]")
     train.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")
     train.add_argument("--address", metavar="ADDR", help="a running Ray cluster [RAY_ADDRESS]")
@@ -149,7 +152,7 @@ def _split_overrides(arguments: Sequence[str]) -> tuple[list[str], dict[str, str
 _KNOWN = {
     "train": (
         *("-h", "--help", "--data", "--workers", "--images", "--batch", "--seed", "--out"),
-        *("--resume", "--address", "--device", "-v", "--verbose"),
+        *("--skip-bad", "--resume", "--address", "--device", "-v", "--verbose"),
     ),
     "show": ("-h", "--help", "--yaml"),
 }

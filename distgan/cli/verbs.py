@@ -6,8 +6,11 @@ import argparse
 
 from distgan.errors import UserError
 
-_SHORT = ("data", "images", "batch", "seed")
-"""Options of `train` that are settings without a group."""
+_SHORT = {
+    **{name: name for name in ("data", "images", "batch", "seed")},
+    "skip_bad": "feed.skip_bad",
+}
+"""Options of `train` that are settings, and which."""
 
 
 def train(options: argparse.Namespace) -> int:
@@ -17,10 +20,10 @@ def train(options: argparse.Namespace) -> int:
     from distgan.terminal import Terminal
 
     changes = dict(options.overrides)
-    for name in _SHORT:
-        value = getattr(options, name)
+    for option, setting in _SHORT.items():
+        value = getattr(options, option)
         if value is not None:
-            changes[name] = value
+            changes[setting] = value
     common = {
         "workers": options.workers,
         "address": options.address,

@@ -49,7 +49,7 @@ class Damage:
             self._storage.write(self._name, "".join(f"{line}\n" for line in lines))
         if len(self._found) > self._limit:
             raise UserError(
-                f"--feed.skip_bad {self._limit}: {len(self._found)} damaged images so far, such "
+                f"--skip-bad {self._limit}: {len(self._found)} damaged images so far, such "
                 f"as {lines[0]}; mend them (bad-images.txt in the run lists them), or allow more"
             )
         for number in sorted(new):

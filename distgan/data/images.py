@@ -98,6 +98,7 @@ def open_images(data: str) -> ImageSet:
         raise UserError(
             f"--data {data}: holds no .parquet file; make a set with `distgan data prepare`"
         )
+    _check_shards(storage, data)
     footers = [_footer(storage, file) for file in files]
     groups = tuple(
         tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
@@ -138,6 +139,29 @@ def _parquet_files(storage: Storage) -> list[str]:
     if storage.filesystem.get_file_info(storage.path()).is_file:
         return [storage.path()]
     return [storage.path(name) for name in storage.names() if name.endswith(".parquet")]
+
+
+def _check_shards(storage: Storage, data: str) -> None:
+    if not storage.exists(MANIFEST):
+        return
+    try:
+        shards = json.loads(storage.read_text(MANIFEST))["files"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"--data {data}: {MANIFEST} is damaged; copy it again, or make the set again"
+        ) from None
+    for shard in shards:
+        info = storage.filesystem.get_file_info(storage.path(shard["name"]))
+        if not info.is_file:
+            raise UserError(
+                f"--data {data}: shard {shard['name']} is missing; copy it again, or make the "
+                "set again with `distgan data prepare`"
+            )
+        if info.size != shard.get("bytes", info.size):
+            raise UserError(
+                f"--data {data}: shard {shard['name']} has {info.size:,} bytes, its manifest says "
+                f"{shard['bytes']:,}; copy it again"
+            )
 
 
 def _footer(storage: Storage, file: str) -> tuple[pq.FileMetaData, pa.Schema]:

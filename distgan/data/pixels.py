@@ -77,7 +77,7 @@ def decode(
         if not replace:
             raise UserError(
                 f"--data {source}, row {first_row + row}: {reason}; "
-                "mend or remove that row, or pass over a few with --feed.skip_bad N"
+                "mend or remove that row, or pass over a few with --skip-bad N"
             )
         images, labels = _stand_in(table, images, labels, rows, bad, shape, classes, source)
         replaced[[row - rows.start for row in bad]] = True

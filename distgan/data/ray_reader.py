@@ -65,7 +65,8 @@ def _dataset(
 ) -> ray.data.Dataset:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = verbose
-    logging.getLogger("ray.data").setLevel(logging.INFO if verbose else logging.ERROR)
+    # What a task raises arrives as the error of the read; there is no need to log it too.
+    logging.getLogger("ray.data").setLevel(logging.INFO if verbose else logging.CRITICAL)
     context.execution_options.preserve_order = True
     # A user's mistake should arrive as such.
     context.raise_original_map_exception = True

@@ -139,6 +139,7 @@ def resume(
     images = open_images(config.data)
     address = address or os.environ.get("RAY_ADDRESS") or None
     _check(config, images, workers, address, device)
+    config = replace(config, feed=ways.settle(config.feed, images, config.batch))
     run.update(storage, config)
     return _start(Plan(config, storage, images, workers, address, device, verbose, seen), display)
 
@@ -195,7 +196,9 @@ def _check(
 
 
 def _check_same_run(path: str, saved: Config, config: Config) -> None:
-    free = replace(config, images=saved.images, output=saved.output)
+    # Passing over damage changes neither order nor the images that are whole.
+    feed = replace(config.feed, skip_bad=saved.feed.skip_bad)
+    free = replace(config, images=saved.images, output=saved.output, feed=feed)
     old = {setting.name: setting.value for setting in leaves(saved)}
     for setting in leaves(free):
         if old.get(setting.name) != setting.value:

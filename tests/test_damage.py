@@ -177,6 +177,7 @@ def test_a_row_group_of_nothing_but_damage(tmp_path: Path) -> None:
         read_resident(images, replace=True)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.parametrize("way", WAYS)
 def test_damage_found_by_rays_workers(distgan: Run, tmp_path: Path, cluster: str, way: str) -> None:

@@ -1,0 +1,237 @@
+"""How fast images reach a worker, and what memory that takes.
+
+Every side delivers shuffled batches of 128 as float32 in [-1, 1] to one process, and they
+take turns within one run. Sides that decode or run beside go on with their epochs from turn
+to turn, starts of epochs included.
+
+    tensor        a shuffled index into a uint8 tensor in memory: the speed limit
+    resident      distgan's resident way, from Ray's shared memory
+    streaming     distgan's streaming way, read and decoded by Ray Data
+    threads       the same, read and decoded by threads, as --workers 0 does
+    loader 0, 2   torch's DataLoader over that tensor, with 0 and with 2 workers
+    ray data      Ray Data's iter_torch_batches with a shuffle buffer of 10,000
+
+    python -m benchmarks.feed --data mnist --data my/cifar10
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from distgan.launch.environment import prepare_own_cluster
+
+prepare_own_cluster()
+
+import ray  # noqa: E402
+import ray.data  # noqa: E402
+
+from distgan.config import Config  # noqa: E402
+from distgan.data.damage import Damage  # noqa: E402
+from distgan.data.feed import Rows, scale_pixels  # noqa: E402
+from distgan.data.fragments import read_in_order, read_resident  # noqa: E402
+from distgan.data.images import ImageSet, open_images  # noqa: E402
+from distgan.data.pixels import Pixels, decode  # noqa: E402
+from distgan.data.ray_reader import read_on_ray, read_resident_on_ray  # noqa: E402
+from distgan.data.rows import open_rows  # noqa: E402
+from distgan.parallel import World  # noqa: E402
+from distgan.recipes import recipe  # noqa: E402
+from distgan.settings import override  # noqa: E402
+
+BATCH = 128
+WINDOW = 16_384
+_SHUFFLE_BUFFER = 10_000
+
+
+def _scale(images: Tensor) -> Tensor:
+    return scale_pixels(images, torch.float32)
+
+
+def _tensor(images: Tensor) -> Iterator[Tensor]:
+    rows = images.flatten(1)
+    while True:
+        order = torch.randperm(len(images))
+        for numbers in order[: len(order) // BATCH * BATCH].split(BATCH):
+            yield _scale(rows.index_select(0, numbers).view(-1, *images.shape[1:]))
+
+
+def _loader(images: Tensor, workers: int) -> Iterator[Tensor]:
+    loader = DataLoader(
+        TensorDataset(images),
+        BATCH,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
+    while True:
+        for (batch,) in loader:
+            yield _scale(batch)
+
+
+def _ray_data(images: ImageSet) -> Iterator[Tensor]:
+    def pixels(table: Any) -> dict[str, np.ndarray[Any, Any]]:
+        rows = slice(0, len(table))
+        return {"image": decode(table, rows, images.shape, 0, source="").images}
+
+    files = list(images.files)
+    data = ray.data.read_parquet(files, filesystem=images.filesystem).select_columns(["image"])
+    data = data.map_batches(pixels, batch_format="pyarrow", batch_size=None)
+    while True:
+        for batch in data.iter_torch_batches(
+            batch_size=BATCH, local_shuffle_buffer_size=_SHUFFLE_BUFFER, drop_last=True
+        ):
+            yield _scale(batch["image"])
+
+
+def _config(data: str, way: str) -> Config:
+    feed = {"feed.way": way, "feed.window": WINDOW if way == "streaming" else 0}
+    return override(recipe("mnist-mlp"), {"data": data, "batch": BATCH, "images": 10**12, **feed})
+
+
+def _rows(images: ImageSet, data: str, way: str, resident: Any, on_ray: bool) -> Rows:
+    return open_rows(
+        _config(data, way),
+        images,
+        World(),
+        resident=lambda: Pixels(*ray.get(resident)),
+        reader=lambda f: (
+            read_on_ray(images, f, False, False) if on_ray else read_in_order(images, f, False)
+        ),
+        damage=Damage(images, 0),
+    )
+
+
+def _ours(rows: Rows) -> Iterator[Tensor]:
+    seen = 0
+    while True:
+        yield _scale(rows.batch(seen)[0])
+        seen += BATCH
+
+
+def _turn(side: Iterator[Tensor], seconds: float) -> float:
+    """Images/s of one turn."""
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        count += len(next(side))
+    return count / (time.perf_counter() - start)
+
+
+def compare(data: str, turns: int, seconds: float) -> dict[str, list[float]]:
+    """Images/s of every side in every turn."""
+    images = open_images(data)
+    resident = read_resident_on_ray(images, False, False)
+    tensor = torch.from_numpy(read_resident(images).images)
+    sides: dict[str, Callable[[], Iterator[Tensor]]] = {
+        "tensor": lambda: _tensor(tensor),
+        "resident": lambda: _ours(_rows(images, data, "resident", resident, True)),
+        "streaming": lambda: _ours(_rows(images, data, "streaming", None, True)),
+        "threads": lambda: _ours(_rows(images, data, "streaming", None, False)),
+        "loader 0": lambda: _loader(tensor, 0),
+        "loader 2": lambda: _loader(tensor, 2),
+        "ray data": lambda: _ray_data(images),
+    }
+    running = {name: start() for name, start in sides.items()}
+    for side in running.values():
+        next(side)
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(turns):
+        for name, side in running.items():
+            found[name].append(_turn(side, seconds))
+    running.clear()
+    gc.collect()
+    return found
+
+
+@ray.remote(num_cpus=0)
+class _Worker:
+    """A process that feeds itself and looks at its own memory."""
+
+    def feed(self, data: str, way: str, resident: list[Any]) -> dict[str, float]:
+        before = _memory()
+        images = open_images(data)
+        rows = _rows(images, data, way, resident[0], True)
+        for seen in range(0, 2 * images.count, BATCH):
+            rows.batch(seen)
+        after = _memory()
+        rows.close()
+        return {key: after[key] - before[key] for key in after}
+
+
+def _memory() -> dict[str, float]:
+    """Megabytes of this process: its own, and those of memory that others map too."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
+    kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+    own = kilobytes["Private_Clean"] + kilobytes["Private_Dirty"]
+    return {"own": own / 1024, "mapped": kilobytes["Rss"] / 1024 - own / 1024}
+
+
+def memory(data: str) -> dict[str, list[dict[str, float]]]:
+    """Growth of each of 1 and of 2 processes while they feed themselves two epochs."""
+    found = {}
+    resident = read_resident_on_ray(open_images(data), False, False)
+    for way in ("resident", "streaming"):
+        for count in (1, 2):
+            workers = [_Worker.remote() for _ in range(count)]
+            calls = [worker.feed.remote(data, way, [resident]) for worker in workers]
+            found[f"{way}, {count} worker{'s' if count > 1 else ''}"] = ray.get(calls)
+            for worker in workers:
+                ray.kill(worker)
+    return found
+
+
+def _print(data: str, found: dict[str, list[float]]) -> None:
+    limit = found["tensor"]
+    print(f"\n{data}: images/s to one process, median (quartiles), and ratio to the tensor")
+    for name, speeds in found.items():
+        low, middle, high = statistics.quantiles(speeds, n=4)
+        ratio = statistics.median(a / b for a, b in zip(speeds, limit, strict=True))
+        print(f"  {name:<10} {middle:11,.0f}  ({low:,.0f} to {high:,.0f})  {ratio:.3f}")
+
+
+def main() -> None:
+    """Measure, print a table for each set, and write JSON where asked."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("--data", action="append", help="a set, more than once for more [mnist]")
+    parser.add_argument("--turns", type=int, default=9, help="turns of each side [9]")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of a turn [2]")
+    parser.add_argument("--json", metavar="FILE", help="every turn")
+    options = parser.parse_args()
+    ray.init(
+        address="local",
+        num_cpus=os.cpu_count(),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    report: dict[str, Any] = {}
+    for data in options.data or ["mnist"]:
+        speeds = compare(data, options.turns, options.seconds)
+        _print(data, speeds)
+        sizes = memory(data)
+        print("  growth of each process, MB: its own, and mapped from memory that others share")
+        for name, workers in sizes.items():
+            text = ", ".join(f"{w['own']:.0f} and {w['mapped']:.0f}" for w in workers)
+            print(f"    {name:<21} {text}", flush=True)
+        report[data] = {"images_per_second": speeds, "megabytes": sizes}
+    if options.json:
+        Path(options.json).write_text(json.dumps(report, indent=2) + "\n")
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, PositiveInt, field_validator
 from pydantic.dataclasses import dataclass
 
+from distgan.augment import Augmentation, NoneSettings
 from distgan.ema import EMASettings
 from distgan.errors import UserError
 from distgan.losses import LOSSES
@@ -33,6 +34,7 @@ class DiscriminatorConfig:
 
     network: DiscriminatorNetwork
     optimizer: AdamSettings = field(default_factory=AdamSettings)
+    augment: Augmentation = field(default_factory=NoneSettings)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from distgan import draws
+from distgan.augment import AugmentNumbers
 from distgan.config import Config
 from distgan.data.images import Pixels
 from distgan.data.order import Order
 from distgan.parallel import World
 from distgan.step import Batch
 
-_LATENT_NUMBERS_AT_ONCE = 2**18
+_NUMBERS_AT_ONCE = 2**18
 """A megabyte in float32."""
+
+Draw = Callable[[int, str, Sequence[range], int], NDArray[np.float32]]
+"""What `draws.normals` and `draws.uniforms` are."""
 
 
 class Feed:
@@ -36,8 +43,13 @@ class Feed:
         # One row an image: torch gathers rows ten times faster than blocks.
         self._rows = _borrow(pixels.images).flatten(1)
         self._labels = _borrow(pixels.labels) if config.conditional else None
-        self._discriminator_latents = _Latents("discriminator", config, world)
-        self._generator_latents = _Latents("generator", config, world)
+        latent, augment = config.latent, config.discriminator.augment.numbers
+        self._discriminator_latents = _Ahead(draws.normals, "discriminator", latent, config, world)
+        self._generator_latents = _Ahead(draws.normals, "generator", latent, config, world)
+        self._augment = {
+            use: _Ahead(draws.uniforms, f"augment-{use}", augment, config, world)
+            for use in (("real", "fake", "generator") if augment else ())
+        }
 
     def batch(self, images_seen: int) -> Batch:
         """This rank's part of the global batch that starts at sample ``images_seen``."""
@@ -52,29 +64,33 @@ class Feed:
             discriminator_latent=self._discriminator_latents.batch(images_seen),
             generator_latent=self._generator_latents.batch(images_seen),
             weight=self._world.weight(self._config.batch),
+            augment=AugmentNumbers(
+                **{use: ahead.batch(images_seen) for use, ahead in self._augment.items()}
+            ),
         )
 
     def _to_device(self, tensor: Tensor) -> Tensor:
         return _to_device(tensor, self._world.device)
 
 
-class _Latents:
-    """This rank's latents of one stream: drawn, and copied, for many batches at a time.
+class _Ahead:
+    """This rank's numbers of one stream: drawn, and copied, for many batches at a time.
 
     Between two steps the processor's caches belong to the networks, and drawing for one
     batch costs three times its part of drawing for many.
     """
 
-    def __init__(self, stream: str, config: Config, world: World) -> None:
-        self._stream, self._config, self._device = stream, config, world.device
+    def __init__(self, draw: Draw, stream: str, size: int, config: Config, world: World) -> None:
+        self._draw_numbers, self._stream, self._size = draw, stream, size
+        self._config, self._device = config, world.device
         self._part = world.share(config.batch)
-        numbers = max(1, self._part.stop - self._part.start) * config.latent
-        self._ahead = max(1, _LATENT_NUMBERS_AT_ONCE // numbers)
+        numbers = max(1, self._part.stop - self._part.start) * size
+        self._ahead = max(1, _NUMBERS_AT_ONCE // numbers)
         self._first = 0
         self._drawn: tuple[Tensor, ...] = ()
 
     def batch(self, images_seen: int) -> Tensor:
-        """z of this rank's part of the global batch from ``images_seen``: (count, latent)."""
+        """Those of this rank's part of the global batch from ``images_seen``: (count, size)."""
         index, off = divmod(images_seen - self._first, self._config.batch)
         if off or not 0 <= index < len(self._drawn):
             self._draw(images_seen)
@@ -84,8 +100,8 @@ class _Latents:
     def _draw(self, first: int) -> None:
         starts = range(first, first + self._ahead * self._config.batch, self._config.batch)
         parts = [range(n + self._part.start, n + self._part.stop) for n in starts]
-        z = draws.normals(self._config.seed, self._stream, parts, self._config.latent)
-        whole = _to_device(torch.from_numpy(z), self._device).to(self._config.dtype)
+        numbers = self._draw_numbers(self._config.seed, self._stream, parts, self._size)
+        whole = _to_device(torch.from_numpy(numbers), self._device).to(self._config.dtype)
         self._first, self._drawn = first, whole.chunk(self._ahead)
 
 

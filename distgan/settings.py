@@ -161,12 +161,14 @@ def _explain(error: ValidationError, source: str, config: Any = None) -> str:
 
 
 def _dotted(loc: tuple[int | str, ...], config: Any) -> str:
-    # pydantic inserts the tag of a discriminated union between two field names.
+    # pydantic inserts the tag of a discriminated union between two field names. It may be
+    # another than the configuration's, which is the one from before the change.
     parts: list[str] = []
-    node = config
+    node, tagged = config, False
     for part in loc:
         name = str(part)
-        if dataclasses.is_dataclass(node) and getattr(node, "name", None) == name:
+        tagged = not tagged and dataclasses.is_dataclass(node) and hasattr(node, "name")
+        if tagged:
             continue
         parts.append(name)
         node = getattr(node, name, None)

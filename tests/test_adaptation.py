@@ -92,17 +92,31 @@ def _adapt(world: World, steps: range, state: dict[str, Any] | None) -> dict[str
     return adaptation.state_dict(world)
 
 
-def test_partial_sums_survive_a_change_of_ranks(tmp_path: Path) -> None:
+def _augmented(
+    world: World, configs: list[Config], steps: range, state: dict[str, Any] | None
+) -> tuple[list[ranks.Weights], dict[str, Any]]:
+    return ranks.train_all(world, configs, 12), _adapt(world, steps, state)
+
+
+def test_numbers_and_probability_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
+    configs = [config(name, batch=31) for name in ACTIVE]
+    alone = ranks.train_all(World(), configs, 12)
+    assert alone[-1]["augment"]["p"] > 0.1
+    plain = ranks.train_steps(World(), config("none", batch=31), 12)
+    assert all(ranks.distance(weights, plain) > 1e-3 for weights in alone)
     # 22 batches of 31 images are 5 intervals and two batches more.
     expected = _adapt(World(), range(53), None)
     middle = _adapt(World(), range(22), None)
     assert middle["counted"] == 62
-    two = ranks.on_ranks(2, _adapt, tmp_path, range(22), None)
-    for state in two:
-        assert_identical(state, middle)
-    for state in ranks.on_ranks(3, _adapt, tmp_path, range(22, 53), two[0]):
-        assert_identical(state, expected)
-    assert_identical(_adapt(World(), range(22, 53), two[1]), expected)
+    assert_identical(_adapt(World(), range(22, 53), middle), expected)
+    two = ranks.on_ranks(2, _augmented, tmp_path, configs, range(22), None)
+    three = ranks.on_ranks(3, _augmented, tmp_path, configs, range(22, 53), two[0][1])
+    for found, wanted in [(two, middle), (three, expected)]:
+        for trained, state in found:
+            assert_identical(state, wanted)
+            for name, ours, theirs in zip(ACTIVE, trained, alone, strict=True):
+                assert ranks.distance(ours, theirs) < 1e-10, name
+                assert torch.equal(ours["augment"]["p"], theirs["augment"]["p"])
 
 
 class Seen(nn.Module):
@@ -154,21 +168,6 @@ def test_all_that_the_discriminator_sees_is_augmented(name: str, share: bool) ->
     for found, wanted in zip(discriminator.shown, expected, strict=True):
         torch.testing.assert_close(found, wanted)
     assert not torch.equal(generator.image, before), "gradients reach the generator"
-
-
-def test_twelve_updates_with_augmentation_do_not_depend_on_the_number_of_processes(
-    tmp_path: Path,
-) -> None:
-    configs = [config(name, batch=31) for name in ACTIVE]
-    expected = ranks.train_all(World(), configs, 12)
-    assert expected[-1]["augment"]["p"] > 0.1
-    plain = ranks.train_steps(World(), config("none", batch=31), 12)
-    assert all(ranks.distance(weights, plain) > 1e-3 for weights in expected)
-    for size in (2, 3):
-        for found in ranks.on_ranks(size, ranks.train_all, tmp_path, configs, 12):
-            for name, ours, alone in zip(ACTIVE, found, expected, strict=True):
-                assert ranks.distance(ours, alone) < 1e-10, name
-                assert torch.equal(ours["augment"]["p"], alone["augment"]["p"])
 
 
 @pytest.mark.parametrize("name", ACTIVE)

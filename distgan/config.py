@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, PositiveInt, field_validator
 from pydantic.dataclasses import dataclass
 
+from distgan.augment import Augmentation, NoneSettings
 from distgan.data.ways import FeedSettings
 from distgan.ema import EMASettings
 from distgan.errors import UserError
@@ -34,6 +35,7 @@ class DiscriminatorConfig:
 
     network: DiscriminatorNetwork
     optimizer: AdamSettings = field(default_factory=AdamSettings)
+    augment: Augmentation = field(default_factory=NoneSettings)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

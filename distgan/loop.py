@@ -105,9 +105,11 @@ def train(
 
         # Update the discriminator, the generator, and the generator's average.
         state.statistics += adversarial_step(
-            state.generator, state.discriminator, loss, batch, config.share_fakes
+            state.generator, state.discriminator, loss, batch, config.share_fakes, state.augment
         )
         state.ema.update(state.generator.network, state.images_seen, config.batch)
+        if state.augment.adaptation is not None:
+            state.augment.adaptation.move(config.batch, world)
         state.images_seen += config.batch
         state.steps_counted += 1
 
@@ -175,6 +177,8 @@ def _record(state: TrainingState, clock: _Clock) -> records.Record:
                 "start a new run with lower --generator.optimizer.lr and "
                 "--discriminator.optimizer.lr"
             )
+    if state.augment.adaptation is not None:
+        found["augment_p"] = state.augment.adaptation.probability.item()
     return {"images": state.images_seen, **found, **clock.lap(state.images_seen)}
 
 

@@ -35,7 +35,8 @@ def _parse_count(value: Any) -> Any:
     return int(number) if number.is_integer() else value
 
 
-def _split_commas(value: Any) -> Any:
+def split_commas(value: Any) -> Any:
+    """``"a,b"`` -> ``["a", "b"]``; anything but text stays as it is."""
     return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
@@ -46,7 +47,7 @@ PositiveCount = Annotated[int, BeforeValidator(_parse_count), Field(ge=1)]
 """A `Count` of at least one."""
 
 Widths = Annotated[
-    tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_split_commas), Field(min_length=1)
+    tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(split_commas), Field(min_length=1)
 ]
 """Layer widths; text may say ``128,256,512``."""
 
@@ -160,12 +161,14 @@ def _explain(error: ValidationError, source: str, config: Any = None) -> str:
 
 
 def _dotted(loc: tuple[int | str, ...], config: Any) -> str:
-    # pydantic inserts the tag of a discriminated union between two field names.
+    # pydantic inserts the tag of a discriminated union between two field names. It may be
+    # another than the configuration's, which is the one from before the change.
     parts: list[str] = []
-    node = config
+    node, tagged = config, False
     for part in loc:
         name = str(part)
-        if dataclasses.is_dataclass(node) and getattr(node, "name", None) == name:
+        tagged = not tagged and dataclasses.is_dataclass(node) and hasattr(node, "name")
+        if tagged:
             continue
         parts.append(name)
         node = getattr(node, name, None)

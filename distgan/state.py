@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distgan.augment import Augmenter
 from distgan.config import Config
 from distgan.ema import EMA
 from distgan.errors import UserError
@@ -18,7 +19,8 @@ from distgan.step import STATISTICS, Player
 
 
 class TrainingState:
-    """Both players, the generator's average, images seen and running statistics.
+    """Both players, the generator's average, what D's images go through, images seen and
+    running statistics.
 
     Built from the configuration's seed alone, the same on every rank.
 
@@ -41,6 +43,7 @@ class TrainingState:
             discriminator, config.discriminator.optimizer, config.dtype
         )
         self.ema = EMA(self.generator.network, config.generator.ema)
+        self.augment = Augmenter(config.discriminator.augment, world.device)
         self._seed_rank(images_seen=0)
 
     def _player(self, network: nn.Module, optimizer: AdamSettings, dtype: torch.dtype) -> Player:
@@ -61,7 +64,10 @@ class TrainingState:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything above, and what each rank has to itself; all ranks must call it."""
+        adaptation = self.augment.adaptation
+        adapted = {"augment": adaptation.state_dict(self.world)} if adaptation else {}
         return {
+            **adapted,
             **{name: part.state_dict() for name, part in self._parts().items()},
             "images_seen": self.images_seen,
             "steps_counted": self.steps_counted,
@@ -85,6 +91,8 @@ class TrainingState:
                     f"--resume {source}: the checkpoint's {name} does not fit this code's "
                     f"({reason[:160]}); resume with the code and settings that wrote it"
                 ) from None
+        if self.augment.adaptation is not None:
+            self.augment.adaptation.load_state_dict(state["augment"], self.world)
         self.images_seen = state["images_seen"]
         self.steps_counted = state["steps_counted"]
         ranks = state["ranks"]

@@ -139,6 +139,7 @@ class Terminal:
             "D(G(z))": "d_fake",
             "|grad D|": "d_grad_norm",
             "|grad G|": "g_grad_norm",
+            "augment p": "augment_p",
         }
         record = self._status.record
         return [(shown, f"{record[key]:.3f}") for shown, key in names.items() if key in record]

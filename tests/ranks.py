@@ -62,16 +62,26 @@ def train_steps(world: World, config: Config, steps: int, smooth: bool = False) 
     for _ in range(steps):
         batch = feed.batch(state.images_seen)
         statistics = adversarial_step(
-            state.generator, state.discriminator, LOSSES[config.loss], batch, config.share_fakes
+            state.generator,
+            state.discriminator,
+            LOSSES[config.loss],
+            batch,
+            config.share_fakes,
+            state.augment,
         )
+        if state.augment.adaptation is not None:
+            state.augment.adaptation.move(config.batch, world)
         state.statistics += statistics
         state.ema.update(state.generator.network, state.images_seen, config.batch)
         state.images_seen += config.batch
+    adaptation = state.augment.adaptation
+    probability = torch.zeros(()) if adaptation is None else adaptation.probability
     return {
         "generator": state.generator.network.state_dict(),
         "discriminator": state.discriminator.network.state_dict(),
         "ema": state.ema.average.state_dict(),
         "statistics": {"sum": world.mean(state.statistics)},
+        "augment": {"p": probability},
     }
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from distgan import draws
+from distgan.augment import AugmentNumbers
 from distgan.config import Config
 from distgan.parallel import World
 from distgan.step import Batch
 
 _NUMBERS_AT_ONCE = 2**18
 """A megabyte in float32."""
+
+Draw = Callable[[int, str, Sequence[range], int], NDArray[np.float32]]
+"""What `draws.normals` and `draws.uniforms` are."""
 
 
 class Rows(Protocol):
@@ -43,9 +50,15 @@ class Feed:
 
     def __init__(self, rows: Rows, config: Config, world: World) -> None:
         self._rows, self._config, self._world = rows, config, world
-        self._discriminator_latents = _Latents("discriminator", config, world)
-        self._generator_latents = _Latents("generator", config, world)
-        self._mirror = _Mirror(config, world) if config.feed.mirror else None
+        latent, augment = config.latent, config.discriminator.augment.numbers
+        self._discriminator_latents = _Ahead(draws.normals, "discriminator", latent, config, world)
+        self._generator_latents = _Ahead(draws.normals, "generator", latent, config, world)
+        self._augment = {
+            use: _Ahead(draws.uniforms, f"augment-{use}", augment, config, world)
+            for use in (("real", "fake", "generator") if augment else ())
+        }
+        mirror = config.feed.mirror
+        self._mirror = _Ahead(draws.uniforms, "mirror", 1, config, world) if mirror else None
 
     def batch(self, images_seen: int) -> Batch:
         """This rank's part of the global batch that starts at sample ``images_seen``."""
@@ -53,7 +66,8 @@ class Feed:
         # One byte a pixel travels; the device does the arithmetic.
         real = scale_pixels(to_device(images, self._world.device), self._config.dtype)
         if self._mirror is not None:
-            real = self._mirror(real, images_seen)
+            flip = self._mirror.batch(images_seen).view(-1, 1, 1, 1) > 0.5
+            real = torch.where(flip, real.flip(3), real)
         wanted = labels if self._config.conditional else None
         return Batch(
             real=real,
@@ -61,6 +75,9 @@ class Feed:
             discriminator_latent=self._discriminator_latents.batch(images_seen),
             generator_latent=self._generator_latents.batch(images_seen),
             weight=self._world.weight(self._config.batch),
+            augment=AugmentNumbers(
+                **{use: ahead.batch(images_seen) for use, ahead in self._augment.items()}
+            ),
         )
 
     def close(self) -> None:
@@ -68,23 +85,24 @@ class Feed:
         self._rows.close()
 
 
-class _Latents:
-    """This rank's latents of one stream: drawn, and copied, for many batches at a time.
+class _Ahead:
+    """This rank's numbers of one stream: drawn, and copied, for many batches at a time.
 
     Between two steps the processor's caches belong to the networks, and drawing for one
     batch costs three times its part of drawing for many.
     """
 
-    def __init__(self, stream: str, config: Config, world: World) -> None:
-        self._stream, self._config, self._device = stream, config, world.device
+    def __init__(self, draw: Draw, stream: str, size: int, config: Config, world: World) -> None:
+        self._draw_numbers, self._stream, self._size = draw, stream, size
+        self._config, self._device = config, world.device
         self._part = world.share(config.batch)
-        numbers = max(1, self._part.stop - self._part.start) * config.latent
+        numbers = max(1, self._part.stop - self._part.start) * size
         self._ahead = max(1, _NUMBERS_AT_ONCE // numbers)
         self._first = 0
         self._drawn: tuple[Tensor, ...] = ()
 
     def batch(self, images_seen: int) -> Tensor:
-        """z of this rank's part of the global batch from ``images_seen``: (count, latent)."""
+        """Those of this rank's part of the global batch from ``images_seen``: (count, size)."""
         index, off = divmod(images_seen - self._first, self._config.batch)
         if off or not 0 <= index < len(self._drawn):
             self._draw(images_seen)
@@ -94,22 +112,9 @@ class _Latents:
     def _draw(self, first: int) -> None:
         starts = range(first, first + self._ahead * self._config.batch, self._config.batch)
         parts = [range(n + self._part.start, n + self._part.stop) for n in starts]
-        z = draws.normals(self._config.seed, self._stream, parts, self._config.latent)
-        whole = to_device(torch.from_numpy(z), self._device).to(self._config.dtype)
+        numbers = self._draw_numbers(self._config.seed, self._stream, parts, self._size)
+        whole = to_device(torch.from_numpy(numbers), self._device).to(self._config.dtype)
         self._first, self._drawn = first, whole.chunk(self._ahead)
-
-
-class _Mirror:
-    """Flips every sample's real image with probability 1/2, by the sample's number."""
-
-    def __init__(self, config: Config, world: World) -> None:
-        self._seed, self._part = config.seed, world.share(config.batch)
-
-    def __call__(self, real: Tensor, images_seen: int) -> Tensor:
-        samples = range(images_seen + self._part.start, images_seen + self._part.stop)
-        coins = draws.uniforms(self._seed, "mirror", [samples], 1) > 0.5
-        flip = to_device(torch.from_numpy(coins), real.device).view(-1, 1, 1, 1)
-        return torch.where(flip, real.flip(3), real)
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -57,12 +57,15 @@ class World:
             network, device_ids=devices, forward_sync_buffers=False, gradient_as_bucket_view=True
         )
 
-    def mean(self, values: Tensor) -> Tensor:
-        """The average of a tensor over ranks, in place."""
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum of a tensor over ranks, in place."""
         if self.size > 1:
             dist.all_reduce(values)
-            values /= self.size
         return values
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The average of a tensor over ranks, in place."""
+        return self.sum(values).div_(self.size)
 
     def gather(self, value: Any) -> list[Any]:
         """One picklable object of each rank, in rank order, on every rank."""

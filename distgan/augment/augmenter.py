@@ -1,0 +1,47 @@
+"""An augmentation at work: its settings' function and the probability it has reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from distgan.augment.base import AugmentationSettings
+
+
+@dataclass(frozen=True)
+class AugmentNumbers:
+    """What one step's images are augmented by: float (n, k) in (0, 1] for each use.
+
+    None where the augmentation uses no numbers.
+    """
+
+    real: Tensor | None = None
+    """For the reals of the discriminator's update."""
+    fake: Tensor | None = None
+    """For the fakes of the discriminator's update."""
+    generator: Tensor | None = None
+    """For the fakes of the generator's update."""
+
+
+class Augmenter:
+    """Shows the discriminator augmented images, and learns from its answers how strongly."""
+
+    def __init__(self, settings: AugmentationSettings, device: torch.device) -> None:
+        self.adaptation = settings.adaptation(device)
+        self._settings, self._numbers = settings, settings.numbers
+        self._always = torch.ones((), device=device)
+
+    def __call__(self, images: Tensor, numbers: Tensor | None) -> Tensor:
+        """The images as the discriminator is to see them: see `AugmentationSettings.apply`."""
+        if self._numbers == 0:
+            return images
+        assert numbers is not None, "the batch holds no numbers for the augmentation"
+        probability = self.adaptation.probability if self.adaptation else self._always
+        return self._settings.apply(images, numbers, probability)
+
+    def observe(self, real_logits: Tensor) -> None:
+        """Take note of what the discriminator says of augmented reals: float (n,)."""
+        if self.adaptation is not None:
+            self.adaptation.observe(real_logits)

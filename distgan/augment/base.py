@@ -1,0 +1,71 @@
+"""What every augmentation promises, and how it reads its random numbers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from distgan.augment.adaptation import Adaptation
+
+
+class AugmentationSettings:
+    """The settings of an augmentation know how to apply it."""
+
+    name: str
+
+    @property
+    def numbers(self) -> int:
+        """How many uniform numbers an image uses up; 0 for an augmentation of nothing."""
+        raise NotImplementedError
+
+    def apply(self, images: Tensor, numbers: Tensor, probability: Tensor) -> Tensor:
+        """The images, changed: a differentiable function of each image and its own numbers.
+
+        Args:
+            images: float (n, channels, height, width), in [-1, 1] or nearly.
+            numbers: float (n, `numbers`), uniform in (0, 1].
+            probability: float (), of any one change, for augmentations that adapt theirs.
+
+        Returns:
+            float (n, channels, height, width); colours may leave [-1, 1].
+        """
+        raise NotImplementedError
+
+    def adaptation(self, device: torch.device) -> Adaptation | None:
+        """What moves the probability during a run; None for an augmentation that is fixed."""
+        return None
+
+
+class Numbers:
+    """The uniform numbers of n images, used up column by column.
+
+    Args:
+        table: float (n, k), uniform in (0, 1].
+    """
+
+    def __init__(self, table: Tensor) -> None:
+        self._columns = iter(table.unbind(1))
+
+    def event(self, probability: Tensor | float) -> Tensor:
+        """True with a probability in [0, 1], never at 0 and always at 1: bool (n,)."""
+        return next(self._columns) <= probability
+
+    def uniform(self, low: float, high: float) -> Tensor:
+        """Uniform between ``low`` and ``high``: float (n,)."""
+        return next(self._columns) * (high - low) + low
+
+    def integer(self, count: int) -> Tensor:
+        """Whole numbers from 0 to ``count`` - 1, equally likely: int64 (n,)."""
+        # The numbers include 1 and exclude 0, so it is the ceiling that stays in range.
+        return (next(self._columns) * count).ceil().long() - 1
+
+    def normal(self) -> Tensor:
+        """Standard normal: float (n,)."""
+        # The quantile of 1 is infinite, that of float32's next number below 1 is 5.3.
+        quantile: Tensor = torch.special.ndtri(next(self._columns).clamp(max=1 - 2.0**-24))
+        return quantile
+
+
+def per_image(values: Tensor) -> Tensor:
+    """(n,) -> (n, 1, 1, 1), to meet images."""
+    return values.view(-1, 1, 1, 1)

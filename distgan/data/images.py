@@ -158,16 +158,32 @@ def join(parts: list[Pixels]) -> Pixels:
     )
 
 
-def pixel_schema(shape: ImageShape) -> pa.Schema:
-    """The Arrow schema of the package's format for images of ``shape`` with labels."""
-    size = shape.height * shape.width * shape.channels
-    text = f"{shape.height},{shape.width},{shape.channels}"
-    return pa.schema(
-        [
-            pa.field("image", pa.binary(size), nullable=False, metadata={SHAPE_KEY: text}),
-            pa.field("label", pa.int32(), nullable=False),
-        ]
-    )
+def pixel_schema(
+    shape: ImageShape,
+    *,
+    encoded: bool = False,
+    labels: bool = True,
+    captions: bool = False,
+    pairs: bool = False,
+) -> pa.Schema:
+    """The Arrow schema of the package's format for images of ``shape``.
+
+    Args:
+        encoded: images are stored as PNG or the like rather than as pixels.
+        labels: there is a column ``label``.
+        captions: there is a column ``caption``, text or null.
+        pairs: there is a column ``pair``, a second image of the same kind.
+    """
+    kind = pa.binary() if encoded else pa.binary(shape.height * shape.width * shape.channels)
+    about = {SHAPE_KEY: f"{shape.height},{shape.width},{shape.channels}"}
+    fields = [pa.field("image", kind, nullable=False, metadata=about)]
+    if labels:
+        fields.append(pa.field("label", pa.int32(), nullable=False))
+    if captions:
+        fields.append(pa.field("caption", pa.string()))
+    if pairs:
+        fields.append(pa.field("pair", kind, nullable=False, metadata=about))
+    return pa.schema(fields)
 
 
 _NOTHING = pa.array([], pa.binary(0))

@@ -136,11 +136,14 @@ def _picture(title: str, images: ImageSet, source: ParquetSource, counts: tuple[
         rows = [pixels[start : start + columns] for start in range(0, len(pixels), columns)]
         return picture.draw(title, rows, cell)
     labels = source.labels()
-    chosen = [np.flatnonzero(labels == label)[:columns] for label in range(len(counts))]
+    shown = min(len(counts), picture.MOST_ROWS)
+    if shown < len(counts):
+        title += f", the first {shown} drawn"
+    chosen = [np.flatnonzero(labels == label)[:columns] for label in range(shown)]
     numbers = np.unique(np.concatenate(chosen))
     read = dict(zip(numbers.tolist(), _pixels(source, numbers), strict=True))
     by_class = [[read[number] for number in row.tolist()] for row in chosen]
-    return picture.draw(title, by_class, cell, source.classes, counts)
+    return picture.draw(title, by_class, cell, source.classes[:shown], counts[:shown])
 
 
 def _pixels(source: ParquetSource, numbers: NDArray[np.int64]) -> list[NDArray[np.uint8]]:

@@ -16,6 +16,9 @@ _BAR_WIDTH = 220
 _GRID_WIDTH = 720
 _SMALLEST_ROW, _LARGEST_ROW = 18, 96
 
+MOST_ROWS = 200
+"""Classes that are drawn; more would make a picture that nothing shows."""
+
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 

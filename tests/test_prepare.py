@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import signal
 import struct
 import subprocess
@@ -115,7 +114,7 @@ def test_resizing_is_pillows() -> None:
     cut = Transform((64, 64)).pixels(ramp)
     np.testing.assert_array_equal(cut, ramp[:, 32:96])
     whole = Transform((64, 64), crop="none").pixels(ramp)
-    assert (int(whole.min()), int(whole.max())) == (0, 127)
+    assert (int(whole.min()), int(whole.max())) == (1, 126)
 
 
 def test_modes_of_images() -> None:
@@ -163,7 +162,7 @@ def test_shards_are_the_same_from_any_number_of_workers(tmp_path: Path, cluster:
         prepare(str(source), str(tmp_path / str(workers)), chosen, workers=workers)
     sets = [content(tmp_path / str(workers)) for workers in (0, 1, 3)]
     assert sets[0] == sets[1] == sets[2]
-    assert "train-00005.parquet" in sets[0]
+    assert "train-00002.parquet" in sets[0]
     said = sets[0].get("bad-images.txt", b"") + sets[0].get("validation/bad-images.txt", b"")
     assert said.decode().splitlines() == [f"{source}/0700.png: not an image"]
     with pytest.raises(UserError, match=r"0700.png: not an image; mend"):
@@ -386,4 +385,4 @@ def test_info_of_a_set_without_labels_or_manifest(tmp_path: Path) -> None:
 def test_help_teaches(distgan: Run) -> None:
     said = distgan("data", "prepare", "--help").stdout
     assert "distgan data prepare fashion-mnist --out sets/fashion" in said
-    assert json.dumps("antialiased")[1:-1] in said
+    assert "antialiased" in said

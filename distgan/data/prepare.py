@@ -60,7 +60,7 @@ class PrepareSettings:
     validation: Count = 0
     """Images, drawn by ``seed`` out of those taken, for a set of their own in ``validation``."""
     shard_size: PositiveCount = 64
-    """Megabytes (10^6 bytes) of decoded pixels in a shard, at most."""
+    """Megabytes (10^6 bytes) of decoded pixels in a shard, at most; but one row group at least."""
     store: Literal["raw", "png", "original"] = "raw"
     """Pixels, PNG, or the source's own bytes where an image needs no change (else PNG)."""
     skip_bad: Count = 0

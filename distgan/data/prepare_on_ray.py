@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 
 import ray
@@ -31,6 +33,7 @@ def make_shards_on_ray(
     if address is not None:
         check_address(address)
     with Cluster(address, workers, verbose=False):
+        _take_back_signals()
         cores = int(ray.cluster_resources().get("CPU", 1))
         at_once = workers or max(1, cores)
         shared = ray.put(source)
@@ -52,6 +55,14 @@ def make_shards_on_ray(
             if isinstance(outcome, str):
                 raise UserError(outcome)
             yield number, outcome
+
+
+def _take_back_signals() -> None:
+    # Ray's own handler, below Python's, prints a trace before it lets ours run.
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if (handler := signal.getsignal(number)) is not None:
+                signal.signal(number, handler)
 
 
 @ray.remote(num_cpus=1)  # type: ignore[untyped-decorator]

@@ -13,6 +13,7 @@ _PUBLIC = {
     "recipe": "distgan.recipes",
     "override": "distgan.settings",
     "prepare": "distgan.data.prepare",
+    "PrepareSettings": "distgan.data.prepare",
     "open_images": "distgan.data.images",
     "UserError": "distgan.errors",
 }

@@ -145,7 +145,9 @@ def _group(values: dict[str, Any], path: list[str]) -> dict[str, Any] | None:
 def _explain(error: ValidationError, source: str, config: Any = None) -> str:
     first = error.errors(include_url=False)[0]
     where = _dotted(first["loc"], config)
-    prefix = f"{source}: {where}" if source else f"--{where}"
+    # Options of other verbs than train are spelled with dashes.
+    option = where if config is not None else where.replace("_", "-")
+    prefix = f"{source}: {where}" if source else f"--{option}"
     if first["type"] == "unexpected_keyword_argument":
         if config is not None:
             return unknown_setting(where, config)

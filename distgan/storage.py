@@ -53,6 +53,10 @@ class Storage:
         """``name`` as a person would type it: a path or a whole URI."""
         return f"{self.uri.rstrip('/')}/{name}" if name else self.uri
 
+    def anywhere(self) -> str:
+        """The folder as a process with another working directory finds it."""
+        return self.uri.rstrip("/") if "://" in self.uri else self.root
+
     def exists(self, name: str = "") -> bool:
         """Whether a file or folder of that name is there."""
         info = self.filesystem.get_file_info(self.path(name))
@@ -96,6 +100,22 @@ class Storage:
         """Remove a file; one that is not there is no error."""
         if self.exists(name):
             self.filesystem.delete_file(self.path(name))
+
+    def delete_folder(self, name: str = "") -> None:
+        """Remove a folder with all that is in it; one that is not there is no error."""
+        if self.exists(name):
+            self.filesystem.delete_dir(self.path(name))
+
+    def move(self, name: str, target: str) -> None:
+        """Rename a file, replacing one of the name ``target``.
+
+        Raises:
+            UserError: when the place cannot be written.
+        """
+        try:
+            self.filesystem.move(self.path(name), self.path(target))
+        except OSError as error:
+            raise UserError(self._refusal(target, error)) from error
 
     def make(self) -> None:
         """Create the folder itself.

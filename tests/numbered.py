@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from distgan.data.images import pixel_schema
-from distgan.networks.base import ImageShape
+from distgan.data.shape import ImageShape
 
 SHAPE = ImageShape(1, 2, 2)
 

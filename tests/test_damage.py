@@ -62,8 +62,12 @@ def write_set(folder: Path, rows: list[bytes], labels: list[int]) -> Path:
         content = file.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         files.append({"name": file.name, "count": half, "bytes": len(content), "sha256": digest})
-    manifest = {"format": 2, "files": files, "classes": ["a", "b", "c"]}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    made = {
+        **{"format": 2, "count": len(rows), "height": 28, "width": 28, "channels": 1},
+        **{"classes": ["a", "b", "c"], "class_counts": [0, 0, 0], "mean": [0.5], "files": files},
+        **{"schema": "", "skipped": 0, "source": {}},
+    }
+    (folder / "manifest.json").write_text(json.dumps(made))
     return folder
 
 

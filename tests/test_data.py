@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from distgan.data import idx
+from distgan.data import manifest
 from distgan.data.damage import Damage
 from distgan.data.feed import Feed, scale_pixels
 from distgan.data.fragments import read_resident
@@ -22,10 +21,12 @@ from distgan.data.images import PACKAGED, open_images
 from distgan.data.pixels import Pixels
 from distgan.data.prepare import prepare
 from distgan.data.resident import Resident
+from distgan.data.sources import idx
 from distgan.errors import UserError
 from distgan.parallel import World
 from distgan.recipes import recipe
 from distgan.settings import override
+from distgan.storage import Storage
 
 
 def png(value: int, size: tuple[int, int] = (6, 4), mode: str = "L") -> bytes:
@@ -52,8 +53,7 @@ def test_packaged_mnist_is_the_original_to_the_bit(test_data: Path) -> None:
 
 def test_the_packaged_file_is_what_prepare_makes(test_data: Path, tmp_path: Path) -> None:
     made = prepare(str(test_data / "mnist"), str(tmp_path / "set"))
-    packaged = json.loads((PACKAGED["mnist"] / "manifest.json").read_text())
-    assert made == packaged
+    assert made == manifest.read(Storage(PACKAGED["mnist"]))
     ours = (tmp_path / "set" / "train.parquet").read_bytes()
     assert ours == (PACKAGED["mnist"] / "train.parquet").read_bytes()
     assert len(ours) < 10_000_000

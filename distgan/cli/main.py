@@ -33,6 +33,27 @@ Any setting can be changed by its dotted name, as `distgan show RECIPE` lists th
 Ctrl-C finishes the step, writes a checkpoint and says how to go on.
 """
 
+_PREPARE = """\
+SOURCE is one of these; which, it sees for itself:
+
+  mnist, fashion-mnist, cifar10, cifar100    downloaded, and checked
+  a folder with MNIST's IDX files or either CIFAR's, gzipped or not
+  a folder or zip of images; its sub-folders are the classes, or dataset.json says
+  WebDataset .tar files: NAME.jpg, NAME.cls, NAME.txt, NAME.pair.jpg
+  Parquet with a column image, also Hugging Face's
+  a .npz (images, labels) or .npy of uint8
+
+For instance:
+
+  distgan data prepare fashion-mnist --out sets/fashion
+  distgan data prepare photos/ --size 64 --out sets/photos
+  distgan data prepare faces.zip --size 128 --validation 1000 --out sets/faces
+  distgan data prepare scans/ --channels gray --size 48x64 --crop none --out sets/scans
+  distgan data prepare crawl/ --size 256 --skip-bad 100 --store png --out s3://bucket/crawl
+
+Stopped, it leaves nothing; repeated, it makes the same bytes, on any number of cores.
+"""
+
 _TOP = """\
 start here:
   distgan train            train a GAN on MNIST; everything it needs is inside
@@ -95,16 +116,54 @@ def _build() -> _Parser:
 
     data = verbs.add_parser("data", help="prepare and inspect sets of images")
     actions = data.add_subparsers(dest="action", metavar="ACTION", required=True)
-    prepare = actions.add_parser("prepare", help="turn MNIST-like IDX files into Parquet")
-    prepare.add_argument(
-        "source", metavar="SOURCE", help="folder with the IDX files, gzipped or not"
-    )
-    prepare.add_argument("--out", required=True, metavar="URI", help="folder to write")
-    prepare.add_argument("--split", choices=["train", "test"], default="train")
+    _add_prepare(actions)
     info = actions.add_parser("info", help="describe a set and draw a grid of its images")
     info.add_argument("uri", metavar="URI", help="name, path or URI of a set")
     info.add_argument("--picture", metavar="FILE.png", help="the grid [SET's name-info.png]")
     return parser
+
+
+def _add_prepare(actions: argparse._SubParsersAction[_Parser]) -> None:
+    prepare = actions.add_parser(
+        "prepare",
+        help="turn images of any kind into Parquet and a manifest",
+        epilog=_PREPARE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    prepare.add_argument("source", metavar="SOURCE", help="file, folder, or name (see below)")
+    prepare.add_argument("--out", required=True, metavar="URI", help="folder to write")
+    prepare.add_argument("--split", metavar="NAME", help="train or test [train]")
+    prepare.add_argument("--size", metavar="N|HxW", help="resize; without it all must be of a size")
+    prepare.add_argument(
+        "--crop", metavar="HOW", help="of other proportions: center, or none to distort [center]"
+    )
+    prepare.add_argument(
+        "--filter",
+        metavar="NAME",
+        help="lanczos, bicubic, bilinear, box: Pillow's, all antialiased [lanczos]",
+    )
+    prepare.add_argument(
+        "--channels", metavar="WHICH", help="gray, rgb, or auto: as the first image [auto]"
+    )
+    prepare.add_argument("--subset", metavar="N", help="take N images, drawn by --seed [all]")
+    prepare.add_argument(
+        "--validation", metavar="N", help="hold out N of them, as a set in URI/validation [0]"
+    )
+    prepare.add_argument("--seed", metavar="S", help="of --subset and --validation [0]")
+    prepare.add_argument("--shard-size", metavar="MB", help="of decoded pixels in a shard [64]")
+    prepare.add_argument(
+        "--store",
+        metavar="AS",
+        help="raw pixels, png, or original: the source's bytes where unchanged [raw]",
+    )
+    prepare.add_argument("--skip-bad", metavar="N", help="leave out up to N bad images [0]")
+    prepare.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="tasks at a time [one per core]; 0: in this process, without Ray",
+    )
+    prepare.add_argument("--address", metavar="ADDR", help="a running Ray cluster [RAY_ADDRESS]")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

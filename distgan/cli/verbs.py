@@ -113,37 +113,72 @@ def show(options: argparse.Namespace) -> int:
 
 def data_prepare(options: argparse.Namespace) -> int:
     """`distgan data prepare`."""
-    from rich.progress import Progress
+    import signal
+    import sys
+    from dataclasses import fields
 
-    from distgan.data.prepare import prepare
+    from rich.console import Console
 
-    with Progress(transient=True) as bar:
-        task = bar.add_task("compressing")
-        manifest = prepare(
-            options.source,
-            options.out,
-            split=options.split,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    size = f"{manifest['height']}x{manifest['width']}x{manifest['channels']}"
-    print(f"{manifest['count']:,} images of {size} in {options.out}")
-    print(f"  train on them: distgan train --data {options.out}")
+    from distgan import settings
+    from distgan.cli.progress import Preparation
+    from distgan.data.prepare import PrepareSettings, prepare
+
+    given = {field.name: getattr(options, field.name) for field in fields(PrepareSettings)}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    console = Console(highlight=False)
+    # As an exception, SIGTERM too finds its way past everything that has to be put away.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+    try:
+        with Preparation(console) as shown:
+            made = prepare(
+                options.source,
+                options.out,
+                settings.from_dict(PrepareSettings, chosen),
+                workers=options.workers,
+                address=options.address,
+                progress=shown.update,
+            )
+    except KeyboardInterrupt:
+        console.print("stopped; nothing was kept, the same command begins again", soft_wrap=True)
+        return 130
+    size = f"{made.height}x{made.width}x{made.channels}"
+    lines = [f"[bold]{made.count:,}[/bold] images of {size} in {options.out}"]
+    if made.skipped:
+        lines.append(f"  left out      {made.skipped} bad images, see bad-images.txt")
+    if options.validation:
+        lines.append(f"  validation    {options.out}/validation")
+    lines.append(f"  look at it    distgan data info {options.out}")
+    lines.append(f"  train on it   distgan train --data {options.out}")
+    for line in lines:
+        console.print(line, soft_wrap=True)
     return 0
 
 
 def data_info(options: argparse.Namespace) -> int:
     """`distgan data info`."""
     from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
 
-    from distgan.data.info import describe, picture
+    from distgan.cli.progress import Preparation
+    from distgan.data.info import inform
 
-    description, pixels = describe(options.uri)
     console = Console(highlight=False)
-    for name, value in description.items():
-        console.print(f"[cyan]{name:<8}[/cyan] {value}", soft_wrap=True)
+    with Preparation(console) as shown:
+        found = inform(options.uri, shown.update)
     out = options.picture or f"{_stem(options.uri)}-info.png"
-    _write_file(out, picture(pixels))
-    console.print(f"[cyan]picture [/cyan] {out}")
+    _write_file(out, found.picture)
+    for name, text in {**found.lines, "picture": out}.items():
+        console.print(f"[cyan]{name:<11}[/cyan] {escape(text)}", soft_wrap=True)
+    if found.counts:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("label", justify="right")
+        table.add_column("class")
+        table.add_column("images", justify="right")
+        for label, (name, count) in enumerate(zip(found.classes, found.counts, strict=True)):
+            table.add_row(str(label), escape(name), f"{count:,}")
+        console.print()
+        console.print(table)
     return 0
 
 

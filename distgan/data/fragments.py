@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels, decode
+from distgan.data.shape import ImageShape
 from distgan.errors import UserError
-from distgan.networks.base import ImageShape
 from distgan.storage import Storage
 
 

@@ -8,7 +8,6 @@ read too.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
+from distgan.data import manifest
+from distgan.data.manifest import Manifest
 from distgan.data.pixels import DamagedRowError, open_image, times
+from distgan.data.shape import ImageShape
+from distgan.data.unfinished import UNFINISHED
 from distgan.errors import UserError
-from distgan.networks.base import ImageShape
 from distgan.settings import nearest
 from distgan.storage import Storage
 
 SHAPE_KEY = b"distgan.shape"
-MANIFEST = "manifest.json"
 
 PACKAGED = {"mnist": Path(__file__).parent / "mnist"}
 """Sets that come with the package, by the name that ``--data`` takes."""
@@ -93,12 +94,18 @@ def open_images(data: str) -> ImageSet:
             f"--data {data}: no such set, file or folder{nearest(data, list(PACKAGED))}; "
             f"give {known}, a Parquet file, or a folder made by `distgan data prepare`"
         )
+    made = manifest.read(storage)
+    if made is None and storage.exists(UNFINISHED):
+        raise UserError(
+            f"--data {data}: its preparation was stopped half-way; repeat `distgan data prepare`"
+        )
+    if made is not None:
+        _check_shards(storage, data, made)
     files = _parquet_files(storage)
     if not files:
         raise UserError(
             f"--data {data}: holds no .parquet file; make a set with `distgan data prepare`"
         )
-    _check_shards(storage, data)
     footers = [_footer(storage, file) for file in files]
     groups = tuple(
         tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
@@ -119,20 +126,36 @@ def open_images(data: str) -> ImageSet:
             )
     schema = footers[0][1]
     encoded = not pa.types.is_fixed_size_binary(schema.field("image").type)
-    classes = _classes(storage, files) if "label" in schema.names else ()
+    classes = _classes(storage, files, made) if "label" in schema.names else ()
     return ImageSet(storage.uri, tuple(files), groups, first, classes, encoded)
 
 
-def pixel_schema(shape: ImageShape) -> pa.Schema:
-    """The Arrow schema of the package's format for images of ``shape`` with labels."""
-    size = shape.height * shape.width * shape.channels
-    text = f"{shape.height},{shape.width},{shape.channels}"
-    return pa.schema(
-        [
-            pa.field("image", pa.binary(size), nullable=False, metadata={SHAPE_KEY: text}),
-            pa.field("label", pa.int32(), nullable=False),
-        ]
-    )
+def pixel_schema(
+    shape: ImageShape,
+    *,
+    encoded: bool = False,
+    labels: bool = True,
+    captions: bool = False,
+    pairs: bool = False,
+) -> pa.Schema:
+    """The Arrow schema of the package's format for images of ``shape``.
+
+    Args:
+        encoded: images are stored as PNG or the like rather than as pixels.
+        labels: there is a column ``label``.
+        captions: there is a column ``caption``, text or null.
+        pairs: there is a column ``pair``, a second image of the same kind.
+    """
+    kind = pa.binary() if encoded else pa.binary(shape.height * shape.width * shape.channels)
+    about = {SHAPE_KEY: f"{shape.height},{shape.width},{shape.channels}"}
+    fields = [pa.field("image", kind, nullable=False, metadata=about)]
+    if labels:
+        fields.append(pa.field("label", pa.int32(), nullable=False))
+    if captions:
+        fields.append(pa.field("caption", pa.string()))
+    if pairs:
+        fields.append(pa.field("pair", kind, nullable=False, metadata=about))
+    return pa.schema(fields)
 
 
 def _parquet_files(storage: Storage) -> list[str]:
@@ -141,26 +164,18 @@ def _parquet_files(storage: Storage) -> list[str]:
     return [storage.path(name) for name in storage.names() if name.endswith(".parquet")]
 
 
-def _check_shards(storage: Storage, data: str) -> None:
-    if not storage.exists(MANIFEST):
-        return
-    try:
-        shards = json.loads(storage.read_text(MANIFEST))["files"]
-    except (ValueError, KeyError, TypeError):
-        raise UserError(
-            f"--data {data}: {MANIFEST} is damaged; copy it again, or make the set again"
-        ) from None
-    for shard in shards:
-        info = storage.filesystem.get_file_info(storage.path(shard["name"]))
+def _check_shards(storage: Storage, data: str, made: Manifest) -> None:
+    for shard in made.files:
+        info = storage.filesystem.get_file_info(storage.path(shard.name))
         if not info.is_file:
             raise UserError(
-                f"--data {data}: shard {shard['name']} is missing; copy it again, or make the "
+                f"--data {data}: shard {shard.name} is missing; copy it again, or make the "
                 "set again with `distgan data prepare`"
             )
-        if info.size != shard.get("bytes", info.size):
+        if info.size != shard.bytes:
             raise UserError(
-                f"--data {data}: shard {shard['name']} has {info.size:,} bytes, its manifest says "
-                f"{shard['bytes']:,}; copy it again"
+                f"--data {data}: shard {shard.name} has {info.size:,} bytes, its manifest says "
+                f"{shard.bytes:,}; copy it again"
             )
 
 
@@ -208,11 +223,9 @@ def _is_hugging_face(kind: pa.DataType) -> bool:
     return bool(pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
 
 
-def _classes(storage: Storage, files: list[str]) -> tuple[str, ...]:
-    if storage.exists(MANIFEST):
-        named = json.loads(storage.read_text(MANIFEST)).get("classes")
-        if named:
-            return tuple(named)
+def _classes(storage: Storage, files: list[str], made: Manifest | None) -> tuple[str, ...]:
+    if made is not None and made.classes:
+        return made.classes
     highest = 0
     for file in files:
         labels = pq.read_table(file, columns=["label"], filesystem=storage.filesystem)["label"]

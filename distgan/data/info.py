@@ -2,49 +2,163 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from distgan.data.fragments import read_resident
-from distgan.data.images import open_images
-from distgan.data.pixels import Pixels
-from distgan.grid import grid_png
+from distgan.data import manifest, picture
+from distgan.data.images import ImageSet, open_images
+from distgan.data.manifest import Manifest
+from distgan.data.sources.parquet import ParquetSource
+from distgan.data.transform import BadImageError, Transform
+from distgan.errors import UserError
+from distgan.storage import Storage
 
-_COLUMNS = 12
+_CHUNK = 1 << 22
 
 
-def describe(uri: str) -> tuple[dict[str, str], Pixels]:
-    """A set's properties as text, and its pixels.
+@dataclass(frozen=True)
+class Information:
+    """What `distgan data info` shows."""
+
+    lines: dict[str, str]
+    classes: tuple[str, ...]
+    counts: tuple[int, ...]
+    picture: bytes
+
+
+def inform(
+    uri: str, progress: Callable[[str, int, int], None] = lambda what, done, total: None
+) -> Information:
+    """Describe a set, draw it, and compare every shard with its checksum.
+
+    Args:
+        uri: a packaged set's name, a prepared set, or any Parquet with images.
 
     Raises:
-        UserError: when the set cannot be read.
+        UserError: when the set cannot be read, or a shard is not what the manifest says.
     """
     images = open_images(uri)
-    pixels = read_resident(images)
+    # The set as it lies: a packaged set's name has become its folder.
+    storage = Storage(images.uri)
+    made = None if _is_file(storage) else manifest.read(storage)
+    if made is not None:
+        _verify(storage, made, progress)
+    source = _source(images, made)
+    counts = _counts(source)
     shape = images.shape
-    description = {
+    lines = {
         "images": f"{images.count:,}",
-        "shape": f"{shape.height}x{shape.width}x{shape.channels}",
-        "mean": f"{pixels.images.mean() / 255:.4f} of full brightness",
-        "files": f"{len(images.files)} in {images.uri}",
+        "shape": f"{shape.height}x{shape.width}x{shape.channels} (height, width, channels)",
     }
-    if pixels.labels is not None:
-        counts = np.bincount(pixels.labels, minlength=len(images.classes))
-        named = zip(images.classes, counts, strict=True)
-        description["classes"] = ", ".join(f"{name}: {count:,}" for name, count in named)
-    return description, pixels
+    if made is None:
+        lines["files"] = f"{len(images.files)} in {images.uri}"
+        lines["manifest"] = "none: not made by `distgan data prepare`, so nothing to verify"
+    else:
+        lines |= _of_manifest(storage, made)
+    title = f"{_name(uri)}: {images.count:,} images of {shape.height}x{shape.width}"
+    title += f", {len(counts)} classes" if counts else ""
+    return Information(lines, source.classes, counts, _picture(title, images, source, counts))
 
 
-def picture(pixels: Pixels) -> bytes:
-    """A PNG: the first images of each class, a row each; without labels, of the whole set."""
-    return grid_png(pixels.images[_first_of_each(pixels)], _COLUMNS)
+def _verify(storage: Storage, made: Manifest, progress: Callable[[str, int, int], None]) -> None:
+    """Compare every shard with the manifest.
+
+    Raises:
+        UserError: for the first that is missing or different.
+    """
+    total, done = sum(shard.bytes for shard in made.files), 0
+    for shard in made.files:
+        where = storage.show(shard.name)
+        if not storage.exists(shard.name):
+            raise UserError(f"{where}: is missing; copy it or make the set again")
+        digest = hashlib.sha256()
+        with storage.filesystem.open_input_stream(
+            storage.path(shard.name), compression=None
+        ) as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+                done += len(chunk)
+                progress("bytes verified", done, total)
+        if digest.hexdigest() != shard.sha256:
+            raise UserError(
+                f"{where}: its SHA-256 is not the manifest's; copy it or make the set again"
+            )
 
 
-def _first_of_each(pixels: Pixels) -> NDArray[np.int64]:
-    if pixels.labels is None:
-        return np.arange(min(len(pixels.images), _COLUMNS**2))
-    rows = []
-    for label in np.unique(pixels.labels):
-        found = np.flatnonzero(pixels.labels == label)[:_COLUMNS]
-        rows.append(np.resize(found, _COLUMNS))
-    return np.concatenate(rows)
+def _of_manifest(storage: Storage, made: Manifest) -> dict[str, str]:
+    size = sum(shard.bytes for shard in made.files)
+    shards = "1 shard" if len(made.files) == 1 else f"{len(made.files)} shards"
+    lines = {
+        "mean": ", ".join(f"{each:.4f}" for each in made.mean) + " of full brightness",
+        "files": f"{shards}, {size / 1e6:,.1f} MB, in {storage.uri}",
+        "checksums": "all verified (SHA-256)",
+        "made from": ", ".join(
+            f"{name} {_shown(value)}" for name, value in made.source.items() if value
+        ),
+    }
+    if made.skipped:
+        lines["skipped"] = f"{made.skipped} bad images, listed in {storage.show('bad-images.txt')}"
+    if storage.exists("validation/manifest.json"):
+        lines["validation"] = f"a set of its own: {storage.show('validation')}"
+    return lines
+
+
+def _shown(value: object) -> str:
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _source(images: ImageSet, made: Manifest | None) -> ParquetSource:
+    folder, _, _ = images.files[0].rpartition("/")
+    scheme, separator, _ = images.uri.partition("://")
+    uri = f"{scheme}{separator}{folder}" if separator and scheme != "file" else folder
+    names = [file.rpartition("/")[2] for file in images.files]
+    return ParquetSource(uri, names, made.classes if made else images.classes)
+
+
+def _counts(source: ParquetSource) -> tuple[int, ...]:
+    if not source.classes:
+        return ()
+    labels = source.labels()
+    kept = labels[(labels >= 0) & (labels < len(source.classes))]
+    return tuple(np.bincount(kept, minlength=len(source.classes)).tolist())
+
+
+def _picture(title: str, images: ImageSet, source: ParquetSource, counts: tuple[int, ...]) -> bytes:
+    """The first images of each class, a row each; without labels, of the whole set."""
+    size = images.shape.height, images.shape.width
+    columns, cell = picture.columns_and_cell(size, len(counts) or 10)
+    if not counts:
+        pixels = _pixels(source, np.arange(min(images.count, 10 * columns)))
+        rows = [pixels[start : start + columns] for start in range(0, len(pixels), columns)]
+        return picture.draw(title, rows, cell)
+    labels = source.labels()
+    shown = min(len(counts), picture.MOST_ROWS)
+    if shown < len(counts):
+        title += f", the first {shown} drawn"
+    chosen = [np.flatnonzero(labels == label)[:columns] for label in range(shown)]
+    numbers = np.unique(np.concatenate(chosen))
+    read = dict(zip(numbers.tolist(), _pixels(source, numbers), strict=True))
+    by_class = [[read[number] for number in row.tolist()] for row in chosen]
+    return picture.draw(title, by_class, cell, source.classes[:shown], counts[:shown])
+
+
+def _pixels(source: ParquetSource, numbers: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+    transform, found = Transform(), []
+    for item in source.read(numbers):
+        try:
+            found.append(transform.pixels(item.image))
+        except BadImageError as error:
+            raise UserError(f"{item.where}: {error}; mend or remove that row") from None
+    return found
+
+
+def _name(uri: str) -> str:
+    return uri.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _is_file(storage: Storage) -> bool:
+    return bool(storage.filesystem.get_file_info(storage.path()).is_file)

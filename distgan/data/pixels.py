@@ -11,8 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from distgan.data.shape import ImageShape
 from distgan.errors import UserError
-from distgan.networks.base import ImageShape
 
 
 @dataclass(frozen=True)

@@ -2,104 +2,276 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from itertools import pairwise
+from typing import Annotated, Any, Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field
+from pydantic.dataclasses import dataclass
 
-from distgan.data import idx
-from distgan.data.images import MANIFEST, pixel_schema
+from distgan import draws, settings
+from distgan.data import manifest
+from distgan.data.manifest import Manifest, Shard
+from distgan.data.shape import ImageShape
+from distgan.data.shards import Job, Layout, Made, check, image_bytes, make_shard, too_many
+from distgan.data.sources import Source, open_source
+from distgan.data.transform import BadImageError, Transform
+from distgan.data.unfinished import BAD_IMAGES, UNFINISHED, VALIDATION, refuse_occupied, unfinished
 from distgan.errors import UserError
-from distgan.networks.base import ImageShape
+from distgan.settings import SETTINGS, Count, PositiveCount
 from distgan.storage import Storage
 
-ROWS_PER_GROUP = 4096
-"""Rows of a Parquet row group: the unit that can be read, and shuffled, on its own."""
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
 
-Progress = Callable[[int, int], None]
+
+def _parse_size(value: Any) -> Any:
+    """``64`` or ``48x64``, height by width."""
+    if not isinstance(value, (str, int)):
+        return value
+    parts = str(value).lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
+        raise ValueError("should be a number such as 64, or height by width such as 48x64")
+    return (parts * 2)[:2]
+
+
+_Side = Annotated[int, Field(ge=1, le=16384)]
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class PrepareSettings:
+    """How a set is made of a source."""
+
+    split: Literal["train", "test"] = "train"
+    """Which part of the source."""
+    size: Annotated[tuple[_Side, _Side], BeforeValidator(_parse_size)] | None = None
+    """Height and width to resize to; None leaves images as they are, all of one size."""
+    crop: Literal["center", "none"] = "center"
+    """Where ``size`` has other proportions: cut out the middle, or distort."""
+    filter: Literal["lanczos", "bicubic", "bilinear", "box"] = "lanczos"
+    """Pillow's filter for resizing; all of them are antialiased."""
+    channels: Literal["auto", "gray", "rgb"] = "auto"
+    """1 or 3 channels; ``auto`` takes what the first image has."""
+    subset: PositiveCount | None = None
+    """Take that many images, drawn by ``seed``, in the source's order."""
+    validation: Count = 0
+    """Images, drawn by ``seed`` out of those taken, for a set of their own in ``validation``."""
+    shard_size: PositiveCount = 64
+    """Megabytes (10^6 bytes) of decoded pixels in a shard, at most; but one row group at least."""
+    store: Literal["raw", "png", "original"] = "raw"
+    """Pixels, PNG, or the source's own bytes where an image needs no change (else PNG)."""
+    skip_bad: Count = 0
+    """Bad images that may be left out."""
+    seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
+    """Of ``subset`` and ``validation``."""
 
 
 def prepare(
     source: str,
     out: str,
+    options: PrepareSettings | None = None,
     *,
-    split: str = "train",
-    progress: Progress = lambda done, total: None,
-) -> dict[str, Any]:
-    """Turn a source into one Parquet file and a manifest.
+    workers: int | None = None,
+    address: str | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> Manifest:
+    """Turn a source into Parquet shards and a manifest.
 
-    The same source always gives the same bytes.
+    The same source and options always give the same bytes, from any number of workers.
+    Nothing is left in ``out`` when it does not come to the end.
 
     Args:
-        source: a folder with the four IDX files of MNIST or a set in the same form.
+        source: a file or folder of any kind in `distgan.data.sources`, or a name in
+            `distgan.data.sources.named`, which is downloaded.
         out: path or URI of the folder to write to.
-        split: ``train`` or ``test``.
-        progress: called with images done and in all.
-
-    Returns:
-        the manifest: count, shape, classes, mean pixel and checksums.
+        workers: tasks at a time, by default one for each core; 0 makes everything in this
+            process, without Ray, as a set of a single shard is always made.
+        address: of a Ray cluster to use, whose nodes all see ``source`` and ``out``; by
+            default RAY_ADDRESS, else Ray is started here.
+        progress: told how far it is.
 
     Raises:
         UserError: when the source cannot be used, or ``out`` already holds a set.
     """
-    folder = Path(source).expanduser()
-    if not folder.is_dir():
-        raise UserError(f"{source}: no such folder; give one that holds MNIST's IDX files")
+    options = options or PrepareSettings()
+    if workers is not None and workers < 0:
+        raise UserError(f"--workers {workers}: should be 0 or more")
     storage = Storage(out)
-    if storage.exists(MANIFEST):
-        raise UserError(f"--out {out}: already holds a prepared set; choose another folder")
-    images, labels = idx.read_split(folder, split)
-    shape = ImageShape(1, *images.shape[1:])
-    name = f"{split}.parquet"
-    table = pa.table(
-        {"image": _fixed_size(images), "label": pa.array(labels.astype(np.int32))},
-        schema=pixel_schema(shape),
+    refuse_occupied(storage, out)
+    opened = open_source(source, options.split, progress)
+    taken, held_out = _choose(opened.count, options)
+    layout = _layout(opened, np.sort(np.concatenate([taken, held_out])), options)
+    parts = {"": taken, VALIDATION: held_out} if len(held_out) else {"": taken}
+    with unfinished(storage):
+        jobs = [
+            job
+            for folder, numbers in parts.items()
+            for job in _jobs(storage, folder, numbers, layout, options)
+        ]
+        made = _make(jobs, opened, layout, workers, address, progress)
+        written: Manifest | None = None
+        # The set itself goes last: with its manifest, all of it is there.
+        for folder in reversed(parts):
+            its = [(job, one) for job, one in zip(jobs, made, strict=True) if job.folder == folder]
+            written = _finish(storage, folder, its, opened, layout, options)
+    assert written is not None
+    return written
+
+
+def _choose(count: int, options: PrepareSettings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers of the items to take and to hold out, ascending: a function of the options."""
+    wanted = count if options.subset is None else options.subset
+    if wanted > count:
+        raise UserError(f"--subset {wanted}: the source has only {count} images; take fewer")
+    if options.validation >= wanted:
+        raise UserError(
+            f"--validation {options.validation}: would leave none of {wanted} images; take fewer"
+        )
+    order = draws.permutation(options.seed, "hold out", 0, count)
+    held_out = options.validation
+    return np.sort(order[held_out:wanted]), np.sort(order[:held_out])
+
+
+def _layout(source: Source, numbers: NDArray[np.int64], options: PrepareSettings) -> Layout:
+    """What all shards share; shape and channels are those of the first good image.
+
+    Raises:
+        UserError: when there is no good one among the first that may be bad.
+    """
+    gray = {"auto": None, "gray": True, "rgb": False}[options.channels]
+    transform = Transform(options.size, options.crop, options.filter, gray)
+    bad: list[str] = []
+    for number in numbers[: options.skip_bad + 1]:
+        item = source.read(np.array([number]))[0]
+        try:
+            height, width, channels = transform.pixels(item.image).shape
+            layout = Layout(
+                shape=ImageShape(channels, height, width),
+                transform=transform,
+                store=options.store,
+                classes=len(source.classes),
+                captions=source.captions,
+                pairs=source.pairs,
+                skip_bad=options.skip_bad,
+            )
+            check(item, layout)
+        except BadImageError as error:
+            bad.append(f"{item.where}: {error}")
+        else:
+            return layout
+    raise UserError(too_many(bad, options.skip_bad))
+
+
+def _jobs(
+    storage: Storage,
+    folder: str,
+    numbers: NDArray[np.int64],
+    layout: Layout,
+    options: PrepareSettings,
+) -> list[Job]:
+    # Whole row groups, so that only a set's last one is short.
+    groups = options.shard_size * 1_000_000 // image_bytes(layout.shape) // layout.rows_per_group
+    size = max(1, groups) * layout.rows_per_group
+    starts = range(0, len(numbers), size)
+    name = VALIDATION if folder else options.split
+    names = [f"{name}-{n:05d}.parquet" for n in range(len(starts))]
+    if len(starts) == 1:
+        names = [f"{name}.parquet"]
+    return [
+        Job(storage.anywhere(), folder, f"{UNFINISHED}/{name}", numbers[start : start + size])
+        for name, start in zip(names, starts, strict=True)
+    ]
+
+
+def _make(
+    jobs: list[Job],
+    source: Source,
+    layout: Layout,
+    workers: int | None,
+    address: str | None,
+    progress: Progress,
+) -> list[Made]:
+    """Make all shards, here or on Ray; in the order of the jobs."""
+    total = sum(len(job.numbers) for job in jobs)
+    done = 0
+
+    def report(count: int) -> None:
+        nonlocal done
+        done += count
+        progress("images", done, total)
+
+    # To start Ray takes longer than to make a shard.
+    if workers == 0 or not any(job.folder == other.folder for job, other in pairwise(jobs)):
+        made: list[Made] = []
+        for job in jobs:
+            made.append(make_shard(job, source, layout, report))
+            _limit(made, layout.skip_bad)
+        return made
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    if address is None:
+        from distgan.launch.environment import prepare_own_cluster
+
+        prepare_own_cluster()
+    from distgan.data.prepare_on_ray import make_shards_on_ray
+
+    finished: dict[int, Made] = {}
+    for number, one in make_shards_on_ray(jobs, source, layout, workers, address):
+        finished[number] = one
+        _limit(list(finished.values()), layout.skip_bad)
+        report(len(jobs[number].numbers))
+    return [finished[number] for number in range(len(jobs))]
+
+
+def _limit(made: list[Made], allowed: int) -> None:
+    bad = [line for one in made for line in one.bad]
+    if len(bad) > allowed:
+        raise UserError(too_many(bad, allowed))
+
+
+def _finish(
+    storage: Storage,
+    folder: str,
+    its: list[tuple[Job, Made]],
+    source: Source,
+    layout: Layout,
+    options: PrepareSettings,
+) -> Manifest:
+    """Move the shards of a set to their place, and write its manifest last."""
+    good = [(job, one) for job, one in its if one.count]
+    if not good:
+        raise UserError(f"--out {storage.show(folder)}: no good image is left for it; take more")
+    target = Storage(f"{storage.anywhere()}/{folder}" if folder else storage.anywhere())
+    count = sum(one.count for _, one in good)
+    pixels = count * layout.shape.height * layout.shape.width
+    sums = np.sum([one.sums for _, one in good], axis=0)
+    bad = [line for _, one in its for line in one.bad]
+    names = [job.name.removeprefix(f"{UNFINISHED}/") for job, _ in good]
+    chosen = settings.to_dict(options)
+    made = Manifest(
+        format=manifest.FORMAT,
+        count=count,
+        height=layout.shape.height,
+        width=layout.shape.width,
+        channels=layout.shape.channels,
+        classes=source.classes,
+        class_counts=tuple(np.sum([one.class_counts for _, one in good], axis=0).tolist()),
+        mean=tuple(round(float(each), 6) for each in sums / pixels / 255),
+        files=tuple(
+            Shard(name, one.count, one.bytes, one.sha256)
+            for name, (_, one) in zip(names, good, strict=True)
+        ),
+        schema=layout.schema.to_string(),
+        skipped=len(bad),
+        source={"kind": source.kind, **chosen},
     )
-    content = _parquet(table, progress)
-    storage.write(name, content)
-    manifest = {
-        "format": 1,
-        "count": len(images),
-        "height": shape.height,
-        "width": shape.width,
-        "channels": shape.channels,
-        "classes": [str(label) for label in range(int(labels.max()) + 1)],
-        "class_counts": np.bincount(labels).tolist(),
-        "mean": round(float(images.mean()) / 255, 6),
-        "files": [{"name": name, "count": len(images), "sha256": _sha256(content)}],
-        "source": {"kind": "idx", "split": split},
-    }
-    # The manifest goes last: a folder without one is not a finished set.
-    storage.write(MANIFEST, json.dumps(manifest, indent=2) + "\n")
-    return manifest
-
-
-def _fixed_size(images: np.ndarray[Any, np.dtype[np.uint8]]) -> pa.Array:
-    count, size = len(images), int(np.prod(images.shape[1:]))
-    buffer = pa.py_buffer(np.ascontiguousarray(images))
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(size), count, [None, buffer])
-
-
-def _parquet(table: pa.Table, progress: Progress) -> bytes:
-    sink = pa.BufferOutputStream()
-    options = {
-        "compression": "zstd",
-        "compression_level": 9,
-        "use_dictionary": False,
-        "write_statistics": False,
-        "data_page_size": 1 << 22,
-    }
-    with pq.ParquetWriter(sink, table.schema, **options) as writer:
-        for start in range(0, len(table), ROWS_PER_GROUP):
-            writer.write_table(table.slice(start, ROWS_PER_GROUP), row_group_size=ROWS_PER_GROUP)
-            progress(min(start + ROWS_PER_GROUP, len(table)), len(table))
-    return bytes(sink.getvalue().to_pybytes())
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+    for name in names:
+        prefix = f"{folder}/" if folder else ""
+        target.make()
+        storage.move(f"{UNFINISHED}/{name}", f"{prefix}{name}")
+    if bad:
+        target.write(BAD_IMAGES, "\n".join(bad) + "\n")
+    manifest.write(target, made)
+    return made

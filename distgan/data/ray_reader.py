@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from distgan.data.fragments import Fragment, fill, read_fragment, whole_set
 from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels, join
-from distgan.networks.base import ImageShape
+from distgan.data.shape import ImageShape
 
 _FRAGMENTS_OF_AN_EXECUTION = 1024
 _AHEAD = 4

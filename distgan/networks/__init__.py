@@ -11,7 +11,8 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
-from distgan.networks.base import DiscriminatorSettings, GeneratorSettings, ImageShape
+from distgan.data.shape import ImageShape
+from distgan.networks.base import DiscriminatorSettings, GeneratorSettings
 from distgan.networks.dcgan import DCGANDiscriminatorSettings, DCGANGeneratorSettings
 from distgan.networks.mlp import MLPDiscriminatorSettings, MLPGeneratorSettings
 

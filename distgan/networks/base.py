@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-
-class ImageShape(NamedTuple):
-    """Channels, height and width of the images of a run."""
-
-    channels: int
-    height: int
-    width: int
+from distgan.data.shape import ImageShape
 
 
 class GeneratorSettings(Protocol):

@@ -11,8 +11,9 @@ from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from distgan.data.shape import ImageShape
 from distgan.errors import UserError
-from distgan.networks.base import ConcatLabel, ImageShape
+from distgan.networks.base import ConcatLabel
 from distgan.settings import SETTINGS
 
 

@@ -10,7 +10,8 @@ from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from distgan.networks.base import ConcatLabel, ImageShape
+from distgan.data.shape import ImageShape
+from distgan.networks.base import ConcatLabel
 from distgan.settings import SETTINGS, Widths
 
 

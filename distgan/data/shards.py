@@ -1,0 +1,249 @@
+"""One shard of a set: read from the source, transformed, written as Parquet.
+
+Nothing here depends on which process makes which shard, so a set is the same bytes from
+any number of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image
+
+from distgan.data.images import pixel_schema
+from distgan.data.shape import ImageShape
+from distgan.data.sources import ImageData, Item, Source
+from distgan.data.transform import BadImageError, Transform
+from distgan.errors import UserError
+from distgan.storage import Storage
+
+_GROUP_BYTES = 1 << 22
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What all shards of a set have in common."""
+
+    shape: ImageShape
+    transform: Transform
+    store: str
+    classes: int
+    captions: bool
+    pairs: bool
+    skip_bad: int
+
+    @property
+    def rows_per_group(self) -> int:
+        """Rows of a row group, the unit that is read and shuffled on its own.
+
+        A power of two of about 4 MiB of pixels, from 64 to 4096.
+        """
+        rows = max(1, _GROUP_BYTES // image_bytes(self.shape))
+        return int(min(4096, max(64, 1 << (rows.bit_length() - 1))))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of every shard."""
+        return pixel_schema(
+            self.shape,
+            encoded=self.store != "raw",
+            labels=self.classes > 0,
+            captions=self.captions,
+            pairs=self.pairs,
+        )
+
+
+@dataclass(frozen=True)
+class Job:
+    """One shard to make: which items of the source go into which file.
+
+    ``folder`` is that of the set it belongs to, in ``out``.
+    """
+
+    out: str
+    folder: str
+    name: str
+    numbers: NDArray[np.int64]
+
+
+@dataclass
+class Made:
+    """What became of a shard: its file, and what the manifest sums up over all shards."""
+
+    count: int = 0
+    bytes: int = 0
+    sha256: str = ""
+    sums: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+    class_counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    bad: list[str] = field(default_factory=list)
+
+
+def image_bytes(shape: ImageShape) -> int:
+    """Bytes of one decoded image."""
+    return shape.height * shape.width * shape.channels
+
+
+def make_shard(
+    job: Job, source: Source, layout: Layout, report: Callable[[int], None] = lambda done: None
+) -> Made:
+    """Make one shard and write it; a shard without a good image is not written.
+
+    Args:
+        report: called with the number of images that were dealt with since the last call.
+
+    Raises:
+        UserError: for the first bad image beyond ``layout.skip_bad``, naming it.
+    """
+    made = Made(
+        sums=np.zeros(layout.shape.channels, np.int64),
+        class_counts=np.zeros(layout.classes, np.int64),
+    )
+    sink = io.BytesIO()
+    rows = layout.rows_per_group
+    with pq.ParquetWriter(sink, layout.schema, **_WRITING) as writer:
+        held: list[_Row] = []
+        for start in range(0, len(job.numbers), rows):
+            numbers = job.numbers[start : start + rows]
+            held += _good(source.read(numbers), layout, made)
+            while len(held) >= rows or (held and start + rows >= len(job.numbers)):
+                writer.write_table(_table(held[:rows], layout), row_group_size=rows)
+                _sum_up(held[:rows], made)
+                held = held[rows:]
+            report(len(numbers))
+    content = sink.getvalue()
+    if made.count:
+        Storage(job.out).write(job.name, content)
+        made.bytes, made.sha256 = len(content), hashlib.sha256(content).hexdigest()
+    return made
+
+
+def check(item: Item, layout: Layout) -> None:
+    """See that an item has what all have: a label in range, a caption, a pair.
+
+    Raises:
+        BadImageError: when it has not.
+    """
+    last = layout.classes - 1
+    if layout.classes and item.label is None:
+        raise BadImageError("has no label")
+    if layout.classes and not 0 <= (item.label or 0) <= last:
+        raise BadImageError(f"label {item.label} is out of range; the classes are 0 to {last}")
+    if layout.pairs and item.pair is None:
+        raise BadImageError("has no paired image")
+
+
+_WRITING: dict[str, Any] = {
+    "compression": "zstd",
+    "compression_level": 9,
+    "use_dictionary": False,
+    "write_statistics": False,
+    "data_page_size": 1 << 22,
+    "write_page_checksum": True,
+}
+
+
+@dataclass(frozen=True)
+class _Row:
+    """An item and what is stored of it."""
+
+    item: Item
+    pixels: Pixels
+    image: ImageData
+    pair: ImageData | None
+
+
+def _good(items: list[Item], layout: Layout, made: Made) -> list[_Row]:
+    rows = []
+    for item in items:
+        try:
+            check(item, layout)
+            pixels = _fitting(item.image, layout)
+            image = _stored(item.image, pixels, layout)
+            pair = None
+            if layout.pairs and item.pair is not None:
+                pair = _stored(item.pair, _fitting(item.pair, layout), layout)
+        except BadImageError as error:
+            made.bad.append(f"{item.where}: {error}")
+            if len(made.bad) > layout.skip_bad:
+                raise UserError(too_many(made.bad, layout.skip_bad)) from None
+        else:
+            rows.append(_Row(item, pixels, image, pair))
+    return rows
+
+
+def too_many(bad: list[str], allowed: int) -> str:
+    """The sentence for more bad images than are allowed."""
+    if allowed == 0:
+        return f"{bad[0]}; mend or remove it, or leave such images out with --skip-bad N"
+    return f"{bad[-1]}; and {len(bad) - 1} bad images before it, more than --skip-bad {allowed}"
+
+
+def _fitting(image: ImageData, layout: Layout) -> Pixels:
+    pixels = layout.transform.pixels(image)
+    height, width, channels = pixels.shape
+    wanted = layout.shape
+    if (height, width) != (wanted.height, wanted.width):
+        raise BadImageError(
+            f"is {height}x{width}, but the first image is {wanted.height}x{wanted.width} "
+            "(give --size to resize all)"
+        )
+    if channels != wanted.channels:
+        here, first = ("gray", "colored") if channels == 1 else ("colored", "gray")
+        raise BadImageError(
+            f"is {here}, but the first image is {first} (give --channels gray or rgb)"
+        )
+    return pixels
+
+
+def _stored(image: ImageData, pixels: Pixels, layout: Layout) -> ImageData:
+    if layout.store == "raw":
+        return pixels
+    if (
+        layout.store == "original"
+        and isinstance(image, bytes)
+        and layout.transform.is_as_wanted(image, pixels.shape)
+    ):
+        return image
+    buffer = io.BytesIO()
+    plain = pixels[..., 0] if pixels.shape[2] == 1 else pixels
+    Image.fromarray(np.ascontiguousarray(plain)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _table(rows: list[_Row], layout: Layout) -> pa.Table:
+    columns = {"image": _column([row.image for row in rows], layout)}
+    if layout.classes:
+        columns["label"] = pa.array([row.item.label for row in rows], pa.int32())
+    if layout.captions:
+        columns["caption"] = pa.array([row.item.caption for row in rows], pa.string())
+    if layout.pairs:
+        columns["pair"] = _column([row.pair for row in rows if row.pair is not None], layout)
+    return pa.table(columns, schema=layout.schema)
+
+
+def _column(images: list[ImageData], layout: Layout) -> pa.Array:
+    if layout.store != "raw":
+        return pa.array(images, pa.binary())
+    pixels = np.stack([np.asarray(image) for image in images])
+    kind = pa.binary(image_bytes(layout.shape))
+    return pa.FixedSizeBinaryArray.from_buffers(kind, len(pixels), [None, pa.py_buffer(pixels)])
+
+
+def _sum_up(rows: list[_Row], made: Made) -> None:
+    made.count += len(rows)
+    pixels = np.stack([row.pixels for row in rows])
+    # Whole numbers: the mean does not depend on the order of summation.
+    made.sums += pixels.sum(axis=(0, 1, 2), dtype=np.int64)
+    labels = [row.item.label for row in rows if row.item.label is not None]
+    if len(made.class_counts):
+        made.class_counts += np.bincount(labels, minlength=len(made.class_counts))

@@ -1,0 +1,96 @@
+"""The IDX files of MNIST and its kin (LeCun et al. 1998): gzipped or not."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import IO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distgan.data.sources.base import LARGEST_ARRAY, ArraySource, numbered_classes
+from distgan.errors import UserError
+
+ABOUT = "IDX files such as train-images-idx3-ubyte.gz"
+
+_PREFIXES = {"train": "train", "test": "t10k"}
+"""File-name prefix of each split."""
+
+
+def looks_like(path: Path) -> bool:
+    """Whether this is a folder of IDX files."""
+    return path.is_dir() and any(path.glob("*-images[-.]idx3-ubyte*"))
+
+
+def open_split(path: Path, split: str) -> ArraySource:
+    """One split of a folder of IDX files.
+
+    Raises:
+        UserError: when a file is missing, truncated, or they do not fit each other.
+    """
+    images, labels = read_split(path, split)
+    file = _find(path, f"{_PREFIXES[split]}-images", "idx3-ubyte")
+    classes = numbered_classes(int(labels.max(initial=0)), str(path))
+    wide = labels.astype(np.int64)
+    return ArraySource("idx", images[..., None], wide, classes, [(str(file), len(images))])
+
+
+def read_split(folder: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Images, uint8 (n, h, w), and labels, uint8 (n,), of a folder of IDX files.
+
+    Raises:
+        UserError: when a file is missing, truncated, or they do not fit each other.
+    """
+    prefix = _PREFIXES[split]
+    images = read_idx(_find(folder, f"{prefix}-images", "idx3-ubyte"), dimensions=3)
+    labels = read_idx(_find(folder, f"{prefix}-labels", "idx1-ubyte"), dimensions=1)
+    if len(images) != len(labels):
+        raise UserError(
+            f"{folder}: {len(images)} images but {len(labels)} labels in split {split}; "
+            "copy both files again"
+        )
+    return images, labels
+
+
+def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """The uint8 array of an IDX file, of the given number of dimensions.
+
+    Raises:
+        UserError: when the file is not IDX, not uint8, or shorter or longer than it says.
+    """
+    try:
+        with _open(path) as stream:
+            header = stream.read(4 + 4 * dimensions)
+            if len(header) < 4 + 4 * dimensions or header[:4] != bytes([0, 0, 8, dimensions]):
+                raise UserError(f"{path}: not an IDX file of uint8 in {dimensions} dimensions")
+            shape = struct.unpack(f">{dimensions}I", header[4:])
+            promised = math.prod(shape)
+            if promised > LARGEST_ARRAY:
+                raise UserError(f"{path}: promises {promised} bytes, too many; copy it again")
+            # A little gzip can hold a lot: never more than is promised is unpacked.
+            content = stream.read(promised + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read ({error}); copy it again") from None
+    if len(content) != promised:
+        found = len(content) if len(content) < promised else "more"
+        raise UserError(f"{path}: promises {promised} bytes but holds {found}; copy it again")
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _open(path: Path) -> IO[bytes]:
+    with open(path, "rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+    return cast(IO[bytes], gzip.open(path)) if packed else open(path, "rb")
+
+
+def _find(folder: Path, stem: str, kind: str) -> Path:
+    # Some copies write a dot where others write a dash before "idx".
+    for name in (f"{stem}-{kind}", f"{stem}.{kind}"):
+        for path in (folder / f"{name}.gz", folder / name):
+            if path.exists():
+                return path
+    raise UserError(f"{folder}: holds no {stem}-{kind} or {stem}-{kind}.gz; give a folder with it")

@@ -69,7 +69,11 @@ def test_progress_reaches_the_display(tmp_path: Path, cluster: str) -> None:
         distgan.recipe("mnist-mlp"), {"images": 60_000, "output.log_every": 2_000, **TINY}
     )
     distgan.train(config, out=str(tmp_path / "run"), workers=2, address=cluster, display=watch)
-    assert watch.notes == [f"joining Ray at {cluster}", "2 workers of 1 CPU thread each"]
+    assert watch.notes == [
+        "60,000 images resident in memory, 47 MB once for each node",
+        f"joining Ray at {cluster}",
+        "2 workers of 1 CPU thread each",
+    ]
     seen = [status.images_seen for status in watch.statuses]
     assert seen == sorted(seen)
     assert seen[-1] > 0

@@ -92,7 +92,8 @@ def _store_megabytes() -> float:
 
 
 def _spilled_megabytes() -> float:
-    folder = Path(ray.get_runtime_context().get_session_dir())
+    context = ray.get_runtime_context()
+    folder = Path(context.get_temp_dir()) / context.get_session_name()
     files = [f for spill in folder.glob("ray_spilled_objects*") for f in spill.iterdir()]
     return sum(f.stat().st_size for f in files) / 1e6
 

@@ -23,7 +23,7 @@ T = TypeVar("T")
 _SUFFIXES = {"k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 
 
-def _parse_count(value: Any) -> Any:
+def parse_count(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = value.strip().lower().replace("_", "").replace(",", "")
@@ -40,10 +40,10 @@ def split_commas(value: Any) -> Any:
     return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-Count = Annotated[int, BeforeValidator(_parse_count), Field(ge=0)]
+Count = Annotated[int, BeforeValidator(parse_count), Field(ge=0)]
 """A number of images; text may say ``60_000``, ``1.5M``, ``300k`` or ``1e6``."""
 
-PositiveCount = Annotated[int, BeforeValidator(_parse_count), Field(ge=1)]
+PositiveCount = Annotated[int, BeforeValidator(parse_count), Field(ge=1)]
 """A `Count` of at least one."""
 
 Widths = Annotated[

@@ -1,8 +1,9 @@
 """Batch normalisation over the global batch, on CPU and GPU alike.
 
-torch's SyncBatchNorm refuses modules on the CPU; this one runs wherever the process
-group does, and gives what BatchNorm gives in one process on the whole batch, also when
-ranks hold different numbers of samples.
+torch's SyncBatchNorm refuses modules on the CPU, and its backward cannot be
+differentiated again, which penalties on gradients need. This one runs wherever the
+process group does, and gives what BatchNorm gives in one process on the whole batch,
+also when ranks hold different numbers of samples, to any order of derivative.
 """
 
 from __future__ import annotations
@@ -10,32 +11,46 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distgan.parallel.collectives import all_gather, sum_over_ranks
+
+
+def _axes(x: Tensor) -> tuple[list[int], list[int]]:
+    # The dimensions that statistics run over, and the shape that they broadcast in.
+    return [0, *range(2, x.dim())], [1, -1, *[1] * (x.dim() - 2)]
+
+
+def _global_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    # Mean and variance per channel, float (c,), and the number of values, float (1,).
+    dims, _ = _axes(x)
+    local_var, local_mean = torch.var_mean(x, dims, correction=0)
+    count = local_mean.new_full((1,), x.numel() / x.shape[1])
+    channels = x.shape[1]
+    gathered = all_gather(torch.cat([count, local_mean, local_var]))
+    counts, means, variances = gathered.split([1, channels, channels], 1)
+    # Chan et al. 1979: combining moments of parts keeps the digits that a difference of
+    # sums of squares loses.
+    total = counts.sum()
+    mean = (counts * means).sum(0) / total
+    var = (counts * (variances + (means - mean) ** 2)).sum(0) / total
+    return mean, var, total
+
 
 class _GlobalNormalise(torch.autograd.Function):
-    """Normalise by mean and variance over all ranks (Ioffe and Szegedy 2015, algorithm 1)."""
+    """(x - mean) / sqrt(var + eps) over all ranks (Ioffe and Szegedy 2015, algorithm 1).
+
+    With ``weight`` and ``bias``, float (c,), scaled and shifted.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        dims = [0, *range(2, x.dim())]
-        local_var, local_mean = torch.var_mean(x, dims, correction=0)
-        count = x.new_full((1,), x.numel() / x.shape[1])
-        gathered = [torch.empty(2 * len(weight) + 1).to(x) for _ in range(dist.get_world_size())]
-        dist.all_gather(gathered, torch.cat([count, local_mean, local_var]))
-        counts, means, variances = torch.split(
-            torch.stack(gathered), [1, len(weight), len(weight)], 1
-        )
-        # Chan et al. 1979: combining moments of parts keeps the digits that a
-        # difference of sums of squares loses.
-        total = counts.sum()
-        mean = (counts * means).sum(0) / total
-        var = (counts * (variances + (means - mean) ** 2)).sum(0) / total
+        mean, var, total = _global_moments(x.float() if x.dtype == torch.bfloat16 else x)
         ctx.save_for_backward(x, weight, mean, torch.rsqrt(var + eps), total)
+        ctx.eps = eps
         ctx.mark_non_differentiable(mean, var, total)
         out = functional.batch_norm(x, mean, var, weight, bias, training=False, eps=eps)
         return out, mean, var, total
@@ -43,18 +58,22 @@ class _GlobalNormalise(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
         x, weight, mean, inverse, total = ctx.saved_tensors
-        dims = [0, *range(2, x.dim())]
-        shape = [1, -1, *[1] * (x.dim() - 2)]
+        dims, shape = _axes(x)
+        if torch.is_grad_enabled():
+            # To be differentiated again: the saved statistics must depend on x.
+            mean = sum_over_ranks(x.sum(dims)) / total
+            centred = x - mean.view(shape)
+            inverse = torch.rsqrt(sum_over_ranks(centred.square().sum(dims)) / total + ctx.eps)
         normal = (x - mean.view(shape)) * inverse.view(shape)
         grad_bias = grad.sum(dims)
         grad_weight = (grad * normal).sum(dims)
         if not ctx.needs_input_grad[0]:
             return None, grad_weight, grad_bias, None
-        sums = torch.cat([grad_bias, grad_weight])
-        dist.all_reduce(sums)
-        mean_grad, mean_grad_normal = (sums / total).chunk(2)
+        means = sum_over_ranks(torch.cat([grad_bias, grad_weight])) / total
+        mean_grad, mean_grad_normal = means.chunk(2)
         grad_x = grad - mean_grad.view(shape) - normal * mean_grad_normal.view(shape)
-        return grad_x * (weight * inverse).view(shape), grad_weight, grad_bias, None
+        grad_x = grad_x * (weight * inverse).view(shape)
+        return grad_x.to(x.dtype), grad_weight, grad_bias, None
 
 
 class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -72,8 +91,13 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
         """float (n, c, ...) -> the same shape."""
         if not self.training:
             return super().forward(input)
+        weight, bias = self.weight, self.bias
+        if weight is None:
+            like = input.float() if input.dtype == torch.bfloat16 else input
+            weight = like.new_ones(self.num_features)
+            bias = like.new_zeros(self.num_features)
         out, mean, var, total = _GlobalNormalise.apply(  # type: ignore[no-untyped-call]
-            input, self.weight, self.bias, self.eps
+            input, weight, bias, self.eps
         )
         if self.running_mean is not None and self.running_var is not None:
             with torch.no_grad():
@@ -90,9 +114,17 @@ def convert_batch_norm(network: nn.Module) -> nn.Module:
     """Replace every BatchNorm inside ``network`` by `GlobalBatchNorm`, keeping its weights."""
     for name, child in network.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
-            replacement = GlobalBatchNorm(child.num_features, child.eps, child.momentum)
+            replacement = GlobalBatchNorm(
+                child.num_features, child.eps, child.momentum, affine=child.affine
+            )
             replacement.load_state_dict(child.state_dict())
-            setattr(network, name, replacement.train(child.training).to(child.weight))
+            like = next(child.parameters(), child.running_mean)
+            setattr(network, name, replacement.train(child.training).to(like))
         else:
             convert_batch_norm(child)
     return network
+
+
+def has_batch_norm(network: nn.Module) -> bool:
+    """Whether what ``network`` makes of a sample depends on the others in its batch."""
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())

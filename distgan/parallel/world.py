@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from distgan.parallel.batchnorm import convert_batch_norm
+from distgan.parallel.collectives import all_reduce, whole_batch
 
 
 @dataclass(frozen=True)
@@ -44,24 +46,45 @@ class World:
         """Make a network's batch statistics those of the global batch."""
         return convert_batch_norm(network) if self.size > 1 else network
 
-    def wrap(self, network: nn.Module) -> nn.Module:
+    def wrap(self, network: nn.Module, *, compress: bool = False) -> nn.Module:
         """The network with its gradients averaged over ranks during backward.
 
         Weights start as rank 0's. Buffers are not broadcast: the synchronised batch norm
         keeps them equal, and a broadcast between two forwards of one step would not.
+
+        Args:
+            compress: send gradients as bfloat16, which halves the bytes and rounds them.
         """
         if self.size == 1:
             return network
         devices = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(
+        wrapped = DistributedDataParallel(
             network, device_ids=devices, forward_sync_buffers=False, gradient_as_bucket_view=True
         )
+        if compress:
+            wrapped.register_comm_hook(None, _average_as_bfloat16)
+        return wrapped
+
+    def average_buffers(self, network: nn.Module) -> None:
+        """Give every rank the mean of all ranks' batch statistics, in place."""
+        for buffer in network.buffers():
+            if self.size > 1 and buffer.is_floating_point():
+                self.mean(buffer)
+
+    def whole(self, batch: int) -> Callable[[Tensor], Tensor]:
+        """What turns values of this rank's share of a batch, (n,), into those of all: (batch,).
+
+        See `distgan.parallel.collectives.whole_batch` for the gradient.
+        """
+        if self.size == 1:
+            return lambda values: values
+        parts = [replace(self, rank=rank).share(batch) for rank in range(self.size)]
+        sizes = tuple(part.stop - part.start for part in parts)
+        return lambda values: whole_batch(values, sizes, self.rank)
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum of a tensor over ranks, in place."""
-        if self.size > 1:
-            dist.all_reduce(values)
-        return values
+        return all_reduce(values) if self.size > 1 else values
 
     def mean(self, values: Tensor) -> Tensor:
         """The average of a tensor over ranks, in place."""
@@ -82,3 +105,16 @@ class World:
             dist.broadcast(on_device, src=0)
             value.copy_(on_device)
         return value
+
+
+def _average_as_bfloat16(_: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    # torch's own bf16_compress_hook is refused on gloo. Divided first, sums stay in range.
+    gradients = bucket.buffer()
+    sent = gradients.div(dist.get_world_size()).bfloat16()
+    work = dist.all_reduce(sent, async_op=True)
+    assert work is not None
+
+    def restore(_: torch.futures.Future[Tensor]) -> Tensor:
+        return gradients.copy_(sent)
+
+    return work.get_future().then(restore)

@@ -32,11 +32,10 @@ from distgan.data.feed import Feed
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.resident import Resident
-from distgan.losses import LOSSES
 from distgan.parallel import World
 from distgan.recipes import recipe
 from distgan.state import TrainingState
-from distgan.step import Batch, adversarial_step
+from distgan.step import Batch
 from distgan.storage import Storage
 
 RECORD_EVERY = {"mnist-mlp": 5120, "mnist-dcgan": 1280}
@@ -52,7 +51,7 @@ def bare(name: str, run: Path) -> None:
     world = World()
     state = TrainingState(config, images.shape, len(images.classes), world)
     rows = Resident(read_resident(images), config.seed, config.batch, world, Damage(images, 0))
-    feed = Feed(rows, config, world)
+    feed = Feed(rows, config, images.shape, world)
     batches: list[Batch] = [feed.batch(n * config.batch) for n in range(20)]
     steps = RECORD_EVERY[name] // config.batch
     run.mkdir()
@@ -61,14 +60,7 @@ def bare(name: str, run: Path) -> None:
         while True:
             start = time.perf_counter()
             for _ in range(steps):
-                adversarial_step(
-                    state.generator,
-                    state.discriminator,
-                    LOSSES[config.loss],
-                    batches[step % len(batches)],
-                    False,
-                )
-                state.ema.update(state.generator.network, step * config.batch, config.batch)
+                state.step([batches[step % len(batches)]])
                 step += 1
             speed = RECORD_EVERY[name] / (time.perf_counter() - start)
             log.write(json.dumps({"images_per_second": speed, "data_wait": 0.0}) + "\n")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
 import torch
 import yaml
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
 from distgan.augment import Augmentation, NoneSettings
@@ -17,7 +18,15 @@ from distgan.errors import UserError
 from distgan.losses import LOSSES
 from distgan.networks import DiscriminatorNetwork, GeneratorNetwork
 from distgan.optimizer import AdamSettings
+from distgan.penalties import PenaltySettings
+from distgan.schedule import Schedule, Share
 from distgan.settings import SETTINGS, Count, PositiveCount, from_dict, nearest, to_dict
+
+
+def _known_loss(name: str) -> str:
+    if name not in LOSSES:
+        raise ValueError(f"no such loss{nearest(name, list(LOSSES))}; have {', '.join(LOSSES)}")
+    return name
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -27,6 +36,10 @@ class GeneratorConfig:
     network: GeneratorNetwork
     optimizer: AdamSettings = field(default_factory=AdamSettings)
     ema: EMASettings = field(default_factory=EMASettings)
+    clip_norm: NonNegativeFloat = 0.0
+    """Longest gradient, over all weights together; longer ones are shortened. 0: any."""
+    top_k: Share = Schedule(1)
+    """Learn from this share of the fakes, those D believes most (Sinha et al. 2020)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -36,6 +49,24 @@ class DiscriminatorConfig:
     network: DiscriminatorNetwork
     optimizer: AdamSettings = field(default_factory=AdamSettings)
     augment: Augmentation = field(default_factory=NoneSettings)
+    penalty: PenaltySettings = field(default_factory=PenaltySettings)
+    updates: PositiveInt = 1
+    """Updates of the discriminator, each on its own batch, for one of the generator."""
+    auxiliary: NonNegativeFloat = 1.0
+    """Weight of the classes' cross entropy, for a network with conditioning auxiliary."""
+    clip_norm: NonNegativeFloat = 0.0
+    """Longest gradient, over all weights together; longer ones are shortened. 0: any."""
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class ParallelConfig:
+    """How several workers share the work; without effect on one."""
+
+    sync_batch_norm: bool = True
+    """Take batch statistics over the global batch, which keeps the result independent of the
+    number of workers; without, each worker's are its own."""
+    compress: bool = False
+    """Send gradients as bfloat16: half the bytes, rounded."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -64,35 +95,54 @@ class Config:
     """Real images to train on, repeats included; rounded up to whole batches."""
     batch: PositiveInt = 128
     """Real images in a global batch, over all workers."""
+    accumulate: PositiveInt = 1
+    """Micro-batches that a batch is divided into, one in memory at a time."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Decides weights, order of the data and latents."""
     latent: PositiveInt = 100
     """Length of the generator's input z."""
     conditional: bool = False
     """Give both networks the labels."""
-    loss: str = "non-saturating"
-    """Adversarial loss: non-saturating or minimax."""
+    loss: Annotated[str, AfterValidator(_known_loss)] = "non-saturating"
+    """Adversarial loss: non-saturating, minimax, least-squares, hinge, wasserstein,
+    relativistic or relativistic-average."""
     share_fakes: bool = False
     """Run the generator once a step for both updates, instead of once for each."""
-    precision: Literal["float32", "float64"] = "float32"
-    """Floating-point type of weights and images."""
+    precision: Literal["float32", "bf16", "float64"] = "float32"
+    """Arithmetic: float32, bf16 (autocast; weights and penalties stay float32), float64."""
     generator: GeneratorConfig
     discriminator: DiscriminatorConfig
     feed: FeedSettings = field(default_factory=FeedSettings)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
 
-    @field_validator("loss")
-    @classmethod
-    def _known_loss(cls, name: str) -> str:
-        if name not in LOSSES:
-            raise ValueError(f"no such loss{nearest(name, list(LOSSES))}; have {', '.join(LOSSES)}")
-        return name
+    @model_validator(mode="after")
+    def _fits_together(self) -> Config:
+        for text in _contradictions(self):
+            raise ValueError(text)
+        return self
+
+    @property
+    def micro_batch(self) -> int:
+        """Real images in a global micro-batch."""
+        return self.batch // self.accumulate
 
     @property
     def dtype(self) -> torch.dtype:
-        """torch's name of `precision`."""
-        kind: torch.dtype = getattr(torch, self.precision)
-        return kind
+        """The floating-point type of weights and images."""
+        return torch.float64 if self.precision == "float64" else torch.float32
+
+
+def _contradictions(config: Config) -> Iterator[str]:
+    """What is wrong with settings that are each right, with the remedy."""
+    batch, every = config.batch, config.discriminator.penalty.every
+    if batch % config.accumulate:
+        yield f"--accumulate {config.accumulate}: does not divide the batch of {batch}"
+    if every % batch:
+        yield (
+            f"--discriminator.penalty.every {every}: is not a whole number of batches of {batch}; "
+            f"use {max(1, round(every / batch)) * batch}"
+        )
 
 
 def to_yaml(config: Config) -> str:

@@ -9,14 +9,15 @@ from pydantic import NonNegativeFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from distgan.settings import SETTINGS, Count
+from distgan.schedule import Schedule, Strength
+from distgan.settings import SETTINGS
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class EMASettings:
     """Exponential moving average of the generator's weights."""
 
-    half_life: Count = 20_000
+    half_life: Strength = Schedule(20_000)
     """Images after which a past weight counts half; 0 copies the generator."""
     ramp_up: NonNegativeFloat = 0.05
     """The half-life is at most this share of the images seen so far; 0 for no ramp."""
@@ -37,7 +38,7 @@ class EMA:
 
     def weight(self, images_seen: int, batch: int) -> float:
         """The share w of the old average that is kept, in [0, 1)."""
-        half_life = float(self.settings.half_life)
+        half_life = self.settings.half_life.at(images_seen)
         if self.settings.ramp_up > 0:
             half_life = min(half_life, images_seen * self.settings.ramp_up)
         return 0.5 ** (batch / half_life) if half_life > 0 else 0.0

@@ -16,11 +16,10 @@ from distgan.config import Config
 from distgan.data.feed import Feed, Rows
 from distgan.data.images import ImageSet
 from distgan.errors import UserError
-from distgan.losses import LOSSES
 from distgan.parallel import World
+from distgan.player import Player
 from distgan.samples import SampleSheet
 from distgan.state import TrainingState
-from distgan.step import STATISTICS, Player, adversarial_step
 from distgan.storage import Storage
 
 _SECONDS_BETWEEN_TICKS = 0.25
@@ -88,8 +87,8 @@ def train(
     if saved is not None:
         _check_same_set(saved, config.data, images)
         state.load_state_dict(saved, storage.uri)
-    feed = Feed(rows, config, world)
-    loss = LOSSES[config.loss]
+    feed = Feed(rows, config, images.shape, world)
+    micro_batches = range(0, config.batch, config.micro_batch)
     clock = _Clock(state.images_seen)
     ticker = _Ticker(world, control)
     journal = _Journal(config, storage, images, state) if world.leads else None
@@ -100,28 +99,21 @@ def train(
     while state.images_seen < config.images and not stopped:
         # Fetch this rank's part of the global batch.
         clock.start_wait()
-        batch = feed.batch(state.images_seen)
+        batches = [feed.batch(state.images_seen + first) for first in micro_batches]
         clock.end_wait()
 
-        # Update the discriminator, the generator, and the generator's average.
-        state.statistics += adversarial_step(
-            state.generator, state.discriminator, loss, batch, config.share_fakes, state.augment
-        )
-        state.ema.update(state.generator.network, state.images_seen, config.batch)
-        if state.augment.adaptation is not None:
-            state.augment.adaptation.move(config.batch, world)
-        state.images_seen += config.batch
-        state.steps_counted += 1
+        # Update the discriminator, the generator in its turn, and all that follows them.
+        state.step(batches)
 
         # Record, sample and save whenever a multiple of the interval has been passed.
         if _passed(state.images_seen, config.output.log_every, config.batch):
             record = _record(state, clock)
             if journal is not None:
                 journal.recorder.add(record)
-        if journal is not None and _passed(
-            state.images_seen, config.output.sample_every, config.batch
-        ):
-            journal.sample(state)
+        if _passed(state.images_seen, config.output.sample_every, config.batch):
+            state.agree_on_buffers()
+            if journal is not None:
+                journal.sample(state)
         # Hear what the outside wants; all ranks agree on the answer.
         stopped = ticker.tick(Status(state.images_seen, record))
         if stopped or _passed(state.images_seen, config.output.checkpoint_every, config.batch):
@@ -155,6 +147,7 @@ def _save(
     images: ImageSet,
     journal: _Journal | None,
 ) -> None:
+    state.agree_on_buffers()
     contents = state.state_dict()
     contents |= {"set_count": images.count, "set_shape": list(images.shape)}
     if journal is not None:
@@ -164,10 +157,7 @@ def _save(
 
 
 def _record(state: TrainingState, clock: _Clock) -> records.Record:
-    means = state.world.mean(state.statistics / state.steps_counted).tolist()
-    state.statistics.zero_()
-    state.steps_counted = 0
-    found = dict(zip(STATISTICS, means, strict=True))
+    found = state.statistics.means(state.world)
     found["d_grad_norm"] = _gradient_norm(state.discriminator)
     found["g_grad_norm"] = _gradient_norm(state.generator)
     for name, value in found.items():

@@ -7,7 +7,7 @@ name both in `GRADIENT_PENALTIES`, and give it a field in `PenaltySettings`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -110,28 +110,32 @@ GRADIENT_PENALTIES: dict[str, GradientPenalty] = {
 """Every penalty on gradients by the name of its field in `PenaltySettings`."""
 
 
-def squared_gradient_norms(logits: Tensor, images: Tensor) -> Tensor:
-    """|grad D|^2 of each image, with a graph: float (n,), float32 at least.
+def squared_gradient_norms(logits: Tensor, images: Sequence[Tensor]) -> list[Tensor]:
+    """|grad D|^2 of each image, with a graph: float (n,) for each of ``images``.
+
+    float32 at least, whatever the discriminator computed in.
 
     Args:
-        logits: float (n,), computed from ``images``.
-        images: float (n, c, h, w), a leaf that requires a gradient.
+        logits: computed from ``images``.
+        images: float (n, c, h, w), which require gradients.
     """
-    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
-    if gradient.dtype == torch.bfloat16:
-        gradient = gradient.float()
-    return gradient.square().flatten(1).sum(1)
+    gradients = torch.autograd.grad(logits.sum(), list(images), create_graph=True)
+    wide = [g.float() if g.dtype == torch.bfloat16 else g for g in gradients]
+    return [gradient.square().flatten(1).sum(1) for gradient in wide]
 
 
 class Penalty:
     """The penalties of a run at work: which are due, and LeCam's running means.
 
     The two means, of the logits of reals and of fakes, are float64 (2,), agreed between
-    ranks after each update and used, by the paper, in the next.
+    ranks after each update and used in the next.
+
+    Args:
+        batch: images of a global batch.
     """
 
-    def __init__(self, settings: PenaltySettings, device: torch.device) -> None:
-        self.settings = settings
+    def __init__(self, settings: PenaltySettings, batch: int, device: torch.device) -> None:
+        self.settings, self._batch = settings, batch
         self._gradients = [name for name in GRADIENT_PENALTIES if settings.uses(name)]
         self._lecam = settings.uses("lecam")
         self._means = torch.zeros(2, dtype=torch.float64, device=device)
@@ -145,10 +149,10 @@ class Penalty:
             name for name in self._gradients if getattr(self.settings, name).at(images_seen) > 0
         )
 
-    def weight(self, name: str, images_seen: int, batch: int) -> float:
+    def weight(self, name: str, images_seen: int) -> float:
         """The factor of a penalty that is due, which stands for ``every`` images."""
         weight: float = getattr(self.settings, name).at(images_seen)
-        return weight * max(1.0, self.settings.every / batch)
+        return weight * max(1.0, self.settings.every / self._batch)
 
     def on_logits(self, real: Tensor, fake: Tensor, images_seen: int) -> Tensor | None:
         """LeCam: lambda (E[(r - mean fake)^2] + E[(f - mean real)^2]), Tseng et al. eq. 4."""
@@ -156,7 +160,8 @@ class Penalty:
             return None
         mean_real, mean_fake = self._means.to(real.dtype)
         distance = (real - mean_fake).square().mean() + (fake - mean_real).square().mean()
-        return self.settings.lecam.at(images_seen) * distance
+        term: Tensor = self.settings.lecam.at(images_seen) * distance
+        return term
 
     @torch.no_grad()
     def observe(self, real: Tensor, fake: Tensor, weight: float) -> None:
@@ -165,15 +170,15 @@ class Penalty:
             self._seen += torch.stack([real.mean(), fake.mean()]).double() * weight
 
     @torch.no_grad()
-    def after_update(self, network: torch.nn.Module, batch: int, world: World) -> None:
+    def after_update(self, network: torch.nn.Module, world: World) -> None:
         """Move the running means and clamp the weights; all ranks must call it."""
         if self._lecam:
-            keep = 0.5 ** (batch / self.settings.lecam_half_life)
+            keep = 0.5 ** (self._batch / self.settings.lecam_half_life)
             self._means.lerp_(world.mean(self._seen), 1 - keep)
             self._seen.zero_()
         if self.settings.clip > 0:
             limit = self.settings.clip
-            parameters = list(network.parameters())
+            parameters: list[Tensor] = list(network.parameters())
             torch._foreach_clamp_min_(parameters, -limit)
             torch._foreach_clamp_max_(parameters, limit)
 

@@ -87,7 +87,9 @@ class Schedule:
             )
         if len(parts) > 1 and (numbers[2] < 1 or not numbers[2].is_integer()):
             raise ValueError("should change over at least one image")
-        return cls(numbers[0]) if len(parts) == 1 else cls(*numbers[:2], int(numbers[2]), shape)
+        if len(parts) == 1:
+            return cls(numbers[0])
+        return cls(numbers[0], numbers[1], int(numbers[2]), shape)
 
     @classmethod
     def __get_pydantic_core_schema__(

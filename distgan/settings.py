@@ -24,6 +24,7 @@ _SUFFIXES = {"k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 
 
 def parse_count(value: Any) -> Any:
+    """``"1.5M"`` -> 1500000, and so on; anything that is not such text stays as it is."""
     if not isinstance(value, str):
         return value
     text = value.strip().lower().replace("_", "").replace(",", "")
@@ -144,6 +145,10 @@ def _group(values: dict[str, Any], path: list[str]) -> dict[str, Any] | None:
 
 def _explain(error: ValidationError, source: str, config: Any = None) -> str:
     first = error.errors(include_url=False)[0]
+    if not first["loc"]:
+        # Said by the whole configuration, whose sentence names the fields itself.
+        sentence = first["msg"].removeprefix("Value error, ")
+        return f"{source}: {sentence}" if source else sentence
     where = _dotted(first["loc"], config)
     # Options of other verbs than train are spelled with dashes.
     option = where if config is not None else where.replace("_", "-")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from distgan.augment import Augmenter
-from distgan.config import Config
+from distgan.config import Config, DiscriminatorConfig, GeneratorConfig
 from distgan.ema import EMA
 from distgan.errors import UserError
+from distgan.losses import LOSSES
 from distgan.networks import ImageShape
-from distgan.optimizer import AdamSettings
-from distgan.parallel import World
-from distgan.step import STATISTICS, Player
+from distgan.parallel import World, has_batch_norm
+from distgan.penalties import Penalty
+from distgan.player import Player
+from distgan.statistics import Statistics
+from distgan.step import STATISTICS, Batch, UpdateRule, adversarial_step
 
 
 class TrainingState:
@@ -31,27 +34,75 @@ class TrainingState:
     def __init__(self, config: Config, image: ImageShape, classes: int, world: World) -> None:
         self.world = world
         self.images_seen = 0
-        self.statistics = torch.zeros(len(STATISTICS), dtype=torch.float64, device=world.device)
-        self.steps_counted = 0
-        self._seed = config.seed
+        self.statistics = Statistics(STATISTICS, world.device)
+        self._config = config
         labels = classes if config.conditional else 0
         torch.manual_seed(config.seed)
         generator = config.generator.network.build(image, config.latent, labels)
         discriminator = config.discriminator.network.build(image, labels)
-        self.generator = self._player(generator, config.generator.optimizer, config.dtype)
-        self.discriminator = self._player(
-            discriminator, config.discriminator.optimizer, config.dtype
-        )
+        self.generator = self._player(generator, config.generator)
+        self.discriminator = self._player(discriminator, config.discriminator)
         self.ema = EMA(self.generator.network, config.generator.ema)
         self.augment = Augmenter(config.discriminator.augment, world.device)
+        self.penalty = Penalty(config.discriminator.penalty, config.batch, world.device)
+        self.rule = UpdateRule(
+            loss=LOSSES[config.loss],
+            penalty=self.penalty,
+            augment=self.augment,
+            share_fakes=config.share_fakes,
+            auxiliary=config.discriminator.auxiliary,
+            top_k=config.generator.top_k,
+            bfloat16=config.precision == "bf16",
+            whole=world.whole(config.micro_batch),
+        )
         self._seed_rank(images_seen=0)
 
-    def _player(self, network: nn.Module, optimizer: AdamSettings, dtype: torch.dtype) -> Player:
-        network = network.to(self.world.device, dtype)
+    def _player(self, network: nn.Module, config: GeneratorConfig | DiscriminatorConfig) -> Player:
+        parallel = self._config.parallel
+        network = network.to(self.world.device, self._config.dtype)
         # Convolutions run faster so, on CPU and GPU; nothing else is affected.
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        network = self.world.prepare(network)
-        return Player(network, self.world.wrap(network), optimizer.build(network))
+        if parallel.sync_batch_norm:
+            network = self.world.prepare(network)
+        return Player(
+            network,
+            self.world.wrap(network, compress=parallel.compress),
+            config.optimizer.build(network),
+            config.clip_norm,
+            joint=not has_batch_norm(network),
+        )
+
+    @property
+    def generators_turn(self) -> bool:
+        """Whether the batch to come is the last of the discriminator's updates in a row."""
+        updates = self._config.discriminator.updates
+        return self.images_seen // self._config.batch % updates == updates - 1
+
+    def step(self, batches: Sequence[Batch]) -> None:
+        """Train on a global batch, of which this rank's parts are given; all ranks must call it."""
+        config, turn = self._config, self.generators_turn
+        for player, its in (
+            (self.generator, config.generator),
+            (self.discriminator, config.discriminator),
+        ):
+            its.optimizer.follow_schedules(player.optimizer, self.images_seen)
+        found = adversarial_step(
+            self.generator, self.discriminator, self.rule, batches, self.images_seen, turn
+        )
+        self.statistics.add(found)
+        self.penalty.after_update(self.discriminator.network, self.world)
+        if self.augment.adaptation is not None:
+            self.augment.adaptation.move(config.batch, self.world)
+        if turn:
+            images = config.batch * config.discriminator.updates
+            self.ema.update(self.generator.network, self.images_seen, images)
+        self.images_seen += config.batch
+
+    def agree_on_buffers(self) -> None:
+        """Make batch statistics that each rank took for itself one; all ranks must call it."""
+        if not self._config.parallel.sync_batch_norm:
+            for network in (self.generator.network, self.discriminator.network, self.ema.average):
+                self.world.average_buffers(network)
 
     def _parts(self) -> dict[str, Any]:
         return {
@@ -69,10 +120,13 @@ class TrainingState:
         return {
             **adapted,
             **{name: part.state_dict() for name, part in self._parts().items()},
+            "penalty": self.penalty.state_dict(),
             "images_seen": self.images_seen,
-            "steps_counted": self.steps_counted,
             "ranks": self.world.gather(
-                {"statistics": self.statistics.cpu(), "random": _random_state(self.world.device)}
+                {
+                    "statistics": self.statistics.state_dict(),
+                    "random": _random_state(self.world.device),
+                }
             ),
         }
 
@@ -94,18 +148,17 @@ class TrainingState:
         if self.augment.adaptation is not None:
             self.augment.adaptation.load_state_dict(state["augment"], self.world)
         self.images_seen = state["images_seen"]
-        self.steps_counted = state["steps_counted"]
+        self.penalty.load_state_dict(state["penalty"])
         ranks = state["ranks"]
+        self.statistics.load_state_dict([rank["statistics"] for rank in ranks], self.world)
         if len(ranks) == self.world.size:
-            self.statistics.copy_(ranks[self.world.rank]["statistics"])
             _set_random_state(ranks[self.world.rank]["random"], self.world.device)
         else:
-            self.statistics.copy_(torch.stack([rank["statistics"] for rank in ranks]).mean(0))
             self._seed_rank(self.images_seen)
 
     def _seed_rank(self, images_seen: int) -> None:
         # Anything random inside a network differs between ranks.
-        torch.manual_seed(hash((self._seed, self.world.rank, images_seen)) & 0xFFFFFFFF)
+        torch.manual_seed(hash((self._config.seed, self.world.rank, images_seen)) & 0xFFFFFFFF)
 
 
 def _random_state(device: torch.device) -> dict[str, Tensor]:

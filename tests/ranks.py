@@ -18,10 +18,8 @@ from distgan.data.feed import Feed
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.resident import Resident
-from distgan.losses import LOSSES
 from distgan.parallel import World
 from distgan.state import TrainingState
-from distgan.step import adversarial_step
 
 Weights = dict[str, dict[str, torch.Tensor]]
 
@@ -57,30 +55,21 @@ def train_steps(world: World, config: Config, steps: int, smooth: bool = False) 
     if smooth:
         _smoothen(state.generator.network)
         _smoothen(state.discriminator.network)
-    rows = Resident(read_resident(images), config.seed, config.batch, world, Damage(images, 0))
-    feed = Feed(rows, config, world)
+    damage = Damage(images, 0)
+    rows = Resident(read_resident(images), config.seed, config.micro_batch, world, damage)
+    feed = Feed(rows, config, images.shape, world)
     for _ in range(steps):
-        batch = feed.batch(state.images_seen)
-        statistics = adversarial_step(
-            state.generator,
-            state.discriminator,
-            LOSSES[config.loss],
-            batch,
-            config.share_fakes,
-            state.augment,
-        )
-        if state.augment.adaptation is not None:
-            state.augment.adaptation.move(config.batch, world)
-        state.statistics += statistics
-        state.ema.update(state.generator.network, state.images_seen, config.batch)
-        state.images_seen += config.batch
+        starts = range(0, config.batch, config.micro_batch)
+        state.step([feed.batch(state.images_seen + start) for start in starts])
     adaptation = state.augment.adaptation
     probability = torch.zeros(()) if adaptation is None else adaptation.probability
     return {
         "generator": state.generator.network.state_dict(),
         "discriminator": state.discriminator.network.state_dict(),
         "ema": state.ema.average.state_dict(),
-        "statistics": {"sum": world.mean(state.statistics)},
+        "statistics": {
+            name: torch.tensor(mean) for name, mean in state.statistics.means(world).items()
+        },
         "augment": {"p": probability},
     }
 

@@ -21,6 +21,7 @@ from distgan.data.images import PACKAGED, open_images
 from distgan.data.pixels import Pixels
 from distgan.data.prepare import prepare
 from distgan.data.resident import Resident
+from distgan.data.shape import ImageShape
 from distgan.data.sources import idx
 from distgan.errors import UserError
 from distgan.parallel import World
@@ -192,7 +193,8 @@ def test_ranks_share_out_a_batch() -> None:
     def feed(rank: int, size: int) -> Feed:
         world = World(rank, size)
         damage = Damage(open_images("mnist"), 0)
-        return Feed(Resident(pixels, config.seed, 8, world, damage), config, world)
+        rows = Resident(pixels, config.seed, 8, world, damage)
+        return Feed(rows, config, ImageShape(1, 1, 1), world)
 
     for seen in (0, 48, 96):
         whole = feed(0, 1).batch(seen)

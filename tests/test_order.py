@@ -199,6 +199,7 @@ def test_mirror_flips_about_half_by_the_sample(tmp_path: Path) -> None:
                 damage=Damage(images, 0),
             ),
             config,
+            images.shape,
             world,
         )
 

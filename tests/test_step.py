@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from distgan.losses import LOSSES, Loss
 from distgan.networks import DISCRIMINATORS, GENERATORS, ImageShape
 from distgan.optimizer import AdamSettings
-from distgan.step import Batch, Player, adversarial_step
+from distgan.player import Player
+from distgan.step import Batch, UpdateRule, adversarial_step
 
 SHAPE = ImageShape(1, 8, 8)
 ADAM = AdamSettings(lr=1e-2, beta1=0.3, beta2=0.9, eps=1e-3)
@@ -29,10 +30,10 @@ class ReferenceAdam:
         self.t += 1
         with torch.no_grad():
             for p, g, m, v in zip(self.parameters, gradients, self.m, self.v, strict=True):
-                m.mul_(ADAM.beta1).add_(g, alpha=1 - ADAM.beta1)
-                v.mul_(ADAM.beta2).add_(g * g, alpha=1 - ADAM.beta2)
-                m_hat, v_hat = m / (1 - ADAM.beta1**self.t), v / (1 - ADAM.beta2**self.t)
-                p -= ADAM.lr * m_hat / (v_hat.sqrt() + ADAM.eps)
+                m.mul_(0.3).add_(g, alpha=1 - 0.3)
+                v.mul_(0.9).add_(g * g, alpha=1 - 0.9)
+                m_hat, v_hat = m / (1 - 0.3**self.t), v / (1 - 0.9**self.t)
+                p -= 1e-2 * m_hat / (v_hat.sqrt() + ADAM.eps)
 
 
 def pair(name: str, classes: int = 0) -> tuple[nn.Module, nn.Module]:
@@ -59,7 +60,8 @@ def reference(g: nn.Module, d: nn.Module, loss: Loss, batches: list[Batch], shar
         value = loss.discriminator(d(b.real, b.labels), d(fake.detach(), b.labels))
         d_adam.step(torch.autograd.grad(value, d_adam.parameters))
         fake = fake if share else g(b.generator_latent, b.labels)
-        value = loss.generator(d(fake, b.labels))
+        logits = d(fake, b.labels)
+        value = loss.generator(logits, *([d(b.real, b.labels)] if loss.relative else []))
         g_adam.step(torch.autograd.grad(value, g_adam.parameters))
 
 
@@ -75,7 +77,7 @@ def test_three_steps_equal_the_written_out_ones(
     players = player(generator), player(discriminator)
     batches = [batch(classes)] * 3
     for b in batches:
-        adversarial_step(*players, LOSSES[loss], b, share)
+        adversarial_step(*players, UpdateRule(LOSSES[loss], share_fakes=share), [b])
     reference(*expected, LOSSES[loss], batches, share)
     for ours, theirs in zip((generator, discriminator), expected, strict=True):
         for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
@@ -93,7 +95,7 @@ def test_the_generators_update_leaves_the_discriminator_alone() -> None:
         step()
 
     players[1].optimizer.step = watch  # type: ignore[method-assign]
-    adversarial_step(*players, LOSSES["minimax"], batch(), share_fakes=False)
+    adversarial_step(*players, UpdateRule(LOSSES["minimax"]), [batch()])
     for parameter, gradient in zip(discriminator.parameters(), gradients, strict=True):
         assert parameter.requires_grad
         assert torch.equal(parameter.grad, gradient)
@@ -103,12 +105,15 @@ def test_statistics_are_those_of_the_networks_before_their_updates() -> None:
     generator, discriminator = pair("mlp")
     before = copy.deepcopy((generator, discriminator))
     b = batch()
-    found = adversarial_step(
-        player(generator), player(discriminator), LOSSES["minimax"], b, share_fakes=False
-    )
+    rule = UpdateRule(LOSSES["minimax"])
+    found = adversarial_step(player(generator), player(discriminator), rule, [b])
     real, fake = before[1](b.real), before[1](before[0](b.discriminator_latent))
-    assert found[0].item() == pytest.approx(LOSSES["minimax"].discriminator(real, fake).item())
-    assert found[2].item() == pytest.approx(torch.sigmoid(real).mean().item())
-    assert found[3].item() == pytest.approx(torch.sigmoid(fake).mean().item())
+    assert found["d_loss"].item() == pytest.approx(
+        LOSSES["minimax"].discriminator(real, fake).item()
+    )
+    assert found["d_real"].item() == pytest.approx(torch.sigmoid(real).mean().item())
+    assert found["d_fake"].item() == pytest.approx(torch.sigmoid(fake).mean().item())
     against_updated = discriminator(before[0](b.generator_latent))
-    assert found[1].item() == pytest.approx(LOSSES["minimax"].generator(against_updated).item())
+    assert found["g_loss"].item() == pytest.approx(
+        LOSSES["minimax"].generator(against_updated).item()
+    )

@@ -13,6 +13,7 @@ from torch import Tensor
 from distgan import draws
 from distgan.augment import AugmentNumbers
 from distgan.config import Config
+from distgan.data.shape import ImageShape
 from distgan.parallel import World
 from distgan.step import Batch
 
@@ -45,10 +46,11 @@ class Feed:
 
     Args:
         rows: the images as they were stored.
-        config: for the seed, the batch, the latent's length, the labels and the precision.
+        config: for the seed, the micro-batch, what numbers it needs, and the precision.
+        image: shape of one image.
     """
 
-    def __init__(self, rows: Rows, config: Config, world: World) -> None:
+    def __init__(self, rows: Rows, config: Config, image: ImageShape, world: World) -> None:
         self._rows, self._config, self._world = rows, config, world
         latent, augment = config.latent, config.discriminator.augment.numbers
         self._discriminator_latents = _Ahead(draws.normals, "discriminator", latent, config, world)
@@ -57,11 +59,15 @@ class Feed:
             use: _Ahead(draws.uniforms, f"augment-{use}", augment, config, world)
             for use in (("real", "fake", "generator") if augment else ())
         }
+        penalty = config.discriminator.penalty.numbers(image)
+        self._penalty = (
+            _Ahead(draws.uniforms, "penalty", penalty, config, world) if penalty else None
+        )
         mirror = config.feed.mirror
         self._mirror = _Ahead(draws.uniforms, "mirror", 1, config, world) if mirror else None
 
     def batch(self, images_seen: int) -> Batch:
-        """This rank's part of the global batch that starts at sample ``images_seen``."""
+        """This rank's part of the global micro-batch from sample ``images_seen``."""
         images, labels = self._rows.batch(images_seen)
         # One byte a pixel travels; the device does the arithmetic.
         real = scale_pixels(to_device(images, self._world.device), self._config.dtype)
@@ -74,10 +80,11 @@ class Feed:
             labels=None if wanted is None else to_device(wanted, self._world.device),
             discriminator_latent=self._discriminator_latents.batch(images_seen),
             generator_latent=self._generator_latents.batch(images_seen),
-            weight=self._world.weight(self._config.batch),
+            weight=self._world.weight(self._config.micro_batch),
             augment=AugmentNumbers(
                 **{use: ahead.batch(images_seen) for use, ahead in self._augment.items()}
             ),
+            penalty=None if self._penalty is None else self._penalty.batch(images_seen),
         )
 
     def close(self) -> None:
@@ -95,7 +102,7 @@ class _Ahead:
     def __init__(self, draw: Draw, stream: str, size: int, config: Config, world: World) -> None:
         self._draw_numbers, self._stream, self._size = draw, stream, size
         self._config, self._device = config, world.device
-        self._part = world.share(config.batch)
+        self._part = world.share(config.micro_batch)
         numbers = max(1, self._part.stop - self._part.start) * size
         self._ahead = max(1, _NUMBERS_AT_ONCE // numbers)
         self._first = 0
@@ -103,14 +110,16 @@ class _Ahead:
 
     def batch(self, images_seen: int) -> Tensor:
         """Those of this rank's part of the global batch from ``images_seen``: (count, size)."""
-        index, off = divmod(images_seen - self._first, self._config.batch)
+        index, off = divmod(images_seen - self._first, self._config.micro_batch)
         if off or not 0 <= index < len(self._drawn):
             self._draw(images_seen)
             index = 0
         return self._drawn[index]
 
     def _draw(self, first: int) -> None:
-        starts = range(first, first + self._ahead * self._config.batch, self._config.batch)
+        starts = range(
+            first, first + self._ahead * self._config.micro_batch, self._config.micro_batch
+        )
         parts = [range(n + self._part.start, n + self._part.stop) for n in starts]
         numbers = self._draw_numbers(self._config.seed, self._stream, parts, self._size)
         whole = to_device(torch.from_numpy(numbers), self._device).to(self._config.dtype)

@@ -33,6 +33,8 @@ def open_rows(
         UserError: for a set that cannot be read.
     """
     if config.feed.way == "resident":
-        return Resident(resident(), config.seed, config.batch, world, damage)
+        return Resident(resident(), config.seed, config.micro_batch, world, damage)
     end = config.images + config.batch
-    return Streamed(images, config.feed, config.seed, config.batch, end, world, reader, damage)
+    return Streamed(
+        images, config.feed, config.seed, config.micro_batch, end, world, reader, damage
+    )

@@ -29,7 +29,7 @@ def _global_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     count = local_mean.new_full((1,), x.numel() / x.shape[1])
     channels = x.shape[1]
     gathered = all_gather(torch.cat([count, local_mean, local_var]))
-    counts, means, variances = gathered.split([1, channels, channels], 1)
+    counts, means, variances = torch.split(gathered, [1, channels, channels], 1)
     # Chan et al. 1979: combining moments of parts keeps the digits that a difference of
     # sums of squares loses.
     total = counts.sum()

@@ -107,14 +107,11 @@ class World:
         return value
 
 
-def _average_as_bfloat16(_: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+def _average_as_bfloat16(_: object, bucket: Any) -> torch.futures.Future[Tensor]:
     # torch's own bf16_compress_hook is refused on gloo. Divided first, sums stay in range.
-    gradients = bucket.buffer()
+    gradients: Tensor = bucket.buffer()
     sent = gradients.div(dist.get_world_size()).bfloat16()
     work = dist.all_reduce(sent, async_op=True)
     assert work is not None
-
-    def restore(_: torch.futures.Future[Tensor]) -> Tensor:
-        return gradients.copy_(sent)
-
-    return work.get_future().then(restore)
+    restored: torch.futures.Future[Tensor] = work.get_future().then(lambda _: gradients.copy_(sent))
+    return restored

@@ -130,9 +130,15 @@ def unknown_setting(name: str, config: Any) -> str:
 def nearest(name: str, known: list[str], prefix: str = "") -> str:
     """``", did you mean X?"`` for the known name closest to ``name``, or nothing."""
     last = {choice.split(".")[-1]: choice for choice in reversed(known)}
-    match = difflib.get_close_matches(name, known, n=1) or [
-        last[m] for m in difflib.get_close_matches(name.split(".")[-1], list(last), n=1)
-    ]
+    own = name.split(".")[-1]
+    if own in last:
+        # The right word in the wrong group: look among the groups that have it.
+        same = [choice for choice in known if choice.split(".")[-1] == own]
+        match = difflib.get_close_matches(name, same, n=1, cutoff=0)
+    else:
+        match = difflib.get_close_matches(name, known, n=1) or [
+            last[m] for m in difflib.get_close_matches(own, list(last), n=1)
+        ]
     return f", did you mean {prefix}{match[0]}?" if match else ""
 
 

@@ -1,0 +1,59 @@
+"""Schedules against their formulas, and as a user types them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+
+from distgan.config import from_yaml, to_yaml
+from distgan.errors import UserError
+from distgan.optimizer import AdamSettings
+from distgan.recipes import recipe
+from distgan.schedule import Rate, Schedule
+from distgan.settings import override
+
+
+def test_cosine_and_line_go_from_start_to_end_and_stay() -> None:
+    cosine, line = Schedule.parse("2:1:1k"), Schedule.parse("2:1:1k:linear")
+    for seen in (0, 250, 500, 1_000, 5_000):
+        way = min(1.0, seen / 1_000)
+        assert cosine.at(seen) == pytest.approx(1 + 0.5 * (1 + math.cos(math.pi * way)))
+        assert line.at(seen) == pytest.approx(2 - way)
+
+
+@pytest.mark.parametrize("text", ["2e-4", "0.0002:5e-05:20000000", "1:0:300:linear"])
+def test_text_survives_a_round_trip(text: str) -> None:
+    kind = TypeAdapter(Rate)
+    schedule = kind.validate_python(text)
+    assert kind.validate_python(kind.dump_python(schedule, mode="json")) == schedule
+    changed = override(recipe("mnist-mlp"), {"generator.optimizer.lr": text})
+    assert changed.generator.optimizer.lr == schedule
+    assert from_yaml(to_yaml(changed), "test") == changed
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("x", "should be a number, or START:END:IMAGES"),
+        ("1:2", "should be a number, or START:END:IMAGES"),
+        ("1:2:3:square", "should be a number, or START:END:IMAGES"),
+        ("nan", "should be a number"),
+        ("1:2:0", "at least one image"),
+        ("0", "greater than 0"),
+        ("1:-1:100", "greater than 0"),
+    ],
+)
+def test_what_is_wrong_is_said(text: str, wrong: str) -> None:
+    with pytest.raises(UserError, match=rf"--generator.optimizer.lr '{text}': .*{wrong}"):
+        override(recipe("mnist-mlp"), {"generator.optimizer.lr": text})
+
+
+def test_an_optimizer_follows() -> None:
+    settings = AdamSettings(lr="1:0:100:linear", beta2="0.9:0.99:100:linear")
+    optimizer = settings.build(torch.nn.Linear(1, 1))
+    settings.follow_schedules(optimizer, 50)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.5)
+    assert optimizer.param_groups[0]["betas"] == pytest.approx((0.0, 0.945))

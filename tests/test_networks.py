@@ -9,7 +9,7 @@ import torch
 
 from distgan.errors import UserError
 from distgan.networks import DISCRIMINATORS, GENERATORS, ImageShape
-from distgan.networks.dcgan import halvings
+from distgan.networks.base import halvings
 from distgan.recipes import RECIPES
 
 SHAPES = [ImageShape(1, 28, 28), ImageShape(3, 32, 48), ImageShape(2, 16, 16)]
@@ -83,7 +83,7 @@ def test_initial_signal_survives_the_depth_of_the_mlp() -> None:
 
 def test_dcgan_refuses_odd_sizes_by_name() -> None:
     with pytest.raises(UserError, match=r"dcgan.*27x28"):
-        halvings(ImageShape(1, 27, 28))
+        halvings(ImageShape(1, 27, 28), "dcgan")
 
 
 @pytest.mark.parametrize("name", RECIPES)

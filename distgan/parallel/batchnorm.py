@@ -90,9 +90,18 @@ def convert_batch_norm(network: nn.Module) -> nn.Module:
     """Replace every BatchNorm inside ``network`` by `GlobalBatchNorm`, keeping its weights."""
     for name, child in network.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
-            replacement = GlobalBatchNorm(child.num_features, child.eps, child.momentum)
+            replacement = GlobalBatchNorm(
+                child.num_features,
+                child.eps,
+                child.momentum,
+                child.affine,
+                child.track_running_stats,
+            )
             replacement.load_state_dict(child.state_dict())
-            setattr(network, name, replacement.train(child.training).to(child.weight))
+            like = next((t for t in (child.weight, child.running_mean) if t is not None), None)
+            if like is not None:
+                replacement.to(like)
+            setattr(network, name, replacement.train(child.training))
         else:
             convert_batch_norm(child)
     return network

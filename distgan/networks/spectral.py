@@ -1,0 +1,93 @@
+"""Spectral normalisation (Miyato et al., "Spectral Normalization for Generative Adversarial
+Networks", 2018) with power iterations that happen when they are asked for.
+
+torch's own iterates in every training forward, so weights depend on how many forwards there
+were: on micro-batches, on penalties, on whether reals and fakes went together. Here a forward
+only divides; the training step calls `SpectralNorm.advance` once per update.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import parametrize
+
+START_ITERATIONS = 15
+"""Power iterations on a new weight; afterwards it moves little between updates, and one does."""
+
+_EPSILON = 1e-12
+
+
+class SpectralNorm(nn.Module):
+    """Divides a weight by an estimate of its largest singular value, sigma = u^T W v.
+
+    W is the weight as a matrix, float (outputs, everything else). The buffers u, float
+    (outputs,), and v, float (everything else,), are constants of the gradient, as in
+    Miyato et al., equation 11.
+    """
+
+    u: Tensor
+    v: Tensor
+
+    def __init__(self, weight: nn.Parameter, outputs_dim: int = 0) -> None:
+        """Estimate sigma of ``weight``, whose dimension ``outputs_dim`` counts outputs."""
+        super().__init__()
+        self.outputs_dim = outputs_dim
+        matrix = self._matrix(weight.detach())
+        self.register_buffer("u", functional.normalize(torch.randn_like(matrix[:, 0]), dim=0))
+        self.register_buffer("v", torch.zeros_like(matrix[0]))
+        self.watch(weight)
+        self.advance(START_ITERATIONS)
+
+    def watch(self, weight: nn.Parameter) -> None:
+        """Iterate on this parameter from now on."""
+        # In a tuple it is no second owner: it stays out of parameters() and state_dict().
+        self._watched = (weight,)
+
+    def _matrix(self, weight: Tensor) -> Tensor:
+        return weight.movedim(self.outputs_dim, 0).flatten(1)
+
+    @torch.no_grad()
+    def advance(self, iterations: int = 1) -> None:
+        """Power iterations on the weight as it is now: v <- W^T u, u <- W v, normalised."""
+        matrix = self._matrix(self._watched[0])
+        for _ in range(iterations):
+            functional.normalize(matrix.T @ self.u, dim=0, eps=_EPSILON, out=self.v)
+            functional.normalize(matrix @ self.v, dim=0, eps=_EPSILON, out=self.u)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The weight, float of any shape -> weight / sigma."""
+        # Copies, because `advance` overwrites the buffers while this graph may wait for
+        # its backward.
+        u, v = self.u.clone(), self.v.clone()
+        return weight / torch.dot(u, torch.mv(self._matrix(weight), v))
+
+
+def spectral_norm(module: nn.Module) -> nn.Module:
+    """Normalise the weight of a Linear, Conv2d, ConvTranspose2d or Embedding; returns it.
+
+    Initialise the weight first: the first estimate is made here.
+    """
+    weight = module.weight
+    assert isinstance(weight, nn.Parameter)
+    # (inputs, outputs, h, w) in a transposed convolution, outputs first elsewhere.
+    outputs_dim = 1 if isinstance(module, nn.ConvTranspose2d) else 0
+    parametrize.register_parametrization(module, "weight", SpectralNorm(weight, outputs_dim))
+    return module
+
+
+def spectral_norms(network: nn.Module) -> tuple[SpectralNorm, ...]:
+    """Every `SpectralNorm` inside ``network``, in the order of its modules.
+
+    Look them up again after replacing parameters (``load_state_dict(assign=True)``); moving,
+    casting, copying and loading otherwise keep them.
+    """
+    found: list[SpectralNorm] = []
+    for part in network.modules():
+        if isinstance(part, parametrize.ParametrizationList):
+            for norm in part:
+                if isinstance(norm, SpectralNorm):
+                    norm.watch(part.original)
+                    found.append(norm)
+    return tuple(found)

@@ -80,7 +80,7 @@ class LabelPlane(nn.Embedding):
 
     def forward(self, input: Tensor) -> Tensor:
         """Labels, int64 (n,) -> float (n, 1, height, width)."""
-        return super().forward(input).unflatten(1, self.size)
+        return super().forward(input).view(-1, *self.size)
 
 
 class Projection(nn.Module):

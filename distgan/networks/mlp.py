@@ -89,9 +89,7 @@ class MLPGenerator(nn.Module):
 class MLPDiscriminator(nn.Module):
     """ReLU layers on the pixels, with the label as its settings' conditioning says."""
 
-    def __init__(
-        self, image: ImageShape, classes: int, settings: MLPDiscriminatorSettings
-    ) -> None:
+    def __init__(self, image: ImageShape, classes: int, settings: MLPDiscriminatorSettings) -> None:
         super().__init__()
         kind, widths = settings.conditioning, settings.widths
         pixels = image.channels * image.height * image.width

@@ -88,6 +88,7 @@ def spectral_norms(network: nn.Module) -> tuple[SpectralNorm, ...]:
         if isinstance(part, parametrize.ParametrizationList):
             for norm in part:
                 if isinstance(norm, SpectralNorm):
+                    assert isinstance(part.original, nn.Parameter)
                     norm.watch(part.original)
                     found.append(norm)
     return tuple(found)

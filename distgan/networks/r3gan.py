@@ -152,7 +152,8 @@ class Convolution(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """float (n, inputs, h, w) -> float (n, outputs, h, w)."""
         bias = None if self.bias is None else self.bias.to(input.dtype)
-        return self._conv_forward(input, self.weight.to(input.dtype), bias)
+        result: Tensor = self._conv_forward(input, self.weight.to(input.dtype), bias)
+        return result
 
 
 def _scale(weight: Tensor, gain: float) -> None:
@@ -173,12 +174,13 @@ class ResidualBlock(nn.Module):
         self.expand = Convolution(stage.width, inner, 1, gain, bias=True)
         self.mix = Convolution(inner, inner, 3, gain, stage.groups, bias=True)
         self.contract = Convolution(inner, stage.width, 1, 0.0)
+        # In place: the backward of a convolution does not need its output.
+        self.activation = nn.LeakyReLU(self.slope, inplace=True)
 
     def forward(self, maps: Tensor) -> Tensor:
         """float (n, width, h, w) -> the same shape."""
-        # In place: the backward of a convolution does not need its output.
-        hidden = functional.leaky_relu_(self.expand(maps), self.slope)
-        hidden = functional.leaky_relu_(self.mix(hidden), self.slope)
+        hidden = self.activation(self.expand(maps))
+        hidden = self.activation(self.mix(hidden))
         result: Tensor = maps + self.contract(hidden)
         return result
 

@@ -145,12 +145,13 @@ class GeneratorBlock(nn.Module):
         self.norm2 = batch_norm(outputs, classes, kind)
         self.conv2 = _convolution(outputs, outputs, 3, sqrt(2), normalise)
         self.shortcut = _convolution(inputs, outputs, 1, 1.0, normalise)
+        # In place: the backward of a batch norm does not need its output.
+        self.activation = nn.ReLU(inplace=True)
 
     def forward(self, maps: Tensor, labels: Tensor | None) -> Tensor:
         """float (n, inputs, h, w) -> float (n, outputs, 2h, 2w)."""
-        # ReLU in place: the backward of a batch norm does not need its output.
-        hidden = _double(functional.relu_(run(self.norm1, maps, labels)))
-        hidden = functional.relu_(run(self.norm2, self.conv1(hidden), labels))
+        hidden = _double(self.activation(run(self.norm1, maps, labels)))
+        hidden = self.activation(run(self.norm2, self.conv1(hidden), labels))
         # A 1x1 convolution and interpolation commute; this order costs a quarter.
         result: Tensor = self.conv2(hidden) + _double(self.shortcut(maps))
         return result
@@ -185,6 +186,7 @@ class SNGANGenerator(nn.Module):
                 layers.append(SelfAttention(outputs, normalise))
         self.layers = nn.ModuleList(layers)
         self.norm = nn.BatchNorm2d(channels[-1])
+        self.activation = nn.ReLU(inplace=True)
         self.last = _convolution(channels[-1], image.channels, 3, 1.0, normalise)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -192,7 +194,7 @@ class SNGANGenerator(nn.Module):
         maps = self.first(self.input(z, labels)).unflatten(1, self.shape)
         for layer in self.layers:
             maps = layer(maps, labels) if isinstance(layer, GeneratorBlock) else layer(maps)
-        return torch.tanh(self.last(functional.relu_(self.norm(maps))))
+        return torch.tanh(self.last(self.activation(self.norm(maps))))
 
 
 class DiscriminatorBlock(nn.Module):
@@ -206,7 +208,7 @@ class DiscriminatorBlock(nn.Module):
         self, inputs: int, outputs: int, halve: bool, first: bool, normalise: bool
     ) -> None:
         super().__init__()
-        self.first, self.halve = first, halve
+        self.halve = halve
         hidden = outputs if first else inputs
         self.conv1 = _convolution(inputs, hidden, 3, sqrt(2), normalise)
         self.conv2 = _convolution(hidden, outputs, 3, sqrt(2), normalise)
@@ -215,12 +217,13 @@ class DiscriminatorBlock(nn.Module):
             if halve or inputs != outputs
             else nn.Identity()
         )
+        # The first one not in place: the shortcut needs the map as it was.
+        self.before = nn.Identity() if first else nn.ReLU()
+        self.activation = nn.ReLU(inplace=True)
 
     def forward(self, maps: Tensor) -> Tensor:
         """float (n, inputs, h, w) -> float (n, outputs, h, w), or half the sides."""
-        # Not in place: the shortcut needs the map as it was.
-        hidden = maps if self.first else functional.relu(maps)
-        hidden = self.conv2(functional.relu_(self.conv1(hidden)))
+        hidden = self.conv2(self.activation(self.conv1(self.before(maps))))
         if self.halve:
             # Averaging and a 1x1 convolution commute; this order costs a quarter.
             hidden, maps = functional.avg_pool2d(hidden, 2), functional.avg_pool2d(maps, 2)
@@ -248,7 +251,7 @@ class SNGANDiscriminator(nn.Module):
                 layers.append(SelfAttention(channels, normalise))
             sides.append(side)
         _check_attention("discriminator", settings.attention, sides)
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.Sequential(*layers, nn.ReLU(inplace=True))
         last = nn.Linear(channels, logit_count(classes, kind))
         self.last = _xavier(last, 1.0, normalise)
         self.projection = projection(channels, classes, kind)
@@ -260,5 +263,5 @@ class SNGANDiscriminator(nn.Module):
         (n, 1 + classes)."""
         if self.embed is not None:
             images = torch.cat([images, self.embed(labels)], dim=1)
-        features = functional.relu_(self.layers(images)).sum((2, 3))
+        features = self.layers(images).sum((2, 3))
         return to_logits(self.last(features), features, labels, self.projection)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from distgan.networks.spectral import SpectralNorms
+from distgan.networks.spectral import SpectralNorm, spectral_norms
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Player:
     optimizer: torch.optim.Optimizer
     clip_norm: float = 0.0
     joint: bool = False
-    _spectral: SpectralNorms = field(init=False)
+    _spectral: tuple[SpectralNorm, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_spectral", SpectralNorms(self.network))
+        object.__setattr__(self, "_spectral", spectral_norms(self.network))
 
     def begin_update(self) -> None:
         """Forget the last gradients, and follow the weights' spectral norms once.
@@ -39,7 +39,8 @@ class Player:
         divided into forwards.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        self._spectral.advance()
+        for norm in self._spectral:
+            norm.advance()
 
     def exchanging(self, last: bool) -> AbstractContextManager[object]:
         """Around forward and backward of a micro-batch: only the ``last`` meets the others."""

@@ -32,8 +32,15 @@ BOUND = 1e-9
 TINY: dict[str, dict[str, Any]] = {
     "mlp": {"generator.network.widths": "6,5", "discriminator.network.widths": "6,5"},
     "dcgan": {"generator.network.width": 3, "discriminator.network.width": 3},
+    "sngan": {"generator.network.width": 4, "discriminator.network.width": 4},
+    "r3gan": {
+        f"{side}.network.{name}": value
+        for side in ("generator", "discriminator")
+        for name, value in (("widths", "8,8"), ("cardinality", "4"), ("blocks", "1"))
+    },
 }
 """Settings that make each network small; smooth ones need no more."""
+WITH_BATCH_STATISTICS = ("dcgan", "sngan")
 PENALTIES: dict[str, dict[str, Any]] = {
     "none": {},
     **{name: {f"discriminator.penalty.{name}": 0.5} for name in GRADIENT_PENALTIES},
@@ -146,7 +153,7 @@ def distance(found: ranks.Weights, expected: ranks.Weights) -> float:
 def _reference(name: str) -> str:
     # Batch statistics are those of a micro-batch; nothing else depends on the division.
     network, *middle, _ = name.split(" / ")
-    return name if network == "dcgan" else " / ".join([network, *middle, "1"])
+    return name if network in WITH_BATCH_STATISTICS else " / ".join([network, *middle, "1"])
 
 
 @pytest.fixture(scope="module")

@@ -3,57 +3,143 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any, get_args
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from distgan.errors import UserError
 from distgan.networks import DISCRIMINATORS, GENERATORS, ImageShape
-from distgan.networks.dcgan import halvings
+from distgan.networks.base import halvings
 from distgan.recipes import RECIPES
 
 SHAPES = [ImageShape(1, 28, 28), ImageShape(3, 32, 48), ImageShape(2, 16, 16)]
+SMALL: dict[str, dict[str, Any]] = {
+    "mlp": {},
+    "dcgan": {},
+    "sngan": {"width": 12, "attention": 8},
+    "r3gan": {"widths": (24, 16, 8)},
+}
+"""Settings under which a network is small; a discriminator reads widths backwards."""
 
 
-def parameters(module: torch.nn.Module) -> int:
+def parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
+def conditionings(kinds: dict[str, Any]) -> list[tuple[str, str]]:
+    """Every network with every use of the label that its settings know."""
+    fields = {name: kind.__pydantic_fields__ for name, kind in kinds.items()}
+    return [
+        (name, value)
+        for name in kinds
+        for value in (
+            get_args(fields[name]["conditioning"].annotation)
+            if "conditioning" in fields[name]
+            else [""]
+        )
+    ]
+
+
+def generator(name: str, shape: ImageShape, classes: int, conditioning: str = "") -> nn.Module:
+    changes = {**SMALL[name], **({"conditioning": conditioning} if conditioning else {})}
+    if shape.height == 28:
+        changes.pop("attention", None)
+    network: nn.Module = GENERATORS[name](**changes).build(shape, 12, classes)
+    return fill(network)
+
+
+def discriminator(name: str, shape: ImageShape, classes: int, conditioning: str) -> nn.Module:
+    changes = {**SMALL[name], "conditioning": conditioning}
+    if "widths" in changes:
+        changes["widths"] = changes["widths"][::-1]
+    if shape.height != 32:
+        changes.pop("attention", None)
+    network: nn.Module = DISCRIMINATORS[name](**changes).build(shape, classes)
+    return fill(network)
+
+
+def fill(network: nn.Module) -> nn.Module:
+    """Puts noise where a network starts from zeros: behind those, nothing has a gradient."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if not parameter.any():
+                parameter.normal_(0, 0.1)
+    return network
+
+
 @pytest.mark.parametrize("classes", [0, 4])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize(("name", "conditioning"), conditionings(GENERATORS))
 def test_generator_makes_images_in_range_and_learns(
-    name: str, shape: ImageShape, classes: int
+    name: str, conditioning: str, shape: ImageShape, classes: int
 ) -> None:
-    network = GENERATORS[name]().build(shape, 12, classes)
+    network = generator(name, shape, classes, conditioning)
     labels = torch.arange(5) % classes if classes else None
     images = network(torch.randn(5, 12), labels)
     assert images.shape == (5, *shape)
-    assert images.abs().max() <= 1
+    if name != "r3gan":  # which squashes nothing while it trains
+        assert images.abs().max() <= 1
     images.square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+    assert network.eval()(100 * torch.randn(5, 12), labels).abs().max() <= 1
 
 
 @pytest.mark.parametrize("classes", [0, 4])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("name", DISCRIMINATORS)
+@pytest.mark.parametrize(("name", "conditioning"), conditionings(DISCRIMINATORS))
 def test_discriminator_gives_a_logit_each_and_learns(
-    name: str, shape: ImageShape, classes: int
+    name: str, conditioning: str, shape: ImageShape, classes: int
 ) -> None:
-    network = DISCRIMINATORS[name]().build(shape, classes)
+    network = discriminator(name, shape, classes, conditioning)
     labels = torch.arange(5) % classes if classes else None
     logits = network(torch.rand(5, *shape) * 2 - 1, labels)
-    assert logits.shape == (5,)
+    assert logits.shape == ((5, 1 + classes) if classes and conditioning == "auxiliary" else (5,))
     logits.square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
 
 
-@pytest.mark.parametrize("name", GENERATORS)
-def test_the_label_changes_the_image(name: str) -> None:
-    network = GENERATORS[name]().build(ImageShape(1, 28, 28), 12, 4).eval()
+@pytest.mark.parametrize(("name", "conditioning"), conditionings(GENERATORS))
+def test_the_label_changes_the_image(name: str, conditioning: str) -> None:
+    network = generator(name, ImageShape(1, 28, 28), 4, conditioning).eval()
     z = torch.randn(1, 12)
     one, other = network(z, torch.tensor([0])), network(z, torch.tensor([1]))
     assert not torch.allclose(one, other)
+
+
+@pytest.mark.parametrize(("name", "conditioning"), conditionings(DISCRIMINATORS))
+def test_the_label_changes_the_logit_unless_it_is_guessed(name: str, conditioning: str) -> None:
+    network = discriminator(name, ImageShape(1, 28, 28), 4, conditioning).eval()
+    image = torch.rand(1, 1, 28, 28)
+    one, other = network(image, torch.tensor([0])), network(image, torch.tensor([1]))
+    assert torch.equal(one, other) == (conditioning == "auxiliary")
+
+
+def penalty_gradients(network: nn.Module, images: Tensor) -> list[Tensor]:
+    images = images.clone().requires_grad_()
+    labels = torch.arange(len(images)) % 4
+    logits = network(images, labels)
+    (slope,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    # The last bias has no part in the slope, so the logits are there too.
+    loss = slope.square().sum() + logits.square().sum()
+    return list(torch.autograd.grad(loss, list(network.parameters())))
+
+
+@pytest.mark.parametrize(("name", "conditioning"), conditionings(DISCRIMINATORS))
+def test_activations_in_place_do_not_change_a_gradient_penalty(
+    name: str, conditioning: str
+) -> None:
+    network = discriminator(name, ImageShape(3, 32, 48), 4, conditioning).double()
+    images = torch.rand(4, 3, 32, 48).double()
+    found, activations = penalty_gradients(network, images), 0
+    for part in network.modules():
+        if isinstance(part, (nn.ReLU, nn.LeakyReLU)):
+            activations += part.inplace
+            part.inplace = False
+    assert activations > 0
+    for mine, expected in zip(found, penalty_gradients(network, images), strict=True):
+        torch.testing.assert_close(mine, expected)
 
 
 def test_mlp_has_the_tutorials_layers() -> None:
@@ -83,7 +169,7 @@ def test_initial_signal_survives_the_depth_of_the_mlp() -> None:
 
 def test_dcgan_refuses_odd_sizes_by_name() -> None:
     with pytest.raises(UserError, match=r"dcgan.*27x28"):
-        halvings(ImageShape(1, 27, 28))
+        halvings(ImageShape(1, 27, 28), "dcgan")
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -15,12 +15,19 @@ from distgan.data.shape import ImageShape
 from distgan.networks.base import DiscriminatorSettings, GeneratorSettings
 from distgan.networks.dcgan import DCGANDiscriminatorSettings, DCGANGeneratorSettings
 from distgan.networks.mlp import MLPDiscriminatorSettings, MLPGeneratorSettings
+from distgan.networks.r3gan import R3GANDiscriminatorSettings, R3GANGeneratorSettings
+from distgan.networks.sngan import SNGANDiscriminatorSettings, SNGANGeneratorSettings
 
 GeneratorNetwork = Annotated[
-    MLPGeneratorSettings | DCGANGeneratorSettings, Field(discriminator="name")
+    MLPGeneratorSettings | DCGANGeneratorSettings | SNGANGeneratorSettings | R3GANGeneratorSettings,
+    Field(discriminator="name"),
 ]
 DiscriminatorNetwork = Annotated[
-    MLPDiscriminatorSettings | DCGANDiscriminatorSettings, Field(discriminator="name")
+    MLPDiscriminatorSettings
+    | DCGANDiscriminatorSettings
+    | SNGANDiscriminatorSettings
+    | R3GANDiscriminatorSettings,
+    Field(discriminator="name"),
 ]
 
 GENERATORS: dict[str, type[GeneratorSettings]] = {

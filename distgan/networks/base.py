@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from distgan.data.shape import ImageShape
+from distgan.errors import UserError
+
+GeneratorConditioning = Literal["concat", "batchnorm"]
+"""How a generator learns the label: an embedding e in [z; e] (Mirza and Osindero 2014), or
+the gain and bias of its batch norms (`ConditionalBatchNorm2d`)."""
+
+DiscriminatorConditioning = Literal["concat", "projection", "auxiliary"]
+"""How a discriminator learns the label: an embedding beside its input (Mirza and Osindero
+2014), `Projection`, or by guessing it, with one more logit a class (Odena et al., "Conditional
+Image Synthesis with Auxiliary Classifier GANs", 2017)."""
 
 
 class GeneratorSettings(Protocol):
@@ -17,7 +27,8 @@ class GeneratorSettings(Protocol):
 
     def build(self, image: ImageShape, latent: int, classes: int) -> nn.Module:
         """A module that maps z, float (n, latent), and labels, int64 (n,) or None, to
-        images, float (n, channels, height, width) in [-1, 1].
+        images, float (n, channels, height, width) in [-1, 1]. While training they may
+        leave that range where the published network has no final squashing.
 
         Args:
             image: shape of one image.
@@ -34,7 +45,11 @@ class DiscriminatorSettings(Protocol):
 
     def build(self, image: ImageShape, classes: int) -> nn.Module:
         """A module that maps images, float (n, channels, height, width) in [-1, 1], and
-        labels, int64 (n,) or None, to logits, float (n,)."""
+        labels, int64 (n,) or None, to logits, float (n,).
+
+        With auxiliary conditioning they are float (n, 1 + classes): the adversarial logit
+        in column 0, then a logit for each class.
+        """
         ...
 
 
@@ -54,3 +69,120 @@ class ConcatLabel(nn.Module):
         if self.embed is None:
             return vectors
         return torch.cat([vectors, self.embed(labels)], dim=1)
+
+
+class LabelPlane(nn.Embedding):
+    """The label as one more image plane, each pixel of it learned."""
+
+    def __init__(self, image: ImageShape, classes: int) -> None:
+        super().__init__(classes, image.height * image.width)
+        self.size = (1, image.height, image.width)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Labels, int64 (n,) -> float (n, 1, height, width)."""
+        return super().forward(input).view(-1, *self.size)
+
+
+class Projection(nn.Module):
+    """<embed(y), f>, which a projection discriminator adds to its logit.
+
+    Miyato and Koyama, "cGANs with Projection Discriminator" (2018), equation 3; the
+    embedding starts as in their code, Xavier-uniform.
+    """
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(classes, features)
+        nn.init.xavier_uniform_(self.embed.weight)
+
+    def forward(self, features: Tensor, labels: Tensor | None) -> Tensor:
+        """float (n, ...), flattened to (n, features), and int64 (n,) -> float (n,)."""
+        product: Tensor = (self.embed(labels) * features.flatten(1)).sum(1)
+        return product
+
+
+def logit_count(classes: int, conditioning: DiscriminatorConditioning) -> int:
+    """Outputs of a discriminator's last layer: one, and with auxiliary one more a class."""
+    return 1 + classes if conditioning == "auxiliary" else 1
+
+
+def projection(
+    features: int, classes: int, conditioning: DiscriminatorConditioning
+) -> Projection | None:
+    """The `Projection` of a discriminator that has one."""
+    return Projection(features, classes) if classes and conditioning == "projection" else None
+
+
+def to_logits(
+    outputs: Tensor, features: Tensor, labels: Tensor | None, projection: Projection | None
+) -> Tensor:
+    """What a discriminator returns, from its last layer and that layer's input.
+
+    Args:
+        outputs: float (n, 1), or (n, 1 + classes) with auxiliary conditioning.
+        features: float (n, ...).
+        labels: int64 (n,) or None.
+        projection: that of the discriminator, if it has one.
+
+    Returns:
+        float (n,), or (n, 1 + classes).
+    """
+    if outputs.shape[1] > 1:
+        return outputs
+    logits = outputs.squeeze(1)
+    return logits if projection is None else logits + projection(features, labels)
+
+
+class ConditionalBatchNorm2d(nn.Module):
+    """Batch normalisation whose gain and bias are looked up by the label.
+
+    Dumoulin et al., "A Learned Representation for Artistic Style" (2017); de Vries et al.,
+    "Modulating early visual processing by language" (2017). Gains start at 1, biases at 0.
+    """
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.normalise = nn.BatchNorm2d(features, affine=False)
+        self.gain = nn.Embedding(classes, features)
+        self.bias = nn.Embedding(classes, features)
+        nn.init.ones_(self.gain.weight)
+        nn.init.zeros_(self.bias.weight)
+
+    def forward(self, maps: Tensor, labels: Tensor | None) -> Tensor:
+        """float (n, features, h, w), int64 (n,) -> the same shape."""
+        gain, bias = self.gain(labels)[:, :, None, None], self.bias(labels)[:, :, None, None]
+        return torch.addcmul(bias, self.normalise(maps), gain)
+
+
+def batch_norm(features: int, classes: int, conditioning: GeneratorConditioning) -> nn.Module:
+    """A batch norm that depends on the label, or a plain one; see `run`."""
+    if classes and conditioning == "batchnorm":
+        return ConditionalBatchNorm2d(features, classes)
+    return nn.BatchNorm2d(features)
+
+
+def run(layer: nn.Module, maps: Tensor, labels: Tensor | None) -> Tensor:
+    """``layer`` on ``maps``, with the labels if that is what it needs."""
+    result: Tensor = (
+        layer(maps, labels) if isinstance(layer, ConditionalBatchNorm2d) else layer(maps)
+    )
+    return result
+
+
+def halvings(image: ImageShape, network: str) -> int:
+    """How many strides of 2 lead to the seed image: until a side is odd or below 8.
+
+    28x28 -> 2 (7x7), 32x32 -> 3 (4x4), 64x64 -> 4 (4x4).
+
+    Raises:
+        UserError: for an image that cannot be halved once, naming the network.
+    """
+    height, width, count = image.height, image.width, 0
+    while height % 2 == 0 and width % 2 == 0 and min(height, width) >= 8:
+        height, width, count = height // 2, width // 2, count + 1
+    if count == 0:
+        raise UserError(
+            f"--generator.network.name {network}: needs images with even sides of at least 8, "
+            f"these are {image.height}x{image.width}; resize them or use the network mlp"
+        )
+    return count

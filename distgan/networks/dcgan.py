@@ -12,8 +12,18 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from distgan.data.shape import ImageShape
-from distgan.errors import UserError
-from distgan.networks.base import ConcatLabel
+from distgan.networks.base import (
+    ConcatLabel,
+    DiscriminatorConditioning,
+    GeneratorConditioning,
+    LabelPlane,
+    batch_norm,
+    halvings,
+    logit_count,
+    projection,
+    run,
+    to_logits,
+)
 from distgan.settings import SETTINGS
 
 
@@ -22,15 +32,17 @@ class DCGANGeneratorSettings:
     """Transposed convolutions of stride 2 from a small seed image."""
 
     name: Literal["dcgan"] = "dcgan"
-    """Network: mlp or dcgan."""
+    """Network: mlp, dcgan, sngan or r3gan."""
     width: PositiveInt = 64
     """Channels at the last hidden layer; doubled at each layer towards the latent."""
     embedding: PositiveInt = 10
-    """Length of the label embedding e in [z; e] of a conditional generator."""
+    """Length of the label embedding e in [z; e] of conditioning concat."""
+    conditioning: GeneratorConditioning = "concat"
+    """Use of the label: concat or batchnorm."""
 
     def build(self, image: ImageShape, latent: int, classes: int) -> nn.Module:
         """See `distgan.networks.base.GeneratorSettings.build`."""
-        return DCGANGenerator(image, latent, classes, self.width, self.embedding)
+        return DCGANGenerator(image, latent, classes, self)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -38,32 +50,15 @@ class DCGANDiscriminatorSettings:
     """Convolutions of stride 2 down to a small image, then one logit."""
 
     name: Literal["dcgan"] = "dcgan"
-    """Network: mlp or dcgan."""
+    """Network: mlp, dcgan, sngan or r3gan."""
     width: PositiveInt = 64
     """Channels of the first layer; doubled at each further layer."""
+    conditioning: DiscriminatorConditioning = "concat"
+    """Use of the label: concat, projection or auxiliary."""
 
     def build(self, image: ImageShape, classes: int) -> nn.Module:
         """See `distgan.networks.base.DiscriminatorSettings.build`."""
-        return DCGANDiscriminator(image, classes, self.width)
-
-
-def halvings(image: ImageShape) -> int:
-    """How many strides of 2 lead to the seed image: until a side is odd or below 8.
-
-    28x28 -> 2 (7x7), 32x32 -> 3 (4x4), 64x64 -> 4 (4x4).
-
-    Raises:
-        UserError: for an image that cannot be halved once.
-    """
-    height, width, count = image.height, image.width, 0
-    while height % 2 == 0 and width % 2 == 0 and min(height, width) >= 8:
-        height, width, count = height // 2, width // 2, count + 1
-    if count == 0:
-        raise UserError(
-            f"--generator.network.name dcgan: needs images with even sides of at least 8, "
-            f"these are {image.height}x{image.width}; resize them or use the network mlp"
-        )
-    return count
+        return DCGANDiscriminator(image, classes, self)
 
 
 def _initialise(module: nn.Module) -> None:
@@ -71,7 +66,7 @@ def _initialise(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.normal_(part.weight, 0.0, 0.02)
-        elif isinstance(part, nn.BatchNorm2d):
+        elif isinstance(part, nn.BatchNorm2d) and part.affine:
             nn.init.normal_(part.weight, 1.0, 0.02)
             nn.init.zeros_(part.bias)
 
@@ -80,58 +75,66 @@ class DCGANGenerator(nn.Module):
     """z, or [z; e], to a seed image, then BatchNorm, ReLU and doubling until full size; tanh."""
 
     def __init__(
-        self, image: ImageShape, latent: int, classes: int, width: int, embedding: int
+        self, image: ImageShape, latent: int, classes: int, settings: DCGANGeneratorSettings
     ) -> None:
         super().__init__()
-        steps = halvings(image)
+        kind, steps = settings.conditioning, halvings(image, "dcgan")
         seed = (image.height >> steps, image.width >> steps)
-        channels = [width << power for power in reversed(range(steps))]
-        self.input = ConcatLabel(latent, classes, embedding)
+        channels = [settings.width << power for power in reversed(range(steps))]
+        self.input = ConcatLabel(latent, classes if kind == "concat" else 0, settings.embedding)
         layers: list[nn.Module] = [
             nn.ConvTranspose2d(self.input.width, channels[0], seed, bias=False)
         ]
+        # ReLU in place: the backward of a batch norm does not need its output.
         for inputs, outputs in pairwise(channels):
-            layers += [nn.BatchNorm2d(inputs), nn.ReLU()]
+            layers += [batch_norm(inputs, classes, kind), nn.ReLU(inplace=True)]
             layers.append(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False))
-        layers += [nn.BatchNorm2d(width), nn.ReLU()]
-        layers.append(nn.ConvTranspose2d(width, image.channels, 4, 2, 1))
+        layers += [batch_norm(channels[-1], classes, kind), nn.ReLU(inplace=True)]
+        layers.append(nn.ConvTranspose2d(channels[-1], image.channels, 4, 2, 1))
         self.layers = nn.Sequential(*layers, nn.Tanh())
         _initialise(self)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """float (n, latent), int64 (n,) or None -> float (n, c, h, w) in [-1, 1]."""
-        images: Tensor = self.layers(self.input(z, labels)[:, :, None, None])
+        images: Tensor = self.input(z, labels)[:, :, None, None]
+        for layer in self.layers:
+            images = run(layer, images, labels)
         return images
 
 
 class DCGANDiscriminator(nn.Module):
     """Halving convolutions with BatchNorm (none on the first) and LeakyReLU 0.2.
 
-    A conditional discriminator sees the label as one more image plane, embedded.
+    Conditioning concat shows it the label as one more image plane, embedded; projection
+    takes the last feature map, flattened.
     """
 
-    def __init__(self, image: ImageShape, classes: int, width: int) -> None:
+    def __init__(
+        self, image: ImageShape, classes: int, settings: DCGANDiscriminatorSettings
+    ) -> None:
         super().__init__()
-        steps = halvings(image)
-        self.image = image
-        self.embed = nn.Embedding(classes, image.height * image.width) if classes else None
-        channels = image.channels + (1 if classes else 0)
+        kind, steps = settings.conditioning, halvings(image, "dcgan")
+        self.embed = LabelPlane(image, classes) if classes and kind == "concat" else None
+        channels = image.channels + (self.embed is not None)
         layers: list[nn.Module] = []
         for step in range(steps):
-            outputs = width << step
+            outputs = settings.width << step
             layers.append(nn.Conv2d(channels, outputs, 4, 2, 1, bias=step == 0))
             if step > 0:
                 layers.append(nn.BatchNorm2d(outputs))
-            layers.append(nn.LeakyReLU(0.2))
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
             channels = outputs
         seed = (image.height >> steps, image.width >> steps)
-        self.layers = nn.Sequential(*layers, nn.Conv2d(channels, 1, seed))
+        last = nn.Conv2d(channels, logit_count(classes, kind), seed)
+        self.layers = nn.Sequential(*layers, last)
         _initialise(self)
+        self.projection = projection(channels * seed[0] * seed[1], classes, kind)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """float (n, c, h, w) in [-1, 1], int64 (n,) or None -> logits, float (n,)."""
+        """float (n, c, h, w) in [-1, 1], int64 (n,) or None -> logits, float (n,) or
+        (n, 1 + classes)."""
         if self.embed is not None:
-            plane = self.embed(labels).unflatten(1, (1, self.image.height, self.image.width))
-            images = torch.cat([images, plane], dim=1)
-        logits: Tensor = self.layers(images)
-        return logits.flatten()
+            images = torch.cat([images, self.embed(labels)], dim=1)
+        features = self.layers[:-1](images)
+        outputs = self.layers[-1](features).flatten(1)
+        return to_logits(outputs, features, labels, self.projection)

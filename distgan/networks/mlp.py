@@ -11,7 +11,13 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from distgan.data.shape import ImageShape
-from distgan.networks.base import ConcatLabel
+from distgan.networks.base import (
+    ConcatLabel,
+    DiscriminatorConditioning,
+    logit_count,
+    projection,
+    to_logits,
+)
 from distgan.settings import SETTINGS, Widths
 
 
@@ -20,7 +26,7 @@ class MLPGeneratorSettings:
     """Fully connected generator."""
 
     name: Literal["mlp"] = "mlp"
-    """Network: mlp or dcgan."""
+    """Network: mlp, dcgan, sngan or r3gan."""
     widths: Widths = (128, 256, 512, 1024)
     """Hidden layer widths, from the latent side."""
     embedding: PositiveInt = 10
@@ -36,15 +42,17 @@ class MLPDiscriminatorSettings:
     """Fully connected discriminator."""
 
     name: Literal["mlp"] = "mlp"
-    """Network: mlp or dcgan."""
+    """Network: mlp, dcgan, sngan or r3gan."""
     widths: Widths = (512, 256, 128)
     """Hidden layer widths, from the image side."""
     embedding: PositiveInt = 10
-    """Length of the label embedding that a conditional discriminator sees."""
+    """Length of the label embedding that conditioning concat puts beside the pixels."""
+    conditioning: DiscriminatorConditioning = "concat"
+    """Use of the label: concat, projection or auxiliary."""
 
     def build(self, image: ImageShape, classes: int) -> nn.Module:
         """See `distgan.networks.base.DiscriminatorSettings.build`."""
-        return MLPDiscriminator(image, classes, self.widths, self.embedding)
+        return MLPDiscriminator(image, classes, self)
 
 
 def _layers(widths: tuple[int, ...]) -> nn.Sequential:
@@ -55,7 +63,8 @@ def _layers(widths: tuple[int, ...]) -> nn.Sequential:
         linear = nn.Linear(inputs, outputs)
         nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
         nn.init.zeros_(linear.bias)
-        layers += [linear, nn.ReLU()]
+        # In place: the backward of a linear layer does not need its output.
+        layers += [linear, nn.ReLU(inplace=True)]
     return nn.Sequential(*layers[:-1])
 
 
@@ -78,17 +87,18 @@ class MLPGenerator(nn.Module):
 
 
 class MLPDiscriminator(nn.Module):
-    """ReLU layers on the pixels, followed by the embedded label where there is one."""
+    """ReLU layers on the pixels, with the label as its settings' conditioning says."""
 
-    def __init__(
-        self, image: ImageShape, classes: int, widths: tuple[int, ...], embedding: int
-    ) -> None:
+    def __init__(self, image: ImageShape, classes: int, settings: MLPDiscriminatorSettings) -> None:
         super().__init__()
+        kind, widths = settings.conditioning, settings.widths
         pixels = image.channels * image.height * image.width
-        self.input = ConcatLabel(pixels, classes, embedding)
-        self.layers = _layers((self.input.width, *widths, 1))
+        self.input = ConcatLabel(pixels, classes if kind == "concat" else 0, settings.embedding)
+        self.layers = _layers((self.input.width, *widths, logit_count(classes, kind)))
+        self.projection = projection(widths[-1], classes, kind)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """float (n, c, h, w) in [-1, 1], int64 (n,) or None -> logits, float (n,)."""
-        logits: Tensor = self.layers(self.input(images.flatten(1), labels))
-        return logits.squeeze(1)
+        """float (n, c, h, w) in [-1, 1], int64 (n,) or None -> logits, float (n,) or
+        (n, 1 + classes)."""
+        features = self.layers[:-1](self.input(images.flatten(1), labels))
+        return to_logits(self.layers[-1](features), features, labels, self.projection)

@@ -1,77 +1,94 @@
-"""Spectral normalisation: Miyato et al., "Spectral Normalization for Generative Adversarial
-Networks" (ICLR 2018).
+"""Spectral normalisation (Miyato et al., "Spectral Normalization for Generative Adversarial
+Networks", 2018) with power iterations that happen when they are asked for.
 
-torch's own iterates in every forward of a training module, so that its result depends on
-how often a batch was divided. Here only `SpectralNorm.advance` iterates, and whoever trains
-calls it once an update.
+torch's own iterates in every training forward, so weights depend on how many forwards there
+were: on micro-batches, on penalties, on whether reals and fakes went together. Here a forward
+only divides; the training step calls `SpectralNorm.advance` once per update.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn import functional
 from torch.nn.utils import parametrize
 
-_ITERATIONS_AT_START = 15
+START_ITERATIONS = 15
+"""Power iterations on a new weight; afterwards it moves little between updates, and one does."""
+
+_EPSILON = 1e-12
 
 
 class SpectralNorm(nn.Module):
-    """Divides a weight W by an estimate of its largest singular value, sigma = u^T W v.
+    """Divides a weight by an estimate of its largest singular value, sigma = u^T W v.
 
-    ``u``, float (rows,), and ``v``, float (columns,), follow W by power iteration and count
-    as constants in gradients.
-
-    Args:
-        weight: the weight at the start.
-        dim: the dimension of W that is the matrix's rows.
+    W is the weight as a matrix, float (outputs, everything else). The buffers u, float
+    (outputs,), and v, float (everything else,), are constants of the gradient, as in
+    Miyato et al., equation 11.
     """
 
-    def __init__(self, weight: Tensor, dim: int = 0) -> None:
+    u: Tensor
+    v: Tensor
+
+    def __init__(self, weight: nn.Parameter, outputs_dim: int = 0) -> None:
+        """Estimate sigma of ``weight``, whose dimension ``outputs_dim`` counts outputs."""
         super().__init__()
-        self._dim = dim
+        self.outputs_dim = outputs_dim
         matrix = self._matrix(weight.detach())
-        self.register_buffer("u", normalize(torch.randn(matrix.shape[0]).to(matrix), dim=0))
-        self.register_buffer("v", normalize(torch.randn(matrix.shape[1]).to(matrix), dim=0))
-        self.u: Tensor
-        self.v: Tensor
-        for _ in range(_ITERATIONS_AT_START):
-            self.iterate(weight)
+        self.register_buffer("u", functional.normalize(torch.randn_like(matrix[:, 0]), dim=0))
+        self.register_buffer("v", torch.zeros_like(matrix[0]))
+        self.watch(weight)
+        self.advance(START_ITERATIONS)
+
+    def watch(self, weight: nn.Parameter) -> None:
+        """Iterate on this parameter from now on."""
+        # In a tuple it is no second owner: it stays out of parameters() and state_dict().
+        self._watched = (weight,)
 
     def _matrix(self, weight: Tensor) -> Tensor:
-        return weight.transpose(0, self._dim).flatten(1)
+        return weight.movedim(self.outputs_dim, 0).flatten(1)
 
     @torch.no_grad()
-    def iterate(self, weight: Tensor) -> None:
-        """One power iteration (Miyato et al., algorithm 1)."""
-        matrix = self._matrix(weight)
-        self.v.copy_(normalize(matrix.t() @ self.u, dim=0))
-        self.u.copy_(normalize(matrix @ self.v, dim=0))
+    def advance(self, iterations: int = 1) -> None:
+        """Power iterations on the weight as it is now: v <- W^T u, u <- W v, normalised."""
+        matrix = self._matrix(self._watched[0])
+        for _ in range(iterations):
+            functional.normalize(matrix.T @ self.u, dim=0, eps=_EPSILON, out=self.v)
+            functional.normalize(matrix @ self.v, dim=0, eps=_EPSILON, out=self.u)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """W / sigma, of W's shape."""
-        # Copies: the vectors move on while a backward may still need these.
+        """The weight, float of any shape -> weight / sigma."""
+        # Copies, because `advance` overwrites the buffers while this graph may wait for
+        # its backward.
         u, v = self.u.clone(), self.v.clone()
-        return weight / torch.vdot(u, torch.mv(self._matrix(weight), v))
+        return weight / torch.dot(u, torch.mv(self._matrix(weight), v))
 
 
 def spectral_norm(module: nn.Module) -> nn.Module:
-    """Normalise the weight of a linear, convolutional or embedding layer, in place."""
+    """Normalise the weight of a Linear, Conv2d, ConvTranspose2d or Embedding; returns it.
+
+    Initialise the weight first: the first estimate is made here.
+    """
     weight = module.weight
-    assert isinstance(weight, Tensor)
-    dim = 1 if isinstance(module, nn.ConvTranspose2d) else 0
-    parametrize.register_parametrization(module, "weight", SpectralNorm(weight, dim))
+    assert isinstance(weight, nn.Parameter)
+    # (inputs, outputs, h, w) in a transposed convolution, outputs first elsewhere.
+    outputs_dim = 1 if isinstance(module, nn.ConvTranspose2d) else 0
+    parametrize.register_parametrization(module, "weight", SpectralNorm(weight, outputs_dim))
     return module
 
 
-class SpectralNorms:
-    """Every normalised weight inside a network."""
+def spectral_norms(network: nn.Module) -> tuple[SpectralNorm, ...]:
+    """Every `SpectralNorm` inside ``network``, in the order of its modules.
 
-    def __init__(self, network: nn.Module) -> None:
-        lists = [m for m in network.modules() if isinstance(m, parametrize.ParametrizationList)]
-        self._found = [(n, found) for found in lists for n in found if isinstance(n, SpectralNorm)]
-
-    def advance(self) -> None:
-        """One power iteration of each."""
-        for norm, weights in self._found:
-            norm.iterate(weights.original)
+    Look them up again after replacing parameters (``load_state_dict(assign=True)``); moving,
+    casting, copying and loading otherwise keep them.
+    """
+    found: list[SpectralNorm] = []
+    for part in network.modules():
+        if isinstance(part, parametrize.ParametrizationList):
+            for norm in part:
+                if isinstance(norm, SpectralNorm):
+                    assert isinstance(part.original, nn.Parameter)
+                    norm.watch(part.original)
+                    found.append(norm)
+    return tuple(found)

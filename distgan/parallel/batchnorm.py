@@ -115,11 +115,17 @@ def convert_batch_norm(network: nn.Module) -> nn.Module:
     for name, child in network.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
             replacement = GlobalBatchNorm(
-                child.num_features, child.eps, child.momentum, affine=child.affine
+                child.num_features,
+                child.eps,
+                child.momentum,
+                child.affine,
+                child.track_running_stats,
             )
             replacement.load_state_dict(child.state_dict())
-            like = next(child.parameters(), child.running_mean)
-            setattr(network, name, replacement.train(child.training).to(like))
+            like = next((t for t in (child.weight, child.running_mean) if t is not None), None)
+            if like is not None:
+                replacement.to(like)
+            setattr(network, name, replacement.train(child.training))
         else:
             convert_batch_norm(child)
     return network

@@ -14,14 +14,9 @@ from distgan.networks import DISCRIMINATORS, GENERATORS, ImageShape
 from distgan.networks.base import halvings
 from distgan.recipes import RECIPES
 
+from .small import small_discriminator, small_generator
+
 SHAPES = [ImageShape(1, 28, 28), ImageShape(3, 32, 48), ImageShape(2, 16, 16)]
-SMALL: dict[str, dict[str, Any]] = {
-    "mlp": {},
-    "dcgan": {},
-    "sngan": {"width": 12, "attention": 8},
-    "r3gan": {"widths": (24, 16, 8)},
-}
-"""Settings under which a network is small; a discriminator reads widths backwards."""
 
 
 def parameters(module: nn.Module) -> int:
@@ -42,22 +37,19 @@ def conditionings(kinds: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def generator(name: str, shape: ImageShape, classes: int, conditioning: str = "") -> nn.Module:
-    changes = {**SMALL[name], **({"conditioning": conditioning} if conditioning else {})}
-    if shape.height == 28:
-        changes.pop("attention", None)
-    network: nn.Module = GENERATORS[name](**changes).build(shape, 12, classes)
-    return fill(network)
+def options(name: str, conditioning: str, attention: bool) -> dict[str, Any]:
+    known = {"conditioning": conditioning} if conditioning else {}
+    return {**known, "attention": 8} if name == "sngan" and attention else known
+
+
+def generator(name: str, shape: ImageShape, classes: int, conditioning: str) -> nn.Module:
+    settings = small_generator(name, **options(name, conditioning, shape.height != 28))
+    return fill(settings.build(shape, 12, classes))
 
 
 def discriminator(name: str, shape: ImageShape, classes: int, conditioning: str) -> nn.Module:
-    changes = {**SMALL[name], "conditioning": conditioning}
-    if "widths" in changes:
-        changes["widths"] = changes["widths"][::-1]
-    if shape.height != 32:
-        changes.pop("attention", None)
-    network: nn.Module = DISCRIMINATORS[name](**changes).build(shape, classes)
-    return fill(network)
+    settings = small_discriminator(name, **options(name, conditioning, shape.height != 28))
+    return fill(settings.build(shape, classes))
 
 
 def fill(network: nn.Module) -> nn.Module:

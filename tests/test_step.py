@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from distgan.losses import LOSSES, Loss
-from distgan.networks import DISCRIMINATORS, GENERATORS, ImageShape
+from distgan.networks import GENERATORS, ImageShape
 from distgan.optimizer import AdamSettings
 from distgan.player import Player
 from distgan.step import Batch, UpdateRule, adversarial_step
+
+from .small import small_discriminator, small_generator
 
 SHAPE = ImageShape(1, 8, 8)
 ADAM = AdamSettings(lr=1e-2, beta1=0.3, beta2=0.9, eps=1e-3)
@@ -38,8 +40,8 @@ class ReferenceAdam:
 
 def pair(name: str, classes: int = 0) -> tuple[nn.Module, nn.Module]:
     torch.manual_seed(0)
-    generator = GENERATORS[name]().build(SHAPE, 4, classes).double()
-    return generator, DISCRIMINATORS[name]().build(SHAPE, classes).double()
+    generator = small_generator(name).build(SHAPE, 4, classes).double()
+    return generator, small_discriminator(name).build(SHAPE, classes).double()
 
 
 def player(network: nn.Module) -> Player:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from distgan.losses import LOSSES, Loss
 from distgan.networks import GENERATORS, ImageShape
+from distgan.networks.spectral import spectral_norms
 from distgan.optimizer import AdamSettings
 from distgan.player import Player
 from distgan.step import Batch, UpdateRule, adversarial_step
@@ -58,6 +59,8 @@ def batch(classes: int = 0) -> Batch:
 def reference(g: nn.Module, d: nn.Module, loss: Loss, batches: list[Batch], share: bool) -> None:
     g_adam, d_adam = ReferenceAdam(list(g.parameters())), ReferenceAdam(list(d.parameters()))
     for b in batches:
+        for norm in (*spectral_norms(g), *spectral_norms(d)):
+            norm.advance()
         fake = g(b.generator_latent if share else b.discriminator_latent, b.labels)
         value = loss.discriminator(d(b.real, b.labels), d(fake.detach(), b.labels))
         d_adam.step(torch.autograd.grad(value, d_adam.parameters))

@@ -7,20 +7,114 @@ checkpoints only.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import json
 import warnings
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from distgan.errors import UserError
 from distgan.storage import Storage
 
 FOLDER = "checkpoints"
 INDEX = f"{FOLDER}/index.json"
+
+
+class Writer:
+    """Writes checkpoints in a thread of its own, one at a time, while training goes on.
+
+    To be used as a context manager, which waits for the checkpoint in flight whatever
+    ends the block. What went wrong in the thread is raised by the next call of any method,
+    once; only when the block is being left by another error is it told to ``note`` instead.
+
+    Args:
+        keep: how many of the newest checkpoints stay.
+        note: takes a line for the user.
+    """
+
+    def __init__(
+        self, storage: Storage, keep: int, note: Callable[[str], object] = warnings.warn
+    ) -> None:
+        self._storage, self._keep, self._note = storage, keep, note
+        self._thread = ThreadPoolExecutor(1, "checkpoints")
+        self._in_flight: Future[None] | None = None
+
+    def save(self, state: dict[str, Any], first: Callable[[], object] = lambda: None) -> None:
+        """Begin to write a checkpoint of ``state`` as it is now; see `save` below.
+
+        Waits for the one before to be written.
+
+        Args:
+            first: called in the thread, before anything is written.
+
+        Raises:
+            UserError: when the checkpoint before could not be written.
+        """
+        self.wait()
+        self._in_flight = self._thread.submit(self._write, snapshot(state), first)
+
+    def check(self) -> None:
+        """Return at once.
+
+        Raises:
+            UserError: when the last checkpoint could not be written, and is given up.
+        """
+        if self._in_flight is not None and self._in_flight.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Until no checkpoint is in flight.
+
+        Raises:
+            UserError: when the last checkpoint could not be written.
+        """
+        if self._in_flight is not None:
+            written, self._in_flight = self._in_flight, None
+            written.result()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.wait()
+        except Exception as failure:
+            if error is None:
+                raise
+            self._note(f"the last checkpoint is missing: {failure}")
+        finally:
+            self._thread.shutdown()
+
+    def _write(self, state: dict[str, Any], first: Callable[[], object]) -> None:
+        first()
+        save(self._storage, state, self._keep)
+
+
+def snapshot(value: Any) -> Any:
+    """A copy in the CPU's memory of nested dicts, lists and tuples of tensors."""
+    if isinstance(value, Tensor):
+        # From a GPU this waits for the copy, which has to be whole before it is written.
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        # Copied first, for the version numbers that a module's state_dict() carries along.
+        copied = copy.copy(value)
+        copied.update((name, snapshot(part)) for name, part in value.items())
+        return copied
+    if isinstance(value, (list, tuple)):
+        return type(value)(snapshot(part) for part in value)
+    return value
 
 
 def save(storage: Storage, state: dict[str, Any], keep: int) -> str:
@@ -35,6 +129,8 @@ def save(storage: Storage, state: dict[str, Any], keep: int) -> str:
     Raises:
         UserError: when the disk is full; earlier checkpoints stay.
     """
+    # In memory first: a thread that hashed and wrote piece by piece would wait for the
+    # interpreter's lock at each of hundreds of pieces.
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()

@@ -81,6 +81,20 @@ def train(
     Raises:
         UserError: when training diverged, or the run's folder cannot be written.
     """
+    # Entered here, so that a checkpoint in flight is written whatever ends the training.
+    with checkpoint.Writer(storage, config.output.keep_checkpoints, control.note) as writer:
+        return _train(config, storage, images, rows, world, control, writer)
+
+
+def _train(
+    config: Config,
+    storage: Storage,
+    images: ImageSet,
+    rows: Rows,
+    world: World,
+    control: Control,
+    writer: checkpoint.Writer,
+) -> Outcome:
     # Build networks and optimizers, or take them up where a checkpoint left them.
     state = TrainingState(config, images.shape, len(images.classes), world)
     saved = checkpoint.load_newest(storage, control.note)
@@ -91,7 +105,7 @@ def train(
     micro_batches = range(0, config.batch, config.micro_batch)
     clock = _Clock(state.images_seen)
     ticker = _Ticker(world, control)
-    journal = _Journal(config, storage, images, state) if world.leads else None
+    journal = _Journal(config, storage, images, state, writer) if world.leads else None
     record: records.Record = {}
     control.report(Status(state.images_seen))
     stopped = ""
@@ -115,12 +129,13 @@ def train(
             if journal is not None:
                 journal.sample(state)
         # Hear what the outside wants; all ranks agree on the answer.
+        writer.check()
         stopped = ticker.tick(Status(state.images_seen, record))
         if stopped or _passed(state.images_seen, config.output.checkpoint_every, config.batch):
-            _save(state, storage, config, images, journal)
+            _save(state, images, journal)
 
     if not stopped:
-        _save(state, storage, config, images, journal)
+        _save(state, images, journal)
         if journal is not None:
             journal.finish(state)
     if journal is not None:
@@ -140,20 +155,13 @@ def _check_same_set(saved: dict[str, Any], data: str, images: ImageSet) -> None:
         )
 
 
-def _save(
-    state: TrainingState,
-    storage: Storage,
-    config: Config,
-    images: ImageSet,
-    journal: _Journal | None,
-) -> None:
+def _save(state: TrainingState, images: ImageSet, journal: _Journal | None) -> None:
     state.agree_on_buffers()
     contents = state.state_dict()
     contents |= {"set_count": images.count, "set_shape": list(images.shape)}
     if journal is not None:
         # Records first: a checkpoint must not be ahead of them.
-        journal.recorder.publish()
-        checkpoint.save(storage, contents, config.output.keep_checkpoints)
+        journal.writer.save(contents, first=journal.recorder.publish)
 
 
 def _record(state: TrainingState, clock: _Clock) -> records.Record:
@@ -236,8 +244,14 @@ class _Journal:
     """What rank 0 writes besides checkpoints: records, grids, and the result."""
 
     def __init__(
-        self, config: Config, storage: Storage, images: ImageSet, state: TrainingState
+        self,
+        config: Config,
+        storage: Storage,
+        images: ImageSet,
+        state: TrainingState,
+        writer: checkpoint.Writer,
     ) -> None:
+        self.writer = writer
         self.recorder = records.Recorder(storage, state.images_seen)
         self._config, self._storage, self._images = config, storage, images
         classes = images.classes if config.conditional else ()
@@ -253,6 +267,8 @@ class _Journal:
         self._storage.write(f"samples/images-{state.images_seen:012d}.png", picture)
 
     def finish(self, state: TrainingState) -> None:
+        # A complete run has its last checkpoint; only then is there a result.
+        self.writer.wait()
         self.sample(state)
         networks = {"ema": state.ema.average, "generator": state.generator.network}
         export.export(
@@ -265,6 +281,7 @@ class _Journal:
         )
 
     def close(self) -> None:
+        self.writer.wait()
         self.recorder.close()
 
 

@@ -86,6 +86,7 @@ class TrainingState:
             (self.discriminator, config.discriminator),
         ):
             its.optimizer.follow_schedules(player.optimizer, self.images_seen)
+        self.augment.follow_schedule(self.images_seen)
         found = adversarial_step(
             self.generator, self.discriminator, self.rule, batches, self.images_seen, turn
         )

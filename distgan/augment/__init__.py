@@ -29,6 +29,7 @@ AUGMENTATIONS: dict[str, type[AugmentationSettings]] = {
 
 __all__ = [
     "AUGMENTATIONS",
+    "ADASettings",
     "AugmentNumbers",
     "Augmentation",
     "AugmentationSettings",

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from distgan.augment.adaptation import Adaptation
 from distgan.augment.base import AugmentationSettings, Numbers, per_image
+from distgan.schedule import Share
 from distgan.settings import SETTINGS, PositiveCount, split_commas
 
 
@@ -157,6 +158,8 @@ class ADASettings(AugmentationSettings):
     """What the discriminator's images go through: none, flip, diffaugment or ada."""
     groups: Groups = ("blit", "geometric", "color")
     """Which of blit, geometric and color, in the order in which they are applied."""
+    probability: Share | None = None
+    """Change with this probability, such as 0:0.55:20M, instead of an adaptive one."""
     target: Annotated[float, Field(gt=-1, lt=1)] = 0.6
     """E[sign(D(real))] above which the probability of every change grows."""
     interval: PositiveCount = 512
@@ -176,6 +179,12 @@ class ADASettings(AugmentationSettings):
             images = GROUPS[group][0](images, columns, p)
         return images
 
-    def adaptation(self, device: torch.device) -> Adaptation:
+    def probability_at(self, images_seen: int) -> float | None:
+        """See `AugmentationSettings.probability_at`."""
+        return None if self.probability is None else self.probability.at(images_seen)
+
+    def adaptation(self, device: torch.device) -> Adaptation | None:
         """See `AugmentationSettings.adaptation`."""
+        if self.probability is not None:
+            return None
         return Adaptation(self.target, self.interval, self.speed, device)

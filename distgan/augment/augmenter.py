@@ -31,14 +31,20 @@ class Augmenter:
     def __init__(self, settings: AugmentationSettings, device: torch.device) -> None:
         self.adaptation = settings.adaptation(device)
         self._settings, self._numbers = settings, settings.numbers
-        self._always = torch.ones((), device=device)
+        self._fixed = torch.ones((), device=device)
+
+    def follow_schedule(self, images_seen: int) -> None:
+        """Take the probability that the settings have for this time, if they have one."""
+        probability = self._settings.probability_at(images_seen)
+        if probability is not None:
+            self._fixed.fill_(probability)
 
     def __call__(self, images: Tensor, numbers: Tensor | None) -> Tensor:
         """The images as the discriminator is to see them: see `AugmentationSettings.apply`."""
         if self._numbers == 0:
             return images
         assert numbers is not None, "the batch holds no numbers for the augmentation"
-        probability = self.adaptation.probability if self.adaptation else self._always
+        probability = self.adaptation.probability if self.adaptation else self._fixed
         return self._settings.apply(images, numbers, probability)
 
     def observe(self, real_logits: Tensor) -> None:

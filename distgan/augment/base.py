@@ -31,6 +31,10 @@ class AugmentationSettings:
         """
         raise NotImplementedError
 
+    def probability_at(self, images_seen: int) -> float | None:
+        """The probability after so many images; None for an augmentation without a schedule."""
+        return None
+
     def adaptation(self, device: torch.device) -> Adaptation | None:
         """What moves the probability during a run; None for an augmentation that is fixed."""
         return None

@@ -19,6 +19,7 @@ from distgan.data import manifest
 from distgan.data.manifest import Manifest
 from distgan.data.pixels import DamagedRowError, open_image, times
 from distgan.data.shape import ImageShape
+from distgan.data.sources.named import NAMED
 from distgan.data.unfinished import UNFINISHED
 from distgan.errors import UserError
 from distgan.settings import nearest
@@ -90,6 +91,11 @@ def open_images(data: str) -> ImageSet:
         raise UserError(f"--data {data}: cannot be reached ({error})") from None
     if not there:
         known = ", ".join(PACKAGED)
+        if data in NAMED:
+            raise UserError(
+                f"--data {data}: is not here yet; make it with "
+                f"`distgan data prepare {data} --out {data}`"
+            )
         raise UserError(
             f"--data {data}: no such set, file or folder{nearest(data, list(PACKAGED))}; "
             f"give {known}, a Parquet file, or a folder made by `distgan data prepare`"

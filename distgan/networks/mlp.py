@@ -18,6 +18,7 @@ from distgan.networks.base import (
     projection,
     to_logits,
 )
+from distgan.networks.linear import Linear
 from distgan.settings import SETTINGS, Widths
 
 
@@ -60,7 +61,7 @@ def _layers(widths: tuple[int, ...]) -> nn.Sequential:
     # (variance), and this six-layer generator starts, and stays, nearly constant.
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
-        linear = nn.Linear(inputs, outputs)
+        linear = Linear(inputs, outputs)
         nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
         nn.init.zeros_(linear.bias)
         # In place: the backward of a linear layer does not need its output.

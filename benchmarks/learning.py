@@ -1,0 +1,188 @@
+"""Does training bring the generator's images closer to the real ones, and are all modes found?
+
+Trains a recipe for some minutes and prints the distance between generated and real images
+before, during and after; writes grids to look at.
+
+    python -m benchmarks.learning mnist-dcgan --minutes 5
+    python -m benchmarks.learning cifar10-sngan-tiny --data my/cifar10 --minutes 5
+    python -m benchmarks.learning ring
+
+The distance is Frechet's (Heusel et al., NeurIPS 2017, equation 6) between Gaussians fitted to
+64 features of 5,000 images each: means over the image of the last layer of a fixed, untrained
+convolutional network of three layers (Naeem et al., ICML 2020, found features of random
+networks to rank generators well). The floor is the distance between two halves of the reals.
+
+The ring is eight Gaussians of standard deviation 0.02 on a circle of radius 0.8; a mode counts
+as found when at least 20 of 2,500 samples lie within three standard deviations of its centre.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from distgan.config import Config
+from distgan.data.damage import Damage
+from distgan.data.feed import Feed, scale_pixels
+from distgan.data.fragments import read_resident
+from distgan.data.images import open_images
+from distgan.data.resident import Resident
+from distgan.networks import ImageShape
+from distgan.parallel import World
+from distgan.recipes import recipe
+from distgan.samples import SampleSheet
+from distgan.settings import override
+from distgan.state import TrainingState
+from distgan.step import Batch
+
+_COUNT = 5_000
+
+
+class Features:
+    """A fixed map of images, float (n, c, h, w), to features, float64 (n, 64)."""
+
+    def __init__(self, channels: int) -> None:
+        keep = torch.random.get_rng_state()
+        torch.manual_seed(0)
+        layers: list[nn.Module] = []
+        for inputs, outputs in ((channels, 32), (32, 64), (64, 64)):
+            conv = nn.Conv2d(inputs, outputs, 4, 2, 1)
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            layers += [conv, nn.ReLU()]
+        self._network = nn.Sequential(*layers).eval().requires_grad_(False)
+        torch.random.set_rng_state(keep)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """The features of images in [-1, 1]."""
+        found = [self._network(part.float()).mean((2, 3)) for part in images.split(500)]
+        return torch.cat(found).double()
+
+
+def frechet(a: Tensor, b: Tensor) -> float:
+    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of the rows' means and covariances."""
+    c1, c2 = a.T.cov(), b.T.cov()
+    # The eigenvalues of C1 C2 are those of the symmetric R C2 R with R = C1^(1/2).
+    values, vectors = torch.linalg.eigh(c1)
+    root = vectors * values.clamp_min(0).sqrt() @ vectors.T
+    cross = torch.linalg.eigvalsh(root @ c2 @ root).clamp_min(0).sqrt().sum()
+    gap = (a.mean(0) - b.mean(0)).square().sum()
+    return (gap + c1.trace() + c2.trace() - 2 * cross).item()
+
+
+class Yardstick:
+    """The distance of a generator's images to real ones."""
+
+    def __init__(self, config: Config, reals: Tensor) -> None:
+        self._config, self._features = config, Features(reals.shape[1])
+        found = self._features(reals)
+        self._scale = found.std(0).clamp_min(1e-6)
+        self._real = found[:_COUNT] / self._scale
+        self.floor = frechet(self._real, found[_COUNT:] / self._scale)
+
+    @torch.no_grad()
+    def __call__(self, generator: nn.Module) -> float:
+        """The distance of the same z's images, by a generator in eval mode."""
+        z = torch.randn(_COUNT, self._config.latent, generator=torch.Generator().manual_seed(9))
+        images = torch.cat([generator(part, None) for part in z.split(250)])
+        return frechet(self._real, self._features(images.clamp(-1, 1)) / self._scale)
+
+
+def learn(config: Config, minutes: float, folder: Path) -> None:
+    """Train, measure every fifth of the time, and draw grids."""
+    images, world = open_images(config.data), World()
+    pixels = read_resident(images)
+    rows = Resident(pixels, config.seed, config.batch, world, Damage(images, 0))
+    feed, state = (
+        Feed(rows, config, images.shape, world),
+        TrainingState(config, images.shape, 0, world),
+    )
+    some = torch.from_numpy(pixels.images[torch.randperm(images.count)[: 2 * _COUNT].numpy()])
+    distance = Yardstick(config, scale_pixels(some, torch.float32))
+    sheet = SampleSheet(config.seed, config.latent, 0)
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"{config.recipe}: floor {distance.floor:.3f}")
+    trained, mark, first = 0.0, 0.0, 0.0
+    while True:
+        if trained >= mark:
+            found = distance(state.ema.average)
+            first = first or found
+            name = folder / f"{config.recipe}-{state.images_seen:08d}.png"
+            name.write_bytes(sheet.draw(state.ema.average))
+            print(
+                f"  {trained:5.0f} s  {state.images_seen:9,} images  distance {found:9.3f}  "
+                f"1/{first / found:.1f} of the start  {name}",
+                flush=True,
+            )
+            if trained >= minutes * 60:
+                return
+            mark = min(mark + minutes * 12, minutes * 60)
+        start = time.perf_counter()
+        state.step([feed.batch(state.images_seen)])
+        trained += time.perf_counter() - start
+
+
+_RING = ImageShape(2, 1, 1)
+_DEVIATION, _RADIUS, _MODES = 0.02, 0.8, 8
+_RULES: dict[str, dict[str, object]] = {
+    "non-saturating": {},
+    "relativistic + R1 + R2": {
+        "loss": "relativistic",
+        "discriminator.penalty.r1": 0.1,
+        "discriminator.penalty.r2": 0.1,
+    },
+}
+
+
+def _centres() -> Tensor:
+    angles = torch.arange(_MODES) * (2 * math.pi / _MODES)
+    return _RADIUS * torch.stack([angles.cos(), angles.sin()], 1)
+
+
+def ring(rule: str, seed: int, steps: int) -> tuple[int, float]:
+    """Modes found by the MLP, and the share of samples that lie in any mode."""
+    sides = {f"{side}.network.widths": "128,128" for side in ("generator", "discriminator")}
+    rates = {f"{side}.optimizer.lr": 1e-3 for side in ("generator", "discriminator")}
+    changes = {**sides, **rates, **_RULES[rule], "seed": seed, "latent": 8, "batch": 256}
+    config = override(recipe("mnist-mlp"), changes)
+    state, centres = TrainingState(config, _RING, 0, World()), _centres()
+    draw = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        chosen = centres[torch.randint(_MODES, (config.batch,), generator=draw)]
+        real = chosen + _DEVIATION * torch.randn(chosen.shape, generator=draw)
+        z = torch.randn(2, config.batch, config.latent, generator=draw)
+        state.step([Batch(real.view(-1, *_RING), None, z[0], z[1])])
+    with torch.no_grad():
+        z = torch.randn(2_500, config.latent, generator=draw)
+        samples = state.ema.average(z, None).flatten(1)
+    near = torch.cdist(samples, centres) < 3 * _DEVIATION
+    return int((near.sum(0) >= 20).sum()), near.any(1).float().mean().item()
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("recipe", help="a recipe, or ring")
+    parser.add_argument("--data", help="the set, where it is not the recipe's")
+    parser.add_argument("--minutes", type=float, default=5.0, help="of training [5]")
+    parser.add_argument("--out", type=Path, default=Path("runs/learning"), help="grids' folder")
+    options = parser.parse_args()
+    if options.recipe == "ring":
+        for rule in _RULES:
+            found = [ring(rule, seed, 6_000) for seed in range(3)]
+            for seed, (modes, share) in enumerate(found):
+                print(f"{rule}, seed {seed}: {modes} of {_MODES} modes, {share:.0%} in a mode")
+        return
+    changes = {"data": options.data} if options.data else {}
+    learn(override(recipe(options.recipe), changes), options.minutes, options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -103,7 +103,7 @@ def _train(
         state.load_state_dict(saved, storage.uri)
     feed = Feed(rows, config, images.shape, world)
     micro_batches = range(0, config.batch, config.micro_batch)
-    clock = _Clock(state.images_seen)
+    clock = _Clock(state.images_seen, world)
     ticker = _Ticker(world, control)
     journal = _Journal(config, storage, images, state, writer) if world.leads else None
     record: records.Record = {}
@@ -187,11 +187,12 @@ def _gradient_norm(player: Player) -> float:
 
 
 class _Clock:
-    """Speed and share of time spent waiting for data, between two records."""
+    """Speed, share of time spent waiting for data, and traffic, between two records."""
 
-    def __init__(self, images_seen: int) -> None:
+    def __init__(self, images_seen: int, world: World) -> None:
+        self._world = world
         self._lap_start = time.perf_counter()
-        self._lap_images = images_seen
+        self._lap_images, self._lap_bytes = images_seen, world.bytes_sent
         self._waited = self._wait_start = 0.0
 
     def start_wait(self) -> None:
@@ -203,9 +204,15 @@ class _Clock:
     def lap(self, images_seen: int) -> records.Record:
         now = time.perf_counter()
         seconds = now - self._lap_start
-        speed, wait = (images_seen - self._lap_images) / seconds, self._waited / seconds
+        images, sent = images_seen - self._lap_images, self._world.bytes_sent
+        found = {
+            "images_per_second": round(images / seconds, 1),
+            "data_wait": round(self._waited / seconds, 5),
+            "bytes_per_image": round((sent - self._lap_bytes) / images, 1),
+        }
         self._lap_start, self._lap_images, self._waited = now, images_seen, 0.0
-        return {"images_per_second": round(speed, 1), "data_wait": round(wait, 5)}
+        self._lap_bytes = sent
+        return found
 
 
 class _Ticker:

@@ -91,6 +91,8 @@ class TrainingState:
             self.generator, self.discriminator, self.rule, batches, self.images_seen, turn
         )
         self.statistics.add(found)
+        for player in (self.discriminator, self.generator)[: 2 if turn else 1]:
+            self.world.count_gradients(player.network, compress=config.parallel.compress)
         self.penalty.after_update(self.discriminator.network, self.world)
         if self.augment.adaptation is not None:
             self.augment.adaptation.move(config.batch, self.world)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Traffic:
-    """Bytes that this process handed to collective operations, DDP's gradients excepted."""
+    """Bytes that this process handed to collective operations of training."""
 
     def __init__(self) -> None:
         self.bytes = 0

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from distgan.parallel.batchnorm import convert_batch_norm
-from distgan.parallel.collectives import all_reduce, whole_batch
+from distgan.parallel.collectives import TRAFFIC, all_reduce, whole_batch
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,18 @@ class World:
         if compress:
             wrapped.register_comm_hook(None, _average_as_bfloat16)
         return wrapped
+
+    def count_gradients(self, network: nn.Module, *, compress: bool = False) -> None:
+        """Add to the traffic what DDP exchanges in an update of ``network``."""
+        if self.size > 1:
+            numbers = [p for p in network.parameters() if p.requires_grad]
+            width = 2 if compress else numbers[0].element_size()
+            TRAFFIC.bytes += width * sum(p.numel() for p in numbers)
+
+    @property
+    def bytes_sent(self) -> int:
+        """What this process has handed to collective operations."""
+        return TRAFFIC.bytes
 
     def average_buffers(self, network: nn.Module) -> None:
         """Give every rank the mean of all ranks' batch statistics, in place."""

@@ -111,7 +111,7 @@ def adversarial_step(
     if rule.share_fakes and update_generator and len(batches) == 1:
         with rule.autocast(batches[0].real.device):
             shared = generator.parallel(batches[0].generator_latent, batches[0].labels)
-        fakes = [shared.detach()]
+        fakes = [shared.detach().to(batches[0].real.dtype)]
     else:
         fakes = [_imitate(generator.network, rule, batch) for batch in batches]
     found = _discriminator_update(discriminator, rule, batches, fakes, images_seen)
@@ -126,7 +126,7 @@ def _imitate(network: nn.Module, rule: UpdateRule, batch: Batch) -> Tensor:
     latent = batch.generator_latent if rule.share_fakes else batch.discriminator_latent
     with rule.autocast(batch.real.device):
         fake: Tensor = network(latent, batch.labels)
-    return fake
+    return fake.to(batch.real.dtype)
 
 
 @dataclass(frozen=True)
@@ -337,6 +337,7 @@ def _fool(
     with rule.autocast(batch.real.device):
         if fake is None:
             fake = generator(batch.generator_latent, batch.labels)
+        fake = fake.to(batch.real.dtype)
         return _Opinion.of(frozen, rule.augment(fake, batch.augment.generator), batch.labels)
 
 

@@ -89,10 +89,11 @@ def _batch(config: Config, world: World, first: int) -> Batch:
     mine = [range(first + share.start, first + share.stop)]
 
     def normal(stream: str, size: int) -> torch.Tensor:
-        return torch.from_numpy(draws.normals(1, stream, mine, size)).double()
+        return torch.from_numpy(draws.normals(1, stream, mine, size)).to(config.dtype)
 
     def uniform(stream: str, size: int) -> torch.Tensor | None:
-        return torch.from_numpy(draws.uniforms(1, stream, mine, size)).double() if size else None
+        numbers = torch.from_numpy(draws.uniforms(1, stream, mine, size)) if size else None
+        return None if numbers is None else numbers.to(config.dtype)
 
     size = config.discriminator.augment.numbers
     return Batch(

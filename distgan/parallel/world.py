@@ -62,7 +62,8 @@ class World:
             network, device_ids=devices, forward_sync_buffers=False, gradient_as_bucket_view=True
         )
         if compress:
-            wrapped.register_comm_hook(None, _average_as_bfloat16)
+            # A lambda, because DDP compares annotations, which here are text.
+            wrapped.register_comm_hook(None, lambda _, bucket: _average_as_bfloat16(bucket))
         return wrapped
 
     def count_gradients(self, network: nn.Module, *, compress: bool = False) -> None:
@@ -119,7 +120,7 @@ class World:
         return value
 
 
-def _average_as_bfloat16(_: object, bucket: Any) -> torch.futures.Future[Tensor]:
+def _average_as_bfloat16(bucket: Any) -> torch.futures.Future[Tensor]:
     # torch's own bf16_compress_hook is refused on gloo. Divided first, sums stay in range.
     gradients: Tensor = bucket.buffer()
     sent = gradients.div(dist.get_world_size()).bfloat16()

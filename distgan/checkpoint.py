@@ -2,7 +2,7 @@
 
 A checkpoint is one file; ``index.json``, written after it, says which files are whole
 and what they hash to. A process killed at any moment leaves the index pointing at whole
-checkpoints only.
+checkpoints only. `Writer` does all of it beside the training; `save` does it at once.
 """
 
 from __future__ import annotations

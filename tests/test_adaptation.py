@@ -19,7 +19,8 @@ from distgan.errors import UserError
 from distgan.launch.start import resume
 from distgan.losses import LOSSES
 from distgan.parallel import World
-from distgan.step import Batch, Player, adversarial_step
+from distgan.player import Player
+from distgan.step import Batch, UpdateRule, adversarial_step
 from distgan.storage import Storage
 
 from . import ranks
@@ -157,7 +158,8 @@ def test_all_that_the_discriminator_sees_is_augmented(name: str, share: bool) ->
     if augment.adaptation is not None:
         augment.adaptation.probability.fill_(0.7)
     batch = Batch(x, None, z[0], z[1], augment=numbers)
-    adversarial_step(*players, LOSSES["minimax"], batch, share, augment)
+    rule = UpdateRule(LOSSES["minimax"], augment=augment, share_fakes=share)
+    adversarial_step(*players, rule, [batch])
     fakes = [before + latent[:, :, None, None] for latent in (z[1] if share else z[0], z[1])]
     p = torch.tensor(0.7, dtype=torch.float64)
     expected = [
@@ -168,6 +170,18 @@ def test_all_that_the_discriminator_sees_is_augmented(name: str, share: bool) ->
     for found, wanted in zip(discriminator.shown, expected, strict=True):
         torch.testing.assert_close(found, wanted)
     assert not torch.equal(generator.image, before), "gradients reach the generator"
+
+
+def test_a_scheduled_probability_is_followed_and_not_adapted() -> None:
+    augment = Augmenter(ADASettings(probability="0:1:100:linear"), CPU)
+    assert augment.adaptation is None
+    x = images(4, 3, 8, 8)
+    numbers = drawn(ADASettings().numbers, 4)
+    augment.follow_schedule(0)
+    torch.testing.assert_close(augment(x, numbers), x)
+    augment.follow_schedule(50)
+    half = ADASettings().apply(x, numbers, torch.tensor(0.5, dtype=torch.float64))
+    torch.testing.assert_close(augment(x, numbers), half)
 
 
 @pytest.mark.parametrize("name", ACTIVE)

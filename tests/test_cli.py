@@ -41,7 +41,12 @@ MISTAKES = {
     "train --imagse 3": "--imagse: no such setting, did you mean --images?",
     "train --batch many": "--batch 'many': should be a valid integer",
     "train --batch 0": "--batch '0': should be greater than 0",
-    "train --generator.optimizer.beta1 1.5": "--generator.optimizer.beta1 '1.5': should be less",
+    "train --accumulate 3": "--accumulate 3: does not divide the batch of 128",
+    "train --discriminator.penalty.every 1000": (
+        "--discriminator.penalty.every 1000: is not a whole number of batches of 128; use 1024"
+    ),
+    "train cifar10-dcgan": "is not here yet; make it with `distgan data prepare cifar10",
+    "train --generator.optimizer.beta1 1.5": "beta1 '1.5': should be at least 0",
     "train --loss minmax": "did you mean minimax?",
     "train --seed": "--seed: expected one argument",
     "train --generator.optimizer.lr": "--generator.optimizer.lr: needs a value",

@@ -25,6 +25,7 @@ from benchmarks.turns import Side, Work, interleave, ratio
 from distgan.allocator import keep_freed_memory
 from distgan.config import Config
 from distgan.networks import ImageShape
+from distgan.networks.linear import Linear
 from distgan.networks.spectral import spectral_norms
 from distgan.parallel import World
 from distgan.recipes import recipe
@@ -121,12 +122,12 @@ def textbook(name: str, threads: int) -> Work:
     return work
 
 
-def ours(name: str, threads: int, precision: str) -> Work:
+def ours(name: str, threads: int, precision: str, compiled: str = "off") -> Work:
     """distgan's step, with what its workers set for their process."""
     keep_freed_memory()
     torch.set_num_threads(threads)
     workload = WORKLOADS[name]
-    config = override(workload.config, {"precision": precision})
+    config = override(workload.config, {"precision": precision, "compile": compiled})
     state = TrainingState(config, workload.image, 0, World())
     batches, turn = _batches(workload, config), iter(range(10**9))
     for number, batch in enumerate(batches):
@@ -144,13 +145,13 @@ def ours(name: str, threads: int, precision: str) -> Work:
 
 
 def peak(threads: int, dtype: str) -> float:
-    """FLOP/s of a large matrix multiplication: the best of several."""
+    """FLOP/s of large matrix multiplications: the best of several, by MKL or oneDNN."""
     torch.set_num_threads(threads)
     a = torch.rand(2048, 2048).to(getattr(torch, dtype))
-    times = []
+    layer, times = Linear(2048, 2048, bias=False), []
     for _ in range(8):
         start = time.perf_counter()
-        a @ a
+        layer(a) if dtype == "float32" else a @ a
         times.append(time.perf_counter() - start)
     return 2 * 2048**3 / min(times)
 
@@ -171,6 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--workload", action="append", choices=WORKLOADS, help="[all]")
     parser.add_argument("--threads", action="append", type=int, help="[1 and 2]")
+    parser.add_argument("--compile", action="store_true", help="compiled sides too")
     parser.add_argument("--turns", type=int, default=9, help="turns of each side [9]")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a turn [4]")
     parser.add_argument("--profile", action="store_true", help="where our time goes, instead")
@@ -189,6 +191,8 @@ def main() -> None:
                 "float32": Side(ours, name, threads, "float32"),
                 "bf16": Side(ours, name, threads, "bf16"),
             }
+            for precision in ("float32", "bf16") if options.compile else ():
+                sides[f"{precision} compiled"] = Side(ours, name, threads, precision, "on")
             turns = found[f"{name}, {threads}"] = interleave(sides, options.turns, options.seconds)
             _print(name, threads, turns)
     if options.json:
@@ -202,10 +206,11 @@ def _print(name: str, threads: int, turns: dict[str, list[float]]) -> None:
     for side, speeds in turns.items():
         speed = statistics.median(speeds)
         middle, low, high = ratio(turns, side, "textbook")
-        share = speed * WORKLOADS[name].flops / rates[side]
+        rate = rates[side.split()[0]]
+        share = speed * WORKLOADS[name].flops / rate
         print(
-            f"  {side:<10} {speed:10,.1f} images/s   {middle:5.2f} ({low:.2f}-{high:.2f})   "
-            f"{share:4.0%} of {rates[side] / 1e9:,.0f} GFLOP/s",
+            f"  {side:<16} {speed:10,.1f} images/s   {middle:5.2f} ({low:.2f}-{high:.2f})   "
+            f"{share:4.0%} of {rate / 1e9:,.0f} GFLOP/s",
             flush=True,
         )
 

@@ -18,7 +18,7 @@ from distgan.errors import UserError
 from distgan.losses import LOSSES
 from distgan.networks import DiscriminatorNetwork, GeneratorNetwork
 from distgan.optimizer import AdamSettings
-from distgan.penalties import PenaltySettings
+from distgan.penalties import GRADIENT_PENALTIES, PenaltySettings
 from distgan.schedule import Schedule, Share
 from distgan.settings import SETTINGS, Count, PositiveCount, from_dict, nearest, to_dict
 
@@ -110,6 +110,9 @@ class Config:
     """Run the generator once a step for both updates, instead of once for each."""
     precision: Literal["float32", "bf16", "float64"] = "float32"
     """Arithmetic: float32, bf16 (autocast; weights and penalties stay float32), float64."""
+    compile: Literal["off", "on", "graphs"] = "off"
+    """torch.compile both networks; graphs: with CUDA graphs, for a GPU. Costs a minute at the
+    start, wants a C++ compiler, and cannot go with penalties on gradients."""
     generator: GeneratorConfig
     discriminator: DiscriminatorConfig
     feed: FeedSettings = field(default_factory=FeedSettings)
@@ -138,6 +141,12 @@ def _contradictions(config: Config) -> Iterator[str]:
     batch, every = config.batch, config.discriminator.penalty.every
     if batch % config.accumulate:
         yield f"--accumulate {config.accumulate}: does not divide the batch of {batch}"
+    penalties = [n for n in GRADIENT_PENALTIES if config.discriminator.penalty.uses(n)]
+    if config.compile != "off" and penalties:
+        yield (
+            f"--compile {config.compile}: a compiled network has no second derivative, which "
+            f"--discriminator.penalty.{penalties[0]} needs; leave one of them out"
+        )
     if every % batch:
         yield (
             f"--discriminator.penalty.every {every}: is not a whole number of batches of {batch}; "

@@ -64,6 +64,9 @@ class TrainingState:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if parallel.sync_batch_norm:
             network = self.world.prepare(network)
+        if self._config.compile != "off":
+            mode = "reduce-overhead" if self._config.compile == "graphs" else "default"
+            network.compile(mode=mode)
         return Player(
             network,
             self.world.wrap(network, compress=parallel.compress),

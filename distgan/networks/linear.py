@@ -67,7 +67,9 @@ class Linear(nn.Linear):
             and self.weight.numel() >= _SMALLEST
             and input.dim() == 2
         )
-        if fits and mkl_is_slow() and not torch.is_autocast_enabled("cpu"):
+        # A compiler sees through neither the custom function nor the look at the processor.
+        others = torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")
+        if fits and not others and mkl_is_slow():
             result: Tensor = _OneDNNLinear.apply(  # type: ignore[no-untyped-call]
                 input, self.weight, self.bias
             )

@@ -1,0 +1,34 @@
+"""Compiled networks train to the same weights."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+
+from distgan.errors import UserError
+from distgan.parallel import World
+from distgan.recipes import recipe
+from distgan.settings import override
+
+from .test_exactness import BATCH, TINY, distance, train
+
+BASIS = {**TINY["mlp"], "batch": BATCH, "latent": 4, "precision": "float64"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
+def test_compiled_networks_train_to_the_same_weights() -> None:
+    config = override(recipe("mnist-mlp"), BASIS)
+    compiled = override(config, {"compile": "on"})
+    try:
+        found = train(World(), compiled)
+    finally:
+        torch.compiler.reset()
+    assert distance(found, train(World(), config)) < 1e-9
+
+
+def test_compiled_networks_refuse_penalties_on_gradients() -> None:
+    with pytest.raises(UserError, match=r"--compile on: .*--discriminator\.penalty\.r1"):
+        override(recipe("mnist-mlp"), {"compile": "on", "discriminator.penalty.r1": 1})

@@ -32,6 +32,8 @@ from distgan.data.feed import Feed, scale_pixels
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.resident import Resident
+from distgan.metrics.frechet import distance
+from distgan.metrics.moments import Moments
 from distgan.networks import ImageShape
 from distgan.parallel import World
 from distgan.recipes import recipe
@@ -64,17 +66,6 @@ class Features:
         return torch.cat(found).double()
 
 
-def frechet(a: Tensor, b: Tensor) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of the rows' means and covariances."""
-    c1, c2 = a.T.cov(), b.T.cov()
-    # The eigenvalues of C1 C2 are those of the symmetric R C2 R with R = C1^(1/2).
-    values, vectors = torch.linalg.eigh(c1)
-    root = vectors * values.clamp_min(0).sqrt() @ vectors.T
-    cross = torch.linalg.eigvalsh(root @ c2 @ root).clamp_min(0).sqrt().sum()
-    gap = (a.mean(0) - b.mean(0)).square().sum()
-    return (gap + c1.trace() + c2.trace() - 2 * cross).item()
-
-
 class Yardstick:
     """The distance of a generator's images to real ones."""
 
@@ -82,15 +73,20 @@ class Yardstick:
         self._config, self._features = config, Features(reals.shape[1])
         found = self._features(reals)
         self._scale = found.std(0).clamp_min(1e-6)
-        self._real = found[:_COUNT] / self._scale
-        self.floor = frechet(self._real, found[_COUNT:] / self._scale)
+        self._real = self._moments(found[:_COUNT])
+        self.floor = distance(self._real, self._moments(found[_COUNT:]))
+
+    def _moments(self, features: Tensor) -> Moments:
+        moments = Moments(features.shape[1])
+        moments.add(features / self._scale)
+        return moments
 
     @torch.no_grad()
     def __call__(self, generator: nn.Module) -> float:
         """The distance of the same z's images, by a generator in eval mode."""
         z = torch.randn(_COUNT, self._config.latent, generator=torch.Generator().manual_seed(9))
         images = torch.cat([generator(part, None) for part in z.split(250)])
-        return frechet(self._real, self._features(images.clamp(-1, 1)) / self._scale)
+        return distance(self._real, self._moments(self._features(images.clamp(-1, 1))))
 
 
 def learn(config: Config, minutes: float, folder: Path) -> None:
@@ -103,14 +99,14 @@ def learn(config: Config, minutes: float, folder: Path) -> None:
         TrainingState(config, images.shape, 0, world),
     )
     some = torch.from_numpy(pixels.images[torch.randperm(images.count)[: 2 * _COUNT].numpy()])
-    distance = Yardstick(config, scale_pixels(some, torch.float32))
+    yardstick = Yardstick(config, scale_pixels(some, torch.float32))
     sheet = SampleSheet(config.seed, config.latent, 0)
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"{config.recipe}: floor {distance.floor:.3f}")
+    print(f"{config.recipe}: floor {yardstick.floor:.3f}")
     trained, mark, first = 0.0, 0.0, 0.0
     while True:
         if trained >= mark:
-            found = distance(state.ema.average)
+            found = yardstick(state.ema.average)
             first = first or found
             name = folder / f"{config.recipe}-{state.images_seen:08d}.png"
             name.write_bytes(sheet.draw(state.ema.average))

@@ -117,6 +117,7 @@ class TrainingState:
             "ema": self.ema.average,
             "generator_optimizer": self.generator.optimizer,
             "discriminator_optimizer": self.discriminator.optimizer,
+            "penalty": self.penalty,
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -126,7 +127,6 @@ class TrainingState:
         return {
             **adapted,
             **{name: part.state_dict() for name, part in self._parts().items()},
-            "penalty": self.penalty.state_dict(),
             "images_seen": self.images_seen,
             "ranks": self.world.gather(
                 {
@@ -154,7 +154,6 @@ class TrainingState:
         if self.augment.adaptation is not None:
             self.augment.adaptation.load_state_dict(state["augment"], self.world)
         self.images_seen = state["images_seen"]
-        self.penalty.load_state_dict(state["penalty"])
         ranks = state["ranks"]
         self.statistics.load_state_dict([rank["statistics"] for rank in ranks], self.world)
         if len(ranks) == self.world.size:

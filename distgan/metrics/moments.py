@@ -1,0 +1,53 @@
+"""Mean and covariance of features, gathered batch by batch and rank by rank."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from distgan.parallel import World
+
+
+class Moments:
+    """Count, sum and sum of outer products in float64: all that a Frechet distance needs.
+
+    Sums are of features less ``origin``, which keeps the digits that a difference of large
+    sums would lose when the mean is far from zero.
+
+    Args:
+        size: length of a feature vector.
+        origin: float (size,), the same on all ranks; near the mean, or zero.
+    """
+
+    def __init__(self, size: int, origin: Tensor | None = None) -> None:
+        self._origin = torch.zeros(size) if origin is None else origin
+        self._origin = self._origin.double().cpu()
+        self._sums = torch.zeros(1 + size + size * size, dtype=torch.float64)
+
+    def add(self, features: Tensor) -> None:
+        """Count some feature vectors, float (n, size)."""
+        shifted = features.double().cpu() - self._origin
+        count = shifted.new_tensor([len(shifted)])
+        self._sums += torch.cat([count, shifted.sum(0), (shifted.T @ shifted).flatten()])
+
+    def reduce(self, world: World) -> None:
+        """Add those of all ranks, in place; all ranks must call it, once."""
+        self._sums = world.sum(self._sums.to(world.device)).cpu()
+
+    @property
+    def count(self) -> int:
+        """Feature vectors seen."""
+        return int(self._sums[0].item())
+
+    @property
+    def mean(self) -> Tensor:
+        """float64 (size,)."""
+        return self._sums[1 : 1 + len(self._origin)] / self._sums[0] + self._origin
+
+    @property
+    def covariance(self) -> Tensor:
+        """Unbiased, float64 (size, size)."""
+        size, count = len(self._origin), self._sums[0]
+        total = self._sums[1 : 1 + size]
+        outer = self._sums[1 + size :].view(size, size)
+        return (outer - torch.outer(total, total) / count) / (count - 1)

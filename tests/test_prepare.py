@@ -173,7 +173,7 @@ def test_shards_are_the_same_from_any_number_of_workers(tmp_path: Path, cluster:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_stopped_it_leaves_no_set_and_can_be_repeated(tmp_path: Path, how: signal.Signals) -> None:
-    source, out = photographs(tmp_path / "source", 400, 64), tmp_path / "set"
+    source, out = photographs(tmp_path / "source", 400, 160), tmp_path / "set"
     line = ["data", "prepare", str(source), "--out", str(out), "--shard-size", "1"]
     line += ["--workers", "0", "--validation", "100"]
     with subprocess.Popen(command(*line), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -97,7 +97,8 @@ class Run:
     def end(self) -> None:
         """Stop the run for good."""
         self._signal(signal.SIGCONT)
-        self._process.send_signal(signal.SIGINT)
+        # Not SIGINT, which a shell has processes in its background ignore.
+        self._process.terminate()
         self._process.wait()
 
     def _records(self) -> list[records.Record]:
@@ -142,8 +143,7 @@ def main() -> None:
     parser.add_argument("--bare", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.bare:
-        with suppress(KeyboardInterrupt):
-            bare(options.bare[0], Path(options.bare[1]))
+        bare(options.bare[0], Path(options.bare[1]))
         return
     found: dict[str, list[dict[str, dict[str, float]]]] = {}
     print("recipe        bare img/s  system img/s  system/bare  (quartiles)    A/A   data wait")

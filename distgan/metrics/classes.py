@@ -1,0 +1,70 @@
+"""What a classifier sees in generated images: how sure it is, and which classes are there.
+
+Salimans et al., "Improved Techniques for Training GANs" (NeurIPS 2016), section 4: the score,
+which with Inception is the Inception score. The histogram of classes is Srivastava et al.'s
+test of mode collapse ("VEEGAN", NeurIPS 2017).
+"""
+
+from __future__ import annotations
+
+import statistics
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class ClassifierScore(NamedTuple):
+    """From 1, all images alike or none of any class, to the number of classes."""
+
+    value: float
+    """Mean over the splits."""
+    error: float
+    """Standard deviation over the splits."""
+
+
+def classifier_score(probabilities: Tensor, splits: int = 10) -> ClassifierScore:
+    """exp(E[KL(p(y | x) || p(y))]), p(y) being each split's own mean.
+
+    Args:
+        probabilities: float (n, classes), rows that sum to 1.
+        splits: parts, in the order given, of equal size but for the last ones.
+    """
+    scores = []
+    for part in torch.tensor_split(probabilities.double(), splits):
+        surprise = torch.xlogy(part, part) - torch.xlogy(part, part.mean(0))
+        scores.append(surprise.sum(1).mean().exp().item())
+    error = statistics.stdev(scores) if splits > 1 else float("nan")
+    return ClassifierScore(statistics.fmean(scores), error)
+
+
+class ModeCoverage(NamedTuple):
+    """Which classes a set of images shows, and how evenly."""
+
+    histogram: tuple[float, ...]
+    """Share of each class."""
+    entropy: float
+    """Of the histogram, over that of an even one: from 0, one class, to 1, all alike."""
+    missing: int
+    """Classes with under a tenth of the share they have among the reals."""
+    divergence: float
+    """KL(histogram || that of the reals), in nats."""
+
+
+def mode_coverage(fake: Tensor, real: Tensor) -> ModeCoverage:
+    """Compare the classes of generated images with those of real ones.
+
+    Args:
+        fake: int64 (classes,), how many images of each class; like ``real``.
+    """
+    shares, expected = (counts.double() / counts.sum() for counts in (fake, real))
+    seen = shares > 0
+    entropy = -torch.xlogy(shares, shares).sum() / torch.tensor(len(shares)).log()
+    # A class that no real image has, yet some fake, would make the divergence infinite.
+    ratios = shares[seen] / expected[seen].clamp_min(1e-12)
+    return ModeCoverage(
+        histogram=tuple(shares.tolist()),
+        entropy=entropy.item(),
+        missing=int((shares < 0.1 * expected).sum().item()),
+        divergence=(shares[seen] * ratios.log()).sum().item(),
+    )

@@ -121,7 +121,9 @@ def save(storage: Storage, state: dict[str, Any], keep: int) -> str:
     """Write a checkpoint, vouch for it in the index, then drop all but the last ``keep``.
 
     Args:
-        state: nested dicts and lists of tensors, numbers and text, with ``images_seen``.
+        state: nested dicts and lists of tensors, numbers and text, with ``images_seen``; with
+            ``healthy``, which is taken for granted, false for one not to roll back to.
+        keep: how many of the newest stay, and of the healthy ones the newest besides.
 
     Returns:
         the checkpoint's name inside the run.
@@ -137,15 +139,30 @@ def save(storage: Storage, state: dict[str, Any], keep: int) -> str:
     images = state["images_seen"]
     name = f"{FOLDER}/images-{images:012d}.pt"
     storage.write(name, content)
-    entry = {"file": name, "images_seen": images, "sha256": _sha256(content)}
-    entries = [old for old in index(storage) if old["images_seen"] < images]
-    kept = [*entries, entry][-keep:]
-    storage.write(INDEX, json.dumps(kept, indent=2) + "\n")
-    names = {old["file"] for old in kept}
-    for old in storage.names(FOLDER):
-        if old.endswith(".pt") and f"{FOLDER}/{old}" not in names:
-            storage.delete(f"{FOLDER}/{old}")
+    entry = {
+        "file": name,
+        "images_seen": images,
+        "sha256": _sha256(content),
+        "healthy": state.get("healthy", True),
+    }
+    entries = [old for old in index(storage) if old["images_seen"] < images] + [entry]
+    healthy = [old for old in entries[:-keep] if old.get("healthy", True)]
+    lacking = not any(old.get("healthy", True) for old in entries[-keep:])
+    _keep_only(storage, [*(healthy[-1:] if lacking else []), *entries[-keep:]])
     return name
+
+
+def forget_after(storage: Storage, images_seen: int) -> None:
+    """Drop the checkpoints of more images than that."""
+    _keep_only(storage, [old for old in index(storage) if old["images_seen"] <= images_seen])
+
+
+def _keep_only(storage: Storage, entries: list[dict[str, Any]]) -> None:
+    storage.write(INDEX, json.dumps(entries, indent=2) + "\n")
+    names = {entry["file"] for entry in entries}
+    for file in storage.names(FOLDER):
+        if file.endswith(".pt") and f"{FOLDER}/{file}" not in names:
+            storage.delete(f"{FOLDER}/{file}")
 
 
 def index(storage: Storage) -> list[dict[str, Any]]:
@@ -157,18 +174,21 @@ def index(storage: Storage) -> list[dict[str, Any]]:
 
 
 def load_newest(
-    storage: Storage, note: Callable[[str], object] = warnings.warn
+    storage: Storage, note: Callable[[str], object] = warnings.warn, *, healthy: bool = False
 ) -> dict[str, Any] | None:
     """The newest checkpoint that is whole, or None before the first one.
 
     A damaged one is passed over, and ``note`` is told.
+
+    Args:
+        healthy: pass over those of an ill run too.
 
     Nothing in the file can run: it is read with ``weights_only=True``.
 
     Raises:
         UserError: when there are checkpoints but all are damaged.
     """
-    entries = index(storage)
+    entries = [entry for entry in index(storage) if entry.get("healthy", True) or not healthy]
     for entry in reversed(entries):
         name = entry["file"]
         content = storage.read(name) if storage.exists(name) else b""

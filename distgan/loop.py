@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
-from torch.nn.utils import get_total_norm
 
-from distgan import checkpoint, export, records, run
+from distgan import checkpoint, records, run
 from distgan.config import Config
 from distgan.data.feed import Feed, Rows
 from distgan.data.images import ImageSet
 from distgan.errors import UserError
+from distgan.health import treatment
+from distgan.health.diagnosis import Verdict
+from distgan.health.monitor import Monitor
+from distgan.journal import Journal
 from distgan.parallel import World
-from distgan.player import Player
-from distgan.samples import SampleSheet
 from distgan.state import TrainingState
+from distgan.step import Batch
 from distgan.storage import Storage
 
 _SECONDS_BETWEEN_TICKS = 0.25
@@ -83,68 +83,140 @@ def train(
     """
     # Entered here, so that a checkpoint in flight is written whatever ends the training.
     with checkpoint.Writer(storage, config.output.keep_checkpoints, control.note) as writer:
-        return _train(config, storage, images, rows, world, control, writer)
+        return _Training(config, storage, images, rows, world, control, writer).run()
 
 
-def _train(
-    config: Config,
-    storage: Storage,
-    images: ImageSet,
-    rows: Rows,
-    world: World,
-    control: Control,
-    writer: checkpoint.Writer,
-) -> Outcome:
-    # Build networks and optimizers, or take them up where a checkpoint left them.
-    state = TrainingState(config, images.shape, len(images.classes), world)
-    saved = checkpoint.load_newest(storage, control.note)
-    if saved is not None:
-        _check_same_set(saved, config.data, images)
-        state.load_state_dict(saved, storage.uri)
-    feed = Feed(rows, config, images.shape, world)
-    micro_batches = range(0, config.batch, config.micro_batch)
-    clock = _Clock(state.images_seen, world)
-    ticker = _Ticker(world, control)
-    journal = _Journal(config, storage, images, state, writer) if world.leads else None
-    record: records.Record = {}
-    control.report(Status(state.images_seen))
-    stopped = ""
+class _Training:
+    """A run while it trains; all ranks do the same, and rank 0 writes besides."""
 
-    while state.images_seen < config.images and not stopped:
-        # Fetch this rank's part of the global batch.
-        clock.start_wait()
-        batches = [feed.batch(state.images_seen + first) for first in micro_batches]
-        clock.end_wait()
+    def __init__(
+        self,
+        config: Config,
+        storage: Storage,
+        images: ImageSet,
+        rows: Rows,
+        world: World,
+        control: Control,
+        writer: checkpoint.Writer,
+    ) -> None:
+        self._config, self._storage, self._images = config, storage, images
+        self._world, self._control, self._writer = world, control, writer
+        self._feed = Feed(rows, config, images.shape, world)
+        self._journal: Journal | None = None
+        self._record: records.Record = {}
+        self._begin(checkpoint.load_newest(storage, control.note))
 
-        # Update the discriminator, the generator in its turn, and all that follows them.
-        state.step(batches)
+    def _begin(self, saved: dict[str, Any] | None) -> None:
+        # Build networks and optimizers, or take them up where a checkpoint left them.
+        config, images, world = self._config, self._images, self._world
+        self._state = TrainingState(config, images.shape, len(images.classes), world)
+        if saved is not None:
+            _check_same_set(saved, config.data, images)
+            self._state.load_state_dict(saved, self._storage.uri)
+        self._clock = _Clock(self._state.images_seen, world)
+        self._ticker = _Ticker(world, self._control)
+        latents = self._feed.generator_latents(0)
+        self._monitor = Monitor(config, self._state, latents, len(images.classes))
+        if saved is not None:
+            self._monitor.load_state_dict(saved["health"])
+        if world.leads:
+            self._journal = Journal(config, self._storage, images, self._state, self._writer)
+        self._control.report(Status(self._state.images_seen))
 
-        # Record, sample and save whenever a multiple of the interval has been passed.
-        if _passed(state.images_seen, config.output.log_every, config.batch):
-            record = _record(state, clock)
-            if journal is not None:
-                journal.recorder.add(record)
-        if _passed(state.images_seen, config.output.sample_every, config.batch):
-            state.agree_on_buffers()
-            if journal is not None:
-                journal.sample(state)
-        # Hear what the outside wants; all ranks agree on the answer.
-        writer.check()
-        stopped = ticker.tick(Status(state.images_seen, record))
-        if stopped or _passed(state.images_seen, config.output.checkpoint_every, config.batch):
-            _save(state, images, journal)
+    def run(self) -> Outcome:
+        """Until the end, or a signal."""
+        config, output = self._config, self._config.output
+        micro_batches = range(0, config.batch, config.micro_batch)
+        stopped = ""
+        while self._state.images_seen < config.images and not stopped:
+            # Fetch this rank's part of the global batch.
+            self._clock.start_wait()
+            seen = self._state.images_seen
+            batches = [self._feed.batch(seen + first) for first in micro_batches]
+            self._clock.end_wait()
 
-    if not stopped:
-        _save(state, images, journal)
-        if journal is not None:
-            journal.finish(state)
-    if journal is not None:
-        journal.close()
-    return Outcome(state.images_seen, stopped)
+            # Update the discriminator, the generator in its turn, and all that follows them.
+            self._state.step(batches)
 
+            # Record, sample and save whenever a multiple of the interval has been passed.
+            if self._passed(output.log_every) and self._judge(batches[0]) != "go on":
+                continue
+            if self._passed(output.sample_every):
+                self._state.agree_on_buffers()
+                if self._journal is not None:
+                    self._journal.sample(self._state)
+            # Hear what the outside wants; all ranks agree on the answer.
+            self._writer.check()
+            stopped = self._ticker.tick(Status(self._state.images_seen, self._record))
+            if stopped or self._passed(output.checkpoint_every):
+                self._save()
 
-def _passed(images_seen: int, every: int, batch: int) -> bool:
-    return images_seen // every > (images_seen - batch) // every
+        if not stopped:
+            self._save()
+            if self._journal is not None:
+                self._journal.finish(self._state)
+        if self._journal is not None:
+            self._journal.close()
+        return Outcome(self._state.images_seen, stopped)
+
+    def _passed(self, every: int) -> bool:
+        seen = self._state.images_seen
+        return seen // every > (seen - self._config.batch) // every
+
+    def _save(self) -> None:
+        self._state.agree_on_buffers()
+        contents = self._state.state_dict()
+        contents |= {"set_count": self._images.count, "set_shape": list(self._images.shape)}
+        contents |= {"health": self._monitor.state_dict(), "healthy": self._monitor.sound}
+        if self._journal is not None:
+            # Records first: a checkpoint must not be ahead of them.
+            self._writer.save(contents, first=self._journal.recorder.publish)
+
+    def _judge(self, batch: Batch) -> str:
+        """Write a record and act on what it says of the run's health: "go on", or "again"."""
+        state = self._state
+        means = state.statistics.means(self._world)
+        before = self._monitor.state
+        signs, verdict = self._monitor.examine(state, means, batch.real)
+        if state.augment.adaptation is not None:
+            means["augment_p"] = state.augment.adaptation.probability.item()
+        lap = self._clock.lap(state.images_seen)
+        self._record = {"images": state.images_seen, **means, **signs, **lap}
+        action = treatment.choose(self._config.health, verdict)
+        if self._journal is not None:
+            self._journal.recorder.add(self._record)
+            if verdict.state != before and action != "give up":
+                self._control.note(treatment.announce(verdict, state.images_seen))
+        if action == "roll back":
+            self._roll_back(verdict)
+            return "again"
+        if action in ("stop", "give up"):
+            if verdict.state != "non-finite":
+                self._save()
+            raise UserError(treatment.farewell(verdict, state.images_seen, self._storage.uri))
+        return "go on"
+
+    def _roll_back(self, verdict: Verdict) -> None:
+        """Return to the last healthy checkpoint, on all ranks, with one setting changed."""
+        ill_at = self._state.images_seen
+        past = treatment.past(self._storage)
+        if len(past) >= self._config.health.rollbacks:
+            raise UserError(treatment.exhausted(verdict, ill_at, len(past), self._storage.uri))
+        self._config, change = treatment.changed(self._config)
+        if self._journal is not None:
+            self._journal.close()
+        # Nobody reads before the checkpoint in flight is written,
+        self._world.gather(ill_at)
+        saved = checkpoint.load_newest(self._storage, self._control.note, healthy=True)
+        back_to = 0 if saved is None else saved["images_seen"]
+        # and nothing changes before everybody has read.
+        self._world.gather(back_to)
+        if self._world.leads:
+            checkpoint.forget_after(self._storage, back_to if saved is not None else -1)
+            run.update(self._storage, self._config)
+            treatment.remember(self._storage, verdict, ill_at, back_to, change)
+            self._control.note(f"back to {back_to:,} images, with {change}")
+        self._begin(saved)
 
 
 def _check_same_set(saved: dict[str, Any], data: str, images: ImageSet) -> None:
@@ -153,37 +225,6 @@ def _check_same_set(saved: dict[str, Any], data: str, images: ImageSet) -> None:
             f"--data {data}: has {images.count:,} images of shape {tuple(images.shape)}, but the "
             f"run saw {saved['set_count']:,} of {tuple(saved['set_shape'])}; put that set back"
         )
-
-
-def _save(state: TrainingState, images: ImageSet, journal: _Journal | None) -> None:
-    state.agree_on_buffers()
-    contents = state.state_dict()
-    contents |= {"set_count": images.count, "set_shape": list(images.shape)}
-    if journal is not None:
-        # Records first: a checkpoint must not be ahead of them.
-        journal.writer.save(contents, first=journal.recorder.publish)
-
-
-def _record(state: TrainingState, clock: _Clock) -> records.Record:
-    found = state.statistics.means(state.world)
-    found["d_grad_norm"] = _gradient_norm(state.discriminator)
-    found["g_grad_norm"] = _gradient_norm(state.generator)
-    for name, value in found.items():
-        if not math.isfinite(value):
-            raise UserError(
-                f"training diverged: {name} is {value} after {state.images_seen:,} images; "
-                "start a new run with lower --generator.optimizer.lr and "
-                "--discriminator.optimizer.lr"
-            )
-    if state.augment.adaptation is not None:
-        found["augment_p"] = state.augment.adaptation.probability.item()
-    return {"images": state.images_seen, **found, **clock.lap(state.images_seen)}
-
-
-def _gradient_norm(player: Player) -> float:
-    gradients = [p.grad for p in player.network.parameters() if p.grad is not None]
-    norm: Tensor = get_total_norm(gradients, foreach=True)
-    return norm.item()
 
 
 class _Clock:
@@ -245,52 +286,3 @@ class _Ticker:
 
 
 _SIGNALS = ("", "SIGINT", "SIGTERM")
-
-
-class _Journal:
-    """What rank 0 writes besides checkpoints: records, grids, and the result."""
-
-    def __init__(
-        self,
-        config: Config,
-        storage: Storage,
-        images: ImageSet,
-        state: TrainingState,
-        writer: checkpoint.Writer,
-    ) -> None:
-        self.writer = writer
-        self.recorder = records.Recorder(storage, state.images_seen)
-        self._config, self._storage, self._images = config, storage, images
-        classes = images.classes if config.conditional else ()
-        self._sheet = SampleSheet(config.seed, config.latent, len(classes))
-        run.record_environment(
-            storage, state.world.size, _device_name(state.world.device), state.images_seen
-        )
-        if state.images_seen == 0:
-            self.sample(state)
-
-    def sample(self, state: TrainingState) -> None:
-        picture = self._sheet.draw(state.ema.average)
-        self._storage.write(f"samples/images-{state.images_seen:012d}.png", picture)
-
-    def finish(self, state: TrainingState) -> None:
-        # A complete run has its last checkpoint; only then is there a result.
-        self.writer.wait()
-        self.sample(state)
-        networks = {"ema": state.ema.average, "generator": state.generator.network}
-        export.export(
-            self._storage,
-            self._config,
-            self._images.shape,
-            self._images.classes,
-            networks,
-            state.images_seen,
-        )
-
-    def close(self) -> None:
-        self.writer.wait()
-        self.recorder.close()
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -36,7 +36,7 @@ class AdamSettings:
 
     def follow_schedules(self, optimizer: torch.optim.Optimizer, images_seen: int) -> None:
         """Give an optimizer that `build` made the values after so many images."""
-        if not (self.lr.constant and self.beta1.constant and self.beta2.constant):
-            for group in optimizer.param_groups:
-                group["lr"] = self.lr.at(images_seen)
-                group["betas"] = (self.beta1.at(images_seen), self.beta2.at(images_seen))
+        # Constants too: a checkpoint brings those of the run that wrote it.
+        for group in optimizer.param_groups:
+            group["lr"] = self.lr.at(images_seen)
+            group["betas"] = (self.beta1.at(images_seen), self.beta2.at(images_seen))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 METRICS = "metrics.jsonl"
 EVENTS = "tensorboard"
 
-Record = dict[str, float]
+Record = dict[str, Any]
+"""Numbers, texts, and dicts of them; ``images`` says after how many."""
 
 
 class Recorder:
@@ -38,16 +41,18 @@ class Recorder:
 
     def add(self, record: Record) -> None:
         """Write one record, which names the images seen as ``images``."""
-        self._log.append(json.dumps(record))
+        self._log.append(json.dumps(_finite(record)))
         if self._events is None:
             # Imported late: it costs a second that the first update need not wait for.
             from tensorboardX import SummaryWriter
 
             folder = self._remote or self._storage.path(EVENTS)
             self._events = SummaryWriter(str(folder), purge_step=self._purge_from)
-        for name, value in record.items():
-            if name != "images":
-                self._events.add_scalar(name, value, int(record["images"]))
+        for name, value in _flat(record):
+            if isinstance(value, str):
+                self._events.add_text(name, value, record["images"])
+            elif name != "images":
+                self._events.add_scalar(name, value, record["images"])
 
     def publish(self) -> None:
         """Make everything visible in the storage."""
@@ -66,6 +71,21 @@ class Recorder:
             self._events.close()
         if self._remote is not None:
             shutil.rmtree(self._remote)
+
+
+def _flat(record: Record, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in record.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}/")
+        else:
+            yield prefix + name, value
+
+
+def _finite(value: Any) -> Any:
+    # JSON knows neither NaN nor infinity.
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read(storage: Storage) -> list[dict[str, Any]]:

@@ -81,8 +81,18 @@ class UpdateRule:
         return torch.autocast(device.type, torch.bfloat16, self.bfloat16 and enabled)
 
 
-STATISTICS = ("d_loss", "g_loss", "d_real", "d_fake", "d_penalty")
-"""What a step finds: both adversarial losses, mean D(x) and mean D(G(z)) before the updates,
+STATISTICS = (
+    "d_loss",
+    "g_loss",
+    "d_real",
+    "d_fake",
+    "d_accuracy",
+    "d_sign",
+    "d_penalty",
+)
+"""What a step finds: both adversarial losses; before the updates, mean D(x) and mean D(G(z)),
+the share of pairs (x, G(z)) that D ranks rightly, which is 1/2 for one that cannot tell them
+apart whatever the loss, and E[sign(D(x))], ADA's measure of overfitting (Karras et al. 2020);
 and the penalties, where one was due."""
 
 
@@ -247,7 +257,13 @@ def _discriminator_update(
         with torch.no_grad():
             rule.augment.observe(real)
             rule.penalty.observe(real, made, share)
-            means = {"d_loss": value, "d_real": real.sigmoid(), "d_fake": made.sigmoid()}
+            means = {
+                "d_loss": value,
+                "d_real": real.sigmoid(),
+                "d_fake": made.sigmoid(),
+                "d_accuracy": (real > made).to(real.dtype),
+                "d_sign": real.sign(),
+            }
             if paid:
                 means["d_penalty"] = torch.stack(paid).sum()
             found.append({k: v.detach().mean() * share for k, v in means.items()})

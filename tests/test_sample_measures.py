@@ -66,7 +66,7 @@ def test_neighbours_against_all_distances() -> None:
     training, fake = DRAW.normal(size=(60, 5)), DRAW.normal(size=(2_500, 5))
     apart = np.linalg.norm(fake[:, None] - training, axis=2)
     found = nearest(torch.from_numpy(training), torch.from_numpy(fake))
-    np.testing.assert_array_equal(found.index, apart.argmin(1))
+    np.testing.assert_array_equal(found.row, apart.argmin(1))
     np.testing.assert_allclose(found.distance, apart.min(1), rtol=1e-12)
 
 
@@ -74,8 +74,10 @@ def test_copies_are_told_from_new_samples() -> None:
     training, held_out, new = (torch.from_numpy(DRAW.normal(size=(400, 8))) for _ in range(3))
     copies = training[:200] + 1e-3 * torch.from_numpy(DRAW.normal(size=(200, 8)))
     honest, copied = (memorisation(training, held_out, fake) for fake in (new, copies))
-    assert copied.copied == 1 and copied.ratio < 0.01
-    assert honest.copied < 0.8 and honest.ratio == pytest.approx(1, abs=0.1)
+    assert copied.copied == 1
+    assert copied.ratio < 0.01
+    assert honest.copied < 0.8
+    assert honest.ratio == pytest.approx(1, abs=0.1)
     # By the definition, one by one.
     apart = torch.cdist(new, training)
     within = torch.cdist(training, training) + 1e9 * torch.eye(400)

@@ -87,6 +87,10 @@ class Feed:
             penalty=None if self._penalty is None else self._penalty.batch(images_seen),
         )
 
+    def generator_latents(self, images_seen: int) -> Tensor:
+        """This rank's latents of the generator's update at that sample: (n, latent)."""
+        return self._generator_latents.batch(images_seen)
+
     def close(self) -> None:
         """Release what runs beside."""
         self._rows.close()

@@ -118,7 +118,7 @@ def resume(
 
     Args:
         path: the run's folder or URI.
-        changes: settings by dotted name; only ``images`` and those of ``output`` may
+        changes: settings by dotted name; only ``images``, ``output`` and ``health`` may
             differ from the run's own.
 
     Raises:
@@ -198,7 +198,7 @@ def _check(
 def _check_same_run(path: str, saved: Config, config: Config) -> None:
     # Passing over damage changes neither order nor the images that are whole.
     feed = replace(config.feed, skip_bad=saved.feed.skip_bad)
-    free = replace(config, images=saved.images, output=saved.output, feed=feed)
+    free = replace(config, images=saved.images, output=saved.output, feed=feed, health=saved.health)
     old = {setting.name: setting.value for setting in leaves(saved)}
     for setting in leaves(free):
         if old.get(setting.name) != setting.value:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -29,6 +31,14 @@ class Moments:
         shifted = features.double().cpu() - self._origin
         count = shifted.new_tensor([len(shifted)])
         self._sums += torch.cat([count, shifted.sum(0), (shifted.T @ shifted).flatten()])
+
+    @staticmethod
+    def merged(parts: Sequence[Moments]) -> Moments:
+        """Those of several sets of features together, all of one ``origin``."""
+        whole = Moments(len(parts[0]._origin), parts[0]._origin)
+        for part in parts:
+            whole._sums += part._sums
+        return whole
 
     def reduce(self, world: World) -> None:
         """Add those of all ranks, in place; all ranks must call it, once."""

@@ -20,8 +20,8 @@ class Neighbours(NamedTuple):
 
     distance: Tensor
     """float64 (n,)."""
-    index: Tensor
-    """int64 (n,), rows of the training features."""
+    row: Tensor
+    """int64 (n,), of the training features."""
 
 
 class Memorisation(NamedTuple):
@@ -47,7 +47,7 @@ def nearest(training: Tensor, samples: Tensor) -> Neighbours:
 def memorisation(training: Tensor, held_out: Tensor, fake: Tensor) -> Memorisation:
     """Compare generated with held-out images, all as float features of one extractor."""
     distances, index = nearest(training, fake)
-    matched, where = index.unique(return_inverse=True)
+    matched, where = torch.unique(index, return_inverse=True)
     apart = torch.cdist(
         training[matched].double(), training.double(), compute_mode="donot_use_mm_for_euclid_dist"
     )

@@ -1,0 +1,102 @@
+"""Reads the signs of a run once a record, the same on all ranks, and names its health."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from distgan.config import Config
+from distgan.health.diagnosis import HEALTHY, Signs, Verdict, Watch
+from distgan.health.signs import Diversity, distances, player_signs, weight_norm
+from distgan.state import TrainingState
+
+_PLAYERS = ("discriminator", "generator")
+
+Fields = dict[str, Any]
+
+
+class Monitor:
+    """Judges a run at every record; all ranks must call its methods alike.
+
+    Args:
+        state: at the start of the run; one that goes on is given to `load_state_dict` after.
+        latents: float (n, latent), the same at every start of the run, as training feeds them.
+        classes: labels of the data, used when the run is conditional.
+    """
+
+    def __init__(self, config: Config, state: TrainingState, latents: Tensor, classes: int) -> None:
+        self._config = config
+        self._diversity = Diversity(latents, classes if config.conditional else 0)
+        self._real_distance = 0.0
+        self._start = {n: weight_norm(getattr(state, n).network) for n in _PLAYERS}
+        self._watch = Watch(config.health.patience)
+        self.state = HEALTHY
+
+    def examine(
+        self, state: TrainingState, means: dict[str, float], real: Tensor
+    ) -> tuple[Fields, Verdict]:
+        """What to add to the record of a step that is done, and what it all comes to.
+
+        Args:
+            means: of the step's statistics since the last record.
+            real: float (n, c, h, w), images of the data; the first that are given are what
+                samples are compared with for the whole run.
+        """
+        if not self._real_distance:
+            self._real_distance = _mean(state.world.sum(distances(real)))
+        d, g = player_signs(state.discriminator), player_signs(state.generator)
+        if d is None or g is None:
+            return {}, Verdict(self.state)
+        apart = _mean(state.world.sum(self._diversity(state.generator.network)))
+        rate = self._config.generator.optimizer.lr
+        signs = Signs(
+            images=state.images_seen,
+            **{n: means[n] for n in ("d_accuracy", "d_real", "d_fake", "d_loss")},
+            # Where D is updated more often, an interval may go by without the generator.
+            g_loss=means.get("g_loss", 0.0),
+            d_grad_norm=d.grad_norm,
+            g_grad_norm=g.grad_norm,
+            d_update_ratio=d.update_ratio,
+            g_update_ratio=g.update_ratio,
+            d_weight_growth=d.weight_norm / max(self._start["discriminator"], 1e-30),
+            g_weight_growth=g.weight_norm / max(self._start["generator"], 1e-30),
+            g_rate=rate.at(state.images_seen) / max(rate.start, rate.end, 1e-30),
+            diversity=apart / self._real_distance,
+        )
+        # A last bit that differs between machines must not divide the ranks.
+        agreed = state.world.broadcast(torch.tensor(list(signs), dtype=torch.float64)).tolist()
+        verdict = self._watch.observe(Signs(int(agreed[0]), *agreed[1:]))
+        self.state = verdict.state
+        known = {"images", "g_rate", *means, "g_loss"}
+        fields = {n: v for n, v in signs._asdict().items() if n not in known}
+        fields["d_calibration"] = (signs.d_real + signs.d_fake) / 2 - 0.5
+        fields |= {"d_layers": _plain(d.layers), "g_layers": _plain(g.layers)}
+        ill = {"evidence": verdict.evidence, "remedy": verdict.remedy} if verdict.evidence else {}
+        return {**fields, "health": verdict.state, **ill}, verdict
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is suspected, which is more than that nothing has been named."""
+        return self._watch.sound
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        own = {"real_distance": self._real_distance, "start": dict(self._start)}
+        return {**self._watch.state_dict(), **own}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave."""
+        self._watch.load_state_dict(state)
+        self._real_distance, self._start = state["real_distance"], dict(state["start"])
+
+
+def _mean(sum_and_count: Tensor) -> float:
+    total, count = sum_and_count.tolist()
+    # One image has nothing to be like.
+    return total / count if count else 1.0
+
+
+def _plain(layers: dict[str, Any]) -> dict[str, dict[str, float]]:
+    return {name: signs._asdict() for name, signs in layers.items()}

@@ -96,17 +96,19 @@ class Loss:
         relative: whether the generator's loss also depends on the reals.
         couples: whether a loss is more than a mean over samples (or pairs), so that it must
             see the logits of the whole global batch at once to be right.
+        probability: whether the best discriminator's sigmoid is the probability of a real.
     """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[..., Tensor]
     relative: bool = False
     couples: bool = False
+    probability: bool = False
 
 
 LOSSES: dict[str, Loss] = {
-    "non-saturating": Loss(log_discriminator, non_saturating_generator),
-    "minimax": Loss(log_discriminator, minimax_generator),
+    "non-saturating": Loss(log_discriminator, non_saturating_generator, probability=True),
+    "minimax": Loss(log_discriminator, minimax_generator, probability=True),
     "least-squares": Loss(least_squares_discriminator, least_squares_generator),
     "hinge": Loss(hinge_discriminator, critic_generator),
     "wasserstein": Loss(wasserstein_discriminator, critic_generator),

@@ -51,7 +51,7 @@ class Recorder:
         for name, value in _flat(record):
             if isinstance(value, str):
                 self._events.add_text(name, value, record["images"])
-            elif name != "images":
+            elif name != "images" and math.isfinite(value):
                 self._events.add_scalar(name, value, record["images"])
 
     def publish(self) -> None:

@@ -37,6 +37,8 @@ class Signs(NamedTuple):
     g_weight_growth: float
     g_rate: float
     """G's learning rate over the highest that its schedule reaches, 0 to 1."""
+    probability: float
+    """1 where D(x) is meant as a probability, as the loss decides; else 0."""
     diversity: float
     """Distance between samples over that between real images."""
 
@@ -55,7 +57,7 @@ def suspect(past: Sequence[Signs], now: Signs) -> Verdict:
     Args:
         past: earlier signs, oldest first.
     """
-    for rule in (_non_finite, _exploding, _collapse, _discriminator, _generator, _stalled):
+    for rule in (_non_finite, _exploding, _collapse, _stalled, _discriminator, _generator):
         for verdict in rule(past, now):
             return verdict
     return Verdict(HEALTHY)
@@ -132,18 +134,45 @@ def _collapse(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
         )
 
 
-CERTAIN = 0.999
-"""Ranked rightly, at which a discriminator knows every fake."""
-NOTHING_BELIEVED = 0.002
+SMALLEST_UPDATE = 1e-6
+"""At the highest learning rate of the schedule; runs that learn are a hundred times above."""
+
+
+def _stalled(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
+    # Where D wins and leaves no gradient, that is the illness, and this a symptom.
+    symptom = _knows(now) and now.g_grad_norm < VANISHED
+    if now.g_rate > 0 and now.g_update_ratio / now.g_rate < SMALLEST_UPDATE and not symptom:
+        yield Verdict(
+            "stalled",
+            f"an update of the generator changes its weights by {now.g_update_ratio:.1g} of their "
+            f"norm; its gradient is {now.g_grad_norm:.2g}",
+            "raise --generator.optimizer.lr; where the gradient is zero, use another --loss",
+        )
+
+
+CERTAIN, NOTHING_BELIEVED = 0.99, 0.006
+"""Pairs ranked rightly, and D(G(z)), beyond which D knows every fake. A DCGAN that learns may
+rank all pairs rightly for long, but does not go under 0.01."""
+VANISHED = 1e-4
+"""Of G's gradient, beside its median so far."""
+
+
+def _knows(now: Signs) -> bool:
+    return now.d_accuracy > CERTAIN and (now.d_fake < NOTHING_BELIEVED or not now.probability)
+
+
+def _vanished(past: Sequence[Signs], now: Signs) -> bool:
+    usual = statistics.median([signs.g_grad_norm for signs in past]) if past else 0.0
+    return now.g_grad_norm < VANISHED * min(usual, 1.0)
 
 
 def _discriminator(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
-    if now.d_accuracy > CERTAIN and now.d_fake < NOTHING_BELIEVED:
+    if _knows(now) and (now.probability or _vanished(past, now)):
         yield Verdict(
             "discriminator wins",
             f"D ranks {now.d_accuracy:.2%} of pairs rightly and D(G(z)) is {now.d_fake:.2g}, so "
             f"that G's gradient ({now.g_grad_norm:.2g}) teaches little",
-            "use --loss non-saturating, fewer --discriminator.updates, a lower "
+            "use --loss non-saturating or relativistic, fewer --discriminator.updates, a lower "
             "--discriminator.optimizer.lr, or raise --discriminator.penalty.r1",
         )
 
@@ -156,20 +185,6 @@ def _generator(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
             f"{now.d_fake:.2g} and D(x) {now.d_real:.2g}",
             "raise --discriminator.optimizer.lr or --discriminator.updates, or a penalty on D "
             "is too strong",
-        )
-
-
-SMALLEST_UPDATE = 1e-6
-"""At the highest learning rate of the schedule."""
-
-
-def _stalled(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
-    if now.g_rate > 0 and now.g_update_ratio / now.g_rate < SMALLEST_UPDATE:
-        yield Verdict(
-            "stalled",
-            f"an update of the generator changes its weights by {now.g_update_ratio:.1g} of their "
-            f"norm; its gradient is {now.g_grad_norm:.2g}",
-            "raise --generator.optimizer.lr; where the gradient is zero, use another --loss",
         )
 
 

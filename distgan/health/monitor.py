@@ -10,6 +10,7 @@ from torch import Tensor
 from distgan.config import Config
 from distgan.health.diagnosis import HEALTHY, Signs, Verdict, Watch
 from distgan.health.signs import Diversity, distances, player_signs, weight_norm
+from distgan.losses import LOSSES
 from distgan.state import TrainingState
 
 _PLAYERS = ("discriminator", "generator")
@@ -63,13 +64,14 @@ class Monitor:
             d_weight_growth=d.weight_norm / max(self._start["discriminator"], 1e-30),
             g_weight_growth=g.weight_norm / max(self._start["generator"], 1e-30),
             g_rate=rate.at(state.images_seen) / max(rate.start, rate.end, 1e-30),
+            probability=float(LOSSES[self._config.loss].probability),
             diversity=apart / self._real_distance,
         )
         # A last bit that differs between machines must not divide the ranks.
         agreed = state.world.broadcast(torch.tensor(list(signs), dtype=torch.float64)).tolist()
         verdict = self._watch.observe(Signs(int(agreed[0]), *agreed[1:]))
         self.state = verdict.state
-        known = {"images", "g_rate", *means, "g_loss"}
+        known = {"images", "g_rate", "probability", *means, "g_loss"}
         fields = {n: v for n, v in signs._asdict().items() if n not in known}
         fields["d_calibration"] = (signs.d_real + signs.d_fake) / 2 - 0.5
         fields |= {"d_layers": _plain(d.layers), "g_layers": _plain(g.layers)}

@@ -70,8 +70,9 @@ def player_signs(player: Player) -> PlayerSigns | None:
 @torch.no_grad()
 def weight_norm(network: nn.Module) -> float:
     """Euclidean norm of all matrices and convolutions of a network together."""
-    matrices = [p for p in network.parameters() if p.ndim > 1]
-    return torch.stack(torch._foreach_norm(matrices)).double().norm().item()
+    matrices: list[Tensor] = [p for p in network.parameters() if p.ndim > 1]
+    norm: float = torch.stack(torch._foreach_norm(matrices)).double().norm().item()
+    return norm
 
 
 def _norm(parts: list[float]) -> float:

@@ -1,1 +1,0 @@
-"""Measuring a generator against its data: shares, gathering, values, and cards to them."""

@@ -1,0 +1,216 @@
+"""The monitor on real runs: named, stopped, rolled back on two ranks, and never out of step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from distgan import checkpoint, records, run
+from distgan.config import Config
+from distgan.data.damage import Damage
+from distgan.data.feed import Feed
+from distgan.data.fragments import read_resident
+from distgan.data.images import open_images
+from distgan.data.resident import Resident
+from distgan.errors import UserError
+from distgan.health import treatment
+from distgan.health.signs import Diversity, player_signs, weight_norm
+from distgan.loop import NoControl, train
+from distgan.networks import ImageShape
+from distgan.parallel import World
+from distgan.recipes import recipe
+from distgan.settings import override
+from distgan.state import TrainingState
+from distgan.step import Batch
+from distgan.storage import Storage
+
+from . import ranks
+
+SMALL = {
+    "generator.network.widths": "32,32",
+    "discriminator.network.widths": "32,16",
+    "batch": 64,
+    "images": 12_800,
+    "output.log_every": 1_280,
+    "output.checkpoint_every": 2_560,
+    "output.sample_every": 1_000_000,
+}
+
+
+def settings(**changes: Any) -> Config:
+    named = {name.replace("__", "."): value for name, value in changes.items()}
+    return override(recipe("mnist-mlp"), SMALL | named)
+
+
+class Listener(NoControl):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def run_here(world: World, config: Config, folder: Path) -> list[str]:
+    torch.set_num_threads(1)
+    storage, images = Storage(folder), open_images(config.data)
+    if world.leads:
+        (run.update if storage.exists(run.CONFIG) else run.create)(storage, config)
+    rows = Resident(
+        read_resident(images), config.seed, config.batch, world, Damage(images, 0, storage)
+    )
+    listener = Listener()
+    train(config, storage, images, rows, world, listener)
+    return listener.notes
+
+
+def spoil(world: World, config: Config, folder: Path, at: int, times: int) -> list[str]:
+    """A run in which an image of the last rank is not a number, some times, at that place."""
+    whole, left = Feed.batch, times
+
+    def batch(self: Feed, images_seen: int) -> Batch:
+        nonlocal left
+        found = whole(self, images_seen)
+        if images_seen == at and left and world.rank == world.size - 1:
+            left -= 1
+            found.real[0, 0, 0, 0] = torch.nan
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Feed, "batch", batch)
+        return run_here(world, config, folder)
+
+
+def test_a_rolled_back_run_recovers_on_two_ranks(tmp_path: Path) -> None:
+    config = settings(health__action="rollback")
+    out = tmp_path / "run"
+    (told, _) = ranks.on_ranks(2, spoil, tmp_path, config, out, 6_400, 1)
+    storage = Storage(out)
+    (entry,) = treatment.past(storage)
+    # The checkpoint before the spoilt step; the record after it names what happened.
+    assert (entry["back_to"], entry["images"], entry["state"]) == (5_120, 7_680, "non-finite")
+    assert any(note.startswith("health: non-finite at 7,680 images") for note in told)
+    assert any("back to 5,120 images" in note for note in told)
+    changed = run.load_config(storage, "RUN")
+    for player in (changed.generator, changed.discriminator):
+        assert player.optimizer.lr.at(0) == pytest.approx(1e-4)
+    found = records.read(storage)
+    assert [record["images"] for record in found] == list(range(1_280, 12_801, 1_280))
+    assert {record["health"] for record in found} == {"healthy"}
+    last = checkpoint.load_newest(storage)
+    assert last is not None
+    assert last["images_seen"] == 12_800
+    assert all(torch.isfinite(t).all() for t in last["generator"].values())
+    assert last["generator_optimizer"]["param_groups"][0]["lr"] == pytest.approx(1e-4)
+    # It is the run that was changed there without ever having been ill.
+    straight = tmp_path / "straight"
+    straight.mkdir()
+    ranks.on_ranks(2, changed_at, straight, config, straight / "run", 5_120)
+    expected = checkpoint.load_newest(Storage(straight / "run"))
+    assert expected is not None
+    for name, tensor in expected["generator"].items():
+        assert torch.equal(tensor, last["generator"][name]), name
+
+
+def changed_at(world: World, config: Config, folder: Path, images: int) -> None:
+    run_here(world, override(config, {"images": images}), folder)
+    run_here(world, treatment.changed(config)[0], folder)
+
+
+def test_rollbacks_end(tmp_path: Path) -> None:
+    config = settings(health__action="rollback", health__rollbacks=2)
+    with pytest.raises(UserError, match=r"non-finite .* also after 2 rollbacks .*rollbacks"):
+        spoil(World(), config, tmp_path / "run", 6_400, 9)
+    assert len(treatment.past(Storage(tmp_path / "run"))) == 2
+
+
+def test_without_a_healthy_checkpoint_it_begins_anew(tmp_path: Path) -> None:
+    config = settings(health__action="rollback", health__change="double-r1")
+    spoil(World(), config, tmp_path / "run", 640, 1)
+    storage = Storage(tmp_path / "run")
+    assert treatment.past(storage)[0]["back_to"] == 0
+    assert run.load_config(storage, "RUN").discriminator.penalty.r1.at(0) == 0.1
+    assert len(records.read(storage)) == 10
+
+
+@pytest.mark.parametrize("action", ["warn", "stop"])
+def test_what_is_not_finite_always_ends_a_run_that_may_not_roll_back(
+    tmp_path: Path, action: str
+) -> None:
+    config = settings(health__action=action)
+    with pytest.raises(UserError, match=r"training diverged: .* after 7,680 images; .*rollback"):
+        spoil(World(), config, tmp_path / "run", 6_400, 1)
+    # The last line of the records holds it, as JSON can: null.
+    assert records.read(Storage(tmp_path / "run"))[-1]["health"] == "non-finite"
+    assert [e["images_seen"] for e in checkpoint.index(Storage(tmp_path / "run"))] == [2560, 5120]
+
+
+def test_stop_keeps_a_checkpoint_that_is_marked_ill(tmp_path: Path) -> None:
+    config = settings(health__action="stop", generator__optimizer__lr=1e-12)
+    with pytest.raises(UserError, match=r"stopped after 3,840 images.*stalled.*--resume"):
+        run_here(World(), config, tmp_path / "run")
+    entries = checkpoint.index(Storage(tmp_path / "run"))
+    assert [(e["images_seen"], e["healthy"]) for e in entries] == [(2560, False), (3840, False)]
+
+
+@pytest.fixture
+def state() -> Callable[..., TrainingState]:
+    def build(**changes: Any) -> TrainingState:
+        return TrainingState(
+            settings(precision="float64", **changes), ImageShape(channels=1, height=28, width=28), 10, World()
+        )
+
+    return build
+
+
+def a_batch(seed: int, size: int = 16) -> Batch:
+    draw = torch.Generator().manual_seed(seed)
+    z = torch.randn(2, size, 100, generator=draw, dtype=torch.float64)
+    real = torch.rand(size, 1, 28, 28, generator=draw, dtype=torch.float64) * 2 - 1
+    return Batch(real=real, labels=None, discriminator_latent=z[0], generator_latent=z[1])
+
+
+def test_signs_of_a_player_are_those_of_its_weights_before_and_after(
+    state: Callable[..., TrainingState],
+) -> None:
+    trained = state(**{"generator.optimizer.beta1": 0.5})
+    assert player_signs(trained.generator) is None
+    for seed in range(3):
+        before = [p.detach().clone() for p in trained.generator.network.parameters()]
+        trained.step([a_batch(seed)])
+    signs = player_signs(trained.generator)
+    assert signs is not None
+    named = dict(trained.generator.network.named_parameters())
+    moved = {n: (p - b).norm() for (n, p), b in zip(named.items(), before, strict=True)}
+    matrices = [name for name, p in named.items() if p.ndim > 1]
+    assert list(signs.layers) == matrices
+    for name in matrices:
+        layer, weight = signs.layers[name], named[name]
+        assert layer.update_ratio == pytest.approx((moved[name] / weight.norm()).item(), rel=1e-6)
+        assert weight.grad is not None
+        assert layer.grad_norm == pytest.approx(weight.grad.norm().item(), rel=1e-12)
+    together = torch.cat([named[name].flatten() for name in matrices]).norm().item()
+    step = torch.stack([moved[name] for name in matrices]).norm().item()
+    assert signs.update_ratio == pytest.approx(step / together, rel=1e-6)
+    assert weight_norm(trained.generator.network) == pytest.approx(together, rel=1e-12)
+    gradients = torch.cat([p.grad.flatten() for p in named.values() if p.grad is not None])
+    assert signs.grad_norm == pytest.approx(gradients.norm().item(), rel=1e-12)
+
+
+def test_diversity_is_the_mean_distance_and_leaves_the_generator_alone(
+    state: Callable[..., TrainingState],
+) -> None:
+    trained = state()
+    trained.step([a_batch(0)])
+    network, z = trained.generator.network, a_batch(1).generator_latent
+    before = {name: t.clone() for name, t in network.state_dict().items()}
+    total, pairs = Diversity(z, 0)(network).tolist()
+    assert network.training
+    assert all(torch.equal(t, before[name]) for name, t in network.state_dict().items())
+    with torch.no_grad():
+        images = network.eval()(z, None).flatten(1)
+    apart = [(images[i] - images[j]).norm().item() for i in range(16) for j in range(i)]
+    assert (total / pairs, pairs) == (pytest.approx(sum(apart) / len(apart)), len(apart))

@@ -176,7 +176,13 @@ def test_stopped_it_leaves_no_set_and_can_be_repeated(tmp_path: Path, how: signa
     source, out = photographs(tmp_path / "source", 400, 160), tmp_path / "set"
     line = ["data", "prepare", str(source), "--out", str(out), "--shard-size", "1"]
     line += ["--workers", "0", "--validation", "100"]
-    with subprocess.Popen(command(*line), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+    with subprocess.Popen(
+        command(*line),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A shell has the tests ignore SIGINT when it runs them in its background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as run:
         until = time.monotonic() + 60
         while not list(out.glob(".unfinished/*.parquet")) and time.monotonic() < until:
             time.sleep(0.002)

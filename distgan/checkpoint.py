@@ -123,7 +123,8 @@ def save(storage: Storage, state: dict[str, Any], keep: int) -> str:
     Args:
         state: nested dicts and lists of tensors, numbers and text, with ``images_seen``; with
             ``healthy``, which is taken for granted, false for one not to roll back to.
-        keep: how many of the newest stay, and of the healthy ones the newest besides.
+            A ``score``, of which less is better, is how good its generator was found.
+        keep: how many of the newest stay; besides them, the newest healthy and the best one.
 
     Returns:
         the checkpoint's name inside the run.
@@ -144,12 +145,27 @@ def save(storage: Storage, state: dict[str, Any], keep: int) -> str:
         "images_seen": images,
         "sha256": _sha256(content),
         "healthy": state.get("healthy", True),
+        "score": state.get("score"),
     }
     entries = [old for old in index(storage) if old["images_seen"] < images] + [entry]
-    healthy = [old for old in entries[:-keep] if old.get("healthy", True)]
-    lacking = not any(old.get("healthy", True) for old in entries[-keep:])
-    _keep_only(storage, [*(healthy[-1:] if lacking else []), *entries[-keep:]])
+    wanted = [*entries[-keep:], *_newest_healthy(entries), *_best(entries)]
+    _keep_only(storage, [entry for entry in entries if entry in wanted])
     return name
+
+
+def _newest_healthy(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [entry for entry in entries if entry.get("healthy", True)][-1:]
+
+
+def _best(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    scored = [entry for entry in entries if entry.get("score") is not None]
+    return sorted(scored, key=lambda entry: float(entry["score"]))[:1]
+
+
+def best_score(storage: Storage) -> float:
+    """The lowest ``score`` of a checkpoint that is kept; infinite without any."""
+    found = _best(index(storage))
+    return float(found[0]["score"]) if found else float("inf")
 
 
 def forget_after(storage: Storage, images_seen: int) -> None:

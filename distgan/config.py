@@ -15,6 +15,7 @@ from distgan.augment import Augmentation, NoneSettings
 from distgan.data.ways import FeedSettings
 from distgan.ema import EMASettings
 from distgan.errors import UserError
+from distgan.evaluate.settings import EvaluateSettings
 from distgan.health.settings import HealthSettings
 from distgan.losses import LOSSES
 from distgan.networks import DiscriminatorNetwork, GeneratorNetwork
@@ -119,6 +120,7 @@ class Config:
     feed: FeedSettings = field(default_factory=FeedSettings)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     health: HealthSettings = field(default_factory=HealthSettings)
+    evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     output: OutputConfig = field(default_factory=OutputConfig)
 
     @model_validator(mode="after")

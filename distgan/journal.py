@@ -7,6 +7,8 @@ import torch
 from distgan import checkpoint, export, records, run
 from distgan.config import Config
 from distgan.data.images import ImageSet
+from distgan.evaluate import evaluation
+from distgan.evaluate.evaluation import Evaluation
 from distgan.samples import SampleSheet
 from distgan.state import TrainingState
 from distgan.storage import Storage
@@ -33,6 +35,12 @@ class Journal:
         )
         if state.images_seen == 0:
             self.sample(state)
+
+    def evaluated(self, found: Evaluation, seconds: float) -> None:
+        """Write an evaluation, for which training stood still for some seconds."""
+        evaluation.remember(self._storage, found)
+        values = {name: value.value for name, value in found.values.items()}
+        self.recorder.add_scalars(found.images, {**values, "evaluation_seconds": seconds})
 
     def sample(self, state: TrainingState) -> None:
         """Write a grid of samples."""

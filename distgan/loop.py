@@ -13,6 +13,7 @@ from distgan.config import Config
 from distgan.data.feed import Feed, Rows
 from distgan.data.images import ImageSet
 from distgan.errors import UserError
+from distgan.evaluate.evaluation import Evaluator
 from distgan.health import treatment
 from distgan.health.diagnosis import Verdict
 from distgan.health.monitor import Monitor
@@ -104,6 +105,8 @@ class _Training:
         self._feed = Feed(rows, config, images.shape, world)
         self._journal: Journal | None = None
         self._record: records.Record = {}
+        self._evaluator: Evaluator | None = None
+        self._score: tuple[int, float] | None = None
         self._begin(checkpoint.load_newest(storage, control.note))
 
     def _begin(self, saved: dict[str, Any] | None) -> None:
@@ -141,6 +144,8 @@ class _Training:
             # Record, sample and save whenever a multiple of the interval has been passed.
             if self._passed(output.log_every) and self._judge(batches[0]) != "go on":
                 continue
+            if config.evaluate.every and self._passed(config.evaluate.every):
+                self._evaluate()
             if self._passed(output.sample_every):
                 self._state.agree_on_buffers()
                 if self._journal is not None:
@@ -168,9 +173,36 @@ class _Training:
         contents = self._state.state_dict()
         contents |= {"set_count": self._images.count, "set_shape": list(self._images.shape)}
         contents |= {"health": self._monitor.state_dict(), "healthy": self._monitor.sound}
+        if self._score is not None and self._score[0] == self._state.images_seen:
+            contents["score"] = self._score[1]
         if self._journal is not None:
             # Records first: a checkpoint must not be ahead of them.
             self._writer.save(contents, first=self._journal.recorder.publish)
+
+    def _evaluate(self) -> None:
+        """Measure the generator on all ranks, while training stands still."""
+        config, state = self._config, self._state
+        start = time.perf_counter()
+        if self._evaluator is None:
+            classes = len(self._images.classes) if config.conditional else 0
+            self._evaluator = Evaluator(
+                config.evaluate, self._images, config.data, config.latent, classes, self._world
+            )
+        state.agree_on_buffers()
+        network = state.ema.average
+        if config.evaluate.weights == "generator":
+            network = state.generator.network.eval()
+        found = self._evaluator.evaluate(network, state.images_seen)
+        state.generator.network.train()
+        self._score = (state.images_seen, next(iter(found.values.values())).value)
+        if self._journal is not None:
+            self._journal.evaluated(found, time.perf_counter() - start)
+        # The checkpoint in flight may be the best so far.
+        self._writer.wait()
+        best = checkpoint.best_score(self._storage) if self._world.leads else 0.0
+        best = self._world.broadcast(torch.tensor(best, dtype=torch.float64)).item()
+        if self._score[1] < best:
+            self._save()
 
     def _judge(self, batch: Batch) -> str:
         """Write a record and act on what it says of the run's health: "go on", or "again"."""

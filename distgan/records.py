@@ -42,17 +42,27 @@ class Recorder:
     def add(self, record: Record) -> None:
         """Write one record, which names the images seen as ``images``."""
         self._log.append(json.dumps(_finite(record)))
+        events = self._writer()
+        for name, value in _flat(record):
+            if isinstance(value, str):
+                events.add_text(name, value, record["images"])
+            elif name != "images" and math.isfinite(value):
+                events.add_scalar(name, value, record["images"])
+
+    def add_scalars(self, images: int, values: dict[str, float]) -> None:
+        """Write numbers that are kept elsewhere as TensorBoard events."""
+        for name, value in values.items():
+            if math.isfinite(value):
+                self._writer().add_scalar(name, value, images)
+
+    def _writer(self) -> SummaryWriter:
         if self._events is None:
             # Imported late: it costs a second that the first update need not wait for.
             from tensorboardX import SummaryWriter
 
             folder = self._remote or self._storage.path(EVENTS)
             self._events = SummaryWriter(str(folder), purge_step=self._purge_from)
-        for name, value in _flat(record):
-            if isinstance(value, str):
-                self._events.add_text(name, value, record["images"])
-            elif name != "images" and math.isfinite(value):
-                self._events.add_scalar(name, value, record["images"])
+        return self._events
 
     def publish(self) -> None:
         """Make everything visible in the storage."""

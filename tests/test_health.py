@@ -160,7 +160,10 @@ def test_stop_keeps_a_checkpoint_that_is_marked_ill(tmp_path: Path) -> None:
 def state() -> Callable[..., TrainingState]:
     def build(**changes: Any) -> TrainingState:
         return TrainingState(
-            settings(precision="float64", **changes), ImageShape(channels=1, height=28, width=28), 10, World()
+            settings(precision="float64", **changes),
+            ImageShape(channels=1, height=28, width=28),
+            10,
+            World(),
         )
 
     return build

@@ -54,6 +54,24 @@ For instance:
 Stopped, it leaves nothing; repeated, it makes the same bytes, on any number of cores.
 """
 
+_EVALUATE = """\
+Metrics, of which several may be asked for:
+
+  frechet            distance of Gaussians fitted to features; with Inception's, the FID
+  kernel             distance of the features' distributions; with Inception's, the KID
+  manifold           precision and recall, density and coverage
+  classifier-score   with Inception, the Inception score
+  modes              which classes there are, and which are missing
+  sliced             sliced Wasserstein distance of pixels
+
+For instance:
+
+  distgan evaluate runs/one --metrics frechet,manifold,modes --num 10k
+
+The values and their card, without which no two may be compared, are added to the run's
+evaluations.jsonl. During training: distgan train --evaluate.every 100k
+"""
+
 _TOP = """\
 start here:
   distgan train            train a GAN on MNIST; everything it needs is inside
@@ -109,6 +127,7 @@ def _build() -> _Parser:
         "--weights", choices=["ema", "generator"], default="ema", help="moving average or last"
     )
 
+    _add_evaluate(verbs)
     verbs.add_parser("recipes", help="list the recipes")
     show = verbs.add_parser("show", help="print a recipe's settings, with any overrides")
     show.add_argument("recipe", metavar="RECIPE")
@@ -121,6 +140,21 @@ def _build() -> _Parser:
     info.add_argument("uri", metavar="URI", help="name, path or URI of a set")
     info.add_argument("--picture", metavar="FILE.png", help="the grid [SET's name-info.png]")
     return parser
+
+
+def _add_evaluate(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    evaluate = verbs.add_parser(
+        "evaluate",
+        help="measure a run's generator against its data",
+        epilog=_EVALUATE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    evaluate.add_argument("run", metavar="RUN", help="folder or URI of a run")
+    evaluate.add_argument("--metrics", metavar="NAMES", help="separated by commas [the run's]")
+    evaluate.add_argument("--num", metavar="N", help="generated images [the run's, 5000]")
+    evaluate.add_argument("--features", metavar="NAME", help="what sees the images [auto]")
+    evaluate.add_argument("--weights", metavar="WHICH", help="ema or generator [ema]")
+    evaluate.add_argument("--seed", metavar="S", help="of latents and subsets [0]")
 
 
 def _add_prepare(actions: argparse._SubParsersAction[_Parser]) -> None:

@@ -61,6 +61,33 @@ def sample(options: argparse.Namespace) -> int:
     return 0
 
 
+def evaluate(options: argparse.Namespace) -> int:
+    """`distgan evaluate`."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from distgan.evaluate.command import evaluate as measure
+
+    names = ("metrics", "num", "features", "weights", "seed")
+    given = {name: getattr(options, name) for name in names}
+    console = Console(highlight=False)
+    with console.status("[dim]measuring[/dim]"):
+        found = measure(options.run, {n: v for n, v in given.items() if v is not None})
+    table = Table(box=None, pad_edge=False)
+    for heading in ("metric", "value", "95% interval"):
+        table.add_column(heading, justify="left" if heading == "metric" else "right")
+    for name, value in found.values.items():
+        known = value.low is not None and value.high is not None
+        spread = f"{value.low:.4g} to {value.high:.4g}" if known else ""
+        table.add_row(f"[bold]{name}[/bold]", f"{value.value:.4g}", spread)
+    console.print(f"{options.run} after {found.images:,} images, in {found.seconds:.1f} s")
+    console.print(table)
+    console.print()
+    for name, text in found.card.to_dict().items():
+        console.print(f"[cyan]{name:<15}[/cyan] {text}", soft_wrap=True)
+    return 0
+
+
 def recipes(options: argparse.Namespace) -> int:
     """`distgan recipes`."""
     from rich.console import Console

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from distgan import checkpoint, run
+from distgan import checkpoint, features, run
 from distgan.config import Config
 from distgan.data import ways
 from distgan.data.images import ImageSet, open_images
@@ -118,7 +118,8 @@ def resume(
 
     Args:
         path: the run's folder or URI.
-        changes: settings by dotted name; only ``images``, ``output`` and ``health`` may
+        changes: settings by dotted name; only ``images``, ``output``, ``health`` and
+            ``evaluate`` may
             differ from the run's own.
 
     Raises:
@@ -188,6 +189,8 @@ def _check(
         check_gpus(workers, device, torch.cuda.device_count())
     else:
         check_address(address)
+    if config.evaluate.every:
+        features.resolve(config.evaluate.features, images.shape)
     # Built without memory, to hear now whether the networks fit the images.
     labels = len(images.classes) if config.conditional else 0
     with torch.device("meta"):
@@ -198,7 +201,14 @@ def _check(
 def _check_same_run(path: str, saved: Config, config: Config) -> None:
     # Passing over damage changes neither order nor the images that are whole.
     feed = replace(config.feed, skip_bad=saved.feed.skip_bad)
-    free = replace(config, images=saved.images, output=saved.output, feed=feed, health=saved.health)
+    free = replace(
+        config,
+        images=saved.images,
+        output=saved.output,
+        feed=feed,
+        health=saved.health,
+        evaluate=saved.evaluate,
+    )
     old = {setting.name: setting.value for setting in leaves(saved)}
     for setting in leaves(free):
         if old.get(setting.name) != setting.value:

@@ -1,0 +1,1 @@
+"""Measuring a generator against its data: shares, gathering, values, and cards to them."""

@@ -1,0 +1,40 @@
+"""The card that goes with every value: how it was measured, and against what."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Card:
+    """Values whose cards differ are not comparable."""
+
+    extractor: str
+    extractor_hash: str
+    resize: str
+    """What the extractor does to an image before its network sees it."""
+    quantised: bool
+    """Whether generated images were rounded to 8 bits, as the real ones are."""
+    data: str
+    data_checksum: str
+    split: str
+    real: int
+    """Real images."""
+    fake: int
+    """Generated images."""
+    weights: str
+    """``ema`` or ``generator``."""
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Eight hexadecimal digits, equal for equal cards."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, and the key."""
+        return {"key": self.key, **asdict(self)}

@@ -1,0 +1,70 @@
+"""Every rank sees its own share of images; what all of them saw comes together.
+
+Images are seen in blocks of a fixed size, dealt to the ranks in turn, so that a block's
+features are the same to the last bit on any number of ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from distgan.evaluate.measures import Evidence
+from distgan.features.base import Extractor
+from distgan.metrics.moments import Moments
+from distgan.parallel import World
+
+BLOCK = 100
+"""Images seen at a time."""
+_MOST_FEATURES = 10_000
+_MOST_PIXELS = 2_000
+_FOLDS, _LONGEST_FOLDED = 10, 512
+
+
+def gather(
+    images: Callable[[range], Tensor], num: int, extractor: Extractor, world: World
+) -> Evidence:
+    """See ``num`` images on all ranks together; all ranks must call it.
+
+    Sums of features, in float64, cover all images; of the features themselves the first
+    10,000 travel, and of the pixels the first 2,000.
+
+    Args:
+        images: the images of some numbers, uint8 (n, c, h, w), on any device.
+    """
+    # Beyond some length, folds would weigh more than their interval is worth.
+    folds = [
+        Moments(extractor.size) for _ in range(_FOLDS if extractor.size <= _LONGEST_FOLDED else 1)
+    ]
+    classes = len(extractor.classes)
+    counts = torch.zeros(max(1, classes), dtype=torch.float64)
+    mine: list[tuple[int, Tensor, Tensor | None, Tensor | None]] = []
+    for block in range(world.rank, -(-num // BLOCK), world.size):
+        first = block * BLOCK
+        numbers = range(first, min(num, first + BLOCK))
+        pixels = images(numbers)
+        seen = extractor(pixels)
+        folds[block % len(folds)].add(seen.features)
+        probabilities = seen.probabilities
+        if probabilities is not None and classes:
+            counts += torch.bincount(probabilities.argmax(1).cpu(), minlength=classes)
+        if first < _MOST_FEATURES:
+            kept = pixels.cpu() if first < _MOST_PIXELS else None
+            seen_here = None if probabilities is None else probabilities.cpu()
+            mine.append((block, seen.features.cpu(), seen_here, kept))
+    for fold in folds:
+        fold.reduce(world)
+    counts = world.sum(counts.to(world.device)).cpu()
+    blocks = sorted(
+        (block for part in world.gather(mine) for block in part), key=lambda block: block[0]
+    )
+    believed = [p for _, _, p, _ in blocks if p is not None]
+    return Evidence(
+        folds=tuple(fold for fold in folds if fold.count),
+        features=torch.cat([features for _, features, _, _ in blocks]),
+        probabilities=torch.cat(believed) if believed else None,
+        counts=counts.long() if classes and believed else None,
+        pixels=torch.cat([pixels for _, _, _, pixels in blocks if pixels is not None]),
+    )

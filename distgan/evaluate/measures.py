@@ -1,0 +1,115 @@
+"""The metrics by name, each from what was seen of real and generated images.
+
+A metric is one function in `distgan.metrics`, and one here that gives its values names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from distgan.metrics import classes, frechet, kernel, manifold, sliced
+from distgan.metrics.moments import Moments
+
+_SIGMAS = 1.96
+"""Of a normal distribution, within which 95% of it lies."""
+
+
+class Value(NamedTuple):
+    """A value and, where it can be had, its 95% interval."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was seen of a set of images, gathered from all ranks."""
+
+    folds: tuple[Moments, ...]
+    """Moments of all features, in parts that are samples of their own."""
+    features: Tensor
+    """float32 (n, d), of the first images."""
+    probabilities: Tensor | None
+    """float32 (n, classes), of the same."""
+    counts: Tensor | None
+    """int64 (classes,), of all."""
+    pixels: Tensor
+    """uint8 (n, c, h, w), of the first images."""
+
+
+Measure = Callable[[Evidence, Evidence, int], dict[str, Value]]
+"""From the evidence of real and of generated images and a seed."""
+
+
+def _frechet(real: Evidence, fake: Evidence, seed: int) -> dict[str, Value]:
+    whole = Moments.merged(real.folds)
+    value = frechet.distance(whole, Moments.merged(fake.folds))
+    count = len(fake.folds)
+    if count < 2:
+        return {"frechet": Value(value)}
+    # The jackknife over folds: Efron and Stein 1981.
+    without = torch.tensor(
+        [
+            frechet.distance(whole, Moments.merged(fake.folds[:n] + fake.folds[n + 1 :]))
+            for n in range(count)
+        ],
+        dtype=torch.float64,
+    )
+    spread = (without - without.mean()).square().sum().mul((count - 1) / count).sqrt().item()
+    return {"frechet": _interval(value, spread)}
+
+
+def _kernel(real: Evidence, fake: Evidence, seed: int) -> dict[str, Value]:
+    found = kernel.kernel_distance(real.features, fake.features, subsets=20, seed=seed)
+    return {"kernel": _interval(found.value, found.error)}
+
+
+def _manifold(real: Evidence, fake: Evidence, seed: int) -> dict[str, Value]:
+    found = manifold.manifold(real.features, fake.features)
+    return {name: Value(value) for name, value in found._asdict().items()}
+
+
+def _classifier_score(real: Evidence, fake: Evidence, seed: int) -> dict[str, Value]:
+    if fake.probabilities is None:
+        return {}
+    found = classes.classifier_score(fake.probabilities)
+    return {"classifier-score": _interval(found.value, found.error / 10**0.5)}
+
+
+def _modes(real: Evidence, fake: Evidence, seed: int) -> dict[str, Value]:
+    if fake.counts is None or real.counts is None:
+        return {}
+    found = classes.mode_coverage(fake.counts, real.counts)
+    return {
+        "class-entropy": Value(found.entropy),
+        "missing-classes": Value(float(found.missing)),
+        "class-divergence": Value(found.divergence),
+    }
+
+
+def _sliced(real: Evidence, fake: Evidence, seed: int) -> dict[str, Value]:
+    one, other = (e.pixels.float() / 127.5 - 1 for e in (real, fake))
+    return {"sliced": Value(sliced.sliced_wasserstein(one, other, seed=seed))}
+
+
+def _interval(value: float, spread: float) -> Value:
+    return Value(value, value - _SIGMAS * spread, value + _SIGMAS * spread)
+
+
+MEASURES: dict[str, Measure] = {
+    "frechet": _frechet,
+    "kernel": _kernel,
+    "manifold": _manifold,
+    "classifier-score": _classifier_score,
+    "modes": _modes,
+    "sliced": _sliced,
+}
+"""What ``--metrics`` and ``--evaluate.metrics`` take."""
+
+LOWER_IS_BETTER = ("frechet", "kernel", "sliced", "class-divergence", "missing-classes")

@@ -1,0 +1,79 @@
+"""What turns images into the features that metrics compare."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+_AT_ONCE = 250
+"""Images; bounds the memory of activations, and keeps a large call's result that of small ones."""
+
+
+class Seen(NamedTuple):
+    """What an extractor sees in n images."""
+
+    features: Tensor
+    """float32 (n, d)."""
+    probabilities: Tensor | None
+    """float32 (n, classes), or None where the network does not classify."""
+
+
+class Extractor:
+    """A fixed network and what it does to images first.
+
+    Args:
+        network: takes float32 (n, c, h, w), prepared by ``prepare``, and returns features (n, d)
+            or a pair of features and logits (n, classes).
+        name: as a metric card shows it.
+        size: d.
+        preprocessing: what happens to an image first, in words, for the card.
+        prepare: from uint8 (n, c, h, w) to what ``network`` takes.
+        classes: names of the logits' classes, if there are any.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        name: str,
+        size: int,
+        *,
+        preprocessing: str,
+        prepare: nn.Module,
+        classes: tuple[str, ...] = (),
+    ) -> None:
+        self._network = network.eval().requires_grad_(False)
+        self._prepare = prepare
+        self.name, self.size, self.classes = name, size, classes
+        self.preprocessing = preprocessing
+        self.hash = fingerprint(network.state_dict(), f"{name}; {preprocessing}")
+
+    def to(self, device: torch.device) -> Extractor:
+        """Move the network to a device, and return the extractor itself."""
+        self._network.to(device)
+        self._prepare.to(device)
+        return self
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Seen:
+        """See images, uint8 (n, c, h, w), on the extractor's device."""
+        features, probabilities = [], []
+        for part in torch.split(images, _AT_ONCE):
+            found = self._network(self._prepare(part))
+            if isinstance(found, tuple):
+                found, logits = found
+                probabilities.append(logits.float().softmax(1))
+            features.append(found.float())
+        return Seen(torch.cat(features), torch.cat(probabilities) if probabilities else None)
+
+
+def fingerprint(weights: Mapping[str, Tensor], description: str) -> str:
+    """SHA-256 of weights, in the order of their names, and of a description: 16 hex digits."""
+    digest = hashlib.sha256(description.encode())
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,70 @@
+"""Real runs of the tutorial's GAN, spoilt on purpose: each illness gets its name, and health
+none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from distgan import draws, records
+from distgan.parallel import World
+from distgan.recipes import recipe
+from distgan.settings import override
+from distgan.storage import Storage
+
+from .test_health import run_here
+
+LIMIT = 60_000
+"""Images within which a state has to be named, of records every 10,000."""
+
+
+def states(folder: Path, changes: dict[str, Any], name: str = "mnist-mlp") -> list[str]:
+    """The states of a run's records."""
+    config = override(recipe(name), {"images": LIMIT, **changes})
+    run_here(World(), config, folder / "run")
+    return [record["health"] for record in records.read(Storage(folder / "run"))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("state", "changes"),
+    [
+        ("exploding", {"generator.optimizer.lr": 10, "discriminator.optimizer.lr": 10}),
+        ("discriminator wins", {"discriminator.updates": 50}),
+        ("discriminator wins", {"loss": "minimax", "discriminator.updates": 20}),
+        ("generator wins", {"discriminator.optimizer.lr": 1e-7}),
+        ("stalled", {"generator.optimizer.lr": 1e-11}),
+    ],
+    ids=["rate of 10", "50 D updates", "saturated minimax", "idle D", "idle G"],
+)
+def test_an_illness_is_named(tmp_path: Path, state: str, changes: dict[str, Any]) -> None:
+    found = states(tmp_path, changes)
+    # Never another state before it, and it once it has lasted.
+    assert set(found) == {"healthy", state}
+    assert found[-1] == state
+
+
+@pytest.mark.slow
+def test_identical_latents_are_a_collapse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = draws.normals
+
+    def same(seed: int, stream: str, parts: Sequence[range], size: int) -> Any:
+        return np.repeat(whole(seed, stream, [range(1)], size), sum(map(len, parts)), axis=0)
+
+    monkeypatch.setattr(draws, "normals", same)
+    found = states(tmp_path, {})
+    assert set(found) == {"healthy", "collapsed"}
+    assert found[-1] == "collapsed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "images"),
+    [("mnist-mlp", 60_000), ("mnist-mlp-conditional", 60_000), ("mnist-dcgan", 16_000)],
+)
+def test_health_raises_no_alarm(tmp_path: Path, name: str, images: int) -> None:
+    assert set(states(tmp_path, {"images": images}, name)) == {"healthy"}

@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from distgan.export import CARD, WEIGHTS
+from distgan.health.diagnosis import HEALTHY
+from distgan.health.treatment import ALARM
 from distgan.launch.start import Plan, Result
 from distgan.loop import Status
 from distgan.records import EVENTS, METRICS
@@ -62,8 +64,10 @@ class Terminal:
             self._live.start()
 
     def note(self, text: str) -> None:
-        """A line of its own."""
-        self.console.print(f"[dim]{text}[/dim]", soft_wrap=True)
+        """A line of its own; of an illness, in a colour that is seen."""
+        alarm = text.startswith(ALARM) and "healthy again" not in text
+        style = "yellow" if alarm else "dim"
+        self.console.print(Text(text, style), soft_wrap=True)
 
     def progress(self, status: Status) -> None:
         """Take in how far the run has come, and redraw or, now and then, print a line."""
@@ -142,7 +146,9 @@ class Terminal:
             "augment p": "augment_p",
         }
         record = self._status.record
-        return [(shown, f"{record[key]:.3f}") for shown, key in names.items() if key in record]
+        found = [(shown, f"{record[key]:.3f}") for shown, key in names.items() if key in record]
+        ill = record.get("health", HEALTHY) != HEALTHY
+        return [*found, ("health", str(record["health"]))] if ill else found
 
     def _panel(self) -> RenderableType:
         assert self._plan is not None

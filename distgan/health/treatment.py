@@ -12,6 +12,9 @@ from distgan.schedule import Schedule
 from distgan.settings import override
 from distgan.storage import Storage
 
+ALARM = "health:"
+"""How every line on health begins."""
+
 LOG = "interventions.jsonl"
 """In a run's folder: a line for every rollback."""
 
@@ -28,8 +31,8 @@ def choose(settings: HealthSettings, verdict: Verdict) -> str:
 def announce(verdict: Verdict, images: int) -> str:
     """A line for whoever watches."""
     if verdict.state == HEALTHY:
-        return f"health: healthy again at {images:,} images"
-    return f"health: {verdict.state} at {images:,} images: {verdict.evidence}; {verdict.remedy}"
+        return f"{ALARM} healthy again at {images:,} images"
+    return f"{ALARM} {verdict.state} at {images:,} images: {verdict.evidence}; {verdict.remedy}"
 
 
 def farewell(verdict: Verdict, images: int, uri: str) -> str:

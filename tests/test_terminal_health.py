@@ -1,0 +1,36 @@
+"""What a person sees of a run that falls ill."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from distgan.health.diagnosis import Verdict
+from distgan.health.treatment import announce
+from distgan.loop import Status
+from distgan.terminal import Terminal
+
+
+def shown(*notes: str) -> str:
+    out = io.StringIO()
+    terminal = Terminal(Console(file=out, force_terminal=True, color_system="standard", width=200))
+    for note in notes:
+        terminal.note(note)
+    return out.getvalue()
+
+
+def test_an_illness_stands_out_and_brackets_are_text() -> None:
+    verdict = Verdict("collapsing", "samples are [0.2] times as far apart", "raise r1")
+    ill = shown(announce(verdict, 30_000))
+    assert "\x1b[33mhealth: collapsing at 30,000 images: samples are [0.2] times" in ill
+    assert "\x1b[2m" in shown("starting Ray")
+    well = shown(announce(Verdict("healthy"), 40_000))
+    assert "\x1b[2mhealth: healthy again at 40,000 images" in well
+
+
+def test_the_panel_names_the_state_while_it_lasts() -> None:
+    terminal = Terminal(Console(file=io.StringIO()))
+    for state, names in (("healthy", []), ("stalled", [("health", "stalled")])):
+        terminal._status = Status(1, {"health": state})
+        assert terminal._values() == names

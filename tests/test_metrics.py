@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import sqrtm
 
 from distgan.metrics.frechet import distance, frechet_distance
 from distgan.metrics.kernel import kernel_distance, squared_mmd
@@ -47,6 +48,17 @@ def test_frechet_against_eigenvalues_of_the_product(count: int) -> None:
         for part in np.array_split(rows, 3):
             moments.add(torch.from_numpy(part))
     assert distance(one, other) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+def test_frechet_against_scipys_matrix_root() -> None:
+    x, y = features(600, 20, 1).numpy(), features(700, 20, 2, 0.3).numpy() ** 2
+    cov1, cov2 = np.cov(x.T), np.cov(y.T)
+    root = sqrtm(cov1 @ cov2).real
+    expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(cov1 + cov2 - 2 * root)
+    means = (torch.from_numpy(rows.mean(0)) for rows in (x, y))
+    covariances = (torch.from_numpy(c) for c in (cov1, cov2))
+    one, other = zip(means, covariances, strict=True)
+    assert frechet_distance(*one, *other) == pytest.approx(expected, rel=1e-9)
 
 
 def test_moments_keep_their_digits_far_from_zero() -> None:

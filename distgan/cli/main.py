@@ -109,6 +109,12 @@ def _build() -> _Parser:
         "--weights", choices=["ema", "generator"], default="ema", help="moving average or last"
     )
 
+    report = verbs.add_parser("report", help="show what runs did, as one HTML file")
+    report.add_argument("runs", nargs="+", metavar="RUN", help="folders or URIs of runs")
+    report.add_argument(
+        "--out", metavar="FILE.html", help="[report.html in RUN; of several runs, here]"
+    )
+
     verbs.add_parser("recipes", help="list the recipes")
     show = verbs.add_parser("show", help="print a recipe's settings, with any overrides")
     show.add_argument("recipe", metavar="RECIPE")

@@ -78,12 +78,11 @@ document.addEventListener("DOMContentLoaded", async () => {
       dragmode: coarse ? false : "zoom",
       showlegend: false,
       shapes: bands(chart, color),
-      xaxis: { ...axis, tickformat: "~s", hoverformat: ",d", nticks: 6, fixedrange: coarse },
+      xaxis: { ...axis, tickformat: "~s", hoverformat: ",d", nticks: 8, fixedrange: coarse },
       yaxis: {
         ...axis,
         type: chart.scale === "log" ? "log" : "linear",
         tickformat: { share: ".0%", log: "~g" }[chart.scale] || "",
-        dtick: chart.scale === "log" ? undefined : null,
         nticks: 5,
         rangemode: chart.scale === "share" ? "tozero" : "normal",
         fixedrange: true,

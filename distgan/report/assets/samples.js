@@ -26,6 +26,9 @@ document.addEventListener("DOMContentLoaded", () => {
       const now = past.length ? past[past.length - 1] : pictures[0];
       for (const one of pictures) one.hidden = one !== now;
       const seen = Number(now.dataset.images).toLocaleString("en");
+      document.querySelectorAll("#strip button").forEach((one, place) => {
+        one.toggleAttribute("aria-current", place === slider.valueAsNumber);
+      });
       sheet.querySelector(".when").textContent = "after " + seen + " images";
     }
   }
@@ -45,6 +48,22 @@ document.addEventListener("DOMContentLoaded", () => {
       show();
       if (slider.valueAsNumber >= moments.length - 1) stop();
     }, 450);
+  }
+
+  // Of one run there is room for all moments at a glance.
+  const strip = document.getElementById("strip");
+  if (strip) {
+    sheets[0].querySelectorAll("img").forEach((picture, place) => {
+      const button = document.createElement("button");
+      const small = picture.cloneNode();
+      button.type = "button";
+      button.title = small.alt;
+      small.hidden = false;
+      small.className = "";
+      button.append(small);
+      button.addEventListener("click", () => { stop(); slider.value = place; show(); });
+      strip.append(button);
+    });
   }
 
   slider.addEventListener("input", () => { stop(); show(); });

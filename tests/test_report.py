@@ -93,7 +93,7 @@ def test_samples_are_thinned_and_small(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     rng = np.random.default_rng(0)
     for number in range(60):
-        images = rng.integers(0, 256, (16, 28, 28, 3), dtype=np.uint8)
+        images = rng.integers(0, 256, (16, 7, 7, 3), dtype=np.uint8).repeat(4, 1).repeat(4, 2)
         storage.write(f"samples/images-{number:012d}.png", grid_png(images, 4))
     storage.write("samples/notes.txt", "not a sample")
     found = pictures.read_samples(storage)
@@ -108,8 +108,8 @@ def test_samples_are_thinned_and_small(tmp_path: Path) -> None:
         shown_pixels = np.asarray(shown.convert("RGB"), float)
     with Image.open(io.BytesIO(storage.read("samples/images-000000000059.png"))) as drawn:
         pixels = np.asarray(drawn.convert("RGB"), float)[2::5, 2::5]
-    # Lossy on pure noise, and yet the same picture.
-    assert np.corrcoef(shown_pixels.ravel(), pixels.ravel())[0, 1] > 0.75
+    # Noise of four pixels is the hardest for a lossy format, and yet it is the same picture.
+    assert np.corrcoef(shown_pixels.mean(2).ravel(), pixels.mean(2).ravel())[0, 1] > 0.98
 
 
 def test_a_picture_that_was_not_enlarged_is_only_reduced(tmp_path: Path) -> None:
@@ -204,6 +204,7 @@ def test_where_the_file_goes(distgan: Run, tmp_path: Path) -> None:
     one = distgan("report", "a")
     assert one.stdout == "the report: a/report.html\n", one.stderr
     assert (tmp_path / "a" / "report.html").stat().st_size < 2.5e6
+    assert distgan("report", "a").returncode == 0, "a report is replaced by a newer one"
     assert distgan("report", "a", "b").stdout == "the report: report.html\n"
     assert distgan("report", "a", "--out", "deep/x.html").returncode == 0
     assert (tmp_path / "deep" / "x.html").exists()

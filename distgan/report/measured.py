@@ -56,6 +56,7 @@ class Group:
     """After how many images, as text, for each of them."""
     rows: list[Row]
     charts: list[Chart]
+    """Empty where every run has one evaluation only, which is in the rows."""
 
 
 def groups(runs: Sequence[RunFolder]) -> list[Group]:
@@ -74,6 +75,7 @@ def _group(key: str, mine: dict[int, list[dict[str, Any]]], runs: Sequence[RunFo
         for entry in found:
             names.update(dict.fromkeys(entry["values"]))
     newest = [found[-1] for found in mine.values()]
+    several = any(len(found) > 1 for found in mine.values())
     return Group(
         key,
         _describe(newest[0]["card"]),
@@ -81,7 +83,7 @@ def _group(key: str, mine: dict[int, list[dict[str, Any]]], runs: Sequence[RunFo
         list(mine),
         [f"{int(entry['images']):,}" for entry in newest],
         [_row(name, newest) for name in names],
-        [_chart(key, name, mine, runs) for name in names],
+        [_chart(key, name, mine, runs) for name in names] if several else [],
     )
 
 

@@ -42,7 +42,7 @@ def write_report(uris: Sequence[str], out: str | None = None) -> str:
         out = runs[0].storage.show(NAME) if len(runs) == 1 else NAME
     folder, _, name = out.rpartition("/")
     storage = Storage(folder or ("/" if out.startswith("/") else "."))
-    if not name or storage.names(name):
+    if not name or storage.is_folder(name):
         raise UserError(f"--out {out}: is a folder; name a file, such as {out.rstrip('/')}/{NAME}")
     storage.write(name, render(runs, library))
     return out

@@ -148,5 +148,5 @@ class Browser:
         elif method == "Log.entryAdded" and said["entry"]["level"] == "error":
             self.errors.append(said["entry"]["text"])
         elif method == "Network.requestWillBeSent":
-            if not said["request"]["url"].startswith("data:"):
-                self.requests.append(said["request"]["url"])
+            address = said["request"]["url"]
+            self.requests += [] if address.startswith("data:") else [address]

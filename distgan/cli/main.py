@@ -58,6 +58,7 @@ _TOP = """\
 start here:
   distgan train            train a GAN on MNIST; everything it needs is inside
   distgan sample runs/...  make images with what was trained
+  distgan report runs/...  see how it went, in a browser
 """
 
 

@@ -10,7 +10,9 @@ from distgan.report.curves import Chart, Series
 from distgan.report.reading import RunFolder, finite
 
 _DIRECTIONS = {
-    **dict.fromkeys(("frechet", "kernel", "sliced", "class-divergence", "missing-classes"), "lower"),
+    **dict.fromkeys(
+        ("frechet", "kernel", "sliced", "class-divergence", "missing-classes"), "lower"
+    ),
     **dict.fromkeys(("precision", "recall", "density", "coverage"), "higher"),
     **dict.fromkeys(("classifier-score", "class-entropy"), "higher"),
 }

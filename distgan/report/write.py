@@ -119,7 +119,7 @@ def _library() -> str:
 
 
 def _asset(name: str) -> str:
-    return resources.files("distgan.report").joinpath("assets", name).read_text("utf-8")
+    return (resources.files("distgan.report") / "assets" / name).read_text("utf-8")
 
 
 def _hash(script: str) -> str:

@@ -52,17 +52,26 @@ def update(storage: Storage, config: Config) -> None:
     storage.write(CONFIG, to_yaml(config))
 
 
-def load_config(storage: Storage, option: str) -> Config:
-    """The configuration of an existing run.
+def require(storage: Storage, option: str) -> None:
+    """See that there is a run.
 
     Raises:
-        UserError: when there is no run, naming the ``option`` that pointed to it.
+        UserError: when there is none, naming the ``option`` that pointed to it.
     """
     if not storage.exists(CONFIG):
         raise UserError(
             f"{option} {storage.uri}: holds no run (no {CONFIG}); give a folder that "
             "`distgan train` wrote"
         )
+
+
+def load_config(storage: Storage, option: str) -> Config:
+    """The configuration of an existing run.
+
+    Raises:
+        UserError: when there is no run, as `require`, or its configuration does not fit.
+    """
+    require(storage, option)
     return from_yaml(storage.read_text(CONFIG), storage.show(CONFIG))
 
 

@@ -62,6 +62,11 @@ class Storage:
         info = self.filesystem.get_file_info(self.path(name))
         return bool(info.type != pafs.FileType.NotFound)
 
+    def is_folder(self, name: str = "") -> bool:
+        """Whether a folder of that name is there."""
+        info = self.filesystem.get_file_info(self.path(name))
+        return bool(info.type == pafs.FileType.Directory)
+
     def names(self, folder: str = "") -> list[str]:
         """Base names of the files and folders directly inside ``folder``, sorted."""
         selector = pafs.FileSelector(self.path(folder), allow_not_found=True)

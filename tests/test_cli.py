@@ -60,6 +60,8 @@ MISTAKES = {
     "train --out nonsense://x": "nonsense://x: not a path or URI",
     "train --out /dev/null/x": "/dev/null/x: cannot be written",
     "sample nowhere": "RUN nowhere: holds no run",
+    "report nowhere": "RUN nowhere: holds no run",
+    "report": "the following arguments are required: RUN",
     "show mnist-mpl": "did you mean mnist-mlp?",
     "data info nowhere": "--data nowhere: no such set",
     "data prepare nowhere --out x": "nowhere: no such file or folder",

@@ -76,6 +76,7 @@ _TOP = """\
 start here:
   distgan train            train a GAN on MNIST; everything it needs is inside
   distgan sample runs/...  make images with what was trained
+  distgan report runs/...  see how it went, in a browser
 """
 
 
@@ -125,6 +126,12 @@ def _build() -> _Parser:
     sample.add_argument("--out", metavar="FILE.png", help="the grid [RUN's name-samples.png]")
     sample.add_argument(
         "--weights", choices=["ema", "generator"], default="ema", help="moving average or last"
+    )
+
+    report = verbs.add_parser("report", help="show what runs did, as one HTML file")
+    report.add_argument("runs", nargs="+", metavar="RUN", help="folders or URIs of runs")
+    report.add_argument(
+        "--out", metavar="FILE.html", help="[report.html in RUN; of several runs, here]"
     )
 
     _add_evaluate(verbs)

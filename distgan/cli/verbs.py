@@ -88,6 +88,14 @@ def evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def report(options: argparse.Namespace) -> int:
+    """`distgan report`."""
+    from distgan.report import write_report
+
+    print(f"the report: {write_report(options.runs, options.out)}")
+    return 0
+
+
 def recipes(options: argparse.Namespace) -> int:
     """`distgan recipes`."""
     from rich.console import Console

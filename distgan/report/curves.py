@@ -1,0 +1,170 @@
+"""Curves over images seen: which there are, and their points, few enough for a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from distgan.report.reading import RunFolder, finite
+
+MOST_POINTS = 1500
+"""Of a curve; a screen has no more pixels across."""
+
+
+@dataclass(frozen=True)
+class ChartSpec:
+    """A chart of some fields of the records."""
+
+    key: str
+    title: str
+    about: str
+    fields: Mapping[str, str]
+    """Fields of a record, and what the legend calls them."""
+    scale: str = "linear"
+    """``linear``, ``log``, or ``share``: from 0 to 1, as a percentage."""
+
+
+TRAINING = (
+    ChartSpec("losses", "Losses", "of both players", {"d_loss": "D", "g_loss": "G"}),
+    ChartSpec(
+        "beliefs",
+        "What D believes",
+        "mean D of reals x and of fakes G(z)",
+        {"d_real": "D(x)", "d_fake": "D(G(z))"},
+    ),
+    ChartSpec(
+        "gradients",
+        "Gradient norms",
+        "of the whole network, logarithmic",
+        {"d_grad_norm": "D", "g_grad_norm": "G"},
+        "log",
+    ),
+    ChartSpec(
+        "updates",
+        "Update-to-weight ratios",
+        "norm of an update over that of the weights, logarithmic",
+        {"d_update_ratio": "D", "g_update_ratio": "G"},
+        "log",
+    ),
+    ChartSpec(
+        "accuracy",
+        "Accuracy of D",
+        "half is chance, all leaves G nothing to learn from",
+        {"d_accuracy": "accuracy"},
+        "share",
+    ),
+    ChartSpec(
+        "diversity",
+        "Diversity",
+        "distance between samples; towards 0 they are all alike",
+        {"diversity": "diversity"},
+    ),
+    ChartSpec(
+        "augment",
+        "Probability of augmentation",
+        "that ADA chose",
+        {"augment_p": "p"},
+        "share",
+    ),
+)
+
+SPEED = (
+    ChartSpec("speed", "Throughput", "images a second", {"images_per_second": "images/s"}),
+    ChartSpec("wait", "Data wait", "share of the time", {"data_wait": "wait"}, "share"),
+    ChartSpec("traffic", "Traffic", "bytes sent for each image", {"bytes_per_image": "bytes"}),
+)
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a chart; None leaves a gap."""
+
+    run: int
+    name: str
+    color: int
+    """Index into the page's palette."""
+    dash: str
+    """``solid``, ``dash`` or ``dot``."""
+    x: list[float]
+    y: list[float | None]
+    low: list[float | None] = field(default_factory=list)
+    high: list[float | None] = field(default_factory=list)
+    """A band about the line, as long as ``y``, or empty."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart with its lines, ready for the page."""
+
+    key: str
+    title: str
+    about: str
+    scale: str
+    series: list[Series]
+    health: bool = False
+    """Whether states of health are shown behind it."""
+
+
+def charts(runs: Sequence[RunFolder], specs: Sequence[ChartSpec], health: bool) -> list[Chart]:
+    """The charts for which any run has a number; one of nothing but zeros is left out."""
+    found = []
+    for spec in specs:
+        series = [s for number in range(len(runs)) for s in _series(runs, number, spec)]
+        if any(y for one in series for y in one.y) or (series and spec.key not in _OFTEN_ZERO):
+            found.append(Chart(spec.key, spec.title, spec.about, spec.scale, series, health))
+    return found
+
+
+_OFTEN_ZERO = ("traffic", "augment")
+"""Charts that tell nothing when they are all zero: one worker sends nothing."""
+
+
+def _series(runs: Sequence[RunFolder], number: int, spec: ChartSpec) -> list[Series]:
+    one, alone = runs[number], len(runs) == 1
+    found = []
+    for place, (name, label) in enumerate(spec.fields.items()):
+        x = [float(record["images"]) for record in one.records]
+        y = [finite(record.get(name)) for record in one.records]
+        if spec.scale == "log":
+            y = [value if value else None for value in y]
+        if all(value is None for value in y):
+            continue
+        color, dash = (place, 0) if alone else (number, place)
+        text = label if alone else one.name
+        if not alone and len(spec.fields) > 1:
+            text = f"{one.name} {label}"
+        found.append(Series(number, text, color, DASHES[dash % len(DASHES)], *thin(x, y)))
+    return found
+
+
+DASHES = ("solid", "dash", "dot")
+
+
+def thin(
+    x: Sequence[float], y: Sequence[float | None], most: int = MOST_POINTS
+) -> tuple[list[float], list[float | None]]:
+    """At most ``most`` points, from equal parts of the curve the lowest and the highest of each.
+
+    So no spike is lost. A gap within a part is kept as one point without a value; the first
+    point and the last always stay.
+    """
+    if len(x) <= most:
+        return list(x), [_rounded(value) for value in y]
+    parts = max(1, (most - 2) // 3)
+    kept = {0, len(x) - 1}
+    for part in range(parts):
+        inside = range(part * len(x) // parts, (part + 1) * len(x) // parts)
+        known = [n for n in inside if y[n] is not None]
+        kept.update(n for n in inside[:1] if not known)
+        kept.update([n for n in inside if y[n] is None][:1])
+        if known:
+            kept.add(min(known, key=lambda n: y[n] or 0.0))
+            kept.add(max(known, key=lambda n: y[n] or 0.0))
+    chosen = sorted(kept)
+    return [x[n] for n in chosen], [_rounded(y[n]) for n in chosen]
+
+
+def _rounded(value: Any) -> float | None:
+    # More digits than a screen shows only make the page larger.
+    return None if value is None else float(f"{value:.5g}")

@@ -1,0 +1,163 @@
+"""Evaluations, kept apart by the card that says how they were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from distgan.report.curves import Chart, Series
+from distgan.report.reading import RunFolder, finite
+
+_DIRECTIONS = {
+    **dict.fromkeys(
+        ("frechet", "kernel", "sliced", "class-divergence", "missing-classes"), "lower"
+    ),
+    **dict.fromkeys(("precision", "recall", "density", "coverage"), "higher"),
+    **dict.fromkeys(("classifier-score", "class-entropy"), "higher"),
+}
+_TITLES = {
+    "frechet": "Fréchet distance",
+    "kernel": "Kernel distance",
+    "sliced": "Sliced Wasserstein",
+    "classifier-score": "Classifier score",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric of the newest evaluation of every run, or an empty text."""
+
+    title: str
+    better: str
+    """``lower``, ``higher`` or empty."""
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value as text, and its interval."""
+
+    value: str
+    interval: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """All values of one card: only these may be compared."""
+
+    key: str
+    card: list[tuple[str, str]]
+    """What was measured how, as pairs of texts."""
+    runs: list[str]
+    """Names of the runs that were measured so."""
+    numbers: list[int]
+    """Their places among the runs of the report."""
+    at: list[str]
+    """After how many images, as text, for each of them."""
+    rows: list[Row]
+    charts: list[Chart]
+    """Empty where every run has one evaluation only, which is in the rows."""
+
+
+def groups(runs: Sequence[RunFolder]) -> list[Group]:
+    """One group for every card, in the order in which the runs have them."""
+    entries: dict[str, dict[int, list[dict[str, Any]]]] = {}
+    for number, run in enumerate(runs):
+        for entry in run.evaluations:
+            key = str(entry["card"].get("key", ""))
+            entries.setdefault(key, {}).setdefault(number, []).append(entry)
+    return [_group(key, mine, runs) for key, mine in entries.items()]
+
+
+def _group(key: str, mine: dict[int, list[dict[str, Any]]], runs: Sequence[RunFolder]) -> Group:
+    names: dict[str, None] = {}
+    for found in mine.values():
+        for entry in found:
+            names.update(dict.fromkeys(entry["values"]))
+    newest = [found[-1] for found in mine.values()]
+    several = any(len(found) > 1 for found in mine.values())
+    return Group(
+        key,
+        _describe(newest[0]["card"]),
+        [runs[number].name for number in mine],
+        list(mine),
+        [f"{int(entry['images']):,}" for entry in newest],
+        [_row(name, newest) for name in names],
+        [_chart(key, name, mine, runs) for name in names] if several else [],
+    )
+
+
+def _describe(card: dict[str, Any]) -> list[tuple[str, str]]:
+    def say(name: str) -> str:
+        value = card.get(name)
+        return f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)
+
+    pairs = [
+        ("extractor", f"{say('extractor')} {say('extractor_hash')[:12]}".strip()),
+        ("data", f"{say('data')} {say('split')} {say('data_checksum')[:12]}".strip()),
+        ("real images", say("real")),
+        ("generated images", say("fake")),
+        ("weights", {"ema": "moving average", "generator": "last"}.get(say("weights"), "")),
+        ("resize", say("resize")),
+        ("8 bits", {True: "yes", False: "no"}.get(card.get("quantised") is True, "")),
+        ("seed", str(card.get("seed", ""))),
+    ]
+    return [(label, text) for label, text in pairs if text]
+
+
+def _row(name: str, newest: list[dict[str, Any]]) -> Row:
+    better = _DIRECTIONS.get(name, "")
+    values = [_part(entry, name, "value") for entry in newest]
+    known = [value for value in values if value is not None]
+    best = None
+    if len(known) > 1 and better:
+        best = min(known) if better == "lower" else max(known)
+    cells = []
+    for entry, value in zip(newest, values, strict=True):
+        low, high = _part(entry, name, "low"), _part(entry, name, "high")
+        interval = "" if low is None or high is None else f"{_text(low)} to {_text(high)}"
+        cells.append(Cell(_text(value), interval, value is not None and value == best))
+    return Row(title(name), better, cells)
+
+
+def _chart(
+    key: str, name: str, mine: dict[int, list[dict[str, Any]]], runs: Sequence[RunFolder]
+) -> Chart:
+    series = []
+    for number, found in mine.items():
+        parts = {p: [_part(entry, name, p) for entry in found] for p in ("value", "low", "high")}
+        whole = all(None not in (low, high) for low, high in zip(*_ends(parts), strict=True))
+        series.append(
+            Series(
+                number,
+                runs[number].name,
+                number,
+                "solid",
+                [float(entry["images"]) for entry in found],
+                parts["value"],
+                *(_ends(parts) if whole else ()),
+            )
+        )
+    better = _DIRECTIONS.get(name, "")
+    about = f"{better} is better" if better else ""
+    return Chart(f"{key}-{name}", title(name), about, "linear", series)
+
+
+def _ends(parts: dict[str, list[float | None]]) -> tuple[list[float | None], list[float | None]]:
+    return parts["low"], parts["high"]
+
+
+def title(name: str) -> str:
+    """What the page calls a metric."""
+    return _TITLES.get(name, name.replace("-", " ").replace("_", " ").capitalize())
+
+
+def _part(entry: dict[str, Any], name: str, part: str) -> float | None:
+    value = entry["values"].get(name)
+    return finite(value.get(part)) if isinstance(value, dict) else finite(None)
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

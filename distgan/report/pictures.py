@@ -1,0 +1,88 @@
+"""The sample grids of a run, thinned and made small enough to lie inside a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from distgan.errors import UserError
+from distgan.storage import Storage
+
+FOLDER = "samples"
+MOST = 25
+"""Grids of one run that a page holds."""
+WIDEST = 1024
+"""Pixels across; larger grids are reduced."""
+
+_NAME = re.compile(r"images-(\d+)\.png")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One grid."""
+
+    images: int
+    """Images seen when it was drawn."""
+    uri: str
+    """The grid as a ``data:`` URI of WebP."""
+    width: int
+    height: int
+    pixelated: bool
+    """Whether it was drawn enlarged by a whole factor, and should be so on the page."""
+
+
+def read_samples(storage: Storage, most: int = MOST) -> list[Sample]:
+    """Up to ``most`` grids evenly among those of a run, the first and the last always.
+
+    Raises:
+        UserError: for a file that is no picture.
+    """
+    found = [(int(m[1]), m[0]) for m in map(_NAME.fullmatch, storage.names(FOLDER)) if m]
+    return [_sample(storage, images, name) for images, name in evenly(sorted(found), most)]
+
+
+def evenly(items: list[tuple[int, str]], most: int) -> list[tuple[int, str]]:
+    """At most ``most`` of the items, evenly spaced, the first and the last among them."""
+    if len(items) <= most:
+        return items
+    places = np.linspace(0, len(items) - 1, most).round().astype(int)
+    return [items[place] for place in places]
+
+
+def _sample(storage: Storage, images: int, name: str) -> Sample:
+    path = f"{FOLDER}/{name}"
+    try:
+        with Image.open(io.BytesIO(storage.read(path)), formats=["PNG"]) as opened:
+            picture = opened.convert("L" if opened.mode in ("1", "L") else "RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError):
+        raise UserError(
+            f"{storage.show(path)}: is not a PNG that can be read; delete it, and the report "
+            "leaves it out"
+        ) from None
+    small = _reduced(picture)
+    pixelated = small.width < picture.width
+    if small.width > WIDEST:
+        height = max(1, round(small.height * WIDEST / small.width))
+        small = small.resize((WIDEST, height), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "WEBP", quality=80, method=4)
+    uri = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return Sample(images, uri, small.width, small.height, pixelated)
+
+
+def _reduced(picture: Image.Image) -> Image.Image:
+    """The picture before `distgan.grid` enlarged it by a whole factor; else as it is."""
+    pixels = np.asarray(picture)
+    height, width = pixels.shape[:2]
+    for factor in range(16, 1, -1):
+        if height % factor or width % factor:
+            continue
+        small = pixels[::factor, ::factor]
+        if np.array_equal(small.repeat(factor, 0).repeat(factor, 1), pixels):
+            return Image.fromarray(small)
+    return picture

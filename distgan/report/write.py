@@ -1,0 +1,126 @@
+"""From runs to one HTML file, with everything it needs inside."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import resources
+from typing import Any
+
+from distgan import __version__
+from distgan.errors import UserError
+from distgan.report import condition, curves, facts, measured, pictures
+from distgan.report.reading import RunFolder, read_runs
+from distgan.storage import Storage
+
+NAME = "report.html"
+_SCRIPTS = ("theme.js", "samples.js", "charts.js")
+
+
+def write_report(uris: Sequence[str], out: str | None = None) -> str:
+    """Write the report of some runs.
+
+    Args:
+        uris: folders or URIs of runs; several are laid over one another and side by side.
+        out: the file; by default ``report.html`` in the folder of the only run, or in the
+            current folder.
+
+    Returns:
+        Where the file is.
+
+    Raises:
+        UserError: for a folder that is no run, a damaged file in it, a place that cannot be
+            written, or a library that is not installed.
+    """
+    library = _library()
+    runs = read_runs(uris)
+    if out is None:
+        out = runs[0].storage.show(NAME) if len(runs) == 1 else NAME
+    folder, _, name = out.rpartition("/")
+    storage = Storage(folder or ("/" if out.startswith("/") else "."))
+    if not name or storage.is_folder(name):
+        raise UserError(f"--out {out}: is a folder; name a file, such as {out.rstrip('/')}/{NAME}")
+    storage.write(name, render(runs, library))
+    return out
+
+
+def render(runs: Sequence[RunFolder], library: str) -> str:
+    """The page as HTML.
+
+    Args:
+        library: the JavaScript of plotly.
+    """
+    import jinja2
+
+    templates = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_asset),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    scripts = [_asset(name) for name in _SCRIPTS]
+    return templates.get_template("page.html").render(
+        **_content(runs),
+        style=_asset("style.css"),
+        scripts=scripts,
+        # Only these texts are executed, whatever the runs' files hold.
+        hashes=[_hash(text) for text in (*scripts, library)],
+        library=base64.b64encode(gzip.compress(library.encode(), 9, mtime=0)).decode(),
+        version=__version__,
+        made=time.strftime("%Y-%m-%d %H:%M"),
+    )
+
+
+def _content(runs: Sequence[RunFolder]) -> dict[str, Any]:
+    spans = [condition.spans(run) for run in runs]
+    states = {span.state: span.style for own in spans for span in own}
+    training = curves.charts(runs, curves.TRAINING, health=True)
+    speed = curves.charts(runs, curves.SPEED, health=False)
+    groups = measured.groups(runs)
+    drawn = [*training, *speed, *(chart for group in groups for chart in group.charts)]
+    samples = [pictures.read_samples(run.storage) for run in runs]
+    return {
+        "title": ", ".join(run.name for run in runs),
+        "runs": runs,
+        "summaries": [facts.summary(run) for run in runs],
+        "samples": samples,
+        "moments": sorted({sample.images for own in samples for sample in own}),
+        "training": training,
+        "speed": speed,
+        "groups": groups,
+        "spans": spans,
+        "states": states,
+        "differing": facts.differing(runs),
+        "main_settings": facts.main_settings(runs),
+        "all_settings": facts.all_settings(runs),
+        "environment": facts.environment(runs),
+        "drawn": {
+            "charts": [asdict(chart) for chart in drawn],
+            "bands": [[[span.start, span.end, span.style] for span in own] for own in spans],
+        },
+    }
+
+
+def _library() -> str:
+    try:
+        import jinja2  # noqa: F401
+        from plotly.offline import get_plotlyjs
+    except ImportError as error:
+        raise UserError(
+            f"report: needs {error.name}, which is not installed; pip install 'distgan[report]'"
+        ) from None
+    text: str = get_plotlyjs()
+    return text
+
+
+def _asset(name: str) -> str:
+    return (resources.files("distgan.report") / "assets" / name).read_text("utf-8")
+
+
+def _hash(script: str) -> str:
+    return "'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() + "'"

@@ -1,0 +1,139 @@
+"""The report in a browser: drawn, quiet, alone, and as wide as the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from distgan.report import write_report
+
+from .browser import CHROMIUM, Browser
+from .written_runs import write_evaluations, write_run
+
+pytest.importorskip("plotly", reason="the extra report is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here to open pages with"),
+]
+
+SIZES = {"laptop": (1280, 900), "phone": (390, 844)}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("profile")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """The report of one run, of three and of one that has only begun, by number of runs."""
+    folder = tmp_path_factory.mktemp("runs")
+    long = "a-run-with-a-name-that-is-much-too-long-for-the-screen-of-any-phone"
+    losses = {"one": "non-saturating", "two": "hinge", long: "wasserstein"}
+    runs = [write_run(folder / n, loss=losses[n], seed=s) for s, n in enumerate(losses)]
+    for run, value in zip(runs, (20.0, 30.0, 40.0), strict=True):
+        write_evaluations(run, "aaaa1111", [3 * value, 2 * value, value])
+    write_evaluations(runs[0], "bbbb2222", [7.0])
+    begun = write_run(folder / "begun", 0, 0)
+    return {
+        0: Path(write_report([str(begun)])),
+        1: Path(write_report([str(runs[0])])),
+        3: Path(write_report([str(run) for run in runs], str(folder / "three.html"))),
+    }
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_a_page_is_quiet_alone_and_fits(
+    browser: Browser, pages: dict[int, Path], number: int, size: str, dark: bool
+) -> None:
+    browser.errors.clear()
+    browser.requests.clear()
+    browser.show(*SIZES[size], dark)
+    browser.open(pages[number])
+    assert browser.errors == []
+    assert browser.requests == [pages[number].as_uri()]
+    assert browser.value("document.documentElement.scrollWidth") == SIZES[size][0]
+    wanted = browser.value("document.querySelectorAll('[data-chart]').length")
+    assert (wanted > 0) == (number > 0)
+    drawn = "[...document.querySelectorAll('[data-chart]')].filter(e => {{ {} }}).length"
+    lines = "return [...e.querySelectorAll('.js-line')].some(p => p.getBBox().width > 100)"
+    assert browser.value(drawn.format(lines)) == wanted
+    inside = "return e.querySelector('svg').getBoundingClientRect().right <= innerWidth"
+    assert browser.value(drawn.format(inside)) == wanted
+    paper = browser.value("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, paper[4:-1].split(","))) < 384) == dark
+
+
+SHOWN = """[...document.querySelectorAll('.moving')].map(
+    sheet => [...sheet.querySelectorAll('img:not([hidden])')].map(img => img.dataset.images))"""
+PIXEL = """(() => {
+    const img = document.querySelector('.moving img:not([hidden])');
+    const canvas = document.createElement('canvas');
+    canvas.width = canvas.height = 1;
+    canvas.getContext('2d').drawImage(img, 0, 0);
+    return canvas.getContext('2d').getImageData(0, 0, 1, 1).data[0];
+})()"""
+
+
+def test_the_slider_changes_the_picture(browser: Browser, pages: dict[int, Path]) -> None:
+    browser.show(*SIZES["laptop"])
+    browser.open(pages[3])
+    assert browser.value(SHOWN) == [["30000"]] * 3
+    last = browser.value(PIXEL)
+    move = "document.getElementById('moment').value = {}; document.getElementById('moment')"
+    browser.value(move.format(1) + ".dispatchEvent(new Event('input'))")
+    assert browser.value(SHOWN) == [["10000"]] * 3
+    assert browser.value("document.getElementById('moment-said').textContent") == "10,000 images"
+    browser.wait(lambda: browser.value("document.querySelector('.moving img').complete"))
+    # The grids' greys are 40 + number.
+    assert (browser.value(PIXEL), last) == pytest.approx((41, 43), abs=1)
+
+
+def test_playing_ends_at_the_last_picture(browser: Browser, pages: dict[int, Path]) -> None:
+    browser.open(pages[1])
+    browser.value("document.getElementById('play').click()")
+    assert browser.value(SHOWN) == [["0"]]
+    browser.wait(lambda: browser.value("document.getElementById('play').textContent") == "Play")
+    assert browser.value(SHOWN) == [["30000"]]
+
+
+def test_the_button_changes_colours_and_charts(browser: Browser, pages: dict[int, Path]) -> None:
+    browser.show(*SIZES["laptop"], dark=False)
+    browser.open(pages[1])
+    line = "document.querySelector('.js-line').style.stroke"
+    light = browser.value(line)
+    browser.value("document.getElementById('theme').click()")
+    assert browser.value("document.documentElement.dataset.theme") == "dark"
+    browser.wait(lambda: browser.value(line) != light)
+
+
+def test_the_legend_hides_a_curve(browser: Browser, pages: dict[int, Path]) -> None:
+    browser.open(pages[1])
+    browser.value("document.querySelector('.legend button').click()")
+    count = "document.querySelector('[data-chart=losses]').querySelectorAll('.js-line').length"
+    browser.wait(lambda: browser.value(count) == 1)
+
+
+def test_a_grid_opens_large(browser: Browser, pages: dict[int, Path]) -> None:
+    browser.show(*SIZES["laptop"])
+    browser.open(pages[1])
+    browser.value("document.querySelector('.final .pictures').click()")
+    assert browser.value("document.querySelector('#large img').clientWidth") > 700
+    browser.value("document.getElementById('large').click()")
+    assert browser.value("document.getElementById('large').open") is False
+
+
+def test_what_a_run_smuggles_in_does_not_run(browser: Browser, tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", data='<img src=x onerror="document.title=1">')
+    browser.show(*SIZES["laptop"])
+    browser.open(Path(write_report([str(folder)])))
+    assert browser.value("document.title") == "run - distgan"
+    # Were it to get into the page all the same, the policy stops it.
+    browser.value("document.body.insertAdjacentHTML('beforeend', '<i onclick=document.title=1>')")
+    browser.value("document.body.lastElementChild.click()")
+    assert browser.value("document.title") == "run - distgan"

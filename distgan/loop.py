@@ -107,6 +107,7 @@ class _Training:
         self._record: records.Record = {}
         self._evaluator: Evaluator | None = None
         self._score: tuple[int, float] | None = None
+        self._action = ""
         self._begin(checkpoint.load_newest(storage, control.note))
 
     def _begin(self, saved: dict[str, Any] | None) -> None:
@@ -214,6 +215,8 @@ class _Training:
             means["augment_p"] = state.augment.adaptation.probability.item()
         lap = self._clock.lap(state.images_seen)
         self._record = {"images": state.images_seen, **means, **signs, **lap}
+        if self._action:
+            self._record["action"], self._action = self._action, ""
         action = treatment.choose(self._config.health, verdict)
         if self._journal is not None:
             self._journal.recorder.add(self._record)
@@ -243,6 +246,7 @@ class _Training:
         back_to = 0 if saved is None else saved["images_seen"]
         # and nothing changes before everybody has read.
         self._world.gather(back_to)
+        self._action = f"back from {ill_at:,} images ({verdict.state}), with {change}"
         if self._world.leads:
             checkpoint.forget_after(self._storage, back_to if saved is not None else -1)
             run.update(self._storage, self._config)

@@ -100,6 +100,9 @@ def test_a_rolled_back_run_recovers_on_two_ranks(tmp_path: Path) -> None:
     found = records.read(storage)
     assert [record["images"] for record in found] == list(range(1_280, 12_801, 1_280))
     assert {record["health"] for record in found} == {"healthy"}
+    (acted,) = [record for record in found if "action" in record]
+    assert acted["images"] == 6_400
+    assert acted["action"].startswith("back from 7,680 images (non-finite), with --generator")
     last = checkpoint.load_newest(storage)
     assert last is not None
     assert last["images_seen"] == 12_800

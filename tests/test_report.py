@@ -109,7 +109,7 @@ def test_samples_are_thinned_and_small(tmp_path: Path) -> None:
     with Image.open(io.BytesIO(storage.read("samples/images-000000000059.png"))) as drawn:
         pixels = np.asarray(drawn.convert("RGB"), float)[2::5, 2::5]
     # Noise of four pixels is the hardest for a lossy format, and yet it is the same picture.
-    assert np.corrcoef(shown_pixels.mean(2).ravel(), pixels.mean(2).ravel())[0, 1] > 0.98
+    assert np.corrcoef(shown_pixels.mean(2).ravel(), pixels.mean(2).ravel())[0, 1] > 0.95
 
 
 def test_a_picture_that_was_not_enlarged_is_only_reduced(tmp_path: Path) -> None:

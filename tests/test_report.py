@@ -109,7 +109,7 @@ def test_samples_are_thinned_and_small(tmp_path: Path) -> None:
     with Image.open(io.BytesIO(storage.read("samples/images-000000000059.png"))) as drawn:
         pixels = np.asarray(drawn.convert("RGB"), float)[2::5, 2::5]
     # Noise of four pixels is the hardest for a lossy format, and yet it is the same picture.
-    assert np.corrcoef(shown_pixels.mean(2).ravel(), pixels.mean(2).ravel())[0, 1] > 0.98
+    assert np.corrcoef(shown_pixels.mean(2).ravel(), pixels.mean(2).ravel())[0, 1] > 0.95
 
 
 def test_a_picture_that_was_not_enlarged_is_only_reduced(tmp_path: Path) -> None:
@@ -198,17 +198,24 @@ def test_nothing_of_a_run_is_markup_or_code(tmp_path: Path) -> None:
     assert all(re.fullmatch(r"'sha256-[\w+/]{43}='", script) for script in scripts)
 
 
-def test_where_the_file_goes(distgan: Run, tmp_path: Path) -> None:
+def test_where_the_file_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     for name in ("a", "b"):
         write_run(tmp_path / name)
-    one = distgan("report", "a")
-    assert one.stdout == "the report: a/report.html\n", one.stderr
-    assert (tmp_path / "a" / "report.html").stat().st_size < 2.5e6
-    assert distgan("report", "a").returncode == 0, "a report is replaced by a newer one"
-    assert distgan("report", "a", "b").stdout == "the report: report.html\n"
-    assert distgan("report", "a", "--out", "deep/x.html").returncode == 0
-    assert (tmp_path / "deep" / "x.html").exists()
-    assert distgan("report", f"file://{tmp_path}/a", "--out", "uri.html").returncode == 0
+    assert write_report(["a"]) == "a/report.html"
+    assert write_report(["a"]) == "a/report.html", "an older one is replaced"
+    assert write_report(["a", "b"]) == "report.html"
+    assert write_report([f"file://{tmp_path}/b"], "deep/x.html") == "deep/x.html"
+    for path in ("a/report.html", "report.html", "deep/x.html"):
+        assert 1e6 < (tmp_path / path).stat().st_size < 2.5e6
+
+
+@pytest.mark.slow
+def test_the_verb(distgan: Run, tmp_path: Path) -> None:
+    write_run(tmp_path / "a")
+    result = distgan("report", "a", "--out", "x.html")
+    assert (result.stdout, result.stderr) == ("the report: x.html\n", "")
+    assert (tmp_path / "x.html").exists()
 
 
 def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
@@ -238,5 +245,9 @@ def test_mistakes_cost_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         bad = write_run(tmp_path / name.replace("/", "-"))
         (bad / name).write_text(content)
         assert said in says(bad)
+    for name in ("metrics.jsonl", "evaluations.jsonl"):
+        bad = write_run(tmp_path / f"bytes-{name}")
+        (bad / name).write_bytes(b"\xff\xfe")
+        assert f"{name}: is damaged (not UTF-8)" in says(bad)
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
     assert "pip install 'distgan[report]'" in says(good)

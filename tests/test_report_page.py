@@ -90,8 +90,8 @@ def test_the_slider_changes_the_picture(browser: Browser, pages: dict[int, Path]
     assert browser.value(SHOWN) == [["10000"]] * 3
     assert browser.value("document.getElementById('moment-said').textContent") == "10,000 images"
     browser.wait(lambda: browser.value("document.querySelector('.moving img').complete"))
-    # The grids' greys are 40 + number.
-    assert (browser.value(PIXEL), last) == pytest.approx((41, 43), abs=1)
+    # The grids have greys 40 apart; WebP may change them a little.
+    assert (browser.value(PIXEL), last) == pytest.approx((80, 160), abs=6)
 
 
 def test_playing_ends_at_the_last_picture(browser: Browser, pages: dict[int, Path]) -> None:

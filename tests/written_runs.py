@@ -35,7 +35,7 @@ def write_run(
     lines = [json.dumps(record(number, count, health, seed)) for number in range(count)]
     storage.write("metrics.jsonl", "\n".join(lines) + "\n")
     for number in range(samples):
-        grey = np.full((16, 8, 8, 1), 40 + number, np.uint8)
+        grey = np.full((16, 8, 8, 1), 40 + 40 * number, np.uint8)
         grey[:, 2:6, 2:6] = 200
         storage.write(f"samples/images-{number * 10_000:012d}.png", grid_png(grey, 4))
     return folder

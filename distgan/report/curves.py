@@ -43,7 +43,7 @@ TRAINING = (
     ChartSpec(
         "updates",
         "Update-to-weight ratios",
-        "norm of an update over that of the weights, logarithmic",
+        "norms of update and weights, logarithmic",
         {"d_update_ratio": "D", "g_update_ratio": "G"},
         "log",
     ),

@@ -70,7 +70,7 @@ def _sample(storage: Storage, images: int, name: str) -> Sample:
         height = max(1, round(small.height * WIDEST / small.width))
         small = small.resize((WIDEST, height), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=80, method=4)
+    small.save(buffer, "WEBP", quality=88, method=4)
     uri = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
     return Sample(images, uri, small.width, small.height, pixelated)
 

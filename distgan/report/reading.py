@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +64,21 @@ def _read(uri: str, name: str) -> RunFolder:
         storage,
         settings=_settings(storage),
         starts=_starts(storage),
-        records=_by_images(records.read(storage)),
-        evaluations=_by_images(_evaluations(storage)),
+        records=_by_images(_decoded(storage, records.METRICS, records.read)),
+        evaluations=_by_images(_decoded(storage, EVALUATIONS, _evaluations)),
     )
+
+
+def _decoded(
+    storage: Storage, name: str, read: Callable[[Storage], list[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    try:
+        return read(storage)
+    except UnicodeDecodeError:
+        raise UserError(
+            f"{storage.show(name)}: is damaged (not UTF-8); delete it, and the report leaves out "
+            "what it held"
+        ) from None
 
 
 def _settings(storage: Storage) -> dict[str, Any]:

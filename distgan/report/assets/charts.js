@@ -78,7 +78,16 @@ document.addEventListener("DOMContentLoaded", async () => {
       dragmode: coarse ? false : "zoom",
       showlegend: false,
       shapes: bands(chart, color),
-      xaxis: { ...axis, tickformat: "~s", hoverformat: ",d", nticks: 8, fixedrange: coarse },
+      xaxis: {
+        ...axis,
+        tickformat: "~s",
+        unifiedhovertitle: { text: "%{x:,d} images" },
+        spikecolor: color("soft"),
+        spikedash: "solid",
+        spikethickness: -1,
+        nticks: 8,
+        fixedrange: coarse,
+      },
       yaxis: {
         ...axis,
         type: chart.scale === "log" ? "log" : "linear",

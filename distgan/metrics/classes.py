@@ -59,7 +59,7 @@ def mode_coverage(fake: Tensor, real: Tensor) -> ModeCoverage:
     """
     shares, expected = (counts.double() / counts.sum() for counts in (fake, real))
     seen = shares > 0
-    entropy = -torch.xlogy(shares, shares).sum() / torch.tensor(len(shares)).log()
+    entropy = torch.special.entr(shares).sum() / torch.tensor(len(shares)).log()
     # A class that no real image has, yet some fake, would make the divergence infinite.
     ratios = shares[seen] / expected[seen].clamp_min(1e-12)
     return ModeCoverage(

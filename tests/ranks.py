@@ -105,3 +105,16 @@ def distance(found: Weights, expected: Weights) -> float:
                 difference = (found[part][name] - tensor).norm() / tensor.norm()
                 worst = max(worst, difference.item())
     return worst
+
+
+def network_distance(found: Weights, expected: Weights) -> float:
+    """The largest relative distance, in norm, of any network with all its tensors as one."""
+
+    def flat(weights: Weights, part: str) -> torch.Tensor:
+        tensors = [x for x in weights[part].values() if x.is_floating_point()]
+        return torch.cat([x.double().flatten() for x in tensors])
+
+    return max(
+        ((flat(found, part) - flat(expected, part)).norm() / flat(expected, part).norm()).item()
+        for part in ("generator", "discriminator", "ema")
+    )

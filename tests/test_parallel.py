@@ -37,9 +37,11 @@ def configs(precision: str) -> list[Config]:
 
 
 @pytest.fixture(scope="module")
-def alone() -> dict[str, list[ranks.Weights]]:
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[ranks.Weights]]:
+    """In a process of its own: float32's rounding depends on what a process ran before."""
+    folder = tmp_path_factory.mktemp("alone")
     return {
-        precision: ranks.train_all(World(), configs(precision), STEPS)
+        precision: ranks.on_ranks(1, ranks.train_all, folder, configs(precision), STEPS)[0]
         for precision in ("float32", "float64")
     }
 
@@ -49,12 +51,16 @@ def alone() -> dict[str, list[ranks.Weights]]:
 def test_weights_after_50_updates_do_not_depend_on_the_number_of_processes(
     alone: dict[str, list[ranks.Weights]], tmp_path: Path, size: int, precision: str
 ) -> None:
-    bound = {"float32": 1e-5, "float64": 1e-10}[precision]
+    # In float32 a small tensor, such as the mean of a batch norm's nearly centred input,
+    # may differ by more than its network does as a whole.
+    bound, of_a_tensor = {"float32": (1e-5, 1e-4), "float64": (1e-10, 1e-10)}[precision]
     results = ranks.on_ranks(size, ranks.train_all, tmp_path, configs(precision), STEPS)
     for case, expected, *found in zip(CASES, alone[precision], *results, strict=True):
-        distances = [ranks.distance(weights, expected) for weights in found]
-        print(f"{case}: {size} processes, {precision}: {max(distances):.1e}")
-        assert max(distances) < bound, case
+        worst = max(ranks.distance(weights, expected) for weights in found)
+        network = max(ranks.network_distance(weights, expected) for weights in found)
+        print(f"{case}: {size} processes, {precision}: network {network:.1e}, tensor {worst:.1e}")
+        assert network < bound, case
+        assert worst < of_a_tensor, case
 
 
 def _without_weights(world: World, config: Config) -> ranks.Weights:

@@ -22,6 +22,17 @@ def _philox(seed: int, stream: str, counter: int) -> np.random.Philox:
     return np.random.Philox(key=[seed, zlib.crc32(stream.encode())], counter=counter)
 
 
+def _joined(parts: Sequence[range]) -> list[range]:
+    """The same samples with parts that adjoin made one: a generator costs as much as 1 kB of it."""
+    joined = [parts[0]] if parts else []
+    for part in parts[1:]:
+        if part.start == joined[-1].stop:
+            joined[-1] = range(joined[-1].start, part.stop)
+        else:
+            joined.append(part)
+    return joined
+
+
 def uniforms(seed: int, stream: str, parts: Sequence[range], size: int) -> NDArray[np.float32]:
     """Numbers above 0 and at most 1 for the samples whose numbers ``parts`` hold.
 
@@ -38,13 +49,14 @@ def uniforms(seed: int, stream: str, parts: Sequence[range], size: int) -> NDArr
     """
     blocks = -(-size // (2 * _WORDS_PER_BLOCK))
     words = [
-        _philox(seed, stream, part.start * blocks).random_raw(len(part) * blocks * _WORDS_PER_BLOCK)
-        for part in parts
+        _philox(seed, stream, run.start * blocks).random_raw(len(run) * blocks * _WORDS_PER_BLOCK)
+        for run in _joined(parts)
     ]
-    halves = np.concatenate(words).view(np.uint32)
+    halves = (words[0] if len(words) == 1 else np.concatenate(words)).view(np.uint32)
+    halves >>= 8
     halves = halves.reshape(-1, blocks * 2 * _WORDS_PER_BLOCK)[:, :size]
     # 24 bits are what float32 holds; half a step above zero keeps a logarithm finite.
-    uniform: NDArray[np.float32] = (halves >> 8).astype(np.float32)
+    uniform: NDArray[np.float32] = halves.astype(np.float32)
     uniform += np.float32(0.5)
     uniform *= np.float32(2.0**-24)
     return uniform
@@ -60,9 +72,13 @@ def normals(seed: int, stream: str, parts: Sequence[range], size: int) -> NDArra
     """
     pairs = -(-size // 2)
     uniform = uniforms(seed, stream, parts, 2 * pairs).reshape(-1, pairs, 2)
-    radius = np.sqrt(np.float32(-2.0) * np.log(uniform[..., 0]))
+    radius = np.log(uniform[..., 0])
+    radius *= np.float32(-2.0)
+    np.sqrt(radius, out=radius)
     angle = uniform[..., 1] * np.float32(2.0 * np.pi)
-    both = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    both = np.empty((len(uniform), 2 * pairs), np.float32)
+    np.multiply(radius, np.cos(angle), out=both[:, :pairs])
+    np.multiply(radius, np.sin(angle, out=angle), out=both[:, pairs:])
     return np.ascontiguousarray(both[:, :size])
 
 

@@ -40,7 +40,7 @@ class Resident:
         first = images_seen + self._part.start
         numbers = torch.from_numpy(self._order.images(first, self._part.stop - self._part.start))
         images = self._rows.index_select(0, numbers).view(-1, *self._shape)
-        return images, None if self._labels is None else self._labels[numbers]
+        return images, None if self._labels is None else self._labels.index_select(0, numbers)
 
     def close(self) -> None:
         """Nothing runs beside."""

@@ -1,0 +1,155 @@
+"""`distgan data prepare` and `distgan data info`."""
+
+from __future__ import annotations
+
+import argparse
+
+from distgan.cli.files import stem, write_file
+from distgan.cli.parser import Parser, Verbs
+
+_PREPARE = """\
+SOURCE is one of these; which, it sees for itself:
+
+  mnist, fashion-mnist, cifar10, cifar100    downloaded, and checked
+  a folder with MNIST's IDX files or either CIFAR's, gzipped or not
+  a folder or zip of images; its sub-folders are the classes, or dataset.json says
+  WebDataset .tar files: NAME.jpg, NAME.cls, NAME.txt, NAME.pair.jpg
+  Parquet with a column image, also Hugging Face's
+  a .npz (images, labels) or .npy of uint8
+
+For instance:
+
+  distgan data prepare fashion-mnist --out sets/fashion
+  distgan data prepare photos/ --size 64 --out sets/photos
+  distgan data prepare faces.zip --size 128 --validation 1000 --out sets/faces
+  distgan data prepare scans/ --channels gray --size 48x64 --crop none --out sets/scans
+  distgan data prepare crawl/ --size 256 --skip-bad 100 --store png --out s3://bucket/crawl
+
+Stopped, it leaves nothing; repeated, it makes the same bytes, on any number of cores.
+"""
+
+
+def add(verbs: Verbs[Parser]) -> None:
+    """Declare the verb and its actions."""
+    data = verbs.add_parser("data", help="prepare and inspect sets of images")
+    actions = data.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add_prepare(actions)
+    info = actions.add_parser("info", help="describe a set and draw a grid of its images")
+    info.add_argument("uri", metavar="URI", help="name, path or URI of a set")
+    info.add_argument("--picture", metavar="FILE.png", help="the grid [SET's name-info.png]")
+    info.set_defaults(run=run_info)
+
+
+def _add_prepare(actions: Verbs[Parser]) -> None:
+    prepare = actions.add_parser(
+        "prepare",
+        help="turn images of any kind into Parquet and a manifest",
+        epilog=_PREPARE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    prepare.set_defaults(run=run_prepare)
+    prepare.add_argument("source", metavar="SOURCE", help="file, folder, or name (see below)")
+    prepare.add_argument("--out", required=True, metavar="URI", help="folder to write")
+    prepare.add_argument("--split", metavar="NAME", help="train or test [train]")
+    prepare.add_argument("--size", metavar="N|HxW", help="resize; without it all must be of a size")
+    prepare.add_argument(
+        "--crop", metavar="HOW", help="of other proportions: center, or none to distort [center]"
+    )
+    prepare.add_argument(
+        "--filter",
+        metavar="NAME",
+        help="lanczos, bicubic, bilinear, box: Pillow's, all antialiased [lanczos]",
+    )
+    prepare.add_argument(
+        "--channels", metavar="WHICH", help="gray, rgb, or auto: as the first image [auto]"
+    )
+    prepare.add_argument("--subset", metavar="N", help="take N images, drawn by --seed [all]")
+    prepare.add_argument(
+        "--validation", metavar="N", help="hold out N of them, as a set in URI/validation [0]"
+    )
+    prepare.add_argument("--seed", metavar="S", help="of --subset and --validation [0]")
+    prepare.add_argument("--shard-size", metavar="MB", help="of decoded pixels in a shard [64]")
+    prepare.add_argument(
+        "--store",
+        metavar="AS",
+        help="raw pixels, png, or original: the source's bytes where unchanged [raw]",
+    )
+    prepare.add_argument("--skip-bad", metavar="N", help="leave out up to N bad images [0]")
+    prepare.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="tasks at a time [one per core]; 0: in this process, without Ray",
+    )
+    prepare.add_argument("--address", metavar="ADDR", help="a running Ray cluster [RAY_ADDRESS]")
+
+
+def run_prepare(options: argparse.Namespace) -> int:
+    """`distgan data prepare`."""
+    import signal
+    import sys
+    from dataclasses import fields
+
+    from rich.console import Console
+
+    from distgan import settings
+    from distgan.cli.progress import Preparation
+    from distgan.data.prepare import PrepareSettings, prepare
+
+    given = {field.name: getattr(options, field.name) for field in fields(PrepareSettings)}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    console = Console(highlight=False)
+    # As an exception, SIGTERM too finds its way past everything that has to be put away.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+    try:
+        with Preparation(console) as shown:
+            made = prepare(
+                options.source,
+                options.out,
+                settings.from_dict(PrepareSettings, chosen),
+                workers=options.workers,
+                address=options.address,
+                progress=shown.update,
+            )
+    except KeyboardInterrupt:
+        console.print("stopped; nothing was kept, the same command begins again", soft_wrap=True)
+        return 130
+    size = f"{made.height}x{made.width}x{made.channels}"
+    lines = [f"[bold]{made.count:,}[/bold] images of {size} in {options.out}"]
+    if made.skipped:
+        lines.append(f"  left out      {made.skipped} bad images, see bad-images.txt")
+    if options.validation:
+        lines.append(f"  validation    {options.out}/validation")
+    lines.append(f"  look at it    distgan data info {options.out}")
+    lines.append(f"  train on it   distgan train --data {options.out}")
+    for line in lines:
+        console.print(line, soft_wrap=True)
+    return 0
+
+
+def run_info(options: argparse.Namespace) -> int:
+    """`distgan data info`."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from distgan.cli.progress import Preparation
+    from distgan.data.info import inform
+
+    console = Console(highlight=False)
+    with Preparation(console) as shown:
+        found = inform(options.uri, shown.update)
+    out = options.picture or f"{stem(options.uri)}-info.png"
+    write_file(out, found.picture)
+    for name, text in {**found.lines, "picture": out}.items():
+        console.print(f"[cyan]{name:<11}[/cyan] {escape(text)}", soft_wrap=True)
+    if found.counts:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("label", justify="right")
+        table.add_column("class")
+        table.add_column("images", justify="right")
+        for label, (name, count) in enumerate(zip(found.classes, found.counts, strict=True)):
+            table.add_row(str(label), escape(name), f"{count:,}")
+        console.print()
+        console.print(table)
+    return 0

@@ -1,0 +1,69 @@
+"""`distgan evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+
+from distgan.cli.parser import Parser, Verbs
+
+_EVALUATE = """\
+Metrics, of which several may be asked for:
+
+  frechet            distance of Gaussians fitted to features; with Inception's, the FID
+  kernel             distance of the features' distributions; with Inception's, the KID
+  manifold           precision and recall, density and coverage
+  classifier-score   with Inception, the Inception score
+  modes              which classes there are, and which are missing
+  sliced             sliced Wasserstein distance of pixels
+
+For instance:
+
+  distgan evaluate runs/one --metrics frechet,manifold,modes --num 10k
+
+The values and their card, without which no two may be compared, are added to the run's
+evaluations.jsonl. During training: distgan train --evaluate.every 100k
+"""
+
+
+def add(verbs: Verbs[Parser]) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "evaluate",
+        help="measure a run's generator against its data",
+        epilog=_EVALUATE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("run", metavar="RUN", help="folder or URI of a run")
+    parser.add_argument("--metrics", metavar="NAMES", help="separated by commas [the run's]")
+    parser.add_argument("--num", metavar="N", help="generated images [the run's, 5000]")
+    parser.add_argument("--features", metavar="NAME", help="what sees the images [auto]")
+    parser.add_argument("--weights", metavar="WHICH", help="ema or generator [ema]")
+    parser.add_argument("--seed", metavar="S", help="of latents and subsets [0]")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, and show values and card."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from distgan.evaluate.command import evaluate as measure
+
+    names = ("metrics", "num", "features", "weights", "seed")
+    given = {name: getattr(options, name) for name in names}
+    console = Console(highlight=False)
+    with console.status("[dim]measuring[/dim]"):
+        found = measure(options.run, {n: v for n, v in given.items() if v is not None})
+    table = Table(box=None, pad_edge=False)
+    for heading in ("metric", "value", "95% interval"):
+        table.add_column(heading, justify="left" if heading == "metric" else "right")
+    for name, value in found.values.items():
+        known = value.low is not None and value.high is not None
+        spread = f"{value.low:.4g} to {value.high:.4g}" if known else ""
+        table.add_row(f"[bold]{name}[/bold]", f"{value.value:.4g}", spread)
+    console.print(f"{options.run} after {found.images:,} images, in {found.seconds:.1f} s")
+    console.print(table)
+    console.print()
+    for name, text in found.card.to_dict().items():
+        console.print(f"[cyan]{name:<15}[/cyan] {text}", soft_wrap=True)
+    return 0

@@ -1,0 +1,69 @@
+"""`distgan recipes` and `distgan show`."""
+
+from __future__ import annotations
+
+import argparse
+
+from distgan.cli.parser import Parser, Verbs
+
+
+def add(verbs: Verbs[Parser]) -> None:
+    """Declare the verbs."""
+    listed = verbs.add_parser("recipes", help="list the recipes")
+    listed.set_defaults(run=list_all)
+    show = verbs.add_parser(
+        "show", help="print a recipe's settings, with any overrides", takes_settings=True
+    )
+    show.add_argument("recipe", metavar="RECIPE")
+    show.add_argument("--yaml", action="store_true", help="as the config.yaml of a run")
+    show.set_defaults(run=show_one)
+
+
+def list_all(options: argparse.Namespace) -> int:
+    """`distgan recipes`."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from distgan.recipes import RECIPES
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("recipe", "data", "images", "batch", ""):
+        table.add_column(heading)
+    for name, function in RECIPES.items():
+        config = function()
+        about = (function.__doc__ or "").splitlines()[0]
+        table.add_row(
+            f"[bold]{name}[/bold]",
+            config.data,
+            f"{config.images:,}",
+            str(config.batch),
+            escape(about),
+        )
+    Console(highlight=False).print(table)
+    return 0
+
+
+def show_one(options: argparse.Namespace) -> int:
+    """`distgan show`."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from distgan import recipes, settings
+    from distgan.config import to_yaml
+
+    config = settings.override(recipes.recipe(options.recipe), options.overrides)
+    if options.yaml:
+        print(to_yaml(config), end="")
+        return 0
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="cyan", no_wrap=True)
+    for setting in settings.leaves(config):
+        if setting.name == "recipe":
+            continue
+        value = setting.value
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        table.add_row(f"--{setting.name}", f"[bold]{text}[/bold]", escape(setting.help))
+    Console(highlight=False).print(table)
+    return 0

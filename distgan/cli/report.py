@@ -1,0 +1,25 @@
+"""`distgan report`."""
+
+from __future__ import annotations
+
+import argparse
+
+from distgan.cli.parser import Parser, Verbs
+
+
+def add(verbs: Verbs[Parser]) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser("report", help="show what runs did, as one HTML file")
+    parser.set_defaults(run=run)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folders or URIs of runs")
+    parser.add_argument(
+        "--out", metavar="FILE.html", help="[report.html in RUN; of several runs, here]"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the page."""
+    from distgan.report import write_report
+
+    print(f"the report: {write_report(options.runs, options.out)}")
+    return 0

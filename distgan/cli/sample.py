@@ -1,0 +1,40 @@
+"""`distgan sample`."""
+
+from __future__ import annotations
+
+import argparse
+
+from distgan.cli.files import stem, write_file
+from distgan.cli.parser import Parser, Verbs
+from distgan.errors import UserError
+
+
+def add(verbs: Verbs[Parser]) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser("sample", help="make images with a trained generator")
+    parser.set_defaults(run=run)
+    parser.add_argument("run", metavar="RUN", help="folder or URI of a run")
+    parser.add_argument("--num", type=int, default=64, metavar="N", help="how many images [64]")
+    parser.add_argument("--label", type=int, metavar="K", help="of a conditional generator [all]")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the latents [0]")
+    parser.add_argument("--out", metavar="FILE.png", help="the grid [RUN's name-samples.png]")
+    parser.add_argument(
+        "--weights", choices=["ema", "generator"], default="ema", help="moving average or last"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Draw a grid."""
+    from distgan.export import load_generator
+    from distgan.grid import grid_png, to_uint8
+
+    if options.num < 1:
+        raise UserError(f"--num {options.num}: should be at least 1")
+    generator = load_generator(options.run, options.weights)
+    images = generator.sample(options.num, seed=options.seed, label=options.label)
+    labels = len(generator.classes)
+    columns = labels if labels and options.label is None else round(options.num**0.5)
+    out = options.out or f"{stem(options.run)}-samples.png"
+    write_file(out, grid_png(to_uint8(images), columns))
+    print(f"{options.num} images after {generator.images_seen:,} training images: {out}")
+    return 0

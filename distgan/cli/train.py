@@ -1,0 +1,92 @@
+"""`distgan train`."""
+
+from __future__ import annotations
+
+import argparse
+
+from distgan.cli.parser import Parser, Verbs
+from distgan.errors import UserError
+
+_TRAIN = """\
+Any setting can be changed by its dotted name, as `distgan show RECIPE` lists them:
+
+  distgan train                                     the tutorial's GAN on MNIST
+  distgan train mnist-dcgan --images 300k --seed 1
+  distgan train mnist-mlp --generator.optimizer.lr 1e-4 --loss minimax
+  distgan train mnist-mlp --data my/images --out s3://bucket/runs/one
+  distgan train --resume runs/one --images 3M       go on, also on other workers
+
+Ctrl-C finishes the step, writes a checkpoint and says how to go on.
+"""
+
+_SHORT = {
+    **{name: name for name in ("data", "images", "batch", "seed")},
+    "skip_bad": "feed.skip_bad",
+}
+"""Options of `train` that are settings, and which."""
+
+
+def add(verbs: Verbs[Parser]) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "train",
+        help="train a recipe, or go on with a run",
+        epilog=_TRAIN,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        takes_settings=True,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "recipe", nargs="?", metavar="RECIPE", help="`distgan recipes` lists them [mnist-mlp]"
+    )
+    parser.add_argument("--data", metavar="NAME|PATH", help="mnist, a Parquet file, folder or URI")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes [one per GPU, else one per two cores]; 0: in this process, without Ray",
+    )
+    parser.add_argument("--images", metavar="N", help="images to train on, such as 300k or 1.5M")
+    parser.add_argument("--batch", metavar="N", help="images in a global batch, over all workers")
+    parser.add_argument("--seed", metavar="S", help="of weights, data order and latents [0]")
+    parser.add_argument(
+        "--skip-bad", metavar="N", help="damaged images to pass over before it is an error [0]"
+    )
+    parser.add_argument("--out", metavar="DIR", help="path or URI [runs/RECIPE-DATE-TIME]")
+    parser.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")
+    parser.add_argument("--address", metavar="ADDR", help="a running Ray cluster [RAY_ADDRESS]")
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "gpu"], default="auto", help="where to train [auto]"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="show what Ray says")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, or go on."""
+    from distgan import launch, recipes, settings
+    from distgan.launch.signals import EXIT_CODES
+    from distgan.terminal import Terminal
+
+    changes = dict(options.overrides)
+    for option, setting in _SHORT.items():
+        value = getattr(options, option)
+        if value is not None:
+            changes[setting] = value
+    common = {
+        "workers": options.workers,
+        "address": options.address,
+        "device": options.device,
+        "verbose": options.verbose,
+    }
+    with Terminal() as terminal:
+        if options.resume is not None:
+            if options.recipe or options.out:
+                given = options.recipe or "--out"
+                raise UserError(f"{given}: a resumed run keeps its recipe and folder; leave it out")
+            result = launch.resume(options.resume, changes, display=terminal, **common)
+        else:
+            config = recipes.recipe(options.recipe or next(iter(recipes.RECIPES)))
+            config = settings.override(config, changes)
+            result = launch.train(config, out=options.out, display=terminal, **common)
+        terminal.finish(result)
+    return EXIT_CODES[result.stopped] if result.stopped else 0

@@ -38,8 +38,7 @@ from distgan.state import TrainingState
 from distgan.step import Batch
 from distgan.storage import Storage
 
-RECORD_EVERY = {"mnist-mlp": 5120, "mnist-dcgan": 1280}
-"""Images between two records: about a second on two cores."""
+RECIPES = ("mnist-mlp", "mnist-dcgan")
 
 
 def bare(name: str, run: Path) -> None:
@@ -53,7 +52,8 @@ def bare(name: str, run: Path) -> None:
     rows = Resident(read_resident(images), config.seed, config.batch, world, Damage(images, 0))
     feed = Feed(rows, config, images.shape, world)
     batches: list[Batch] = [feed.batch(n * config.batch) for n in range(20)]
-    steps = RECORD_EVERY[name] // config.batch
+    # As often as the recipe's own records come.
+    steps = config.output.log_every // config.batch
     run.mkdir()
     with (run / "metrics.jsonl").open("w", buffering=1) as log:
         step = 0
@@ -62,7 +62,7 @@ def bare(name: str, run: Path) -> None:
             for _ in range(steps):
                 state.step([batches[step % len(batches)]])
                 step += 1
-            speed = RECORD_EVERY[name] / (time.perf_counter() - start)
+            speed = steps * config.batch / (time.perf_counter() - start)
             log.write(json.dumps({"images_per_second": speed, "data_wait": 0.0}) + "\n")
 
 
@@ -85,6 +85,8 @@ class Run:
         self._signal(signal.SIGCONT)
         before = len(self._records())
         time.sleep(seconds)
+        while len(self._records()) < before + 3:
+            time.sleep(0.2)
         self._signal(signal.SIGSTOP)
         # The record in which the pause lies counts for neither turn.
         found = self._records()[before + 1 :]
@@ -124,7 +126,6 @@ def _runs(name: str) -> Iterator[tuple[Run, Run]]:
     with tempfile.TemporaryDirectory() as folder:
         plain, system = Path(folder) / "bare", Path(folder) / "system"
         options = ["--workers", "1", "--images", "100M", "--out", str(system)]
-        options += ["--output.log_every", str(RECORD_EVERY[name])]
         first = Run(["benchmarks.overhead", "--bare", name, str(plain)], plain)
         second = Run(["distgan", "train", name, *options], system)
         try:
@@ -137,8 +138,9 @@ def _runs(name: str) -> Iterator[tuple[Run, Run]]:
 def main() -> None:
     """Measure, print a table, and write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipes", nargs="*", default=RECIPES, help="[mnist-mlp mnist-dcgan]")
     parser.add_argument("--turns", type=int, default=20, help="turns of each side [20]")
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of a turn [5]")
+    parser.add_argument("--seconds", type=float, default=6.0, help="length of a turn [6]")
     parser.add_argument("--json", metavar="FILE", help="every turn")
     parser.add_argument("--bare", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -147,7 +149,7 @@ def main() -> None:
         return
     found: dict[str, list[dict[str, dict[str, float]]]] = {}
     print("recipe        bare img/s  system img/s  system/bare  (quartiles)    A/A   data wait")
-    for name in RECORD_EVERY:
+    for name in options.recipes:
         with _runs(name) as (plain, system):
             sides = {"bare": plain, "system": system, "again": plain}
             found[name] = [

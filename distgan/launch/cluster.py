@@ -16,6 +16,7 @@ from typing import Any
 import ray
 
 from distgan.errors import UserError
+from distgan.launch.priority import make_attendants_give_way
 from distgan.launch.workers import Device, Workers, decide
 
 _FOR_READING = (
@@ -91,8 +92,7 @@ class Cluster:
     def settle(self, reads_on: bool) -> None:
         """Once training runs on a cluster of our own, end what only its start needed.
 
-        Every process of Ray wakes about a hundred times a second, and a step waits for
-        the thread whose core that took.
+        What stays gives way to the workers.
 
         Args:
             reads_on: Ray Data goes on reading, and needs its actors.
@@ -104,6 +104,7 @@ class Cluster:
                 ray.kill(ray.get_actor(name, namespace))
         if not self._verbose and (node := ray._private.worker._global_node) is not None:
             node.kill_log_monitor(check_alive=False)
+        make_attendants_give_way()
 
     def workers(self, device: Device, batch: int) -> Workers:
         """Decide on the workers by what the cluster holds.

@@ -28,6 +28,7 @@ from distgan.data.rows import open_rows
 from distgan.errors import UserError
 from distgan.launch.cluster import Cluster
 from distgan.launch.mailbox import Mailbox, MailboxControl
+from distgan.launch.priority import give_way
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.launch.workers import Workers
@@ -169,6 +170,11 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(min(job.threads, os.cpu_count() or 1))
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     storage = Storage(job.out)
+    # Ray's main thread beside this one only listens.
+    give_way([os.getpid()])
+    if world.size == 1:
+        # Ray has made a group of one, whose thread would wake a hundred times a second.
+        torch.distributed.destroy_process_group()
     # Ray brings a hundred thousand objects that the collector need not walk in every step.
     gc.collect()
     gc.freeze()

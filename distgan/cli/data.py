@@ -37,7 +37,7 @@ def add(verbs: Verbs[Parser]) -> None:
     info = actions.add_parser("info", help="describe a set and draw a grid of its images")
     info.add_argument("uri", metavar="URI", help="name, path or URI of a set")
     info.add_argument("--picture", metavar="FILE.png", help="the grid [SET's name-info.png]")
-    info.set_defaults(run=run_info)
+    info.set_defaults(execute=run_info)
 
 
 def _add_prepare(actions: Verbs[Parser]) -> None:
@@ -47,7 +47,7 @@ def _add_prepare(actions: Verbs[Parser]) -> None:
         epilog=_PREPARE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    prepare.set_defaults(run=run_prepare)
+    prepare.set_defaults(execute=run_prepare)
     prepare.add_argument("source", metavar="SOURCE", help="file, folder, or name (see below)")
     prepare.add_argument("--out", required=True, metavar="URI", help="folder to write")
     prepare.add_argument("--split", metavar="NAME", help="train or test [train]")

@@ -33,7 +33,7 @@ def add(verbs: Verbs[Parser]) -> None:
         epilog=_EVALUATE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(execute=run)
     parser.add_argument("run", metavar="RUN", help="folder or URI of a run")
     parser.add_argument("--metrics", metavar="NAMES", help="separated by commas [the run's]")
     parser.add_argument("--num", metavar="N", help="generated images [the run's, 5000]")

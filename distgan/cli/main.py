@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 2 for a user's mistake, 130, 143."""
     try:
         options = _parse(sys.argv[1:] if arguments is None else arguments)
-        status: int = options.run(options)
+        status: int = options.execute(options)
         return status
     except UserError as error:
         print(f"distgan: {error}", file=sys.stderr)

@@ -10,13 +10,13 @@ from distgan.cli.parser import Parser, Verbs
 def add(verbs: Verbs[Parser]) -> None:
     """Declare the verbs."""
     listed = verbs.add_parser("recipes", help="list the recipes")
-    listed.set_defaults(run=list_all)
+    listed.set_defaults(execute=list_all)
     show = verbs.add_parser(
         "show", help="print a recipe's settings, with any overrides", takes_settings=True
     )
     show.add_argument("recipe", metavar="RECIPE")
     show.add_argument("--yaml", action="store_true", help="as the config.yaml of a run")
-    show.set_defaults(run=show_one)
+    show.set_defaults(execute=show_one)
 
 
 def list_all(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from distgan.cli.parser import Parser, Verbs
 def add(verbs: Verbs[Parser]) -> None:
     """Declare the verb."""
     parser = verbs.add_parser("report", help="show what runs did, as one HTML file")
-    parser.set_defaults(run=run)
+    parser.set_defaults(execute=run)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folders or URIs of runs")
     parser.add_argument(
         "--out", metavar="FILE.html", help="[report.html in RUN; of several runs, here]"

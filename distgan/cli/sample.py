@@ -12,7 +12,7 @@ from distgan.errors import UserError
 def add(verbs: Verbs[Parser]) -> None:
     """Declare the verb."""
     parser = verbs.add_parser("sample", help="make images with a trained generator")
-    parser.set_defaults(run=run)
+    parser.set_defaults(execute=run)
     parser.add_argument("run", metavar="RUN", help="folder or URI of a run")
     parser.add_argument("--num", type=int, default=64, metavar="N", help="how many images [64]")
     parser.add_argument("--label", type=int, metavar="K", help="of a conditional generator [all]")

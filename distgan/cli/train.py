@@ -35,7 +35,7 @@ def add(verbs: Verbs[Parser]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         takes_settings=True,
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(execute=run)
     parser.add_argument(
         "recipe", nargs="?", metavar="RECIPE", help="`distgan recipes` lists them [mnist-mlp]"
     )

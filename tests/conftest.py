@@ -22,6 +22,12 @@ def test_data() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What distgan keeps between runs, apart from the user's."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "distgan", *arguments]
 

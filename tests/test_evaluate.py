@@ -14,15 +14,19 @@ from distgan import checkpoint
 from distgan.cli import main
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
+from distgan.data.shape import ImageShape
 from distgan.data.sources import idx
+from distgan.data.sources.named import NAMED
 from distgan.evaluate import evaluation
-from distgan.evaluate.command import evaluate
 from distgan.evaluate.evaluation import Evaluator
+from distgan.evaluate.evidence import Evidence
 from distgan.evaluate.gather import gather
-from distgan.evaluate.measures import MEASURES, Evidence
+from distgan.evaluate.measures import MEASURES, WANT_LABELS, WANT_TRAINING
+from distgan.evaluate.reals import Reals
 from distgan.evaluate.settings import EvaluateSettings
-from distgan.features import EXTRACTORS
+from distgan.features import EXTRACTORS, resolve
 from distgan.features.base import Extractor
+from distgan.launch.evaluation import evaluate
 from distgan.parallel import World
 from distgan.state import TrainingState
 from distgan.storage import Storage
@@ -30,27 +34,40 @@ from distgan.storage import Storage
 from . import ranks
 from .test_health import run_here, settings
 
-ALL = tuple(MEASURES)
+ALL = tuple(name for name in MEASURES if name not in WANT_LABELS)
 
 
-def measured(world: World, num: int) -> dict[str, tuple[float, ...]]:
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A set of 1,050 digits, and 50 held out."""
+    folder = tmp_path_factory.mktemp("few")
+    pixels = read_resident(open_images("mnist"))
+    np.savez(folder / "a.npz", images=pixels.images[:1_100], labels=pixels.labels[:1_100])
+    line = ["data", "prepare", str(folder / "a.npz"), "--out", str(folder / "set")]
+    assert main([*line, "--validation", "50", "--workers", "0"]) == 0
+    return str(folder / "set")
+
+
+def measured(world: World, num: int, data: str) -> dict[str, tuple[float, ...]]:
     torch.set_num_threads(1)
-    images = open_images("mnist")
+    images = open_images(data)
     config = settings()
     state = TrainingState(config, images.shape, 10, World())
     chosen = EvaluateSettings(metrics=ALL, num=num)
-    found = Evaluator(chosen, images, "mnist", config.latent, 0, world).evaluate(
-        state.ema.average, 0
-    )
+    found = Evaluator(chosen, images, "few", config.latent, 0, world).evaluate(state.ema.average, 0)
     return {name: tuple(v or 0.0 for v in value) for name, value in found.values.items()}
 
 
-def test_one_two_and_three_ranks_measure_the_same(tmp_path: Path) -> None:
+def test_one_two_and_three_ranks_measure_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: str
+) -> None:
     # 1,030: the last block is a short one, and ranks get unequal shares.
-    alone = measured(World(), 1_030)
-    assert len(alone) == 11
+    alone = measured(World(), 1_030, few)
+    assert len(alone) == 13
     for size in (2, 3):
-        for found in ranks.on_ranks(size, measured, tmp_path, 1_030):
+        # The second time from what the first kept.
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache{size}"))
+        for found in ranks.on_ranks(size, measured, tmp_path, 1_030, few):
             for name, values in alone.items():
                 assert found[name] == pytest.approx(values, rel=1e-10, abs=1e-10), name
 
@@ -105,8 +122,9 @@ def test_metrics_worsen_as_images_do(digits: tuple[Tensor, Tensor], classifier: 
         for rung in rungs:
             fake = seen(rung, classifier)
             values = {}
-            for measure in MEASURES.values():
-                values |= measure(evidence, fake, 0)
+            for name, measure in MEASURES.items():
+                if name not in WANT_TRAINING:
+                    values |= measure(evidence, fake, 0)
             found.append(values)
         for name, way in expected[ladder].items():
             steps = np.diff([values[name].value for values in found]) * way
@@ -190,11 +208,21 @@ def test_cards_differ_in_any_field(digits: tuple[Tensor, Tensor]) -> None:
         (["--num", "3"], "--evaluate.num '3'"),
         (["--features", "inceptoin"], "--evaluate.features inceptoin: no such extractor"),
         (["--weights", "both"], "--evaluate.weights 'both'"),
+        (["--metrics", "intra-class"], "--metrics intra-class: the generator takes no labels"),
+        (["--workers", "-1"], "--workers -1: should be 0 or more"),
+        (["--device", "gpu"], "--device gpu: there is no GPU here"),
+        (["--address", "127.0.0.1:1"], "--address 127.0.0.1:1: no Ray cluster answers"),
+        (["--features", "inception"], "pip install 'distgan[inception]'"),
     ],
 )
 def test_mistakes_are_one_line(
-    options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: list[str],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("distgan.features.find_spec", lambda package: None)
     run_here(World(), settings(images=640), tmp_path / "run")
     assert main(["evaluate", str(tmp_path / "run"), *options]) == 2
     error = capsys.readouterr().err
@@ -203,8 +231,9 @@ def test_mistakes_are_one_line(
 
 
 def test_what_cannot_be_measured_is_said_before_training(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("distgan.features.find_spec", lambda package: None)
     assert main(["evaluate", str(tmp_path)]) == 2
     assert "holds no run" in capsys.readouterr().err
     sheet = np.zeros((50, 32, 32, 3), np.uint8)
@@ -212,5 +241,82 @@ def test_what_cannot_be_measured_is_said_before_training(
     assert main(["data", "prepare", str(tmp_path / "a.npz"), "--out", str(tmp_path / "set")]) == 0
     line = ["train", "--data", str(tmp_path / "set"), "--workers", "0", "--evaluate.every", "10k"]
     assert main([*line, "--out", str(tmp_path / "run")]) == 2
-    assert "sees images of 3 channels" in capsys.readouterr().err
+    assert "pip install 'distgan[efficientnet]'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_reals_are_seen_once_and_again_where_what_is_kept_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    images, extractor = open_images(few), EXTRACTORS["mnist"]()
+    chosen = EvaluateSettings(num=300, metrics=("frechet", "memorisation"))
+    first = Reals(images, chosen).see(extractor, World()).to_tensors()
+    (file,) = (tmp_path / "distgan" / "statistics").iterdir()
+    before = file.stat().st_mtime_ns
+    again = Reals(images, chosen).see(extractor, World()).to_tensors()
+    assert file.stat().st_mtime_ns == before
+    assert first.keys() == again.keys()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert first["training"].shape == (1_050, 64)
+    assert first["held_out"].shape == (50, 64)
+    file.write_bytes(file.read_bytes()[:1_000])
+    mended = Reals(images, chosen).see(extractor, World()).to_tensors()
+    assert all(torch.equal(first[name], mended[name]) for name in first)
+    assert file.stat().st_mtime_ns != before
+    # Another count is another key.
+    Reals(images, replace(chosen, num=200)).see(extractor, World())
+    assert len(list(file.parent.iterdir())) == 2
+
+
+def test_copies_of_training_images_are_told_from_held_out_ones(few: str) -> None:
+    reals = Reals(open_images(few), EvaluateSettings(num=100, metrics=("memorisation",)))
+    found = reals.see(EXTRACTORS["mnist"](), World())
+    assert reals.held_out == 50
+    assert found.held_out is not None
+    assert found.training is not None
+    assert (len(found.held_out), len(found.training)) == (50, 1_050)
+    copies = replace(found, features=found.training[:100])
+    assert MEASURES["memorisation"](found, copies, 0)["copied"].value == 1
+    unseen = replace(found, features=found.held_out)
+    assert MEASURES["memorisation"](found, unseen, 0)["nearness"].value == pytest.approx(1)
+
+
+def test_a_conditional_generator_is_measured_class_by_class(tmp_path: Path) -> None:
+    run_here(World(), settings(images=1_280, conditional=True), tmp_path / "run")
+    found = evaluate(str(tmp_path / "run"), {"num": "500", "metrics": "intra-class,frechet"})
+    assert set(found.values) == {"frechet", "intra-frechet", "worst-class-frechet"}
+    assert found.values["worst-class-frechet"].value >= found.values["intra-frechet"].value
+
+
+def test_clothes_are_known_by_their_classes(tmp_path: Path) -> None:
+    images = open_images("mnist")
+    assert resolve("auto", images) == "mnist"
+    clothes = replace(images, classes=NAMED["fashion-mnist"].classes)
+    assert resolve("auto", clothes) == "fashion-mnist"
+    assert resolve("auto", replace(clothes, shape=ImageShape(3, 28, 28))) == "efficientnet"
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_workers_on_ray_measure_what_this_process_does(cluster: str, tmp_path: Path) -> None:
+    run_here(World(), settings(images=1_280), tmp_path / "run")
+    asked = {"num": "700", "metrics": "frechet,kernel,modes"}
+    alone = evaluate(str(tmp_path / "run"), asked, workers=0)
+    shared = evaluate(str(tmp_path / "run"), asked, workers=2, address=cluster)
+    assert shared.card == alone.card
+    for name, value in alone.values.items():
+        assert shared.values[name] == pytest.approx(value, rel=1e-10, abs=1e-10), name
+    assert len(evaluation.read(Storage(tmp_path / "run"))) == 1
+
+
+def test_colours_are_seen_by_efficientnet() -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
+    extractor = EXTRACTORS["efficientnet"]()
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (3, 3, 32, 32), generator=draw, dtype=torch.uint8)
+    found = extractor(images)
+    assert found.features.shape == (3, extractor.size)
+    assert found.probabilities is not None
+    assert found.probabilities.shape == (3, 1_000)
+    torch.testing.assert_close(extractor(images[:1]).features, found.features[:1])

@@ -10,6 +10,8 @@ import torch
 from scipy.stats import entropy, wasserstein_distance
 
 from distgan.metrics.classes import classifier_score, mode_coverage
+from distgan.metrics.frechet import frechet_distance
+from distgan.metrics.intra import intra_class
 from distgan.metrics.mixture import mixture_coverage
 from distgan.metrics.neighbours import memorisation, nearest
 from distgan.metrics.sliced import sliced_wasserstein
@@ -83,3 +85,30 @@ def test_copies_are_told_from_new_samples() -> None:
     within = torch.cdist(training, training) + 1e9 * torch.eye(400)
     own = within.min(1).values[apart.argmin(1)]
     assert honest.copied == pytest.approx((apart.min(1).values < own).double().mean().item())
+
+
+def test_without_held_out_images_training_images_are_left_out_in_turn() -> None:
+    training, new = (torch.from_numpy(DRAW.normal(size=(400, 8))) for _ in range(2))
+    within = torch.cdist(training, training) + 1e9 * torch.eye(400)
+    usual = within.min(1).values.median()
+    found = memorisation(training, None, new)
+    expected = torch.cdist(new, training).min(1).values.median() / usual
+    assert found.ratio == pytest.approx(expected.item())
+
+
+def test_intra_class_distances_are_those_of_numpys_moments_class_by_class() -> None:
+    real, fake = DRAW.normal(size=(300, 4)), DRAW.normal(size=(200, 4))
+    # One class is off by 3 along one axis, which the whole hardly shows.
+    labels, made = np.arange(300) % 3, np.arange(200) % 3
+    fake[made == 2, 0] += 3
+    expected = []
+    for label in range(3):
+        sides = []
+        for features, of in ((real, labels), (fake, made)):
+            own = features[of == label]
+            sides += [torch.from_numpy(own.mean(0)), torch.from_numpy(np.cov(own, rowvar=False))]
+        expected.append(frechet_distance(*sides))
+    found = intra_class(*(torch.from_numpy(array) for array in (real, labels, fake, made)))
+    assert found.mean == pytest.approx(np.mean(expected), rel=1e-9)
+    assert found.worst == pytest.approx(max(expected), rel=1e-9)
+    assert found.worst_class == 2

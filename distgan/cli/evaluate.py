@@ -15,6 +15,8 @@ Metrics, of which several may be asked for:
   classifier-score   with Inception, the Inception score
   modes              which classes there are, and which are missing
   sliced             sliced Wasserstein distance of pixels
+  memorisation       how near images come to training images
+  intra-class        frechet within each class, of a conditional generator
 
 For instance:
 
@@ -40,6 +42,16 @@ def add(verbs: Verbs[Parser]) -> None:
     parser.add_argument("--features", metavar="NAME", help="what sees the images [auto]")
     parser.add_argument("--weights", metavar="WHICH", help="ema or generator [ema]")
     parser.add_argument("--seed", metavar="S", help="of latents and subsets [0]")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes on Ray [0: this one; on a cluster one per GPU, else per two cores]",
+    )
+    parser.add_argument("--address", metavar="ADDR", help="a running Ray cluster [RAY_ADDRESS]")
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "gpu"], default="auto", help="where to measure [auto]"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -47,13 +59,20 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from distgan.evaluate.command import evaluate as measure
+    from distgan.launch.evaluation import evaluate as measure
 
     names = ("metrics", "num", "features", "weights", "seed")
     given = {name: getattr(options, name) for name in names}
     console = Console(highlight=False)
     with console.status("[dim]measuring[/dim]"):
-        found = measure(options.run, {n: v for n, v in given.items() if v is not None})
+        found = measure(
+            options.run,
+            {n: v for n, v in given.items() if v is not None},
+            workers=options.workers,
+            address=options.address,
+            device=options.device,
+            note=lambda text: console.print(f"[dim]{text}[/dim]"),
+        )
     table = Table(box=None, pad_edge=False)
     for heading in ("metric", "value", "95% interval"):
         table.add_column(heading, justify="left" if heading == "metric" else "right")

@@ -23,6 +23,9 @@ class Card:
     split: str
     real: int
     """Real images."""
+    held_out: int
+    """Of them not trained on, that the nearness of generated images is compared with; 0 where
+    there are none, and training images are left out in turn."""
     fake: int
     """Generated images."""
     weights: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from dataclasses import dataclass
@@ -12,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from distgan import draws
-from distgan.data import manifest
-from distgan.data.fragments import read_in_order, whole_set
 from distgan.data.images import ImageSet
+from distgan.errors import UserError
 from distgan.evaluate.card import Card
 from distgan.evaluate.gather import gather
-from distgan.evaluate.measures import MEASURES, Value
+from distgan.evaluate.measures import MEASURES, WANT_CLASSES, WANT_LABELS, Value
+from distgan.evaluate.reals import Reals
 from distgan.evaluate.settings import EvaluateSettings
 from distgan.features import EXTRACTORS, resolve
 from distgan.parallel import World
@@ -71,23 +70,24 @@ class Evaluator:
     ) -> None:
         self._settings, self._world = settings, world
         self._latent, self._classes = latent, classes
-        self._extractor = EXTRACTORS[resolve(settings.features, images.shape)]().to(world.device)
-        pixels = _spread(images, min(settings.num, images.count))
-        self._real = gather(
-            lambda numbers: pixels[numbers.start : numbers.stop].to(world.device),
-            len(pixels),
-            self._extractor,
-            world,
-        )
+        check(settings, classes)
+        name = resolve(settings.features, images)
+        self._extractor = EXTRACTORS[name]().to(world.device)
+        for metric in WANT_CLASSES & set(settings.metrics):
+            if not self._extractor.classes:
+                raise UserError(f"--metrics {metric}: {name} is no classifier; name another")
+        reals = Reals(images, settings)
+        self._real = reals.see(self._extractor, world)
         self._card = Card(
             extractor=self._extractor.name,
             extractor_hash=self._extractor.hash,
             resize=self._extractor.preprocessing,
             quantised=True,
             data=data,
-            data_checksum=_checksum(images),
+            data_checksum=reals.checksum,
             split="train",
-            real=len(pixels),
+            real=reals.count,
+            held_out=reals.held_out,
             fake=settings.num,
             weights=settings.weights,
             seed=settings.seed,
@@ -101,6 +101,7 @@ class Evaluator:
             self._settings.num,
             self._extractor,
             self._world,
+            self._labels(range(self._settings.num)),
         )
         values: dict[str, Value] = {}
         for name in self._settings.metrics:
@@ -113,38 +114,33 @@ class Evaluator:
         z = torch.from_numpy(
             draws.normals(self._settings.seed, "evaluate", [numbers], self._latent)
         )
-        labels = torch.arange(numbers.start, numbers.stop) % max(1, self._classes)
-        made: Tensor = generator(z.to(like), labels.to(like.device) if self._classes else None)
+        labels = self._labels(numbers)
+        made: Tensor = generator(z.to(like), None if labels is None else labels.to(like.device))
         # As they would be stored: real images come in 8 bits too.
         return (made.float() + 1).mul_(127.5).round_().clamp_(0, 255).byte()
 
-
-def _spread(images: ImageSet, num: int) -> Tensor:
-    """``num`` images, evenly from the whole set: uint8 (num, c, h, w)."""
-    wanted = torch.arange(num) * images.count // num
-    kept: list[Tensor] = []
-    first = 0
-    for piece in read_in_order(images, whole_set(images), replace=True):
-        stop = first + len(piece.images)
-        here = wanted[(wanted >= first) & (wanted < stop)] - first
-        kept.append(torch.from_numpy(piece.images[here.numpy()]))
-        first = stop
-    return torch.cat(kept).permute(0, 3, 1, 2).contiguous()
+    def _labels(self, numbers: range) -> Tensor | None:
+        # A conditional generator makes as many of every class.
+        if not self._classes:
+            return None
+        return torch.arange(numbers.start, numbers.stop) % self._classes
 
 
-def _checksum(images: ImageSet) -> str:
-    """Of a set's content: from its manifest, else of its files' bytes."""
-    storage = Storage(images.uri)
-    made = manifest.read(storage)
-    digest = hashlib.sha256()
-    if made is not None:
-        digest.update(json.dumps([shard.sha256 for shard in made.files]).encode())
-    else:
-        for file in images.files:
-            with images.filesystem.open_input_stream(file) as stream:
-                while chunk := stream.read(2**24):
-                    digest.update(chunk)
-    return digest.hexdigest()[:16]
+def check(settings: EvaluateSettings, classes: int) -> None:
+    """See that every metric can be had, as far as is known without an extractor.
+
+    Args:
+        classes: labels of a conditional generator, or 0.
+
+    Raises:
+        UserError: for a metric of classes of a generator that takes no labels.
+    """
+    for metric in WANT_LABELS & set(settings.metrics):
+        if not classes:
+            raise UserError(
+                f"--metrics {metric}: the generator takes no labels; leave it out, or train "
+                "with --conditional true"
+            )
 
 
 def remember(storage: Storage, evaluation: Evaluation) -> None:

@@ -6,25 +6,29 @@ features are the same to the last bit on any number of ranks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
-from distgan.evaluate.measures import Evidence
+from distgan.evaluate.evidence import Evidence
 from distgan.features.base import Extractor
 from distgan.metrics.moments import Moments
 from distgan.parallel import World
 
 BLOCK = 100
 """Images seen at a time."""
-_MOST_FEATURES = 10_000
+MOST_FEATURES = 10_000
 _MOST_PIXELS = 2_000
 _FOLDS, _LONGEST_FOLDED = 10, 512
 
 
 def gather(
-    images: Callable[[range], Tensor], num: int, extractor: Extractor, world: World
+    images: Callable[[range], Tensor],
+    num: int,
+    extractor: Extractor,
+    world: World,
+    labels: Tensor | None = None,
 ) -> Evidence:
     """See ``num`` images on all ranks together; all ranks must call it.
 
@@ -33,6 +37,7 @@ def gather(
 
     Args:
         images: the images of some numbers, uint8 (n, c, h, w), on any device.
+        labels: int64 (num,), the same on all ranks.
     """
     # Beyond some length, folds would weigh more than their interval is worth.
     folds = [
@@ -50,7 +55,7 @@ def gather(
         probabilities = seen.probabilities
         if probabilities is not None and classes:
             counts += torch.bincount(probabilities.argmax(1).cpu(), minlength=classes)
-        if first < _MOST_FEATURES:
+        if first < MOST_FEATURES:
             kept = pixels.cpu() if first < _MOST_PIXELS else None
             seen_here = None if probabilities is None else probabilities.cpu()
             mine.append((block, seen.features.cpu(), seen_here, kept))
@@ -61,10 +66,28 @@ def gather(
         (block for part in world.gather(mine) for block in part), key=lambda block: block[0]
     )
     believed = [p for _, _, p, _ in blocks if p is not None]
+    features = torch.cat([features for _, features, _, _ in blocks])
     return Evidence(
         folds=tuple(fold for fold in folds if fold.count),
-        features=torch.cat([features for _, features, _, _ in blocks]),
+        features=features,
         probabilities=torch.cat(believed) if believed else None,
         counts=counts.long() if classes and believed else None,
         pixels=torch.cat([pixels for _, _, _, pixels in blocks if pixels is not None]),
+        labels=None if labels is None else labels[: len(features)],
     )
+
+
+def features_of(blocks: Iterable[Tensor], extractor: Extractor, world: World) -> Tensor:
+    """Features of a stream of images, float32 (n, d), in its order; all ranks must call it.
+
+    Args:
+        blocks: uint8 (`BLOCK`, c, h, w) but for the last, the same on all ranks; a rank looks
+            at its own only.
+    """
+    mine = [
+        (number, extractor(block.to(world.device)).features.cpu())
+        for number, block in enumerate(blocks)
+        if number % world.size == world.rank
+    ]
+    parts = [part for rank in world.gather(mine) for part in rank]
+    return torch.cat([features for _, features in sorted(parts, key=lambda part: part[0])])

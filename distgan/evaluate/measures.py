@@ -6,13 +6,12 @@ A metric is one function in `distgan.metrics`, and one here that gives its value
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
-from distgan.metrics import classes, frechet, kernel, manifold, sliced
+from distgan.evaluate.evidence import Evidence
+from distgan.metrics import classes, frechet, intra, kernel, manifold, neighbours, sliced
 from distgan.metrics.moments import Moments
 
 _SIGMAS = 1.96
@@ -25,22 +24,6 @@ class Value(NamedTuple):
     value: float
     low: float | None = None
     high: float | None = None
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What was seen of a set of images, gathered from all ranks."""
-
-    folds: tuple[Moments, ...]
-    """Moments of all features, in parts that are samples of their own."""
-    features: Tensor
-    """float32 (n, d), of the first images."""
-    probabilities: Tensor | None
-    """float32 (n, classes), of the same."""
-    counts: Tensor | None
-    """int64 (classes,), of all."""
-    pixels: Tensor
-    """uint8 (n, c, h, w), of the first images."""
 
 
 Measure = Callable[[Evidence, Evidence, int], dict[str, Value]]
@@ -98,6 +81,19 @@ def _sliced(real: Evidence, fake: Evidence, seed: int) -> dict[str, Value]:
     return {"sliced": Value(sliced.sliced_wasserstein(one, other, seed=seed))}
 
 
+def _memorisation(real: Evidence, fake: Evidence, seed: int) -> dict[str, Value]:
+    assert real.training is not None, "see WANT_TRAINING"
+    found = neighbours.memorisation(real.training, real.held_out, fake.features)
+    return {"copied": Value(found.copied), "nearness": Value(found.ratio)}
+
+
+def _intra_class(real: Evidence, fake: Evidence, seed: int) -> dict[str, Value]:
+    if real.labels is None or fake.labels is None:
+        return {}
+    found = intra.intra_class(real.features, real.labels, fake.features, fake.labels)
+    return {"intra-frechet": Value(found.mean), "worst-class-frechet": Value(found.worst)}
+
+
 def _interval(value: float, spread: float) -> Value:
     return Value(value, value - _SIGMAS * spread, value + _SIGMAS * spread)
 
@@ -109,7 +105,21 @@ MEASURES: dict[str, Measure] = {
     "classifier-score": _classifier_score,
     "modes": _modes,
     "sliced": _sliced,
+    "memorisation": _memorisation,
+    "intra-class": _intra_class,
 }
 """What ``--metrics`` and ``--evaluate.metrics`` take."""
 
-LOWER_IS_BETTER = ("frechet", "kernel", "sliced", "class-divergence", "missing-classes")
+WANT_TRAINING = {"memorisation"}
+"""Those that look at the features of all training images."""
+
+WANT_CLASSES = {"classifier-score", "modes"}
+"""Those for which the extractor has to be a classifier."""
+
+WANT_LABELS = {"intra-class"}
+"""Those of a conditional generator."""
+
+LOWER_IS_BETTER = (
+    *("frechet", "kernel", "sliced", "class-divergence", "missing-classes"),
+    *("copied", "intra-frechet", "worst-class-frechet"),
+)

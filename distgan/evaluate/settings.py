@@ -29,7 +29,8 @@ class EvaluateSettings:
     metrics: Annotated[
         tuple[str, ...], BeforeValidator(split_commas), Field(min_length=1), AfterValidator(_known)
     ] = ("frechet", "kernel")
-    """Which: frechet, kernel, manifold, classifier-score, modes, sliced."""
+    """Which: frechet, kernel, manifold, classifier-score, modes, sliced, memorisation,
+    intra-class."""
     num: Annotated[Count, Field(ge=10)] = 5_000
     """Generated images, and as many real ones where there are."""
     features: str = "auto"

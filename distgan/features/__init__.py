@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 
-from distgan.data.shape import ImageShape
+from distgan.data.images import ImageSet
 from distgan.errors import UserError
 from distgan.features.base import Extractor
-from distgan.features.classifier import small_classifier
+from distgan.features.classifier import CLASSES, small_classifier
+from distgan.features.efficientnet import efficientnet
+from distgan.features.inception import inception
 from distgan.settings import nearest
 
 EXTRACTORS: dict[str, Callable[[], Extractor]] = {
     "mnist": lambda: small_classifier("mnist"),
+    "fashion-mnist": lambda: small_classifier("fashion-mnist"),
+    "efficientnet": efficientnet,
+    "inception": inception,
 }
 """What ``--evaluate.features`` takes, besides auto."""
 
+_PACKAGES = {"efficientnet": "efficientnet_lite_pytorch", "inception": "torch_fidelity"}
+"""What an extractor needs of an extra of its own name."""
 
-def resolve(name: str, image: ImageShape) -> str:
-    """The name of an extractor, which for ``auto`` is the one that fits images of a shape.
+
+def resolve(name: str, images: ImageSet) -> str:
+    """The name of an extractor, which for ``auto`` is the one that fits a set of images.
 
     Raises:
-        UserError: for a name that is none, and for images that nothing of the package's fits.
+        UserError: for a name that is none, and for one whose package is not installed.
     """
-    if name != "auto":
-        if name not in EXTRACTORS:
-            raise UserError(
-                f"--evaluate.features {name}: no such extractor{nearest(name, list(EXTRACTORS))}; "
-                f"have auto, {', '.join(EXTRACTORS)}"
-            )
-        return name
-    if image.channels == 1:
-        return "mnist"
-    raise UserError(
-        f"--evaluate.features auto: nothing that comes with distgan sees images of "
-        f"{image.channels} channels; name an extractor ({', '.join(EXTRACTORS)})"
-    )
+    if name == "auto":
+        gray = "fashion-mnist" if images.classes == CLASSES["fashion-mnist"] else "mnist"
+        name = gray if images.shape.channels == 1 else "efficientnet"
+    if name not in EXTRACTORS:
+        raise UserError(
+            f"--evaluate.features {name}: no such extractor{nearest(name, list(EXTRACTORS))}; "
+            f"have auto, {', '.join(EXTRACTORS)}"
+        )
+    package = _PACKAGES.get(name)
+    if package is not None and find_spec(package) is None:
+        raise UserError(
+            f"--evaluate.features {name}: needs {package}, which is not installed; "
+            f"pip install 'distgan[{name}]', or name an extractor of your own"
+        )
+    return name

@@ -14,25 +14,13 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from distgan.data.sources.named import NAMED
 from distgan.features.base import Extractor
 
 SIZE = 64
 _SIDE = 28
 
-DIGITS = tuple("0123456789")
-CLOTHES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
-CLASSES = {"mnist": DIGITS, "fashion-mnist": CLOTHES}
+CLASSES = {name: NAMED[name].classes for name in ("mnist", "fashion-mnist")}
 """Of the sets that a classifier may be trained on."""
 
 

@@ -151,15 +151,24 @@ class _Fit(threading.Thread):
             UserError: what a worker raised as such.
         """
         if isinstance(self._error, WorkerGroupError):
-            # One rank's mistake makes the others fail too; only the mistake matters.
-            for failure in self._error.worker_failures.values():
-                cause = failure.__cause__ or failure
-                for error in (failure, cause):
-                    if isinstance(error, UserError):
-                        raise error from None
+            mistake = mistake_in(self._error)
+            if mistake is not None:
+                raise mistake from None
         if self._error is not None:
             raise self._error
         return None if self._result is None else Outcome(**self._result.return_value)
+
+
+def mistake_in(error: WorkerGroupError) -> UserError | None:
+    """What a user can mend of what went wrong in workers.
+
+    One rank's mistake makes the others fail too; only the mistake matters.
+    """
+    for failure in error.worker_failures.values():
+        for cause in (failure, failure.__cause__):
+            if isinstance(cause, UserError):
+                return cause
+    return None
 
 
 def _work(settings: dict[str, Any]) -> dict[str, Any]:

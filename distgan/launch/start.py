@@ -15,6 +15,7 @@ from distgan.config import Config
 from distgan.data import ways
 from distgan.data.images import ImageSet, open_images
 from distgan.errors import UserError
+from distgan.evaluate import evaluation
 from distgan.launch.environment import check_address, prepare_own_cluster
 from distgan.launch.signals import StopRequest
 from distgan.launch.workers import Device, check_gpus
@@ -190,7 +191,8 @@ def _check(
     else:
         check_address(address)
     if config.evaluate.every:
-        features.resolve(config.evaluate.features, images.shape)
+        features.resolve(config.evaluate.features, images)
+        evaluation.check(config.evaluate, len(images.classes) if config.conditional else 0)
     # Built without memory, to hear now whether the networks fit the images.
     labels = len(images.classes) if config.conditional else 0
     with torch.device("meta"):

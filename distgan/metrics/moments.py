@@ -32,6 +32,18 @@ class Moments:
         count = shifted.new_tensor([len(shifted)])
         self._sums += torch.cat([count, shifted.sum(0), (shifted.T @ shifted).flatten()])
 
+    @property
+    def sums(self) -> Tensor:
+        """All that was added up, float64 (1 + size + size * size,)."""
+        return self._sums
+
+    @staticmethod
+    def from_sums(size: int, sums: Tensor, origin: Tensor | None = None) -> Moments:
+        """Those whose `sums` are given."""
+        moments = Moments(size, origin)
+        moments._sums = sums
+        return moments
+
     @staticmethod
     def merged(parts: Sequence[Moments]) -> Moments:
         """Those of several sets of features together, all of one ``origin``."""

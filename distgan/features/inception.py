@@ -1,0 +1,99 @@
+"""Inception of 2015 as the FID was defined on it (Heusel et al. 2017), by torch-fidelity.
+
+Its network and resizing are TensorFlow's to the last bit but a few, so that values may be
+compared with published ones. The weights, 91 MB, are downloaded once, or lie where
+``DISTGAN_INCEPTION`` says.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import urllib.error
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from distgan.data.sources.named import cache_folder
+from distgan.errors import UserError
+from distgan.features.base import Extractor
+
+SIZE = 2_048
+VARIABLE = "DISTGAN_INCEPTION"
+"""Names a local file of the weights."""
+_FILE = "weights-inception-2015-12-05-6726825d.pth"
+_HASH = "6726825d"
+"""What the SHA-256 of the published file begins with."""
+_CLASSES = 1_008
+
+
+class _Network(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        # The Inception score leaves the last layer's biases out, as its first code did.
+        features, logits = self.network(images)
+        return features, logits
+
+
+class _Prepare(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+
+
+def inception() -> Extractor:
+    """Inception of 2015, from the extra ``inception``.
+
+    Raises:
+        UserError: when the weights can neither be found nor downloaded, or are others.
+    """
+    from torch_fidelity.feature_extractor_inceptionv3 import (
+        URL_INCEPTION_V3,
+        FeatureExtractorInceptionV3,
+    )
+
+    path = _weights(URL_INCEPTION_V3)
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        with tempfile.TemporaryDirectory(prefix="distgan-") as folder:
+            # torch-fidelity unpickles what it is given: only what was read safely.
+            safe = Path(folder) / "weights.pth"
+            torch.save(weights, safe)
+            network = FeatureExtractorInceptionV3(
+                "inception", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(safe)
+            )
+    except Exception as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        raise UserError(
+            f"{path}: holds no weights of Inception ({reason}); delete it to download them anew, "
+            f"or name another file by {VARIABLE}"
+        ) from None
+    return Extractor(
+        _Network(network),
+        "Inception 2015",
+        SIZE,
+        preprocessing="bilinear as TensorFlow 1's to 299x299; (x - 128) / 128",
+        prepare=_Prepare(),
+        classes=tuple(map(str, range(_CLASSES))),
+    )
+
+
+def _weights(url: str) -> Path:
+    given = os.environ.get(VARIABLE)
+    if given:
+        if not Path(given).is_file():
+            raise UserError(f"{VARIABLE} {given}: no such file; give one named {_FILE}")
+        return Path(given)
+    path = cache_folder() / "features" / _FILE
+    if not path.exists():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=_HASH)
+        except (urllib.error.URLError, OSError, RuntimeError) as error:
+            raise UserError(
+                f"{url}: cannot be downloaded ({error}); fetch it by hand and name it by {VARIABLE}"
+            ) from None
+    return path

@@ -1,0 +1,116 @@
+"""The Python behind `distgan evaluate`: a run that is over, or stopped, measured by itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from distgan import features, run, settings
+from distgan.config import Config
+from distgan.data.images import ImageSet, open_images
+from distgan.errors import UserError
+from distgan.evaluate import evaluation
+from distgan.evaluate.evaluation import Evaluation, Evaluator
+from distgan.export import LoadedGenerator, load_generator
+from distgan.launch.environment import check_address, prepare_own_cluster
+from distgan.launch.workers import Device, check_gpus
+from distgan.parallel import World
+from distgan.storage import Storage
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be measured; travels to workers by pickle."""
+
+    config: Config
+    images: ImageSet
+    run: str
+    """Where the run lies, for any process."""
+
+    def load(self) -> LoadedGenerator:
+        """The generator, as `distgan.export.load_generator` finds it."""
+        return load_generator(self.run, self.config.evaluate.weights)
+
+    def measure(self, generator: LoadedGenerator, world: World) -> Evaluation:
+        """The values; all ranks must call it."""
+        evaluator = Evaluator(
+            self.config.evaluate,
+            self.images,
+            self.config.data,
+            generator.latent,
+            len(generator.classes),
+            world,
+        )
+        return evaluator.evaluate(generator.network.to(world.device), generator.images_seen)
+
+
+def evaluate(
+    uri: str,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    workers: int | None = None,
+    address: str | None = None,
+    device: Device = "auto",
+    note: Callable[[str], object] = lambda text: None,
+) -> Evaluation:
+    """Measure the newest generator of a run, and keep the result in its folder.
+
+    Args:
+        uri: path or URI of the run.
+        changes: settings of `EvaluateSettings` by name; the others are the run's own.
+        workers: processes on Ray that share the work. None is 0, this process, unless
+            ``address`` or ``RAY_ADDRESS`` names a cluster, all of which then works.
+        address: a running Ray cluster, as ``ray.init`` takes it.
+        note: takes a line for the user.
+
+    Raises:
+        UserError: when there is no run, a setting does not fit, or there is less than what
+            was asked for.
+    """
+    storage = Storage(uri)
+    config = run.load_config(storage, "RUN")
+    named = {f"evaluate.{name}": value for name, value in (changes or {}).items()}
+    config = settings.override(config, named)
+    images = open_images(config.data)
+    features.resolve(config.evaluate.features, images)
+    job = Job(config, images, storage.anywhere())
+    generator = job.load()
+    if not generator.images_seen:
+        raise UserError(f"RUN {uri}: has not trained yet; go on with --resume {uri}")
+    evaluation.check(config.evaluate, len(generator.classes))
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    if workers is not None and workers < 0:
+        raise UserError(f"--workers {workers}: should be 0 or more")
+    if workers == 0 or (workers is None and address is None):
+        gpu = torch.cuda.is_available() and device != "cpu"
+        check_gpus(workers, device, torch.cuda.device_count())
+        found = job.measure(generator, World(device=torch.device("cuda" if gpu else "cpu")))
+    else:
+        found = _on_ray(job, workers, address, device, note)
+    evaluation.remember(storage, found)
+    return found
+
+
+def _on_ray(
+    job: Job,
+    workers: int | None,
+    address: str | None,
+    device: Device,
+    note: Callable[[str], object],
+) -> Evaluation:
+    if address is None:
+        check_gpus(workers, device, torch.cuda.device_count())
+        prepare_own_cluster()
+    else:
+        check_address(address)
+    from distgan.launch.cluster import Cluster
+
+    note(f"joining Ray at {address}" if address else "starting Ray")
+    cluster = Cluster(address, workers, verbose=False)
+    from distgan.launch.evaluation_on_ray import measure_on_ray
+
+    return measure_on_ray(job, cluster, device, note)

@@ -1,0 +1,45 @@
+"""The Frechet distance within each class of a conditional generator.
+
+Miyato and Koyama, "cGANs with Projection Discriminator" (ICLR 2018), section 4: what a
+distance over all images does not see is a generator that takes one class for another.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from distgan.metrics import frechet
+from distgan.metrics.moments import Moments
+
+
+class IntraClass(NamedTuple):
+    """Frechet distances between real and generated images of the same class."""
+
+    mean: float
+    """Over the classes."""
+    worst: float
+    worst_class: int
+
+
+def intra_class(real: Tensor, real_labels: Tensor, fake: Tensor, fake_labels: Tensor) -> IntraClass:
+    """Compare class by class.
+
+    Args:
+        real: float (m, d) features, like ``fake``, (n, d).
+        real_labels: int64 (m,), like ``fake_labels``, (n,). Classes of fewer than two images
+            on either side are left out.
+    """
+    found: dict[int, float] = {}
+    for label in torch.unique(fake_labels).tolist():
+        sides = [real[real_labels == label], fake[fake_labels == label]]
+        if min(map(len, sides)) < 2:
+            continue
+        one, other = (Moments(real.shape[1]) for _ in sides)
+        one.add(sides[0])
+        other.add(sides[1])
+        found[label] = frechet.distance(one, other)
+    worst = max(found, key=lambda label: found[label])
+    return IntraClass(sum(found.values()) / len(found), found[worst], worst)

@@ -1,6 +1,6 @@
-"""How long the Frechet distance takes, beside scipy's matrix root, interleaved.
+"""How long the Frechet distance takes, beside scipy's matrix root and torch-fidelity, interleaved.
 
-pip install scipy
+pip install scipy 'distgan[inception]'
 python -m benchmarks.distances
 """
 
@@ -22,12 +22,20 @@ from distgan.metrics.moments import Moments
 
 
 def _with_scipy(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -> float:
-    # As pytorch-fid and torch-fidelity do it.
+    # As pytorch-fid does it.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         root = sqrtm((cov1 @ cov2).numpy())
     gap = (mean1 - mean2).square().sum().item()
     return float(gap + (cov1.trace() + cov2.trace()).item() - 2 * np.trace(root.real))
+
+
+def _with_torch_fidelity(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -> float:
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
+
+    one = {"mu": mean1.numpy(), "sigma": cov1.numpy()}
+    other = {"mu": mean2.numpy(), "sigma": cov2.numpy()}
+    return float(fid_statistics_to_metric(one, other, verbose=False)[KEY_METRIC_FID])
 
 
 def _gaussians(size: int, count: int) -> tuple[Tensor, ...]:
@@ -47,6 +55,12 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5, help="of each [5]")
     options = parser.parse_args()
     sides: dict[str, Callable[..., float]] = {"distgan": frechet_distance, "scipy": _with_scipy}
+    try:
+        import torch_fidelity  # noqa: F401
+
+        sides["torch-fidelity"] = _with_torch_fidelity
+    except ImportError as error:
+        print(f"without torch-fidelity, which cannot be imported: {error}")
     for size, count in ((64, 10_000), (2_048, 10_000)):
         gaussians = _gaussians(size, count)
         taken: dict[str, list[float]] = {name: [] for name in sides}
@@ -57,13 +71,10 @@ def main() -> None:
                 values[name] = function(*gaussians)
                 taken[name].append(time.perf_counter() - start)
         medians = {name: statistics.median(found) for name, found in taken.items()}
-        ratio = medians["scipy"] / medians["distgan"]
-        apart = abs(values["scipy"] / values["distgan"] - 1)
-        print(
-            f"{size:>5} features: distgan {medians['distgan'] * 1e3:,.1f} ms, "
-            f"scipy {medians['scipy'] * 1e3:,.1f} ms ({ratio:.1f} times), "
-            f"values {apart:.1e} apart"
-        )
+        print(f"{size:>5} features, {count:,} images a side")
+        for name, seconds in medians.items():
+            ratio, apart = seconds / medians["distgan"], abs(values[name] / values["distgan"] - 1)
+            print(f"  {name:<15} {seconds * 1e3:10,.1f} ms  {ratio:6.1f} times  {apart:.1e} apart")
 
 
 if __name__ == "__main__":

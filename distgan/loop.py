@@ -120,7 +120,7 @@ class _Training:
         self._clock = _Clock(self._state.images_seen, world)
         self._ticker = _Ticker(world, self._control)
         latents = self._feed.generator_latents(0)
-        self._monitor = Monitor(config, self._state, latents, len(images.classes))
+        self._monitor = Monitor(config, self._state, latents, images)
         if saved is not None:
             self._monitor.load_state_dict(saved["health"])
         if world.leads:

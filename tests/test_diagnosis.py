@@ -24,6 +24,7 @@ GOOD = Signs(
     g_rate=1.0,
     probability=1.0,
     diversity=0.9,
+    class_entropy=0.95,
 )
 PAST = [GOOD] * 10
 
@@ -35,6 +36,7 @@ ILL = {
     "a jump": ("exploding", {"d_grad_norm": 4_000.0}),
     "alike": ("collapsed", {"diversity": 0.01}),
     "more alike": ("collapsing", {"diversity": 0.3}),
+    "one class": ("collapsing", {"class_entropy": 1e-3}),
     "certain": ("discriminator wins", {"d_accuracy": 1.0, "d_fake": 0.001}),
     "a critic": (
         "discriminator wins",
@@ -73,6 +75,8 @@ def test_a_state_is_named_with_evidence_and_remedy(state: str, changes: dict[str
         {"d_accuracy": 1.0, "d_fake": 0.1},
         {"d_grad_norm": 300.0},
         {"diversity": 1.5},
+        {"class_entropy": 0.5},
+        {"class_entropy": 0.0},
     ],
 )
 def test_what_runs_that_learn_pass_through_is_no_illness(changes: dict[str, float]) -> None:
@@ -80,7 +84,7 @@ def test_what_runs_that_learn_pass_through_is_no_illness(changes: dict[str, floa
 
 
 def test_samples_that_were_never_varied_are_not_collapsing() -> None:
-    low = GOOD._replace(diversity=0.2)
+    low = GOOD._replace(diversity=0.2, class_entropy=0.1)
     assert suspect([low] * 5, low).state == HEALTHY
 
 

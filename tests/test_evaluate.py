@@ -167,6 +167,18 @@ def test_the_classifier_knows_the_test_digits(test_data: Path, classifier: Extra
     assert (found.argmax(1).numpy() == labels).mean() > 0.99
 
 
+def test_the_classifier_knows_the_test_clothes() -> None:
+    folder = Path("/usr/share/datasets/fashion-mnist")
+    if not folder.is_dir():
+        pytest.skip("Debian's package dataset-fashion-mnist is not installed")
+    source = idx.open_split(folder, "test")
+    assert source.classes == NAMED["fashion-mnist"].classes
+    images, labels = idx.read_split(folder, "test")
+    found = EXTRACTORS["fashion-mnist"]()(torch.tensor(images)[:, None]).probabilities
+    assert found is not None
+    assert (found.argmax(1).numpy() == labels).mean() > 0.91
+
+
 def test_training_evaluates_and_keeps_the_best(tmp_path: Path) -> None:
     config = settings(
         evaluate__every=2_560, evaluate__num=500, output__checkpoint_every=1_280, images=7_680

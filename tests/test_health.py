@@ -12,13 +12,14 @@ import torch
 from distgan import checkpoint, records, run
 from distgan.config import Config
 from distgan.data.damage import Damage
-from distgan.data.feed import Feed
+from distgan.data.feed import Feed, scale_pixels
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.resident import Resident
 from distgan.errors import UserError
+from distgan.features import small_classifier_for
 from distgan.health import treatment
-from distgan.health.signs import Diversity, player_signs, weight_norm
+from distgan.health.signs import FixedSamples, class_counts, distances, player_signs, weight_norm
 from distgan.loop import NoControl, train
 from distgan.networks import ImageShape
 from distgan.parallel import World
@@ -213,10 +214,22 @@ def test_diversity_is_the_mean_distance_and_leaves_the_generator_alone(
     trained.step([a_batch(0)])
     network, z = trained.generator.network, a_batch(1).generator_latent
     before = {name: t.clone() for name, t in network.state_dict().items()}
-    total, pairs = Diversity(z, 0)(network).tolist()
+    total, pairs = distances(FixedSamples(z, 0).draw(network)).tolist()
     assert network.training
     assert all(torch.equal(t, before[name]) for name, t in network.state_dict().items())
     with torch.no_grad():
         images = network.eval()(z, None).flatten(1)
     apart = [(images[i] - images[j]).norm().item() for i in range(16) for j in range(i)]
     assert (total / pairs, pairs) == (pytest.approx(sum(apart) / len(apart)), len(apart))
+
+
+def test_real_digits_are_counted_as_the_classes_they_are() -> None:
+    pixels = read_resident(open_images("mnist"))
+    classifier = small_classifier_for(open_images("mnist"))
+    assert classifier is not None
+    assert pixels.labels is not None
+    images = scale_pixels(torch.from_numpy(pixels.images[:200]), torch.float32)
+    expected = torch.bincount(torch.from_numpy(pixels.labels[:200]), minlength=10)
+    found = class_counts(images, classifier)
+    assert found.sum() == 200
+    assert (found - expected).abs().sum() <= 4

@@ -134,3 +134,22 @@ def test_copies_are_precise_and_one_mode_is_not_all() -> None:
     assert half.precision > 0.9
     assert half.recall < 0.6
     assert half.coverage < 0.55
+
+
+def test_frechet_and_kernel_are_torch_fidelitys() -> None:
+    fid = pytest.importorskip("torch_fidelity.metric_fid", exc_type=ImportError)
+    kid = pytest.importorskip("torch_fidelity.metric_kid", exc_type=ImportError)
+    one, other = features(300, 12, 0), features(300, 12, 1, shift=0.3)
+    sides = [fid.fid_features_to_statistics(part) for part in (one, other)]
+    expected = fid.fid_statistics_to_metric(*sides, verbose=False)[fid.KEY_METRIC_FID]
+    mine = []
+    for part in (one, other):
+        moments = Moments(12)
+        moments.add(part)
+        mine.append(moments)
+    assert distance(*mine) == pytest.approx(expected, rel=1e-9)
+    # One subset, of all of them.
+    found = kid.kid_features_to_metric(
+        one, other, kid_subsets=1, kid_subset_size=300, verbose=False
+    )
+    assert squared_mmd(one, other) == pytest.approx(found[kid.KEY_METRIC_KID_MEAN], rel=1e-9)

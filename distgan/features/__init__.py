@@ -46,3 +46,11 @@ def resolve(name: str, images: ImageSet) -> str:
             f"pip install 'distgan[{name}]', or name an extractor of your own"
         )
     return name
+
+
+def small_classifier_for(images: ImageSet) -> Extractor | None:
+    """The packaged classifier that learned the classes of a set, if there is one."""
+    if images.shape != (1, 28, 28):
+        return None
+    fits = [name for name, classes in CLASSES.items() if classes == images.classes]
+    return small_classifier(fits[0]) if fits else None

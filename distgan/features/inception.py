@@ -8,6 +8,7 @@ compared with published ones. The weights, 91 MB, are downloaded once, or lie wh
 from __future__ import annotations
 
 import os
+import pickle
 import tempfile
 import urllib.error
 from pathlib import Path
@@ -65,8 +66,9 @@ def inception() -> Extractor:
             network = FeatureExtractorInceptionV3(
                 "inception", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(safe)
             )
-    except Exception as error:
-        reason = str(error).strip().split("\n", 1)[0]
+    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError) as error:
+        unsafe = isinstance(error, pickle.UnpicklingError)
+        reason = "more than tensors is in it" if unsafe else " ".join(str(error).split())[:120]
         raise UserError(
             f"{path}: holds no weights of Inception ({reason}); delete it to download them anew, "
             f"or name another file by {VARIABLE}"

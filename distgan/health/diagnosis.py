@@ -41,6 +41,9 @@ class Signs(NamedTuple):
     """1 where D(x) is meant as a probability, as the loss decides; else 0."""
     diversity: float
     """Distance between samples over that between real images."""
+    class_entropy: float = 0.0
+    """Of the classes that a classifier sees in samples: from near 0, all of one class, to 1, all
+    alike often. 0 where there is no classifier, or none of them was classified yet."""
 
 
 class Verdict(NamedTuple):
@@ -113,6 +116,8 @@ def _exploding(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
 
 COLLAPSED, COLLAPSING = 0.05, 0.4
 """Diversity; that of samples which look as varied as the data is about 1."""
+FEW_CLASSES = 0.4
+"""Times the highest entropy of classes so far."""
 
 
 def _collapse(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
@@ -129,9 +134,22 @@ def _collapse(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
         yield Verdict(
             "collapsing",
             f"{evidence}, and were {best:.2g} times",
-            "raise --discriminator.penalty.r1, lower --generator.optimizer.lr, or use the "
-            "relativistic loss with r1 and r2",
+            _AGAINST_COLLAPSE,
         )
+    most = max((signs.class_entropy for signs in past), default=0.0)
+    if 0 < now.class_entropy < FEW_CLASSES * most:
+        yield Verdict(
+            "collapsing",
+            f"samples are of few classes: their entropy is {now.class_entropy:.2g} of an even "
+            f"mixture's, and was {most:.2g}",
+            _AGAINST_COLLAPSE,
+        )
+
+
+_AGAINST_COLLAPSE = (
+    "raise --discriminator.penalty.r1, lower --generator.optimizer.lr, or use the "
+    "relativistic loss with r1 and r2"
+)
 
 
 SMALLEST_UPDATE = 1e-6

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from distgan.config import Config
+from distgan.data.images import ImageSet
+from distgan.features import small_classifier_for
 from distgan.health.diagnosis import HEALTHY, Signs, Verdict, Watch
-from distgan.health.signs import Diversity, distances, player_signs, weight_norm
+from distgan.health.signs import (
+    FixedSamples,
+    class_counts,
+    distances,
+    player_signs,
+    weight_norm,
+)
 from distgan.losses import LOSSES
 from distgan.state import TrainingState
 
 _PLAYERS = ("discriminator", "generator")
+_RECORDS_BETWEEN_CLASSES = 5
+"""Classifying the samples costs a few times what the other signs do."""
 
 Fields = dict[str, Any]
 
@@ -24,12 +35,17 @@ class Monitor:
     Args:
         state: at the start of the run; one that goes on is given to `load_state_dict` after.
         latents: float (n, latent), the same at every start of the run, as training feeds them.
-        classes: labels of the data, used when the run is conditional.
+        images: the data. Where the package has a classifier of them, samples are classified.
     """
 
-    def __init__(self, config: Config, state: TrainingState, latents: Tensor, classes: int) -> None:
+    def __init__(
+        self, config: Config, state: TrainingState, latents: Tensor, images: ImageSet
+    ) -> None:
         self._config = config
-        self._diversity = Diversity(latents, classes if config.conditional else 0)
+        self._samples = FixedSamples(latents, len(images.classes) if config.conditional else 0)
+        classifier = small_classifier_for(images)
+        self._classifier = None if classifier is None else classifier.to(state.world.device)
+        self._class_entropy = 0.0
         self._real_distance = 0.0
         self._start = {n: weight_norm(getattr(state, n).network) for n in _PLAYERS}
         self._watch = Watch(config.health.patience)
@@ -50,7 +66,9 @@ class Monitor:
         d, g = player_signs(state.discriminator), player_signs(state.generator)
         if d is None or g is None:
             return {}, Verdict(self.state)
-        apart = _mean(state.world.sum(self._diversity(state.generator.network)))
+        samples = self._samples.draw(state.generator.network)
+        apart = _mean(state.world.sum(distances(samples)))
+        self._classify(samples, state)
         rate = self._config.generator.optimizer.lr
         signs = Signs(
             images=state.images_seen,
@@ -66,17 +84,28 @@ class Monitor:
             g_rate=rate.at(state.images_seen) / max(rate.start, rate.end, 1e-30),
             probability=float(LOSSES[self._config.loss].probability),
             diversity=apart / self._real_distance,
+            class_entropy=self._class_entropy,
         )
         # A last bit that differs between machines must not divide the ranks.
         agreed = state.world.broadcast(torch.tensor(list(signs), dtype=torch.float64)).tolist()
         verdict = self._watch.observe(Signs(int(agreed[0]), *agreed[1:]))
         self.state = verdict.state
         known = {"images", "g_rate", "probability", *means, "g_loss"}
+        if not self._class_entropy:
+            known.add("class_entropy")
         fields = {n: v for n, v in signs._asdict().items() if n not in known}
         fields["d_calibration"] = (signs.d_real + signs.d_fake) / 2 - 0.5
         fields |= {"d_layers": _plain(d.layers), "g_layers": _plain(g.layers)}
         ill = {"evidence": verdict.evidence, "remedy": verdict.remedy} if verdict.evidence else {}
         return {**fields, "health": verdict.state, **ill}, verdict
+
+    def _classify(self, samples: Tensor, state: TrainingState) -> None:
+        number = state.images_seen // self._config.output.log_every
+        if self._classifier is not None and number % _RECORDS_BETWEEN_CLASSES == 0:
+            counts = state.world.sum(class_counts(samples, self._classifier))
+            entropy = torch.special.entr(counts / counts.sum()).sum() / math.log(len(counts))
+            # Above 0, which stands for not known.
+            self._class_entropy = max(entropy.item(), 1e-3)
 
     @property
     def sound(self) -> bool:
@@ -85,13 +114,18 @@ class Monitor:
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
-        own = {"real_distance": self._real_distance, "start": dict(self._start)}
+        own = {
+            "real_distance": self._real_distance,
+            "start": dict(self._start),
+            "class_entropy": self._class_entropy,
+        }
         return {**self._watch.state_dict(), **own}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` gave."""
         self._watch.load_state_dict(state)
         self._real_distance, self._start = state["real_distance"], dict(state["start"])
+        self._class_entropy = state["class_entropy"]
 
 
 def _mean(sum_and_count: Tensor) -> float:

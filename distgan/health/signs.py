@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from distgan.features.base import Extractor
 from distgan.player import Player
 
 _SAMPLES = 64
@@ -93,8 +94,8 @@ def _updates(optimizer: torch.optim.Optimizer, weights: list[Tensor]) -> list[Te
     return list(moved)
 
 
-class Diversity:
-    """How far apart the samples of some fixed latents are.
+class FixedSamples:
+    """What the generator makes of the same few latents, every time.
 
     Args:
         latents: float (n, latent), as training feeds them; the first 64 are used.
@@ -107,16 +108,28 @@ class Diversity:
         self._labels = labels if classes else None
 
     @torch.no_grad()
-    def __call__(self, generator: nn.Module) -> Tensor:
-        """`distances` of the samples.
+    def draw(self, generator: nn.Module) -> Tensor:
+        """The samples, float (n, c, h, w) in [-1, 1].
 
         The generator runs with its running batch statistics, which are left as they are.
         """
         training = generator.training
         generator.eval()
-        made = generator(self._latents, self._labels)
+        made: Tensor = generator(self._latents, self._labels)
         generator.train(training)
-        return distances(made)
+        return made
+
+
+def class_counts(images: Tensor, classifier: Extractor) -> Tensor:
+    """How many of the images, float (n, c, h, w) in [-1, 1], look like each class.
+
+    Returns:
+        float64 (classes,), on the images' device.
+    """
+    pixels = (images.float() + 1).mul_(127.5).round_().clamp_(0, 255).byte()
+    believed = classifier(pixels).probabilities
+    assert believed is not None
+    return torch.bincount(believed.argmax(1), minlength=len(classifier.classes)).double()
 
 
 def distances(images: Tensor) -> Tensor:

@@ -33,10 +33,14 @@ SIGNALS = ("", "SIGINT", "SIGTERM", PREEMPTION, RESIZE)
 
 @dataclass(frozen=True)
 class Status:
-    """How far a run has come; ``record`` holds the newest record's values."""
+    """How far a run has come; ``record`` holds the newest record's values.
+
+    ``furthest`` is how far it had come by its records when it was started, this time.
+    """
 
     images_seen: int
     record: records.Record = field(default_factory=dict)
+    furthest: int = 0
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,8 @@ class _Training:
             self._monitor.load_state_dict(saved["health"])
         if world.leads:
             self._journal = Journal(config, self._storage, images, self._state, self._writer)
-        self._control.report(Status(self._state.images_seen))
+        furthest = self._journal.recorder.furthest if self._journal is not None else 0
+        self._control.report(Status(self._state.images_seen, furthest=furthest))
 
     def run(self) -> Outcome:
         """Until the end, or a signal."""

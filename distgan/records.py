@@ -33,7 +33,10 @@ class Recorder:
 
     def __init__(self, storage: Storage, images_seen: int) -> None:
         self._storage = storage
-        kept = [record for record in read(storage) if record["images"] <= images_seen]
+        found = read(storage)
+        self.furthest = found[-1]["images"] if found else 0
+        """Images seen at the last record, dropped or not."""
+        kept = [record for record in found if record["images"] <= images_seen]
         if storage.exists(METRICS):
             storage.write(METRICS, "".join(json.dumps(record) + "\n" for record in kept))
         self._log = AppendLog(storage, METRICS)

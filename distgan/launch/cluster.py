@@ -80,15 +80,21 @@ class Cluster:
             options |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
         else:
             options["address"] = self._address
+        show = ray._private.worker.print_to_stdstream
+        if not self._verbose:
+            # Ray prints every death of a process for the user; ours are told in one line.
+            ray._private.worker.print_to_stdstream = lambda *_, **__: None
         try:
             ray.init(**options)
         except Exception as error:
             self._reason = str(error).strip().split("\n", 1)[0]
+            ray._private.worker.print_to_stdstream = show
             self._ready.set()
             return
         self._ready.set()
         self._over.wait()
         ray.shutdown()
+        ray._private.worker.print_to_stdstream = show
 
     def settle(self, reads_on: bool) -> None:
         """Once training runs on a cluster of our own, end what only its start needed.

@@ -188,8 +188,6 @@ def _death(error: Exception) -> str:
         return "its node was taken away"
     if re.search(r"node (has died|was terminated|died)|NODE_DIED", text):
         return "its node is gone"
-    if "memory" in text.lower() and "oom" in text.lower():
-        return "out of memory"
     return "its process was killed"
 
 

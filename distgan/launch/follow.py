@@ -81,16 +81,18 @@ class Follower:
         status = Status(**news["status"])
         if news["start"] != self._start:
             if self._start:
-                self._again(status.images_seen, news["workers"])
+                self._again(status, news["workers"])
             else:
                 self._settle()
             self._start, self._workers, self._up = news["start"], news["workers"], True
         if status.images_seen != self._seen:
             self._seen, self._moved_at = status.images_seen, time.monotonic()
-        self._display.progress(status)
+        if self._up:
+            self._display.progress(status)
 
-    def _again(self, images: int, workers: int) -> None:
-        repeated, seconds = max(0, self._seen - images), time.monotonic() - self._moved_at
+    def _again(self, status: Status, workers: int) -> None:
+        images, seconds = status.images_seen, time.monotonic() - self._moved_at
+        repeated = max(0, max(self._seen, status.furthest) - images)
         who = f"{workers} worker{'s' if workers > 1 else ''}"
         if workers == self._workers:
             kind, text = "restarted", f"restarted from {images:,} images with {who}"

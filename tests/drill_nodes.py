@@ -28,8 +28,8 @@ def _ip(*words: str) -> None:
 class Nodes:
     """A head without CPUs, where drivers run, and further nodes of one CPU each."""
 
-    def __init__(self, folder: Path, nodes: int) -> None:
-        self._folder, self._all = folder, range(nodes + 1)
+    def __init__(self, nodes: int) -> None:
+        self._all = range(nodes + 1)
         # Sockets have paths of no more than 107 characters.
         self._temp = f"/tmp/dg-{os.getpid()}"
         self.address = f"{_NET}.10:6379"
@@ -93,11 +93,23 @@ class Nodes:
         for pid in self.processes(number, "raylet/raylet"):
             os.kill(pid, signal.SIGKILL)
 
+    def drain(self, number: int, seconds: int) -> None:
+        """Give notice that a node will be taken away after so many seconds."""
+        code = f"import ray; ray.init(address='{self.address}'); print(*((n['NodeManagerAddress'], "
+        code += "n['NodeID']) for n in ray.nodes() if n['Alive']), sep=chr(10))"
+        listed = self._inside(0, sys.executable, "-c", code)
+        line = next(line for line in listed.splitlines() if f"{_NET}.{10 + number}'" in line)
+        node = line.split("'")[3]
+        reason = ("--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "a drill")
+        when = ("--deadline-remaining-seconds", str(seconds))
+        where = ("--address", self.address, "--node-id", node)
+        self._inside(0, RAY, "drain-node", *where, *reason, *when)
+
     def connect(self, number: int, there: bool) -> None:
         """Put a node on the network, or take it off without a word to anybody."""
         _ip("link", "set", f"dg-v{number}", *(("master", "dg-br") if there else ("nomaster",)))
 
-    def _inside(self, number: int, *words: str) -> None:
+    def _inside(self, number: int, *words: str) -> str:
         done = subprocess.run(
             ["ip", "netns", "exec", f"dg{number}", *words],
             capture_output=True,
@@ -105,6 +117,7 @@ class Nodes:
             env=self.environment,
         )
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        return done.stdout
 
     def __exit__(
         self,

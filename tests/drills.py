@@ -16,6 +16,7 @@ from typing import Any
 from distgan import checkpoint, events, records
 from distgan.storage import Storage
 
+from .drill_nodes import Nodes
 from .test_resume import assert_identical, final_state, processes_of_group, start, workers_of
 
 TABLE: list[tuple[str, ...]] = []
@@ -31,6 +32,7 @@ class Drill:
     folder: Path
     name: str
     arguments: tuple[str, ...]
+    nodes: Nodes | None = None
     process: subprocess.Popen[str] = field(init=False)
     output: str = ""
     before: float = field(default_factory=time.monotonic)
@@ -45,7 +47,7 @@ class Drill:
         arguments = [a for a in self.arguments if not there or a not in OPTIONS]
         self.log = self.folder / f"{self.name}.log"
         with self.log.open("a") as log:
-            self.process = start(self.folder, *where, *arguments, stdout=log)
+            self.process = start(self.folder, *where, *arguments, stdout=log, nodes=self.nodes)
 
     def wait_for(self, images: int, seconds: float = 180) -> None:
         self.until(lambda: self.seen >= images, f"{images} images", seconds)
@@ -95,6 +97,10 @@ class Drill:
     def report(self, what: str, expected: dict[str, Any], seconds: float) -> None:
         """Compare the end with an undisturbed run's, and add a row to the table."""
         assert_identical(final_state(self.run), expected)
+        self.add_row(what, seconds)
+
+    def add_row(self, what: str, seconds: float) -> None:
+        """Tell of what it took."""
         again = self.events("restarted", "resized")
         repeated = sum(event["images_repeated"] for event in again)
         stood = sum(event["seconds"] for event in again)
@@ -104,14 +110,13 @@ class Drill:
 
 
 @contextmanager
-def drill(folder: Path, name: str, *arguments: str) -> Iterator[Drill]:
+def drill(folder: Path, name: str, *arguments: str, nodes: Nodes | None = None) -> Iterator[Drill]:
     """A run that is begun, and ended with all its processes whatever happens."""
-    found = Drill(folder, name, arguments)
+    found = Drill(folder, name, arguments, nodes)
     found.begin()
     try:
         yield found
     finally:
-        for process in (found.process,):
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        if found.process.poll() is None:
+            os.killpg(found.process.pid, signal.SIGKILL)
+            found.process.wait()

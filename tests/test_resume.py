@@ -17,6 +17,7 @@ from distgan.export import load_generator
 from distgan.storage import Storage
 
 from .conftest import command
+from .drill_nodes import Nodes
 
 IMAGES = 76_800
 """Into the second epoch of MNIST."""
@@ -28,12 +29,19 @@ SETTINGS = [
 
 
 def start(
-    folder: Path, *arguments: str, stdout: int | IO[str] = subprocess.PIPE
+    folder: Path,
+    *arguments: str,
+    stdout: int | IO[str] = subprocess.PIPE,
+    nodes: Nodes | None = None,
 ) -> subprocess.Popen[str]:
-    """`distgan train` in a process group of its own, as a shell starts it."""
+    """`distgan train` in a process group of its own, as a shell starts it; or on nodes."""
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    words = command("train", *arguments)
+    if nodes is not None:
+        environment = nodes.environment
+        words = nodes.command(*words, "--address", nodes.address)
     return subprocess.Popen(
-        command("train", *arguments),
+        words,
         cwd=folder,
         stdout=stdout,
         stderr=subprocess.STDOUT,

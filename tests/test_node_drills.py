@@ -78,11 +78,11 @@ def test_notice_of_preemption(tmp_path: Path, nodes: Nodes, undisturbed: dict[st
 
 @pytest.mark.parametrize("nodes", [3], indirect=True)
 def test_a_node_is_taken_away_and_given_back(tmp_path: Path, nodes: Nodes) -> None:
-    options = ("--images", "150000", "--precision", "float64")
+    options = ("--images", "80000", "--precision", "float64", "--output.checkpoint_every", "5000")
     with drill(tmp_path, "fixed", *options, "--workers", "1") as fixed:
         fixed.finish()
     with drill(tmp_path, "run", *options, "--workers", "1:3", nodes=nodes) as run:
-        run.wait_for(30_000)
+        run.wait_for(10_000)
         nodes.kill_node(3)
         run.wait_for_line("now 2 workers, from")
         nodes.start(3)

@@ -11,6 +11,7 @@ import copy
 import hashlib
 import io
 import json
+import pickle
 import time
 import warnings
 from collections.abc import Callable
@@ -211,16 +212,27 @@ def load_newest(
         name = entry["file"]
         content = storage.read(name) if storage.exists(name) else b""
         if _sha256(content) == entry["sha256"]:
-            state: dict[str, Any] = torch.load(
-                io.BytesIO(content), map_location="cpu", weights_only=True
-            )
-            return state
+            return _read(content, storage.show(name))
         note(f"{storage.show(name)} is damaged or missing; using the one before")
     if not entries:
         return None
     raise UserError(
         f"{storage.uri}: holds no whole checkpoint to go on from; start a new run with --out"
     )
+
+
+def _read(content: bytes, source: str) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(
+            io.BytesIO(content), map_location="cpu", weights_only=True
+        )
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{source}: is not a checkpoint of tensors and numbers alone, and was not read "
+            f"({reason[:120]}); get the run from somebody you trust"
+        ) from None
+    return state
 
 
 def load_together(

@@ -78,7 +78,8 @@ def test_notice_of_preemption(tmp_path: Path, nodes: Nodes, undisturbed: dict[st
 
 @pytest.mark.parametrize("nodes", [3], indirect=True)
 def test_a_node_is_taken_away_and_given_back(tmp_path: Path, nodes: Nodes) -> None:
-    options = ("--images", "80000", "--precision", "float64", "--output.checkpoint_every", "5000")
+    options = ("--images", "150000", "--precision", "float64", "--output.checkpoint_every", "5000")
+    options += ("--generator.network.widths", "64,128", "--discriminator.network.widths", "64")
     with drill(tmp_path, "fixed", *options, "--workers", "1") as fixed:
         fixed.finish()
     with drill(tmp_path, "run", *options, "--workers", "1:3", nodes=nodes) as run:

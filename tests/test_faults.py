@@ -15,10 +15,17 @@ from typing import Any
 import pytest
 import torch
 from ray.exceptions import OutOfMemoryError, RayActorError
-from ray.train import WorkerGroupError
+from ray.train import ControllerError, WorkerGroupError
 from ray.train.v2._internal.exceptions import (
+    WorkerGroupStartupFailedError,
+    WorkerGroupStartupTimeoutError,
     WorkerHealthCheckFailedError,
     WorkerHealthCheckTimeoutError,
+)
+from ray.train.v2._internal.execution.controller.state import (
+    InitializingState,
+    ReschedulingState,
+    RunningState,
 )
 
 import distgan
@@ -188,6 +195,27 @@ def test_the_same_exception_twice_at_one_place_is_no_accident(fail: Callable[...
 def test_a_users_mistake_is_not_tried_again(fail: Callable[..., None]) -> None:
     with pytest.raises(UserError, match="mend me"):
         fail({0: TOUCH, 1: UserError("mend me")})
+
+
+def test_waiting_counts_as_no_failure_and_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch, lines, now = Watch(str(tmp_path), "key", 0), Lines(), [100.0]
+    monkeypatch.setattr(watch, "_tell", lines)
+    monkeypatch.setattr("distgan.launch.faults.time.monotonic", lambda: now[0])
+    waiting = InitializingState()
+    for seconds in range(100):
+        now[0] = 100.0 + seconds
+        watch.after_controller_state_update(waiting, waiting)
+    assert lines.kinds == ["waiting"]
+    watch.after_controller_state_update(waiting, RunningState())
+    timeout = ReschedulingState(ControllerError(WorkerGroupStartupTimeoutError(2)))
+    for _ in range(5):
+        watch.after_controller_state_update(RunningState(), timeout)
+    assert lines.kinds == ["waiting", "waiting"]
+    died = ReschedulingState(ControllerError(WorkerGroupStartupFailedError("died")))
+    with pytest.raises(UserError, match="the workers died while they started"):
+        watch.after_controller_state_update(RunningState(), died)
 
 
 @pytest.mark.parametrize("text", ["two", "1:", ":2", "1:2:3", "1.5"])

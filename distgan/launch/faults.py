@@ -14,6 +14,7 @@ from typing import Any
 
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.train import WorkerGroupError
+from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 from ray.train.v2._internal.execution.callback import ControllerCallback
 from ray.train.v2._internal.execution.context import get_train_context
 from ray.train.v2._internal.execution.controller.state import (
@@ -21,6 +22,7 @@ from ray.train.v2._internal.execution.controller.state import (
     ReschedulingState,
     ResizingState,
     RestartingState,
+    RunningState,
 )
 from ray.train.v2.api.exceptions import PreemptionError
 
@@ -34,6 +36,7 @@ SECONDS_WITHOUT_AN_ANSWER = 60
 """After which a worker whose process does not answer the controller is taken for dead."""
 SECONDS_OF_A_COLLECTIVE = 300
 """After which workers that wait for one another fail; longer than storage may fail."""
+_SECONDS_BEFORE_WAITING_IS_TOLD = 10
 _SECONDS_FOR_A_CHECKPOINT = 150
 """How long the controller waits for one before it changes the number of workers."""
 _CONTROLLER = {
@@ -68,6 +71,7 @@ class Watch(ControllerCallback):  # type: ignore[misc]
     def __init__(self, out: str, mailbox: str, max_failures: int) -> None:
         self._out, self._mailbox, self._max_failures = out, mailbox, max_failures
         self._failures, self._newest, self._cause = 0, -1, ""
+        self._waiting_since = 0.0
         self._told: list[tuple[str, str]] = []
 
     def after_controller_start(self, train_run_context: Any) -> None:
@@ -76,18 +80,41 @@ class Watch(ControllerCallback):  # type: ignore[misc]
             os.environ.setdefault(name, value)
 
     def after_controller_state_update(self, previous_state: Any, current_state: Any) -> None:
-        """See what has become of the workers."""
-        if isinstance(current_state, RestartingState):
+        """See what has become of the workers; called at every turn of the controller."""
+        if current_state is previous_state:
+            self._waits("not as many as the fewest that will do")
+        elif isinstance(current_state, RestartingState):
             self._failed(current_state.training_failed_error)
         elif isinstance(current_state, ReschedulingState):
-            if not isinstance(previous_state, ReschedulingState):
-                self._tell("no room for the workers yet; waiting for it", "waiting")
+            self._did_not_start(current_state.training_failed_error)
         elif isinstance(current_state, ResizingState):
             self._save_before_resizing(current_state.scaling_decision.num_workers)
-        elif isinstance(current_state, PreemptingState):
+        elif isinstance(current_state, RunningState):
+            self._waiting_since = 0.0
+        elif isinstance(current_state, PreemptingState) and isinstance(
+            previous_state, RunningState
+        ):
             nodes = len(current_state.preemption_info.preempted_node_to_ranks)
             what = "a node" if nodes == 1 else f"{nodes} nodes"
             self._tell(f"notice that {what} will be taken away", "preemption notice")
+
+    def _waits(self, why: str, seconds: float = _SECONDS_BEFORE_WAITING_IS_TOLD) -> None:
+        now = time.monotonic()
+        self._waiting_since = self._waiting_since or now
+        if now - self._waiting_since >= seconds:
+            self._waiting_since = float("inf")
+            self._tell(f"no room for the workers ({why}); waiting for nodes", "waiting")
+
+    def _did_not_start(self, error: Exception) -> None:
+        cause = getattr(error, "controller_failure", error)
+        if isinstance(cause, WorkerGroupStartupTimeoutError):
+            self._waits("too few CPUs or GPUs are free", 0)
+            return
+        self._count(error, True, "the workers died while they started")
+        self._tell(f"the workers died while they started; {self._again()}", "worker lost")
+
+    def _again(self) -> str:
+        return f"starting again ({self._failures} of {self._max_failures} without a checkpoint)"
 
     def _failed(self, error: Exception) -> None:
         failures = error.worker_failures if isinstance(error, WorkerGroupError) else {}
@@ -102,8 +129,7 @@ class Watch(ControllerCallback):  # type: ignore[misc]
                 raise mistake
         loss, text = describe(failures)
         self._count(error, loss, text)
-        again = f"starting again ({self._failures} of {self._max_failures} without a checkpoint)"
-        self._tell(f"{text}; {again}", "worker lost" if loss else "worker failed")
+        self._tell(f"{text}; {self._again()}", "worker lost" if loss else "worker failed")
 
     def _count(self, error: Exception, loss: bool, text: str) -> None:
         newest = self._newest_checkpoint()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from threading import Thread
 from typing import Any
 
 from distgan import checkpoint
+from distgan.errors import UserError
 from distgan.events import EventLog
 from distgan.launch.mailbox import Mailbox
 from distgan.launch.signals import StopRequest
@@ -53,7 +55,8 @@ class Follower:
             if passed_on and not self._up:
                 break
         self._events.flush()
-        self._storage.clear_unfinished()
+        with contextlib.suppress(OSError, UserError):
+            self._storage.clear_unfinished()
 
     @property
     def saved(self) -> int:

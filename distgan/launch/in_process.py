@@ -59,4 +59,3 @@ def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
             return train(config, storage, images, rows, world, control)
     finally:
         events.flush()
-        plan.storage.clear_unfinished()

@@ -16,27 +16,23 @@ import pytest
 from distgan import checkpoint
 from distgan.storage import Storage
 
-from .drills import drill
-from .test_resume import final_state
+from .drills import drill, undisturbed_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.drill]
 
-IMAGES = ("--images", "100000", "--workers", "2")
+IMAGES = ("--images", "60000", "--workers", "2")
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The last checkpoint of a run that nothing happens to."""
-    with drill(tmp_path_factory.mktemp("undisturbed"), "run", *IMAGES) as run:
-        run.finish()
-        run.nothing_is_left()
-        return final_state(run.run)
+    return undisturbed_run(tmp_path_factory.mktemp("undisturbed"), *IMAGES)
 
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_kill_a_worker(tmp_path: Path, undisturbed: dict[str, Any], rank: int) -> None:
     with drill(tmp_path, "run", *IMAGES) as run:
-        run.wait_for(50_000)
+        run.wait_for(30_000)
         run.strike(which=rank)
         run.finish()
         run.nothing_is_left()
@@ -46,7 +42,7 @@ def test_kill_a_worker(tmp_path: Path, undisturbed: dict[str, Any], rank: int) -
 @pytest.mark.parametrize("rank", [0, 1])
 def test_freeze_a_worker(tmp_path: Path, undisturbed: dict[str, Any], rank: int) -> None:
     with drill(tmp_path, "run", *IMAGES) as run:
-        run.wait_for(50_000)
+        run.wait_for(30_000)
         run.strike(signal.SIGSTOP, which=rank)
         assert "no answer for 60 s" in run.finish()
         run.nothing_is_left()
@@ -55,7 +51,7 @@ def test_freeze_a_worker(tmp_path: Path, undisturbed: dict[str, Any], rank: int)
 
 def test_kill_the_driver(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
     with drill(tmp_path, "run", *IMAGES) as run:
-        run.wait_for(50_000)
+        run.wait_for(30_000)
         struck = time.monotonic()
         run.process.kill()
         run.process.wait()
@@ -72,7 +68,7 @@ def test_kill_the_driver(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
 
 def test_damage_the_newest_checkpoint(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
     with drill(tmp_path, "run", *IMAGES) as run:
-        run.wait_for(50_000)
+        run.wait_for(30_000)
         os.killpg(run.process.pid, signal.SIGKILL)
         run.process.wait()
         newest = checkpoint.index(Storage(run.run))[-1]
@@ -120,15 +116,13 @@ def test_fill_the_disk(small_disk: Path, undisturbed: dict[str, Any]) -> None:
 
 
 def test_twenty_kills(tmp_path: Path) -> None:
-    options = ("--images", "400000", "--workers", "2")
-    with drill(tmp_path, "straight", *options) as straight:
-        straight.finish()
-        expected = final_state(straight.run)
+    options = ("--images", "120000", "--workers", "2")
+    expected = undisturbed_run(tmp_path, *options)
     chance = random.Random(7)
     with drill(tmp_path, "run", *options, "--max-failures", "20") as run:
         for number in range(20):
             run.until(lambda n=number: len(run.events("restarted")) >= n, "restart", 90)
-            time.sleep(chance.uniform(0, 6))
+            time.sleep(chance.uniform(0, 4))
             run.strike(which=chance.choice([0, 1]))
         run.finish(500)
         run.nothing_is_left()

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from .drill_nodes import Nodes, may_have_nodes
-from .drills import drill
+from .drills import drill, undisturbed_run
 from .ranks import network_distance
 from .test_resume import final_state
 
 pytestmark = [pytest.mark.ray, pytest.mark.drill]
 
-IMAGES = ("--images", "100000", "--workers", "2")
+IMAGES = ("--images", "60000", "--workers", "2")
 
 
 @pytest.fixture
@@ -31,9 +31,7 @@ def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Nodes]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The last checkpoint of a run that nothing happens to, on this machine alone."""
-    with drill(tmp_path_factory.mktemp("undisturbed"), "run", *IMAGES) as run:
-        run.finish()
-        return final_state(run.run)
+    return undisturbed_run(tmp_path_factory.mktemp("undisturbed"), *IMAGES)
 
 
 def node_of(nodes: Nodes, rank: int) -> int:
@@ -44,7 +42,7 @@ def node_of(nodes: Nodes, rank: int) -> int:
 @pytest.mark.parametrize("rank", [0, 1])
 def test_kill_a_node(tmp_path: Path, nodes: Nodes, undisturbed: dict[str, Any], rank: int) -> None:
     with drill(tmp_path, "run", *IMAGES, nodes=nodes) as run:
-        run.wait_for(50_000)
+        run.wait_for(30_000)
         node = node_of(nodes, rank)
         nodes.kill_node(node)
         run.wait_for_line("starting again")
@@ -57,7 +55,7 @@ def test_cut_the_network_for_20_seconds(
     tmp_path: Path, nodes: Nodes, undisturbed: dict[str, Any]
 ) -> None:
     with drill(tmp_path, "run", *IMAGES, nodes=nodes) as run:
-        run.wait_for(50_000)
+        run.wait_for(30_000)
         nodes.connect(2, False)
         time.sleep(20)
         nodes.connect(2, True)
@@ -68,7 +66,7 @@ def test_cut_the_network_for_20_seconds(
 @pytest.mark.parametrize("nodes", [3], indirect=True)
 def test_notice_of_preemption(tmp_path: Path, nodes: Nodes, undisturbed: dict[str, Any]) -> None:
     with drill(tmp_path, "run", *IMAGES, nodes=nodes) as run:
-        run.wait_for(50_000)
+        run.wait_for(30_000)
         nodes.drain(node_of(nodes, 1), seconds=60)
         run.wait_for_line("restarted from")
         run.finish()

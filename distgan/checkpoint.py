@@ -11,6 +11,8 @@ import copy
 import hashlib
 import io
 import json
+import pickle
+import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +23,7 @@ import torch
 from torch import Tensor
 
 from distgan.errors import UserError
+from distgan.parallel import World
 from distgan.storage import Storage
 
 FOLDER = "checkpoints"
@@ -209,16 +212,55 @@ def load_newest(
         name = entry["file"]
         content = storage.read(name) if storage.exists(name) else b""
         if _sha256(content) == entry["sha256"]:
-            state: dict[str, Any] = torch.load(
-                io.BytesIO(content), map_location="cpu", weights_only=True
-            )
-            return state
+            return _read(content, storage.show(name))
         note(f"{storage.show(name)} is damaged or missing; using the one before")
     if not entries:
         return None
     raise UserError(
         f"{storage.uri}: holds no whole checkpoint to go on from; start a new run with --out"
     )
+
+
+def _read(content: bytes, source: str) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(
+            io.BytesIO(content), map_location="cpu", weights_only=True
+        )
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{source}: is not a checkpoint of tensors and numbers alone, and was not read "
+            f"({reason[:120]}); get the run from somebody you trust"
+        ) from None
+    return state
+
+
+def load_together(
+    storage: Storage, world: World, note: Callable[[str], object], *, healthy: bool = False
+) -> dict[str, Any] | None:
+    """`load_newest`, the same one on all ranks; all ranks must call it.
+
+    A filesystem that is shared may show a file to another machine seconds late.
+
+    Raises:
+        UserError: when ranks go on seeing different checkpoints, or as `load_newest`.
+    """
+    for pause in (*_PAUSES, None):
+        saved = load_newest(storage, note, healthy=healthy)
+        seen = world.gather(-1 if saved is None else saved["images_seen"])
+        if len(set(seen)) == 1:
+            return saved
+        if pause is not None:
+            time.sleep(pause)
+    raise UserError(
+        f"{storage.uri}: does not show the same checkpoints to all workers (their newest are at "
+        f"{', '.join(f'{images:,}' for images in seen)} images); use a filesystem that all nodes "
+        "share, or an address such as s3://"
+    )
+
+
+_PAUSES = (1, 2, 4, 8, 16, 30)
+"""Seconds; a minute in all, which is how long NFS may believe what it knows of a folder."""
 
 
 def _sha256(content: bytes) -> str:

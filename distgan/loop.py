@@ -25,18 +25,27 @@ from distgan.storage import Storage
 
 _SECONDS_BETWEEN_TICKS = 0.25
 
+PREEMPTION, RESIZE = "PREEMPTION", "RESIZE"
+"""A machine is about to be taken away; the run is to go on with another number of workers."""
+SIGNALS = ("", "SIGINT", "SIGTERM", PREEMPTION, RESIZE)
+"""What a run may be asked to stop for; it writes a checkpoint first."""
+
 
 @dataclass(frozen=True)
 class Status:
-    """How far a run has come; ``record`` holds the newest record's values."""
+    """How far a run has come; ``record`` holds the newest record's values.
+
+    ``furthest`` is how far it had come by its records when it was started, this time.
+    """
 
     images_seen: int
     record: records.Record = field(default_factory=dict)
+    furthest: int = 0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: ``stopped`` names the signal that asked for it, or is empty."""
+    """How a run ended: ``stopped`` is the one of `SIGNALS` that asked for it, or empty."""
 
     images_seen: int
     stopped: str = ""
@@ -48,11 +57,14 @@ class Control(Protocol):
     def report(self, status: Status) -> None:
         """Take note of progress."""
 
-    def note(self, text: str) -> None:
-        """Pass on something that deserves a line of its own."""
+    def note(self, text: str, kind: str = "") -> None:
+        """Pass on something that deserves a line of its own.
+
+        With a ``kind`` it is an event, which the run's folder remembers.
+        """
 
     def stop_signal(self) -> str:
-        """The name of the signal that asks the run to stop, or an empty string."""
+        """Which of `SIGNALS` asks the run to stop, or an empty string."""
         ...
 
 
@@ -60,7 +72,7 @@ class NoControl:
     """Tells nobody and is told nothing: for the ranks that do not lead."""
 
     def report(self, status: Status) -> None: ...  # noqa: D102
-    def note(self, text: str) -> None: ...  # noqa: D102
+    def note(self, text: str, kind: str = "") -> None: ...  # noqa: D102
     def stop_signal(self) -> str:  # noqa: D102
         return ""
 
@@ -108,7 +120,10 @@ class _Training:
         self._evaluator: Evaluator | None = None
         self._score: tuple[int, float] | None = None
         self._action = ""
-        self._begin(checkpoint.load_newest(storage, control.note))
+        if world.leads:
+            for folder in (checkpoint.FOLDER, "samples"):
+                storage.clear_unfinished(folder)
+        self._begin(checkpoint.load_together(storage, world, self._note_damage))
 
     def _begin(self, saved: dict[str, Any] | None) -> None:
         # Build networks and optimizers, or take them up where a checkpoint left them.
@@ -125,7 +140,8 @@ class _Training:
             self._monitor.load_state_dict(saved["health"])
         if world.leads:
             self._journal = Journal(config, self._storage, images, self._state, self._writer)
-        self._control.report(Status(self._state.images_seen))
+        furthest = self._journal.recorder.furthest if self._journal is not None else 0
+        self._control.report(Status(self._state.images_seen, furthest=furthest))
 
     def run(self) -> Outcome:
         """Until the end, or a signal."""
@@ -164,6 +180,9 @@ class _Training:
         if self._journal is not None:
             self._journal.close()
         return Outcome(self._state.images_seen, stopped)
+
+    def _note_damage(self, text: str) -> None:
+        self._control.note(text, "checkpoint damaged")
 
     def _passed(self, every: int) -> bool:
         seen = self._state.images_seen
@@ -240,12 +259,13 @@ class _Training:
         self._config, change = treatment.changed(self._config)
         if self._journal is not None:
             self._journal.close()
-        # Nobody reads before the checkpoint in flight is written,
+        # Nobody reads before the checkpoint in flight is written, nor does anything change
+        # before everybody has read.
         self._world.gather(ill_at)
-        saved = checkpoint.load_newest(self._storage, self._control.note, healthy=True)
+        saved = checkpoint.load_together(
+            self._storage, self._world, self._note_damage, healthy=True
+        )
         back_to = 0 if saved is None else saved["images_seen"]
-        # and nothing changes before everybody has read.
-        self._world.gather(back_to)
         self._action = f"back from {ill_at:,} images ({verdict.state}), with {change}"
         if self._world.leads:
             checkpoint.forget_after(self._storage, back_to if saved is not None else -1)
@@ -312,13 +332,10 @@ class _Ticker:
         now = time.perf_counter()
         pace = _SECONDS_BETWEEN_TICKS / max(now - self._last, 1e-6) * self._steps
         self._last = now
-        signal = _SIGNALS.index(self._control.stop_signal()) if self._world.leads else 0
+        signal = SIGNALS.index(self._control.stop_signal()) if self._world.leads else 0
         plan = torch.tensor([signal, max(1, min(round(pace), 2 * self._steps, 1000))])
         signal, self._steps = self._world.broadcast(plan).tolist()
         self._due = self._steps
         if self._world.leads:
             self._control.report(status)
-        return _SIGNALS[signal]
-
-
-_SIGNALS = ("", "SIGINT", "SIGTERM")
+        return SIGNALS[signal]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distgan.scratch import Scratch
 from distgan.storage import AppendLog, Storage
 
 if TYPE_CHECKING:
@@ -17,6 +16,9 @@ if TYPE_CHECKING:
 
 METRICS = "metrics.jsonl"
 EVENTS = "tensorboard"
+
+_QUEUE = 10_000
+"""TensorBoard events that may wait to be written, more than any few records hold."""
 
 Record = dict[str, Any]
 """Numbers, texts, and dicts of them; ``images`` says after how many."""
@@ -31,56 +33,94 @@ class Recorder:
 
     def __init__(self, storage: Storage, images_seen: int) -> None:
         self._storage = storage
-        kept = [record for record in read(storage) if record["images"] <= images_seen]
+        found = read(storage)
+        self.furthest = found[-1]["images"] if found else 0
+        """Images seen at the last record, dropped or not."""
+        kept = [record for record in found if record["images"] <= images_seen]
         if storage.exists(METRICS):
             storage.write(METRICS, "".join(json.dumps(record) + "\n" for record in kept))
         self._log = AppendLog(storage, METRICS)
-        self._purge_from = images_seen + 1 if images_seen else None
-        self._remote = None if storage.local else Path(tempfile.mkdtemp(prefix="distgan-"))
-        self._events: SummaryWriter | None = None
+        self._events = _Events(storage, images_seen)
 
     def add(self, record: Record) -> None:
         """Write one record, which names the images seen as ``images``."""
         self._log.append(json.dumps(_finite(record)))
-        events = self._writer()
-        for name, value in _flat(record):
-            if isinstance(value, str):
-                events.add_text(name, value, record["images"])
-            elif name != "images" and math.isfinite(value):
-                events.add_scalar(name, value, record["images"])
+        self._events.add(record["images"], record)
 
     def add_scalars(self, images: int, values: dict[str, float]) -> None:
         """Write numbers that are kept elsewhere as TensorBoard events."""
-        for name, value in values.items():
-            if math.isfinite(value):
-                self._writer().add_scalar(name, value, images)
-
-    def _writer(self) -> SummaryWriter:
-        if self._events is None:
-            # Imported late: it costs a second that the first update need not wait for.
-            from tensorboardX import SummaryWriter
-
-            folder = self._remote or self._storage.path(EVENTS)
-            self._events = SummaryWriter(str(folder), purge_step=self._purge_from)
-        return self._events
+        self._events.add(images, values)
 
     def publish(self) -> None:
         """Make everything visible in the storage."""
         self._log.publish()
-        if self._events is not None:
-            self._events.flush()
-        if self._remote is not None:
-            for file in self._remote.iterdir():
-                self._storage.write(f"{EVENTS}/{file.name}", file.read_bytes())
+        self._events.publish()
 
     def close(self) -> None:
         """Publish and let go of the files."""
-        self.publish()
         self._log.close()
-        if self._events is not None:
-            self._events.close()
+        self._events.close()
+
+
+class _Events:
+    """TensorBoard events: of a disk that fails, written again from the records afterwards."""
+
+    def __init__(self, storage: Storage, images_seen: int) -> None:
+        self._storage = storage
+        self._purge_from = images_seen + 1 if images_seen else None
+        self._remote = None if storage.local else Scratch("distgan-events-")
+        self._open: SummaryWriter | None = None
+        self._lost = False
+
+    def add(self, images: int, values: Record) -> None:
+        try:
+            writer = self._writer(images)
+            _add(writer, images, values)
+        except OSError:
+            self._open, self._lost = None, True
+
+    def _writer(self, images: int) -> SummaryWriter:
+        # Where a write failed the library's thread has ended, and who goes on adding would
+        # wait for it for ever.
+        if self._open is not None and not self._open.file_writer.event_writer._worker.is_alive():
+            self._open, self._lost = None, True
+        if self._open is None:
+            # Imported late: it costs a second that the first update need not wait for.
+            from tensorboardX import SummaryWriter
+
+            folder = self._remote.path if self._remote else self._storage.path(EVENTS)
+            again = [r for r in read(self._storage) if r["images"] < images] if self._lost else []
+            purge_from = 1 if self._lost else self._purge_from
+            self._open = SummaryWriter(folder, purge_step=purge_from, max_queue=_QUEUE)
+            for record in again:
+                _add(self._open, record["images"], record)
+            self._lost = False
+        return self._open
+
+    def publish(self) -> None:
+        if self._open is not None:
+            try:
+                self._open.flush()
+            except OSError:
+                self._open, self._lost = None, True
         if self._remote is not None:
-            shutil.rmtree(self._remote)
+            for file in Path(self._remote.path).glob("events*"):
+                self._storage.write(f"{EVENTS}/{file.name}", file.read_bytes())
+
+    def close(self) -> None:
+        self.publish()
+        if self._open is not None:
+            self._open.close()
+        if self._remote is not None:
+            self._remote.close()
+
+
+def _add(writer: SummaryWriter, images: int, values: Record) -> None:
+    for name, value in _flat(values):
+        if isinstance(value, str):
+            writer.add_text(name, value, images)
+        elif name != "images" and value is not None and math.isfinite(value):
+            writer.add_scalar(name, value, images)
 
 
 def _flat(record: Record, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -5,6 +5,7 @@
     config.yaml            the resolved configuration
     environment.json       versions, hardware and workers of every start
     metrics.jsonl          one record an interval
+    events.jsonl           what befell it: workers lost, restarts, storage that failed
     tensorboard/           the same as TensorBoard events
     samples/               grids from a fixed z, named by images seen
     checkpoints/           the newest few, and index.json that vouches for them

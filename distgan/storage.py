@@ -8,12 +8,14 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from pyarrow import fs as pafs
 
 from distgan.errors import UserError
+from distgan.scratch import Scratch
 
+T = TypeVar("T")
 Writer = Callable[[IO[bytes]], Any]
 
 
@@ -57,23 +59,32 @@ class Storage:
         """The folder as a process with another working directory finds it."""
         return self.uri.rstrip("/") if "://" in self.uri else self.root
 
+    def attempt(self, action: Callable[[], T]) -> T:
+        """Do something with the storage; every access to it passes here."""
+        return action()
+
     def exists(self, name: str = "") -> bool:
         """Whether a file or folder of that name is there."""
-        info = self.filesystem.get_file_info(self.path(name))
-        return bool(info.type != pafs.FileType.NotFound)
+        return bool(self._type(name) != pafs.FileType.NotFound)
 
     def is_folder(self, name: str = "") -> bool:
         """Whether a folder of that name is there."""
-        info = self.filesystem.get_file_info(self.path(name))
-        return bool(info.type == pafs.FileType.Directory)
+        return bool(self._type(name) == pafs.FileType.Directory)
+
+    def _type(self, name: str) -> pafs.FileType:
+        return self.attempt(lambda: self.filesystem.get_file_info(self.path(name))).type
 
     def names(self, folder: str = "") -> list[str]:
         """Base names of the files and folders directly inside ``folder``, sorted."""
         selector = pafs.FileSelector(self.path(folder), allow_not_found=True)
-        return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
+        found = self.attempt(lambda: self.filesystem.get_file_info(selector))
+        return sorted(info.base_name for info in found)
 
     def read(self, name: str) -> bytes:
         """The whole content of a file."""
+        return self.attempt(lambda: self._read(name))
+
+    def _read(self, name: str) -> bytes:
         with self.filesystem.open_input_stream(self.path(name), compression=None) as stream:
             return bytes(stream.readall())
 
@@ -93,6 +104,9 @@ class Storage:
         if isinstance(content, str):
             content = content.encode("utf-8")
         writer = content if callable(content) else _write_bytes(content)
+        self.attempt(lambda: self._write(name, writer))
+
+    def _write(self, name: str, writer: Writer) -> None:
         try:
             if self.local:
                 self._write_local(Path(self.path(name)), writer)
@@ -104,7 +118,7 @@ class Storage:
     def delete(self, name: str) -> None:
         """Remove a file; one that is not there is no error."""
         if self.exists(name):
-            self.filesystem.delete_file(self.path(name))
+            self.attempt(lambda: self.filesystem.delete_file(self.path(name)))
 
     def delete_folder(self, name: str = "") -> None:
         """Remove a folder with all that is in it; one that is not there is no error."""
@@ -132,6 +146,12 @@ class Storage:
             self.filesystem.create_dir(self.root, recursive=True)
         except OSError as error:
             raise UserError(self._refusal("", error)) from error
+
+    def clear_unfinished(self, folder: str = "") -> None:
+        """Remove what writers that were killed half-way left directly inside a folder."""
+        for name in self.names(folder):
+            if name.endswith(".tmp"):
+                self.delete(f"{folder}/{name}" if folder else name)
 
     def _write_local(self, target: Path, writer: Writer) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -177,16 +197,17 @@ class AppendLog:
 
     def __init__(self, storage: Storage, name: str) -> None:
         self._storage, self._name = storage, name
+        self._rest = b""
         if storage.local:
             self._folder = None
             self._path = Path(storage.path(name))
         else:
-            self._folder = tempfile.TemporaryDirectory(prefix="distgan-")
-            self._path = Path(self._folder.name) / "log"
+            self._folder = Scratch("distgan-log-")
+            self._path = Path(self._folder.path) / "log"
             if storage.exists(name):
                 self._path.write_bytes(storage.read(name))
         try:
-            self._stream = open(self._path, "a", encoding="utf-8")  # noqa: SIM115
+            self._stream = open(self._path, "ab", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise UserError(storage._refusal(name, error)) from error
 
@@ -196,9 +217,14 @@ class AppendLog:
         Raises:
             UserError: when the disk is full.
         """
+        self._rest += line.encode() + b"\n"
+        self._storage.attempt(self._flush)
+
+    def _flush(self) -> None:
+        # A full disk takes a part; the next attempt goes on with the rest.
         try:
-            self._stream.write(line + "\n")
-            self._stream.flush()
+            while self._rest:
+                self._rest = self._rest[self._stream.write(self._rest) :]
         except OSError as error:
             raise UserError(self._storage._refusal(self._name, error)) from error
 
@@ -212,7 +238,7 @@ class AppendLog:
         self._stream.close()
         self.publish()
         if self._folder is not None:
-            self._folder.cleanup()
+            self._folder.close()
 
 
 def _write_bytes(content: bytes) -> Writer:

@@ -72,6 +72,9 @@ class Terminal:
     def progress(self, status: Status) -> None:
         """Take in how far the run has come, and redraw or, now and then, print a line."""
         now = time.monotonic()
+        if self._marks and status.images_seen < self._marks[-1][1]:
+            # Back at a checkpoint: the speed is that of going on.
+            self._marks.clear()
         if not self._marks or status.images_seen != self._marks[-1][1]:
             self._marks.append((now, status.images_seen))
         self._status = status

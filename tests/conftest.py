@@ -68,3 +68,14 @@ def cluster() -> Iterator[str]:
     )
     yield context.address_info["address"]
     ray.shutdown()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What drills found, as a table."""
+    from .drills import TABLE
+
+    if TABLE:
+        head = ("drill", "restarts", "s without progress", "images repeated", "s in all", "images")
+        terminalreporter.section("drills")
+        for row in (head, *TABLE):
+            terminalreporter.line(f"{row[0]:<40}" + "".join(f"{cell:>20}" for cell in row[1:]))

@@ -7,16 +7,17 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import torch
 
-from distgan import checkpoint, records
+from distgan import checkpoint, events, records
 from distgan.export import load_generator
 from distgan.storage import Storage
 
 from .conftest import command
+from .drill_nodes import Nodes
 
 IMAGES = 76_800
 """Into the second epoch of MNIST."""
@@ -27,13 +28,22 @@ SETTINGS = [
 ]
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """`distgan train` in a process group of its own, as a shell starts it."""
+def start(
+    folder: Path,
+    *arguments: str,
+    stdout: int | IO[str] = subprocess.PIPE,
+    nodes: Nodes | None = None,
+) -> subprocess.Popen[str]:
+    """`distgan train` in a process group of its own, as a shell starts it; or on nodes."""
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    words = command("train", *arguments)
+    if nodes is not None:
+        environment = nodes.environment
+        words = nodes.command(*words, "--address", nodes.address)
     return subprocess.Popen(
-        command("train", *arguments),
+        words,
         cwd=folder,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.STDOUT,
         text=True,
         env=environment,
@@ -83,10 +93,27 @@ def processes_of_group(group: int) -> list[str]:
     return [args for pgid, stat, args in lines if int(pgid) == group and "Z" not in stat]
 
 
+def workers_of(driver: int) -> list[int]:
+    """Process ids of the workers that descend from a driver."""
+    listing = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True).stdout
+    parents = [tuple(map(int, line.split())) for line in listing.splitlines()]
+    found = [driver]
+    for process in found:
+        found += [child for child, parent in parents if parent == process]
+    return [pid for pid in sorted(found) if "RayTrainWorker" in _title(pid)]
+
+
+def _title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_three_stops_change_no_bit(tmp_path: Path, workers: str) -> None:
+def test_three_stops_and_a_lost_worker_change_no_bit(tmp_path: Path, workers: str) -> None:
     options = [*SETTINGS, "--workers", workers]
     straight = start(tmp_path, *options, "--images", str(IMAGES), "--out", "straight")
     output = straight.communicate(timeout=200)[0]
@@ -123,10 +150,20 @@ def test_three_stops_change_no_bit(tmp_path: Path, workers: str) -> None:
         time.sleep(0.2)
     assert not processes_of_group(group)
 
+    # SIGKILL of a worker, after which the run goes on by itself.
     process = start(tmp_path, "--resume", "stopped", "--workers", workers)
+    wait_for(final_state(run)["images_seen"] + 9_600, run, process)
+    os.kill(workers_of(process.pid)[-1], signal.SIGKILL)
     output = process.communicate(timeout=200)[0]
     assert process.returncode == 0, output
     assert "going on from" in output
+    assert "lost (its process was killed); starting again (1 of 3 without" in output
+    lost, restarted = events.read(Storage(run))
+    assert (lost["kind"], restarted["kind"]) == ("worker lost", "restarted")
+    assert restarted["workers"] == int(workers)
+    assert 0 < restarted["images_repeated"] < 76_800
+    assert not [file for file in run.rglob("*") if file.name.endswith(".tmp")]
+    assert not processes_of_group(process.pid)
 
     assert_identical(final_state(run), final_state(tmp_path / "straight"))
     both = [records.read(Storage(folder)) for folder in (run, tmp_path / "straight")]

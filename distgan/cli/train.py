@@ -42,9 +42,9 @@ def add(verbs: Verbs[Parser]) -> None:
     parser.add_argument("--data", metavar="NAME|PATH", help="mnist, a Parquet file, folder or URI")
     parser.add_argument(
         "--workers",
-        type=int,
         metavar="N",
-        help="processes [one per GPU, else one per two cores]; 0: in this process, without Ray",
+        help="processes [one per GPU, else one per two cores]; MIN:MAX: as many as the cluster "
+        "has room for, also when it grows or shrinks; 0: in this process, without Ray",
     )
     parser.add_argument("--images", metavar="N", help="images to train on, such as 300k or 1.5M")
     parser.add_argument("--batch", metavar="N", help="images in a global batch, over all workers")
@@ -58,6 +58,12 @@ def add(verbs: Verbs[Parser]) -> None:
     parser.add_argument(
         "--device", choices=["auto", "cpu", "gpu"], default="auto", help="where to train [auto]"
     )
+    parser.add_argument(
+        "--max-failures",
+        type=int,
+        metavar="N",
+        help="restarts of lost workers without a new checkpoint between [3]",
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="show what Ray says")
 
 
@@ -65,6 +71,7 @@ def run(options: argparse.Namespace) -> int:
     """Train, or go on."""
     from distgan import launch, recipes, settings
     from distgan.launch.signals import EXIT_CODES
+    from distgan.launch.workers import parse_workers
     from distgan.terminal import Terminal
 
     changes = dict(options.overrides)
@@ -73,11 +80,13 @@ def run(options: argparse.Namespace) -> int:
         if value is not None:
             changes[setting] = value
     common = {
-        "workers": options.workers,
+        "workers": None if options.workers is None else parse_workers(options.workers),
         "address": options.address,
         "device": options.device,
         "verbose": options.verbose,
     }
+    if options.max_failures is not None:
+        common["max_failures"] = options.max_failures
     with Terminal() as terminal:
         if options.resume is not None:
             if options.recipe or options.out:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import ray
 import ray.data
 from numpy.typing import NDArray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from distgan.data.fragments import Fragment, fill, read_fragment, whole_set
 from distgan.data.images import ImageSet
@@ -39,7 +40,10 @@ def read_resident_on_ray(images: ImageSet, replace: bool, verbose: bool) -> Any:
         UserError: for a damaged row or file.
     """
     data = _dataset(images, whole_set(images), replace, verbose, num_cpus=1)
-    return _join.remote(images.count, images.shape, *data.to_arrow_refs())
+    # Other nodes copy what this one holds, which is gone only when the driver is.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    join = _join.options(num_cpus=0, scheduling_strategy=here)
+    return join.remote(images.count, images.shape, *data.to_arrow_refs())
 
 
 def read_on_ray(

@@ -8,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
-import tempfile
 import threading
 from typing import Any
 
@@ -17,7 +15,8 @@ import ray
 
 from distgan.errors import UserError
 from distgan.launch.priority import make_attendants_give_way
-from distgan.launch.workers import Device, Workers, decide
+from distgan.launch.workers import Asked, Device, Workers, decide, most_of
+from distgan.scratch import Scratch
 
 _FOR_READING = (
     ("datasets_stats_actor", "_dataset_stats_actor"),
@@ -39,8 +38,10 @@ class Cluster:
         UserError: when no cluster answers at the address.
     """
 
-    def __init__(self, address: str | None, workers: int | None, verbose: bool) -> None:
+    def __init__(self, address: str | None, workers: Asked, verbose: bool) -> None:
         self._address, self._asked, self._verbose = address, workers, verbose
+        # Who follows the cluster's size asks an actor how large it is.
+        self._elastic = isinstance(workers, tuple)
         self._joins = not ray.is_initialized()
         self.own = self._joins and address is None
         self._reason = ""
@@ -48,7 +49,8 @@ class Cluster:
         # Ray installs a signal handler where it can, and its processes die with the thread
         # that started them: a thread that stays leaves our handlers alone.
         self._thread = threading.Thread(target=self._stay_connected, daemon=True)
-        self.scratch = tempfile.mkdtemp(prefix="distgan-ray-")
+        self._scratch = Scratch("distgan-ray-")
+        self.scratch = self._scratch.path
         if self._joins:
             self._thread.start()
 
@@ -56,7 +58,7 @@ class Cluster:
         if self._joins:
             self._ready.wait()
         if self._reason:
-            shutil.rmtree(self.scratch, ignore_errors=True)
+            self._scratch.close()
             where = f"--address {self._address}" if self._address else "starting Ray here"
             raise UserError(
                 f"{where}: no Ray cluster answers ({self._reason}); start one with "
@@ -68,26 +70,32 @@ class Cluster:
         if self._joins:
             self._over.set()
             self._thread.join()
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        self._scratch.close()
 
     def _stay_connected(self) -> None:
         level = logging.INFO if self._verbose else logging.ERROR
         logging.getLogger("ray").setLevel(level)
         options: dict[str, Any] = {"logging_level": level, "log_to_driver": self._verbose}
         if self.own:
-            cores = max(os.cpu_count() or 1, self._asked or 1)
+            cores = max(os.cpu_count() or 1, most_of(self._asked))
             options |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
         else:
             options["address"] = self._address
+        show = ray._private.worker.print_to_stdstream
+        if not self._verbose:
+            # Ray prints every death of a process for the user; ours are told in one line.
+            ray._private.worker.print_to_stdstream = lambda *_, **__: None
         try:
             ray.init(**options)
         except Exception as error:
             self._reason = str(error).strip().split("\n", 1)[0]
+            ray._private.worker.print_to_stdstream = show
             self._ready.set()
             return
         self._ready.set()
         self._over.wait()
         ray.shutdown()
+        ray._private.worker.print_to_stdstream = show
 
     def settle(self, reads_on: bool) -> None:
         """Once training runs on a cluster of our own, end what only its start needed.
@@ -99,7 +107,7 @@ class Cluster:
         """
         if not self.own:
             return
-        for name, namespace in () if reads_on else _FOR_READING:
+        for name, namespace in () if reads_on or self._elastic else _FOR_READING:
             with contextlib.suppress(ValueError):
                 ray.kill(ray.get_actor(name, namespace))
         if not self._verbose and (node := ray._private.worker._global_node) is not None:

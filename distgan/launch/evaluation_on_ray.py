@@ -16,7 +16,7 @@ from distgan.evaluate.evaluation import Evaluation
 from distgan.evaluate.gather import BLOCK
 from distgan.launch.cluster import Cluster
 from distgan.launch.evaluation import Job
-from distgan.launch.on_ray import mistake_in
+from distgan.launch.faults import mistake_in
 from distgan.launch.workers import Device
 from distgan.parallel import World
 
@@ -48,7 +48,9 @@ def measure_on_ray(
         try:
             found: Evaluation = trainer.fit().return_value
         except WorkerGroupError as error:
-            raise (mistake_in(error) or error) from None
+            # One rank's mistake makes the others fail too; only the mistake matters.
+            mistakes = filter(None, map(mistake_in, error.worker_failures.values()))
+            raise next(mistakes, error) from None
         return found
 
 

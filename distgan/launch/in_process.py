@@ -10,21 +10,27 @@ from distgan.allocator import keep_freed_memory
 from distgan.data.damage import Damage
 from distgan.data.fragments import read_in_order, read_resident
 from distgan.data.rows import open_rows
+from distgan.events import EventLog
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.loop import Outcome, Status, train
 from distgan.parallel import World
+from distgan.patience import PatientStorage
 
 
 class _Direct:
-    def __init__(self, display: Display, stop: StopRequest) -> None:
-        self._display, self._stop = display, stop
+    def __init__(self, display: Display, stop: StopRequest, events: EventLog) -> None:
+        self._display, self._stop, self._events = display, stop, events
+        self._seen = 0
 
     def report(self, status: Status) -> None:
+        self._seen = status.images_seen
         self._display.progress(status)
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, kind: str = "") -> None:
         self._display.note(text)
+        if kind:
+            self._events.add(kind, text, self._seen)
 
     def stop_signal(self) -> str:
         return self._stop.name
@@ -37,14 +43,19 @@ def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
     device = torch.device("cuda" if gpu else "cpu")
     config, images, world = plan.config, plan.images, World(device=device)
     replace = config.feed.skip_bad > 0
+    events = EventLog(plan.storage)
+    control = _Direct(display, stop, events)
+    storage = PatientStorage(plan.storage.anywhere(), control.note)
     rows = open_rows(
         config,
         images,
         world,
         resident=lambda: read_resident(images, replace),
         reader=lambda fragments: read_in_order(images, fragments, replace),
-        damage=Damage(images, config.feed.skip_bad, plan.storage, note=display.note),
+        damage=Damage(images, config.feed.skip_bad, storage, note=display.note),
     )
-    control = _Direct(display, stop)
-    with closing(rows):
-        return train(config, plan.storage, images, rows, world, control)
+    try:
+        with closing(rows):
+            return train(config, storage, images, rows, world, control)
+    finally:
+        events.flush()

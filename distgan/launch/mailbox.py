@@ -1,4 +1,4 @@
-"""Small messages between the driver and rank 0, through the cluster's own key-value store.
+"""Small messages between driver, rank 0 and controller, through the cluster's key-value store.
 
 The store is part of every Ray cluster, so this needs no actor, whose process would cost
 a second at the start. Each key holds the newest message only.
@@ -6,17 +6,20 @@ a second at the start. Each key holds the newest message only.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
 
-from distgan.loop import Status
+from distgan.loop import PREEMPTION, Status
 
 _NAMESPACE = "distgan"
 _SECONDS_BETWEEN_CALLS = 0.5
+_SECONDS_TO_SEND_THE_REST = 10
 
 
 class Mailbox:
@@ -34,18 +37,31 @@ class Mailbox:
         content = _internal_kv_get(f"{self.key}/{topic}", namespace=_NAMESPACE)
         return None if content is None else json.loads(content)
 
+    def remove(self, topic: str) -> None:
+        """Remove the message under a topic."""
+        _internal_kv_del(f"{self.key}/{topic}", namespace=_NAMESPACE)
+
     def clear(self) -> None:
         """Remove all messages of the run."""
         _internal_kv_del(self.key, del_by_prefix=True, namespace=_NAMESPACE)
 
 
 class MailboxControl:
-    """Rank 0's end: a thread exchanges messages, so the loop never waits for a call."""
+    """Rank 0's end: a thread exchanges messages, so the loop never waits for a call.
 
-    def __init__(self, mailbox: Mailbox) -> None:
-        self._mailbox = mailbox
+    Args:
+        start: names this start of the workers among those of the run.
+        workers: how many there are now.
+        preempted: whether notice was given that a machine will be taken away.
+    """
+
+    def __init__(
+        self, mailbox: Mailbox, start: str, workers: int, preempted: Callable[[], bool]
+    ) -> None:
+        self._mailbox, self._preempted = mailbox, preempted
+        self._who = {"start": start, "workers": workers}
         self._status: Status | None = None
-        self._notes: list[str] = []
+        self._notes: list[tuple[str, str]] = []
         self._stop = ""
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._exchange, daemon=True)
@@ -55,13 +71,13 @@ class MailboxControl:
         """Keep the newest status for the next exchange."""
         self._status = status
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, kind: str = "") -> None:
         """Keep a line for the next exchange."""
-        self._notes.append(text)
+        self._notes.append((text, kind))
 
     def stop_signal(self) -> str:
-        """The signal that the driver last passed on."""
-        return self._stop
+        """What the driver or the controller asks to stop for, or that notice was given."""
+        return self._stop or (PREEMPTION if self._preempted() else "")
 
     def __enter__(self) -> MailboxControl:
         return self
@@ -69,14 +85,19 @@ class MailboxControl:
     def __exit__(self, *_: object) -> None:
         # Sends what is left.
         self._closed.set()
-        self._thread.join()
+        self._thread.join(_SECONDS_TO_SEND_THE_REST)
 
     def _exchange(self) -> None:
-        sent: Status | None = None
+        sent: tuple[Status | None, int] = (None, 0)
         last = False
         while not last:
             last = self._closed.wait(_SECONDS_BETWEEN_CALLS)
-            if self._status is not sent and self._status is not None:
-                sent = self._status
-                self._mailbox.put("news", {"status": asdict(sent), "notes": self._notes})
-            self._stop = self._mailbox.get("stop") or ""
+            news = (self._status, len(self._notes))
+            # The head of the cluster may be away for a moment.
+            with contextlib.suppress(Exception):
+                if news != sent:
+                    status = None if news[0] is None else asdict(news[0])
+                    notes = self._notes[: news[1]]
+                    self._mailbox.put("news", {**self._who, "status": status, "notes": notes})
+                    sent = news
+                self._stop = self._mailbox.get("stop") or self._mailbox.get("resize") or ""

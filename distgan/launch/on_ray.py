@@ -7,16 +7,22 @@ import gc
 import os
 import threading
 import uuid
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import ray.train
 import ray.train.torch
 import torch
-from ray.train import RunConfig, ScalingConfig, WorkerGroupError
+from ray.train import (
+    ControllerError,
+    FailureConfig,
+    RunConfig,
+    ScalingConfig,
+    WorkerGroupError,
+)
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from distgan import run
 from distgan.allocator import keep_freed_memory
 from distgan.config import Config
 from distgan.data.damage import Damage
@@ -25,25 +31,34 @@ from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels
 from distgan.data.ray_reader import read_on_ray, read_resident_on_ray
 from distgan.data.rows import open_rows
-from distgan.errors import UserError
 from distgan.launch.cluster import Cluster
+from distgan.launch.faults import (
+    SECONDS_OF_A_COLLECTIVE,
+    Preempted,
+    Watch,
+    mistake_in,
+    preempted,
+)
+from distgan.launch.follow import Follower
 from distgan.launch.mailbox import Mailbox, MailboxControl
 from distgan.launch.priority import give_way
+from distgan.launch.probe import probe
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.launch.workers import Workers
-from distgan.loop import Control, NoControl, Outcome, Status, train
+from distgan.loop import PREEMPTION, RESIZE, Control, NoControl, Outcome, train
 from distgan.parallel import World
+from distgan.patience import PatientStorage
 from distgan.storage import Storage
 
-_SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_BETWEEN_RESIZES = 15.0
+"""How often a run that may grow looks whether it can."""
 
 
 @dataclass(frozen=True)
 class _Job:
     """What a worker needs to know; travels to it by pickle."""
 
-    config: Config
     out: str
     images: ImageSet
     resident: Any
@@ -63,45 +78,24 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
         stop.install()
         workers = cluster.workers(plan.device, plan.config.batch)
         display.note(workers.describe())
+        if not cluster.own:
+            probe(plan.storage, plan.images)
         resident = None
         if plan.config.feed.way == "resident":
             replace = plan.config.feed.skip_bad > 0
             resident = read_resident_on_ray(plan.images, replace, plan.verbose)
         mailbox = Mailbox(uuid.uuid4().hex)
-        out = plan.storage.uri if "://" in plan.storage.uri else plan.storage.root
-        job = _Job(
-            plan.config, out, plan.images, resident, mailbox.key, workers.threads, plan.verbose
-        )
-        fit = _Fit(job, workers, cluster)
+        out = plan.storage.anywhere()
+        job = _Job(out, plan.images, resident, mailbox.key, workers.threads, plan.verbose)
+        fit = _Fit(job, workers, cluster, plan.max_failures)
+        settle = lambda: cluster.settle(reads_on=resident is None)  # noqa: E731
+        follower = Follower(mailbox, display, stop, plan.storage, settle)
         fit.start()
         try:
-            _follow(fit, mailbox, display, stop, lambda: cluster.settle(reads_on=resident is None))
+            follower.follow(fit)
         finally:
             mailbox.clear()
-        return fit.outcome() or Outcome(plan.resumed_at, stop.name)
-
-
-def _follow(
-    fit: _Fit, mailbox: Mailbox, display: Display, stop: StopRequest, settle: Callable[[], None]
-) -> None:
-    noted, passed_on, settled = 0, "", False
-    while fit.is_alive():
-        fit.join(_SECONDS_BETWEEN_LOOKS)
-        news = mailbox.get("news")
-        if news is not None:
-            display.progress(Status(**news["status"]))
-            if not settled:
-                settle()
-                settled = True
-            for note in news["notes"][noted:]:
-                display.note(note)
-                noted += 1
-        if stop.name and not passed_on:
-            passed_on = stop.name
-            mailbox.put("stop", passed_on)
-            if news is None:
-                # Not training yet: nothing to save, and nobody who could hear it.
-                return
+        return fit.outcome() or Outcome(follower.saved, stop.name)
 
 
 class _LeanTrainer(TorchTrainer):  # type: ignore[misc]
@@ -122,20 +116,29 @@ class _LeanTrainer(TorchTrainer):  # type: ignore[misc]
 class _Fit(threading.Thread):
     """`TorchTrainer.fit` beside the main thread, which keeps signals and the display."""
 
-    def __init__(self, job: _Job, workers: Workers, cluster: Cluster) -> None:
+    def __init__(self, job: _Job, workers: Workers, cluster: Cluster, max_failures: int) -> None:
         super().__init__(daemon=True)
         self._result: Any = None
         self._error: BaseException | None = None
         self._trainer = (_LeanTrainer if cluster.own else TorchTrainer)(
             _work,
             train_loop_config={"job": job},
-            torch_config=TorchConfig(backend="nccl" if workers.gpu else "gloo"),
+            torch_config=TorchConfig(
+                backend="nccl" if workers.gpu else "gloo", timeout_s=SECONDS_OF_A_COLLECTIVE
+            ),
             scaling_config=ScalingConfig(
-                num_workers=workers.count,
+                num_workers=workers.between or workers.count,
                 use_gpu=workers.gpu,
                 resources_per_worker=workers.resources,
+                elastic_resize_monitor_interval_s=_SECONDS_BETWEEN_RESIZES,
             ),
-            run_config=RunConfig(name=job.mailbox, storage_path=cluster.scratch),
+            run_config=RunConfig(
+                name=job.mailbox,
+                storage_path=cluster.scratch,
+                # The callback counts them, and ends the run.
+                failure_config=FailureConfig(max_failures=-1),
+                callbacks=[Watch(job.out, job.mailbox, max_failures)],
+            ),
         )
 
     def run(self) -> None:
@@ -150,25 +153,16 @@ class _Fit(threading.Thread):
         Raises:
             UserError: what a worker raised as such.
         """
-        if isinstance(self._error, WorkerGroupError):
-            mistake = mistake_in(self._error)
-            if mistake is not None:
-                raise mistake from None
-        if self._error is not None:
-            raise self._error
+        error = self._error
+        if isinstance(error, ControllerError):
+            # What the callback let go through.
+            error = error.controller_failure
+        if isinstance(error, WorkerGroupError):
+            for failure in error.worker_failures.values():
+                error = mistake_in(failure) or error
+        if error is not None:
+            raise error from None
         return None if self._result is None else Outcome(**self._result.return_value)
-
-
-def mistake_in(error: WorkerGroupError) -> UserError | None:
-    """What a user can mend of what went wrong in workers.
-
-    One rank's mistake makes the others fail too; only the mistake matters.
-    """
-    for failure in error.worker_failures.values():
-        for cause in (failure, failure.__cause__):
-            if isinstance(cause, UserError):
-                return cause
-    return None
 
 
 def _work(settings: dict[str, Any]) -> dict[str, Any]:
@@ -178,7 +172,6 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
     # A cluster may promise more CPUs than this machine has.
     torch.set_num_threads(min(job.threads, os.cpu_count() or 1))
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
-    storage = Storage(job.out)
     # Ray's main thread beside this one only listens.
     give_way([os.getpid()])
     if world.size == 1:
@@ -187,20 +180,32 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
     # Ray brings a hundred thousand objects that the collector need not walk in every step.
     gc.collect()
     gc.freeze()
+    mailbox = Mailbox(job.mailbox)
     with contextlib.ExitStack() as stack:
         control: Control = NoControl()
         if world.leads:
-            control = stack.enter_context(MailboxControl(Mailbox(job.mailbox)))
-        rows = stack.enter_context(contextlib.closing(_rows(job, storage, world, control)))
-        return asdict(train(job.config, storage, job.images, rows, world, control))
+            start = uuid.uuid4().hex
+            control = stack.enter_context(MailboxControl(mailbox, start, world.size, preempted))
+        storage = PatientStorage(job.out, control.note)
+        # Not the configuration at the start of the run, which a rollback may have changed.
+        config = run.load_config(storage, "--resume")
+        rows = stack.enter_context(contextlib.closing(_rows(job, config, storage, world, control)))
+        outcome = train(config, storage, job.images, rows, world, control)
+        # Nobody leaves before the checkpoint is written.
+        world.gather(outcome.images_seen)
+        if outcome.stopped == RESIZE and world.leads:
+            mailbox.put("saved", outcome.images_seen)
+        if outcome.stopped == PREEMPTION:
+            raise Preempted
+        return asdict(outcome)
 
 
-def _rows(job: _Job, storage: Storage, world: World, control: Control) -> Rows:
-    limit = job.config.feed.skip_bad
+def _rows(job: _Job, config: Config, storage: Storage, world: World, control: Control) -> Rows:
+    limit = config.feed.skip_bad
     # Every rank meets all damage of a resident set, and only its own of a streamed one.
-    lists = world.leads or job.config.feed.way == "streaming"
+    lists = world.leads or config.feed.way == "streaming"
     return open_rows(
-        job.config,
+        config,
         job.images,
         world,
         resident=lambda: Pixels(*ray.get(job.resident)),

@@ -18,10 +18,13 @@ from distgan.errors import UserError
 from distgan.evaluate import evaluation
 from distgan.launch.environment import check_address, prepare_own_cluster
 from distgan.launch.signals import StopRequest
-from distgan.launch.workers import Device, check_gpus
+from distgan.launch.workers import Asked, Device, check_asked, check_gpus
 from distgan.loop import Status
 from distgan.settings import leaves, override
 from distgan.storage import Storage
+
+MAX_FAILURES = 3
+"""Restarts without a new checkpoint between, by default."""
 
 
 class Display(Protocol):
@@ -41,18 +44,21 @@ class Display(Protocol):
 class Plan:
     """A run that has passed every check that needs no cluster.
 
-    ``workers`` is None for one per GPU or two cores of whatever cluster there is, and 0
-    for this process without Ray. ``address`` names a running cluster.
+    ``workers`` is None for one per GPU or two cores of whatever cluster there is, a pair for
+    as many as there is room for between the two, and 0 for this process without Ray.
+    ``address`` names a running cluster. ``max_failures`` is how often in a row, without a new
+    checkpoint between, workers may fail and be started again.
     """
 
     config: Config
     storage: Storage
     images: ImageSet
-    workers: int | None
+    workers: Asked
     address: str | None
     device: Device
     verbose: bool = False
     resumed_at: int = 0
+    max_failures: int = MAX_FAILURES
 
 
 @dataclass(frozen=True)
@@ -75,11 +81,12 @@ def train(
     config: Config,
     *,
     out: str | None = None,
-    workers: int | None = None,
+    workers: Asked = None,
     address: str | None = None,
     device: Device = "auto",
     display: Display | None = None,
     verbose: bool = False,
+    max_failures: int = MAX_FAILURES,
 ) -> Result:
     """Train from the beginning.
 
@@ -87,33 +94,38 @@ def train(
         config: what to compute, for example ``override(recipe("mnist-mlp"), {"batch": 64})``.
         out: folder or URI for the run; by default ``runs/RECIPE-DATE-TIME``.
         workers: processes; None for one per GPU, else one per two cores and at least two
-            where there are two; 0 for this process without Ray.
+            where there are two; a pair for at least and at most so many, as the cluster
+            has room, also later; 0 for this process without Ray.
         address: a running Ray cluster, as ``ray.init`` takes it; None also heeds
             ``RAY_ADDRESS`` and otherwise starts a cluster for the duration of the run.
         device: ``auto``, ``cpu`` or ``gpu``.
+        max_failures: how often in a row workers may fail and be started again without a new
+            checkpoint between; 0 ends the run at the first failure.
 
     Raises:
         UserError: for anything the caller can mend, mostly before a cluster starts.
     """
     images = open_images(config.data)
     address = address or os.environ.get("RAY_ADDRESS") or None
-    _check(config, images, workers, address, device)
+    _check(config, images, workers, address, device, max_failures)
     config = replace(config, feed=ways.settle(config.feed, images, config.batch))
     path = out or f"runs/{config.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
     storage = Storage(path)
     run.create(storage, config)
-    return _start(Plan(config, storage, images, workers, address, device, verbose), display)
+    plan = Plan(config, storage, images, workers, address, device, verbose, 0, max_failures)
+    return _start(plan, display)
 
 
 def resume(
     path: str,
     changes: Mapping[str, Any] | None = None,
     *,
-    workers: int | None = None,
+    workers: Asked = None,
     address: str | None = None,
     device: Device = "auto",
     display: Display | None = None,
     verbose: bool = False,
+    max_failures: int = MAX_FAILURES,
 ) -> Result:
     """Go on with a stopped run, on any number of workers.
 
@@ -140,10 +152,11 @@ def resume(
         )
     images = open_images(config.data)
     address = address or os.environ.get("RAY_ADDRESS") or None
-    _check(config, images, workers, address, device)
+    _check(config, images, workers, address, device, max_failures)
     config = replace(config, feed=ways.settle(config.feed, images, config.batch))
     run.update(storage, config)
-    return _start(Plan(config, storage, images, workers, address, device, verbose, seen), display)
+    plan = Plan(config, storage, images, workers, address, device, verbose, seen, max_failures)
+    return _start(plan, display)
 
 
 def _start(plan: Plan, display: Display | None) -> Result:
@@ -172,20 +185,21 @@ def _start(plan: Plan, display: Display | None) -> Result:
 
 
 def _check(
-    config: Config, images: ImageSet, workers: int | None, address: str | None, device: Device
+    config: Config,
+    images: ImageSet,
+    workers: Asked,
+    address: str | None,
+    device: Device,
+    max_failures: int,
 ) -> None:
     if config.conditional and not images.classes:
         raise UserError(
             f"--conditional true: the set {config.data} has no labels; "
             "use one with a label column, or --conditional false"
         )
-    if workers is not None and workers < 0:
-        raise UserError(f"--workers {workers}: should be 0 or more")
-    if workers and workers > config.batch:
-        raise UserError(
-            f"--workers {workers}: more workers than images in a batch ({config.batch}); "
-            "use fewer, or a larger --batch"
-        )
+    check_asked(workers, config.batch)
+    if max_failures < 0:
+        raise UserError(f"--max-failures {max_failures}: should be 0 or more")
     if address is None or workers == 0:
         check_gpus(workers, device, torch.cuda.device_count())
     else:

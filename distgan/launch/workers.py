@@ -7,17 +7,24 @@ from typing import Literal
 
 from distgan.errors import UserError
 
+Asked = int | tuple[int, int] | None
+"""Workers asked for: so many, at least and at most so many, or None for the default."""
 Device = Literal["auto", "cpu", "gpu"]
 """Where to train: ``auto`` takes GPUs where there are any."""
 
 
 @dataclass(frozen=True)
 class Workers:
-    """``count`` processes of ``threads`` CPU threads, and a GPU, each."""
+    """``count`` processes of ``threads`` CPU threads, and a GPU, each.
+
+    With ``between``, the least and the most of them, their number follows the cluster, and
+    ``count`` is how many it holds now.
+    """
 
     count: int
     gpu: bool
     threads: int
+    between: tuple[int, int] | None = None
 
     @property
     def resources(self) -> dict[str, float]:
@@ -28,14 +35,67 @@ class Workers:
         """One line for the user."""
         threads = f"{self.threads} CPU thread{'s' if self.threads > 1 else ''}"
         holds = f"one GPU and {threads}" if self.gpu else threads
+        if self.between:
+            least, most = self.between
+            return f"{least} to {most} workers of {holds} each, {self.count} of them now"
         return (
             f"1 worker of {holds}" if self.count == 1 else f"{self.count} workers of {holds} each"
         )
 
 
-def decide(
-    asked: int | None, device: Device, gpus: int, node_cores: list[int], batch: int
-) -> Workers:
+def parse_workers(text: str) -> int | tuple[int, int]:
+    """What ``--workers`` takes: ``4``, or ``2:8`` for at least 2 and at most 8.
+
+    Raises:
+        UserError: for anything else.
+    """
+    parts = text.split(":")
+    if len(parts) > 2 or not all(part.strip().removeprefix("-").isdecimal() for part in parts):
+        raise UserError(
+            f"--workers {text}: should be a number, such as 4, or MIN:MAX, such as 2:8, to follow "
+            "the size of the cluster"
+        )
+    numbers = [int(part) for part in parts]
+    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
+def check_asked(asked: Asked, batch: int) -> None:
+    """See that a number of workers makes sense for a batch.
+
+    Raises:
+        UserError: when it does not.
+    """
+    if isinstance(asked, tuple):
+        least, most = asked
+        if not 1 <= least <= most:
+            raise UserError(
+                f"--workers {least}:{most}: should be MIN:MAX with 1 or more in MIN and no less "
+                "in MAX"
+            )
+    elif asked is not None and asked < 0:
+        raise UserError(f"--workers {asked}: should be 0 or more")
+    if most_of(asked) > batch:
+        raise UserError(
+            f"--workers {_show(asked)}: more workers than images in a batch ({batch}); "
+            "use fewer, or a larger --batch"
+        )
+
+
+def most_of(asked: Asked) -> int:
+    """The largest number of workers that was asked for; 0 for the default."""
+    return asked[1] if isinstance(asked, tuple) else asked or 0
+
+
+def least_of(asked: Asked) -> int:
+    """The smallest number of workers that will do; 0 for the default."""
+    return asked[0] if isinstance(asked, tuple) else asked or 0
+
+
+def _show(asked: Asked) -> str:
+    return f"{asked[0]}:{asked[1]}" if isinstance(asked, tuple) else str(asked)
+
+
+def decide(asked: Asked, device: Device, gpus: int, node_cores: list[int], batch: int) -> Workers:
     """One worker per GPU; else one per two cores, and at least two where there are two.
 
     Args:
@@ -49,17 +109,23 @@ def decide(
     """
     check_gpus(asked, device, gpus)
     gpu, cores = gpus > 0 and device != "cpu", sum(node_cores)
-    count = asked or min(gpus if gpu else max(min(cores, 2), cores // 2), batch)
+    room = gpus if gpu else cores
+    between = asked if isinstance(asked, tuple) else None
+    if between:
+        count = max(between[0], min(between[1], room))
+    else:
+        count = most_of(asked) or min(gpus if gpu else max(min(cores, 2), cores // 2), batch)
     # The most threads with which all workers still find room on the nodes.
     for threads in range(max(node_cores), 0, -1):
         if sum(n // threads for n in node_cores) >= count:
-            return Workers(count, gpu, threads)
+            return Workers(count, gpu, threads, between)
     raise UserError(
-        f"--workers {count}: more than the {cores} CPUs of the cluster; use {cores} or fewer"
+        f"--workers {_show(asked or count)}: more than the {cores} CPUs of the cluster; use "
+        f"{cores} or fewer"
     )
 
 
-def check_gpus(asked: int | None, device: Device, gpus: int) -> None:
+def check_gpus(asked: Asked, device: Device, gpus: int) -> None:
     """Compare what was asked for with the GPUs there are.
 
     Raises:
@@ -67,8 +133,8 @@ def check_gpus(asked: int | None, device: Device, gpus: int) -> None:
     """
     if device == "gpu" and gpus == 0:
         raise UserError("--device gpu: there is no GPU here; use --device cpu or auto")
-    if device != "cpu" and gpus and (asked or 0) > gpus:
+    if device != "cpu" and gpus and least_of(asked) > gpus:
         raise UserError(
-            f"--workers {asked}: more than the {gpus} GPU{'s' if gpus > 1 else ''} there are; "
-            f"use --workers {gpus} or fewer, or --device cpu"
+            f"--workers {_show(asked)}: more than the {gpus} GPU{'s' if gpus > 1 else ''} there "
+            f"are; use --workers {gpus} or fewer, or --device cpu"
         )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from distgan import events
 from distgan.report.reading import RunFolder, finite
 
 MAIN = (
@@ -48,6 +49,7 @@ def summary(run: RunFolder) -> list[tuple[str, str]]:
         ("time", _duration(seconds) if seconds else ""),
         ("speed", f"{statistics.median(speeds):,.0f} images/s" if speeds else ""),
         ("data wait", f"{statistics.median(waits):.1%}" if waits else ""),
+        ("events", _befell(run)),
     ]
     return [(label, text) for label, text in pairs if text]
 
@@ -83,6 +85,26 @@ def environment(runs: Sequence[RunFolder]) -> Table:
 
 
 _HARDWARE = ("device", "processor", "cores", "threads", "machine", "python")
+
+
+def event_lines(run: RunFolder) -> list[tuple[str, str, str]]:
+    """When, after how many images, and what happened, of every event of a run."""
+    return [
+        (
+            _text(event.get("time")).replace("T", " ")[:19],
+            _text(event.get("images")),
+            _text(event.get("text")),
+        )
+        for event in run.events
+    ]
+
+
+def _befell(run: RunFolder) -> str:
+    parts = [f"{number} {kind}" for kind, number in events.count(run.events).items()]
+    for name, unit in (("images_repeated", " images repeated"), ("seconds", " s lost")):
+        found = [value for event in run.events if (value := finite(event.get(name))) is not None]
+        parts += [f"{sum(found):,.0f}{unit}"] if found else []
+    return ", ".join(parts)
 
 
 def _all(runs: Sequence[RunFolder]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from distgan import records, run
+from distgan import events, records, run
 from distgan.errors import UserError
 from distgan.storage import Storage
 
@@ -32,6 +32,8 @@ class RunFolder:
     """Of ``metrics.jsonl``, by images seen."""
     evaluations: list[dict[str, Any]]
     """Of ``evaluations.jsonl``, by images seen."""
+    events: list[dict[str, Any]]
+    """Of ``events.jsonl``, oldest first."""
 
     @property
     def images_seen(self) -> int:
@@ -66,6 +68,7 @@ def _read(uri: str, name: str) -> RunFolder:
         starts=_starts(storage),
         records=_by_images(_decoded(storage, records.METRICS, records.read)),
         evaluations=_by_images(_decoded(storage, EVALUATIONS, _evaluations)),
+        events=_decoded(storage, events.LOG, _events),
     )
 
 
@@ -135,6 +138,17 @@ def _evaluations(storage: Storage) -> list[dict[str, Any]]:
             )
         found.append(entry)
     return found
+
+
+def _events(storage: Storage) -> list[dict[str, Any]]:
+    try:
+        found: list[Any] = events.read(storage)
+    except ValueError:
+        raise UserError(
+            f"{storage.show(events.LOG)}: is damaged (a line is no JSON); delete it, and the "
+            "report leaves out what befell the run"
+        ) from None
+    return [event for event in found if isinstance(event, dict)]
 
 
 def _by_images(entries: list[Any]) -> list[dict[str, Any]]:

@@ -88,6 +88,7 @@ def _content(runs: Sequence[RunFolder]) -> dict[str, Any]:
         "title": ", ".join(run.name for run in runs),
         "runs": runs,
         "summaries": [facts.summary(run) for run in runs],
+        "events": [facts.event_lines(run) for run in runs],
         "samples": samples,
         "moments": sorted({sample.images for own in samples for sample in own}),
         "training": training,

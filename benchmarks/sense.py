@@ -17,8 +17,9 @@ from torch.nn.functional import conv2d
 
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
+from distgan.evaluate.evidence import Evidence
 from distgan.evaluate.gather import gather
-from distgan.evaluate.measures import MEASURES, Evidence, Value
+from distgan.evaluate.measures import MEASURES, WANT_TRAINING, Value
 from distgan.features import EXTRACTORS
 from distgan.parallel import World
 
@@ -76,7 +77,7 @@ def main() -> None:
     for name, fake in rows.items():
         values: dict[str, Value] = {}
         evidence = see(fake)
-        for measure in MEASURES.values():
+        for measure in (m for name, m in MEASURES.items() if name not in WANT_TRAINING):
             values |= measure(real, evidence, 0)
         cells = [f"{values[column].value:.3g}" for column in _COLUMNS]
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)

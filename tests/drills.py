@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -66,6 +67,12 @@ class Drill:
     def seen(self) -> int:
         found = records.read(Storage(self.run)) if self.run.exists() else []
         return int(found[-1]["images"]) if found else 0
+
+    @property
+    def starts(self) -> int:
+        """How often training began."""
+        file = self.run / "environment.json"
+        return len(json.loads(file.read_text())["starts"]) if file.exists() else 0
 
     @property
     def text(self) -> str:

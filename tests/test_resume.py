@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -152,7 +153,10 @@ def test_three_stops_and_a_lost_worker_change_no_bit(tmp_path: Path, workers: st
 
     # SIGKILL of a worker, after which the run goes on by itself.
     process = start(tmp_path, "--resume", "stopped", "--workers", workers)
-    wait_for(final_state(run)["images_seen"] + 9_600, run, process)
+    while len(json.loads((run / "environment.json").read_text())["starts"]) < 4:
+        assert process.poll() is None
+        time.sleep(0.05)
+    wait_for(final_state(run)["images_seen"] + 6_400, run, process)
     os.kill(workers_of(process.pid)[-1], signal.SIGKILL)
     output = process.communicate(timeout=200)[0]
     assert process.returncode == 0, output

@@ -41,6 +41,8 @@ _SECONDS_FOR_A_CHECKPOINT = 150
 """How long the controller waits for one before it changes the number of workers."""
 _CONTROLLER = {
     "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": str(SECONDS_WITHOUT_AN_ANSWER),
+    # For its first moments Ray may count on a node that is gone.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
     # A group with a dead member cannot part in order; there is no use in waiting for it.
     "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S": "3",
 }

@@ -34,15 +34,19 @@ class Nodes:
 
     Args:
         nodes: how many beside the head.
-        dashboard: whether the head has one, with its job server, that other machines reach.
+        dashboard: whether the head has one, with its job server.
+        dashboard_host: where that listens; None leaves it to Ray.
     """
 
-    def __init__(self, nodes: int, *, dashboard: bool = False) -> None:
+    def __init__(
+        self, nodes: int, *, dashboard: bool = False, dashboard_host: str | None = "0.0.0.0"
+    ) -> None:
         self._all = range(nodes + 1)
         # Others may run clusters on this machine at the same time.
         self._name = f"dg{os.getpid() % 0xFFFFF:x}"
         self._net = f"10.77.{os.getpid() % 250 + 1}"
-        self._dashboard = dashboard
+        self._dashboard, self._dashboard_host = dashboard, dashboard_host
+        self.host = f"{self._net}.10"
         self.dashboard_url = f"http://{self._net}.10:8265"
         # Sockets have paths of no more than 107 characters.
         self._temp = f"/tmp/dg-{os.getpid()}"
@@ -91,8 +95,9 @@ class Nodes:
         common += ["--object-store-memory", "200000000"]
         if number == 0:
             where = ["--head", "--port", "6379", "--num-cpus", "0", "--temp-dir", self._temp]
-            shown = ("true", "--dashboard-host", "0.0.0.0") if self._dashboard else ("false",)
-            where += ["--include-dashboard", *shown]
+            where += ["--include-dashboard", str(self._dashboard).lower()]
+            if self._dashboard_host:
+                where += ["--dashboard-host", self._dashboard_host]
         else:
             where = ["--address", self.address, "--num-cpus", "1"]
         self._inside(number, RAY, "start", *where, *common)
@@ -141,6 +146,15 @@ class Nodes:
             f"{self._name}v{number}",
             *(("master", f"{self._name}br") if there else ("nomaster",)),
         )
+
+    def output(self, number: int, *words: str) -> str:
+        """What a command prints on a node, and on failure whatever it has printed."""
+        return subprocess.run(
+            ["ip", "netns", "exec", f"{self._name}-{number}", *words],
+            capture_output=True,
+            text=True,
+            env=self.environment,
+        ).stdout
 
     def _inside(self, number: int, *words: str) -> str:
         done = subprocess.run(

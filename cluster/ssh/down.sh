@@ -2,6 +2,7 @@
 # Ends the Ray cluster that `cluster/ssh/up.sh` started. Stop jobs first: `distgan stop JOB`.
 #
 # Change the same three values as there: HEAD, NODES and ENVIRONMENT.
+# shellcheck disable=SC2029
 set -euo pipefail
 
 HEAD=${HEAD:-192.0.2.10}

@@ -5,6 +5,7 @@
 #
 # Change three values, here or in the environment: HEAD, NODES (space between), and
 # ENVIRONMENT, a virtual environment with distgan at the same place on all machines.
+# shellcheck disable=SC2029
 set -euo pipefail
 
 HEAD=${HEAD:-192.0.2.10}

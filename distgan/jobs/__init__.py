@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from distgan.jobs.client import Job, connect, jobs, logs, status, stop
-from distgan.jobs.submit import submit
+from distgan.jobs.sending import submit
 
 __all__ = ["Job", "connect", "jobs", "logs", "status", "stop", "submit"]

@@ -261,12 +261,13 @@ def follow(
         UserError: as `status`, and when the cluster stays away.
     """
     client = client or connect(address)
-    shown, failed = 0, 0
+    status(name, client=client)
+    tail, failed = _Tail(client, name, show), 0
     while True:
-        status(name, client=client)
         try:
             with _plain_errors(client.get_address(), name):
-                shown = asyncio.run(_tail(client, name, show, shown))
+                asyncio.run(tail.pass_on())
+            job = status(name, client=client)
             failed = 0
         except UserError:
             failed += 1
@@ -274,19 +275,23 @@ def follow(
                 raise
             time.sleep(2**failed)
             continue
-        job = status(name, client=client)
         if job.state in ENDED:
             return job
         time.sleep(0.5)
 
 
-async def _tail(client: Any, name: str, show: Callable[[str], None], shown: int) -> int:
-    """Show what comes after the first ``shown`` characters; how many those are then."""
-    passed = 0
-    async for text in client.tail_job_logs(name):
-        start = max(shown - passed, 0)
-        passed += len(text)
-        if start < len(text):
-            show(text[start:])
-        shown = max(shown, passed)
-    return shown
+class _Tail:
+    """What a job prints; every connection begins with what it printed before."""
+
+    def __init__(self, client: Any, name: str, show: Callable[[str], None]) -> None:
+        self._client, self._name, self._show, self._shown = client, name, show, 0
+
+    async def pass_on(self) -> None:
+        """Show what has not been shown, until the connection or the job ends."""
+        passed = 0
+        async for text in self._client.tail_job_logs(self._name):
+            start = max(self._shown - passed, 0)
+            passed += len(text)
+            if start < len(text):
+                self._show(text[start:])
+                self._shown = passed

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -47,6 +48,7 @@ class MailboxControl:
         self._status: Status | None = None
         self._notes: list[str] = []
         self._stop = ""
+        self.export: Callable[[Status], None] = lambda _: None
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._exchange, daemon=True)
         self._thread.start()
@@ -78,5 +80,6 @@ class MailboxControl:
             last = self._closed.wait(_SECONDS_BETWEEN_CALLS)
             if self._status is not sent and self._status is not None:
                 sent = self._status
+                self.export(sent)
                 self._mailbox.put("news", {"status": asdict(sent), "notes": self._notes})
             self._stop = self._mailbox.get("stop") or ""

@@ -27,6 +27,7 @@ from distgan.data.ray_reader import read_on_ray, read_resident_on_ray
 from distgan.data.rows import open_rows
 from distgan.errors import UserError
 from distgan.launch.cluster import Cluster
+from distgan.launch.gauges import Gauges
 from distgan.launch.mailbox import Mailbox, MailboxControl
 from distgan.launch.priority import give_way
 from distgan.launch.signals import StopRequest
@@ -181,7 +182,8 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         control: Control = NoControl()
         if world.leads:
-            control = stack.enter_context(MailboxControl(Mailbox(job.mailbox)))
+            control = mailbox = stack.enter_context(MailboxControl(Mailbox(job.mailbox)))
+            mailbox.export = Gauges(job.out).set
         rows = stack.enter_context(contextlib.closing(_rows(job, storage, world, control)))
         return asdict(train(job.config, storage, job.images, rows, world, control))
 

@@ -95,7 +95,7 @@ def connect(address: str | None = None) -> Any:
         from ray.job_submission import JobSubmissionClient
     except ImportError as error:
         raise UserError(
-            f"{error.name}: needed to talk to a job server; pip install 'ray[default]'"
+            f"{error.name}: needed to talk to a job server; pip install 'distgan[cluster]'"
         ) from None
     with _plain_errors(url), _only_this_address():
         client = JobSubmissionClient(url)

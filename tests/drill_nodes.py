@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from distgan.launch.environment import _OWN_CLUSTER
+
 RAY = str(Path(sys.executable).with_name("ray"))
-_NET = "10.77.7"
+_OF_OTHER_CLUSTERS = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", *_OWN_CLUSTER)
 
 
 def may_have_nodes() -> bool:
@@ -26,15 +28,32 @@ def _ip(*words: str) -> None:
 
 
 class Nodes:
-    """A head without CPUs, where drivers run, and further nodes of one CPU each."""
+    """A head without CPUs, where drivers run, and further nodes of one CPU each.
 
-    def __init__(self, nodes: int) -> None:
+    This machine itself has an address on their network, as a laptop beside a cluster has.
+
+    Args:
+        nodes: how many beside the head.
+        dashboard: whether the head has one, with its job server.
+        dashboard_host: where that listens; None leaves it to Ray.
+    """
+
+    def __init__(
+        self, nodes: int, *, dashboard: bool = False, dashboard_host: str | None = "0.0.0.0"
+    ) -> None:
         self._all = range(nodes + 1)
+        # Others may run clusters on this machine at the same time.
+        self._name = f"dg{os.getpid() % 0xFFFFF:x}"
+        self._net = f"10.77.{os.getpid() % 250 + 1}"
+        self._dashboard, self._dashboard_host = dashboard, dashboard_host
+        self.host = f"{self._net}.10"
+        self.dashboard_url = f"http://{self._net}.10:8265"
         # Sockets have paths of no more than 107 characters.
         self._temp = f"/tmp/dg-{os.getpid()}"
-        self.address = f"{_NET}.10:6379"
+        self.address = f"{self._net}.10:6379"
         self.environment = {
-            **{k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"},
+            **{k: v for k, v in os.environ.items() if k not in _OF_OTHER_CLUSTERS},
+            "PATH": f"{Path(RAY).parent}{os.pathsep}{os.environ['PATH']}",
             "GLOO_SOCKET_IFNAME": "eth0",
             "RAY_AUTH_MODE": "disabled",
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -43,40 +62,54 @@ class Nodes:
         }
 
     def __enter__(self) -> Nodes:
-        _ip("link", "add", "dg-br", "type", "bridge")
-        _ip("link", "set", "dg-br", "up")
+        _ip("link", "add", f"{self._name}br", "type", "bridge")
+        _ip("addr", "add", f"{self._net}.1/24", "dev", f"{self._name}br")
+        _ip("link", "set", f"{self._name}br", "up")
         for number in self._all:
-            _ip("netns", "add", f"dg{number}")
-            _ip("link", "add", f"dg-v{number}", "type", "veth", "peer", "name", f"dg-w{number}")
-            _ip("link", "set", f"dg-w{number}", "netns", f"dg{number}")
-            self._inside(number, "ip", "link", "set", f"dg-w{number}", "name", "eth0")
-            self._inside(number, "ip", "addr", "add", f"{_NET}.{10 + number}/24", "dev", "eth0")
+            _ip("netns", "add", f"{self._name}-{number}")
+            _ip(
+                "link",
+                "add",
+                f"{self._name}v{number}",
+                "type",
+                "veth",
+                "peer",
+                "name",
+                f"{self._name}w{number}",
+            )
+            _ip("link", "set", f"{self._name}w{number}", "netns", f"{self._name}-{number}")
+            self._inside(number, "ip", "link", "set", f"{self._name}w{number}", "name", "eth0")
+            self._inside(
+                number, "ip", "addr", "add", f"{self._net}.{10 + number}/24", "dev", "eth0"
+            )
             self._inside(number, "ip", "link", "set", "eth0", "up")
             self._inside(number, "ip", "link", "set", "lo", "up")
-            _ip("link", "set", f"dg-v{number}", "up", "master", "dg-br")
+            _ip("link", "set", f"{self._name}v{number}", "up", "master", f"{self._name}br")
         for number in self._all:
             self.start(number)
         return self
 
     def start(self, number: int) -> None:
         """Start, or start again, a node."""
-        common = ["--node-ip-address", f"{_NET}.{10 + number}", "--disable-usage-stats"]
+        common = ["--node-ip-address", f"{self._net}.{10 + number}", "--disable-usage-stats"]
         common += ["--object-store-memory", "200000000"]
         if number == 0:
             where = ["--head", "--port", "6379", "--num-cpus", "0", "--temp-dir", self._temp]
-            where += ["--include-dashboard", "false"]
+            where += ["--include-dashboard", str(self._dashboard).lower()]
+            if self._dashboard_host:
+                where += ["--dashboard-host", self._dashboard_host]
         else:
             where = ["--address", self.address, "--num-cpus", "1"]
         self._inside(number, RAY, "start", *where, *common)
 
     def command(self, *words: str) -> list[str]:
         """A command as it runs on the head's node."""
-        return ["ip", "netns", "exec", "dg0", *words]
+        return ["ip", "netns", "exec", f"{self._name}-0", *words]
 
     def processes(self, number: int, name: str = "") -> list[int]:
         """Process ids on a node, of those whose command line holds ``name``."""
         listed = subprocess.run(
-            ["ip", "netns", "pids", f"dg{number}"], capture_output=True, text=True
+            ["ip", "netns", "pids", f"{self._name}-{number}"], capture_output=True, text=True
         ).stdout
         found = []
         for pid in map(int, listed.split()):
@@ -98,7 +131,7 @@ class Nodes:
         code = f"import ray; ray.init(address='{self.address}'); print(*((n['NodeManagerAddress'], "
         code += "n['NodeID']) for n in ray.nodes() if n['Alive']), sep=chr(10))"
         listed = self._inside(0, sys.executable, "-c", code)
-        line = next(line for line in listed.splitlines() if f"{_NET}.{10 + number}'" in line)
+        line = next(line for line in listed.splitlines() if f"{self._net}.{10 + number}'" in line)
         node = line.split("'")[3]
         reason = ("--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "a drill")
         when = ("--deadline-remaining-seconds", str(seconds))
@@ -107,11 +140,25 @@ class Nodes:
 
     def connect(self, number: int, there: bool) -> None:
         """Put a node on the network, or take it off without a word to anybody."""
-        _ip("link", "set", f"dg-v{number}", *(("master", "dg-br") if there else ("nomaster",)))
+        _ip(
+            "link",
+            "set",
+            f"{self._name}v{number}",
+            *(("master", f"{self._name}br") if there else ("nomaster",)),
+        )
+
+    def output(self, number: int, *words: str) -> str:
+        """What a command prints on a node, and on failure whatever it has printed."""
+        return subprocess.run(
+            ["ip", "netns", "exec", f"{self._name}-{number}", *words],
+            capture_output=True,
+            text=True,
+            env=self.environment,
+        ).stdout
 
     def _inside(self, number: int, *words: str) -> str:
         done = subprocess.run(
-            ["ip", "netns", "exec", f"dg{number}", *words],
+            ["ip", "netns", "exec", f"{self._name}-{number}", *words],
             capture_output=True,
             text=True,
             env=self.environment,
@@ -133,7 +180,7 @@ class Nodes:
                     continue
         time.sleep(1)
         for number in self._all:
-            subprocess.run(["ip", "netns", "delete", f"dg{number}"], capture_output=True)
-            subprocess.run(["ip", "link", "delete", f"dg-v{number}"], capture_output=True)
-        subprocess.run(["ip", "link", "delete", "dg-br"], capture_output=True)
+            subprocess.run(["ip", "netns", "delete", f"{self._name}-{number}"], capture_output=True)
+            subprocess.run(["ip", "link", "delete", f"{self._name}v{number}"], capture_output=True)
+        subprocess.run(["ip", "link", "delete", f"{self._name}br"], capture_output=True)
         subprocess.run(["rm", "-rf", self._temp])

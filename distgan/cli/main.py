@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 
 from distgan import __version__
-from distgan.cli import data, evaluate, recipes, report, sample, train
+from distgan.cli import data, evaluate, jobs, recipes, report, sample, train
 from distgan.cli.parser import Parser
 from distgan.errors import UserError
 
-_VERBS = (train, sample, report, evaluate, recipes, data)
+_VERBS = (train, sample, report, evaluate, recipes, data, jobs)
 
 _TOP = """\
 start here:
@@ -27,7 +27,7 @@ start here:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 2 for a user's mistake, 130, 143."""
     try:
-        options = _parse(sys.argv[1:] if arguments is None else arguments)
+        options = parse(sys.argv[1:] if arguments is None else arguments)
         status: int = options.execute(options)
         return status
     except UserError as error:
@@ -39,7 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parse(words: Sequence[str]) -> argparse.Namespace:
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The options that a command's words stand for.
+
+    Raises:
+        UserError: for words that are not a command of distgan.
+    """
     parser = Parser(
         prog="distgan",
         description="Train generative adversarial networks, from a laptop to a Ray cluster.",

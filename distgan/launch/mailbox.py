@@ -53,12 +53,18 @@ class MailboxControl:
         start: names this start of the workers among those of the run.
         workers: how many there are now.
         preempted: whether notice was given that a machine will be taken away.
+        export: takes every new status, for who watches the cluster.
     """
 
     def __init__(
-        self, mailbox: Mailbox, start: str, workers: int, preempted: Callable[[], bool]
+        self,
+        mailbox: Mailbox,
+        start: str,
+        workers: int,
+        preempted: Callable[[], bool],
+        export: Callable[[Status], None],
     ) -> None:
-        self._mailbox, self._preempted = mailbox, preempted
+        self._mailbox, self._preempted, self._export = mailbox, preempted, export
         self._who = {"start": start, "workers": workers}
         self._status: Status | None = None
         self._notes: list[tuple[str, str]] = []
@@ -96,6 +102,8 @@ class MailboxControl:
             # The head of the cluster may be away for a moment.
             with contextlib.suppress(Exception):
                 if news != sent:
+                    if news[0] is not None:
+                        self._export(news[0])
                     status = None if news[0] is None else asdict(news[0])
                     notes = self._notes[: news[1]]
                     self._mailbox.put("news", {**self._who, "status": status, "notes": notes})

@@ -40,6 +40,7 @@ from distgan.launch.faults import (
     preempted,
 )
 from distgan.launch.follow import Follower
+from distgan.launch.gauges import Gauges
 from distgan.launch.mailbox import Mailbox, MailboxControl
 from distgan.launch.priority import give_way
 from distgan.launch.probe import probe
@@ -185,7 +186,10 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
         control: Control = NoControl()
         if world.leads:
             start = uuid.uuid4().hex
-            control = stack.enter_context(MailboxControl(mailbox, start, world.size, preempted))
+            export = Gauges(job.out).set
+            control = stack.enter_context(
+                MailboxControl(mailbox, start, world.size, preempted, export)
+            )
         storage = PatientStorage(job.out, control.note)
         # Not the configuration at the start of the run, which a rollback may have changed.
         config = run.load_config(storage, "--resume")

@@ -1,0 +1,220 @@
+"""`distgan submit`, `jobs`, `status`, `logs` and `stop`: a Ray cluster from elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from distgan.cli.parser import Parser, Verbs
+from distgan.errors import UserError
+
+if TYPE_CHECKING:
+    from distgan.jobs.client import Job
+
+_SUBMIT = """\
+Everything after -- is a command of distgan, as on this machine:
+
+  distgan submit --address http://HEAD:8265 --follow -- \\
+      train mnist-dcgan --workers 8 --out /shared/runs/one
+  distgan submit --env AWS_SECRET_ACCESS_KEY -- train mnist-mlp --out s3://bucket/one
+  distgan submit -- train --resume /shared/runs/one      go on, after `distgan stop`
+
+RAY_API_SERVER_ADDRESS stands for --address. Every node must see --out and --data under the
+same name. Whoever reaches a cluster's dashboard runs code there: leave it on its loopback
+address, come through `ssh -N -L 8265:127.0.0.1:8265 HEAD`, and use Ray's tokens
+(RAY_AUTH_MODE=token).
+"""
+
+_EXIT_CODES = {"SUCCEEDED": 0, "FAILED": 1, "STOPPED": 143}
+
+
+def add(verbs: Verbs[Parser]) -> None:
+    """Declare the verbs."""
+    parser = verbs.add_parser(
+        "submit",
+        help="run a command of distgan on a Ray cluster",
+        usage="distgan submit [OPTIONS] -- COMMAND ...",
+        epilog=_SUBMIT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(execute=_submit)
+    _add_address(parser)
+    parser.add_argument("--follow", action="store_true", help="show what it prints until it ends")
+    parser.add_argument("--name", metavar="NAME", help="of the job [made up]")
+    parser.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="K[=V]",
+        help="an environment variable of the job; without =V the value it has here",
+    )
+    parser.add_argument(
+        "--working-dir", metavar="DIR", help="a folder that goes along, up to 100 MiB"
+    )
+    parser.add_argument(
+        "--image", metavar="IMAGE", help="a container with distgan inside; nothing travels"
+    )
+    parser.add_argument(
+        "--installed", action="store_true", help="the nodes have this distgan; nothing travels"
+    )
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND ...")
+    parser = verbs.add_parser("jobs", help="what ran and runs on a cluster")
+    parser.set_defaults(execute=_jobs)
+    _add_address(parser)
+    for verb, text, execute in (
+        ("status", "how a job is", _status),
+        ("logs", "what a job printed", _logs),
+        ("stop", "have a job write a checkpoint and end", _stop),
+    ):
+        parser = verbs.add_parser(verb, help=text)
+        parser.set_defaults(execute=execute)
+        parser.add_argument("job", metavar="JOB", help="its name; `distgan jobs` lists them")
+        _add_address(parser)
+        if verb == "logs":
+            parser.add_argument("-f", "--follow", action="store_true", help="until it ends")
+
+
+def _add_address(parser: Parser) -> None:
+    parser.add_argument(
+        "--address",
+        metavar="URL",
+        help="the cluster's dashboard [RAY_API_SERVER_ADDRESS, else http://127.0.0.1:8265]",
+    )
+
+
+def _submit(options: argparse.Namespace) -> int:
+    from distgan import jobs
+
+    words = _command(options.command)
+    env = dict(_variable(given) for given in options.env)
+    name = jobs.submit(
+        words,
+        address=options.address,
+        name=options.name,
+        env=env,
+        working_dir=options.working_dir,
+        image=options.image,
+        installed=options.installed,
+        say=print,
+    )
+    where = f" --address {options.address}" if options.address else ""
+    print(f"submitted: {name}", flush=True)
+    if options.follow:
+        return _follow(name, options.address, where)
+    for verb in ("logs -f", "status", "stop"):
+        verb, _, flag = verb.partition(" ")
+        print(f"  distgan {verb} {name}{' ' + flag if flag else ''}{where}")
+    return 0
+
+
+def _command(given: Sequence[str]) -> list[str]:
+    """The command to send, found to be one that this distgan takes."""
+    from distgan.cli.main import parse
+
+    if not given or given[0] != "--" or len(given) == 1:
+        raise UserError(
+            "submit: a command of distgan comes after --, as in "
+            "`distgan submit --follow -- train mnist-dcgan --out /shared/runs/one`"
+        )
+    words = list(given[1:])
+    if words[0] in ("submit", "jobs", "status", "logs", "stop"):
+        raise UserError(f"submit -- {words[0]}: runs here, not on the cluster")
+    parse(words)
+    return words
+
+
+def _variable(given: str) -> tuple[str, str]:
+    name, found, value = given.partition("=")
+    if not name.isidentifier():
+        raise UserError(f"--env {name}: not the name of a variable; give K=V, or K")
+    if not found:
+        if name not in os.environ:
+            raise UserError(f"--env {name}: not set here; give {name}=VALUE or set it")
+        value = os.environ[name]
+    return name, value
+
+
+def _follow(name: str, address: str | None, where: str) -> int:
+    from distgan.jobs import client
+
+    try:
+        job = client.follow(name, lambda text: print(text, end="", flush=True), address)
+    except KeyboardInterrupt:
+        print(
+            f"\n{name} goes on without you: `distgan logs {name} -f{where}` to follow, "
+            f"`distgan stop {name}{where}` to end it",
+            file=sys.stderr,
+        )
+        return 130
+    print(_line(job))
+    if job.state == "FAILED":
+        print(f"distgan: {name}: {job.message.strip().splitlines()[0][:300]}", file=sys.stderr)
+    return job.exit_code if job.state == "FAILED" and job.exit_code else _EXIT_CODES[job.state]
+
+
+def _line(job: Job) -> str:
+    seconds = job.seconds
+    took = "" if seconds is None else f"{seconds:,.0f} s"
+    command = shlex.join(job.command) if job.command else "(not of distgan)"
+    return f"{job.name}  {job.state}  {took}  {command}"
+
+
+def _jobs(options: argparse.Namespace) -> int:
+    from distgan import jobs
+
+    found = jobs.jobs(options.address)
+    if not found:
+        print("no jobs yet; `distgan submit` sends one")
+    width = max((len(job.name) for job in found), default=0)
+    for job in found:
+        started = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.started))
+        seconds = f"{job.seconds or 0:,.0f} s"
+        command = shlex.join(job.command) if job.command else "(not of distgan)"
+        print(f"{job.name:<{width}}  {job.state:<9}  {started}  {seconds:>8}  {command}")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from distgan import jobs
+
+    job = jobs.status(options.job, options.address)
+    print(_line(job))
+    if job.folder:
+        print(f"run: {job.folder}")
+    if job.message:
+        print(job.message.strip().splitlines()[0][:300])
+    return 0
+
+
+def _logs(options: argparse.Namespace) -> int:
+    from distgan import jobs
+
+    if options.follow:
+        where = f" --address {options.address}" if options.address else ""
+        return _follow(options.job, options.address, where)
+    text = jobs.logs(options.job, options.address)
+    print(text, end="" if text.endswith("\n") else "\n")
+    return 0
+
+
+def _stop(options: argparse.Namespace) -> int:
+    from distgan import jobs
+
+    before = jobs.status(options.job, options.address)
+    if before.state in jobs.client.ENDED:
+        print(f"{before.name}: has ended already ({before.state})")
+        return 0
+    print(f"{before.name}: asked to write a checkpoint and end", flush=True)
+    job = jobs.stop(options.job, options.address)
+    if job.state not in jobs.client.ENDED:
+        raise UserError(f"{job.name}: has not ended yet; see `distgan status {job.name}`")
+    print(_line(job))
+    if job.folder and job.command[:1] == ("train",):
+        where = f" --address {options.address}" if options.address else ""
+        print(f"to go on: distgan submit{where} -- train --resume {shlex.quote(job.folder)}")
+    return 0

@@ -1,0 +1,141 @@
+"""Sending a command of distgan to a cluster."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import shlex
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from distgan.errors import UserError
+from distgan.jobs.client import STOP_SECONDS, _plain_errors, connect, metadata_of
+from distgan.jobs.package import copy_folder, copy_package
+
+_FOLDERS = ("--out", "--resume")
+
+
+def submit(
+    command: Sequence[str],
+    *,
+    address: str | None = None,
+    name: str | None = None,
+    env: Mapping[str, str] | None = None,
+    working_dir: str | Path | None = None,
+    image: str | None = None,
+    installed: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+    client: Any = None,
+) -> str:
+    """Start ``distgan COMMAND...`` on a cluster, and return at once.
+
+    The command runs on the cluster's head, which finds the cluster by itself. distgan goes
+    there as it is here, unless the cluster has it; what distgan depends on must be there.
+
+    Args:
+        command: the words after ``distgan``, such as ``["train", "mnist-dcgan", "--out", ...]``.
+        address: as `distgan.jobs.connect` takes it.
+        name: of the job, unlike any before it on the cluster; None makes one.
+        env: environment variables of all the job's processes. Ray keeps them in the cluster
+            and shows them to whoever asks its job server.
+        working_dir: a folder that goes along and is the command's working directory.
+        image: a container image, with distgan inside, that the nodes run the job in.
+        installed: the nodes have this very distgan; send none.
+        say: told what travels.
+        client: of `distgan.jobs.connect`, to be used again.
+
+    Returns:
+        the job's name.
+
+    Raises:
+        UserError: as `connect`; for a run without a folder that every node sees; for a folder
+            too large; for a name that is taken.
+    """
+    words = tuple(command)
+    folder = _folder(words)
+    _check(name, working_dir, image)
+    client = client or connect(address)
+    url = client.get_address()
+    for quiet in ("dashboard.modules.dashboard_sdk", "_private.runtime_env.packaging"):
+        logging.getLogger(f"ray.{quiet}").setLevel(logging.WARNING)
+    with tempfile.TemporaryDirectory(prefix="distgan-submit-") as scratch, _plain_errors(url):
+        environment = _environment(Path(scratch), env or {}, working_dir, image, installed, say)
+        try:
+            return str(
+                client.submit_job(
+                    # The shell gives its place to Python, which then gets the signals.
+                    entrypoint=f"exec python -m distgan {shlex.join(words)}",
+                    submission_id=name or _made_up(words),
+                    runtime_env=environment,
+                    metadata=metadata_of(words, folder),
+                )
+            )
+        except RuntimeError as error:
+            if "already exists" in str(error):
+                raise UserError(
+                    f"--name {name}: taken by a job of this cluster; choose another"
+                ) from None
+            raise
+
+
+def _check(name: str | None, working_dir: str | Path | None, image: str | None) -> None:
+    if image and working_dir:
+        raise UserError("--image: has its own files; leave --working-dir out")
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise UserError(f"--name {name}: letters, digits, '-', '_' and '.' only, such as dcgan-1")
+
+
+def _folder(words: tuple[str, ...]) -> str:
+    """Where a run of ``train`` is written, as every node would name it; else empty."""
+    found = ""
+    for position, word in enumerate(words):
+        option, given, value = word.partition("=")
+        if option in _FOLDERS:
+            found = value if given else (words[position + 1 :] or ("",))[0]
+    if not words or words[0] != "train":
+        return found
+    if not found:
+        raise UserError(
+            "--out: needed on a cluster; a folder that every node mounts at the same place, "
+            "such as /shared/runs/one, or an address such as s3://bucket/runs/one"
+        )
+    if "://" not in found and not found.startswith("/"):
+        raise UserError(
+            f"--out {found}: would lie in a folder of the job that is thrown away; give a path "
+            "from the root that every node mounts, or an address such as s3://bucket/runs/one"
+        )
+    return found
+
+
+def _environment(
+    scratch: Path,
+    env: Mapping[str, str],
+    working_dir: str | Path | None,
+    image: str | None,
+    installed: bool,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    # Ray's default of 3 seconds kills a job before its checkpoint is written.
+    variables = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS), **env}
+    found: dict[str, Any] = {"env_vars": variables}
+    if image:
+        found["image_uri"] = image
+        say(f"nothing travels: distgan comes from {image}")
+        return found
+    if not installed:
+        package, size = copy_package(scratch)
+        found["py_modules"] = [str(package)]
+        say(f"distgan travels: {size / 2**20:.1f} MiB, kept there for the next job")
+    if working_dir is not None:
+        folder, size = copy_folder(Path(working_dir), scratch / "working-dir")
+        found["working_dir"] = str(folder)
+        say(f"{working_dir} travels: {size / 2**20:.1f} MiB")
+    return found
+
+
+def _made_up(words: tuple[str, ...]) -> str:
+    named = [word for word in words[:2] if re.fullmatch(r"[A-Za-z0-9._-]+", word)]
+    return "-".join([*(word for word in named if word[0] != "-"), secrets.token_hex(3)])

@@ -53,7 +53,7 @@ MISTAKES = {
     "train mnist-mlp extra": "unrecognized arguments: extra",
     "train --workers 129": "--workers 129: more workers than images in a batch (128)",
     "train --workers -1": "--workers -1: should be 0 or more",
-    "train --workers x": "invalid int value: 'x'",
+    "train --workers x": "--workers x: should be a number, such as 4, or MIN:MAX",
     "train --device gpu": "--device gpu: there is no GPU here",
     "train --resume nowhere": "--resume nowhere: holds no run",
     "train --data mnits": "--data mnits: no such set, file or folder, did you mean mnist?",

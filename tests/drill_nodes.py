@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ _OF_OTHER_CLUSTERS = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", *_OWN_CLUSTER)
 
 def may_have_nodes() -> bool:
     """Whether this user may make namespaces."""
+    if shutil.which("ip") is None:
+        return False
     made = subprocess.run(["ip", "netns", "add", "dg-try"], capture_output=True)
     subprocess.run(["ip", "netns", "delete", "dg-try"], capture_output=True)
     return made.returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from distgan.launch.environment import _OWN_CLUSTER
 
 RAY = str(Path(sys.executable).with_name("ray"))
 _OF_OTHER_CLUSTERS = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", *_OWN_CLUSTER)
+_COUNT = itertools.count()
 
 
 def may_have_nodes() -> bool:
@@ -46,13 +48,14 @@ class Nodes:
     ) -> None:
         self._all = range(nodes + 1)
         # Others may run clusters on this machine at the same time.
-        self._name = f"dg{os.getpid() % 0xFFFFF:x}"
-        self._net = f"10.77.{os.getpid() % 250 + 1}"
+        number = os.getpid() * 8 + next(_COUNT)
+        self._name = f"dg{number % 0xFFFFFF:x}"
+        self._net = f"10.77.{number % 250 + 1}"
         self._dashboard, self._dashboard_host = dashboard, dashboard_host
         self.host = f"{self._net}.10"
         self.dashboard_url = f"http://{self._net}.10:8265"
         # Sockets have paths of no more than 107 characters.
-        self._temp = f"/tmp/dg-{os.getpid()}"
+        self._temp = f"/tmp/{self._name}"
         self.address = f"{self._net}.10:6379"
         self.environment = {
             **{k: v for k, v in os.environ.items() if k not in _OF_OTHER_CLUSTERS},

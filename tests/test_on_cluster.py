@@ -102,6 +102,7 @@ def test_submit_status_stop_and_go_on(nodes: Nodes, tmp_path: Path) -> None:
     assert not list(elsewhere.iterdir())
 
 
+@pytest.mark.drill
 def test_ctrl_c_detaches(nodes: Nodes, tmp_path: Path) -> None:
     words = ("submit", "--follow", "--name", "two", "--", *TRAIN, "--out", str(tmp_path / "run"))
     followed = start(nodes, tmp_path, *words)

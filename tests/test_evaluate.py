@@ -24,7 +24,7 @@ from distgan.evaluate.gather import gather
 from distgan.evaluate.measures import MEASURES, WANT_LABELS, WANT_TRAINING
 from distgan.evaluate.reals import Reals
 from distgan.evaluate.settings import EvaluateSettings
-from distgan.features import EXTRACTORS, resolve
+from distgan.features import EXTRACTORS, load, resolve
 from distgan.features.base import Extractor
 from distgan.launch.evaluation import evaluate
 from distgan.parallel import World
@@ -144,6 +144,12 @@ def test_the_interval_holds_the_value_of_other_samples(
     assert one.high is not None
     assert one.low < one.value < one.high
     assert abs(one.value - other.value) < one.high - one.low
+
+
+def test_an_extractor_leaves_the_runs_random_state_alone() -> None:
+    before = torch.get_rng_state()
+    load("mnist")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_an_extractor_does_not_mind_how_images_are_batched(

@@ -18,7 +18,7 @@ from distgan.evaluate.gather import gather
 from distgan.evaluate.measures import MEASURES, WANT_CLASSES, WANT_LABELS, Value
 from distgan.evaluate.reals import Reals
 from distgan.evaluate.settings import EvaluateSettings
-from distgan.features import EXTRACTORS, resolve
+from distgan.features import load, resolve
 from distgan.parallel import World
 from distgan.storage import Storage
 
@@ -72,7 +72,7 @@ class Evaluator:
         self._latent, self._classes = latent, classes
         check(settings, classes)
         name = resolve(settings.features, images)
-        self._extractor = EXTRACTORS[name]().to(world.device)
+        self._extractor = load(name).to(world.device)
         for metric in WANT_CLASSES & set(settings.metrics):
             if not self._extractor.classes:
                 raise UserError(f"--metrics {metric}: {name} is no classifier; name another")

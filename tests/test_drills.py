@@ -18,7 +18,7 @@ from distgan.storage import Storage
 
 from .drills import drill, undisturbed_run
 
-pytestmark = [pytest.mark.ray, pytest.mark.drill]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.drill]
 
 IMAGES = ("--images", "60000", "--workers", "2")
 

@@ -14,7 +14,7 @@ from .drills import drill, undisturbed_run
 from .ranks import network_distance
 from .test_resume import final_state
 
-pytestmark = [pytest.mark.ray, pytest.mark.drill]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.drill]
 
 IMAGES = ("--images", "60000", "--workers", "2")
 

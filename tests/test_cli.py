@@ -195,6 +195,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+# For two minutes the run hopes that space comes back.
+@pytest.mark.slow
+@pytest.mark.drill
 def test_a_full_disk_while_saving(distgan: Run, small_disk: Path) -> None:
     run = small_disk / "run"
     often = ["--output.checkpoint_every", "128", "--output.keep_checkpoints", "9"]

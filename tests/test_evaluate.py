@@ -324,7 +324,7 @@ def test_workers_on_ray_measure_what_this_process_does(cluster: str, tmp_path: P
     shared = evaluate(str(tmp_path / "run"), asked, workers=2, address=cluster)
     assert shared.card == alone.card
     for name, value in alone.values.items():
-        assert shared.values[name] == pytest.approx(value, rel=1e-10, abs=1e-10), name
+        assert shared.values[name].value == pytest.approx(value.value, rel=1e-10, abs=1e-10), name
     assert len(evaluation.read(Storage(tmp_path / "run"))) == 1
 
 

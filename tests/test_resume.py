@@ -165,7 +165,8 @@ def test_three_stops_and_a_lost_worker_change_no_bit(tmp_path: Path, workers: st
     lost, restarted = events.read(Storage(run))
     assert (lost["kind"], restarted["kind"]) == ("worker lost", "restarted")
     assert restarted["workers"] == int(workers)
-    assert 0 < restarted["images_repeated"] < 76_800
+    # None, where the worker was lost just after a checkpoint.
+    assert 0 <= restarted["images_repeated"] < 76_800
     assert not [file for file in run.rglob("*") if file.name.endswith(".tmp")]
     assert not processes_of_group(process.pid)
 

@@ -97,7 +97,7 @@ def connect(address: str | None = None) -> Any:
         raise UserError(
             f"{error.name}: needed to talk to a job server; pip install 'distgan[cluster]'"
         ) from None
-    with _plain_errors(url), _only_this_address():
+    with plain_errors(url), _only_this_address():
         client = JobSubmissionClient(url)
         answer = client._do_request("GET", "/api/v0/cluster_metadata")
         answer.raise_for_status()
@@ -136,7 +136,8 @@ def _only_this_address() -> Iterator[None]:
 
 
 @contextmanager
-def _plain_errors(url: str, name: str = "") -> Iterator[None]:
+def plain_errors(url: str, name: str = "") -> Iterator[None]:
+    """Turn what Ray's client raises into `UserError`; ``name`` is the job that is asked for."""
     import aiohttp
     import requests
     from ray.exceptions import AuthenticationError
@@ -193,7 +194,7 @@ def jobs(address: str | None = None) -> list[Job]:
         UserError: as `connect`.
     """
     client = connect(address)
-    with _plain_errors(client.get_address()):
+    with plain_errors(client.get_address()):
         found = [_job(details) for details in client.list_jobs() if details.submission_id]
     return sorted(found, key=lambda job: job.started or 0.0)
 
@@ -205,7 +206,7 @@ def status(name: str, address: str | None = None, *, client: Any = None) -> Job:
         UserError: as `connect`, and for a job that is not there.
     """
     client = client or connect(address)
-    with _plain_errors(client.get_address(), name):
+    with plain_errors(client.get_address(), name):
         return _job(client.get_job_info(name))
 
 
@@ -227,7 +228,7 @@ def stop(name: str, address: str | None = None, *, wait: float = STOP_SECONDS + 
     job = status(name, client=client)
     if job.state in ENDED:
         return job
-    with _plain_errors(client.get_address(), name):
+    with plain_errors(client.get_address(), name):
         client.stop_job(name)
     deadline = time.monotonic() + wait
     while job.state not in ENDED and time.monotonic() < deadline:
@@ -243,7 +244,7 @@ def logs(name: str, address: str | None = None) -> str:
         UserError: as `status`.
     """
     client = connect(address)
-    with _plain_errors(client.get_address(), name):
+    with plain_errors(client.get_address(), name):
         return str(client.get_job_logs(name))
 
 
@@ -265,7 +266,7 @@ def follow(
     tail, failed = _Tail(client, name, show), 0
     while True:
         try:
-            with _plain_errors(client.get_address(), name):
+            with plain_errors(client.get_address(), name):
                 asyncio.run(tail.pass_on())
             job = status(name, client=client)
             failed = 0

@@ -9,3 +9,7 @@ class UserError(Exception):
     The message names the field or file, the value found and what to do; the
     command line prints it without a traceback and exits with status 2.
     """
+
+
+class IllHealthError(UserError):
+    """A run that ended itself for its health."""

@@ -12,7 +12,7 @@ from distgan import checkpoint, records, run
 from distgan.config import Config
 from distgan.data.feed import Feed, Rows
 from distgan.data.images import ImageSet
-from distgan.errors import UserError
+from distgan.errors import IllHealthError, UserError
 from distgan.evaluate.evaluation import Evaluator
 from distgan.health import treatment
 from distgan.health.diagnosis import Verdict
@@ -92,7 +92,8 @@ def train(
         rows: the images of the set, resident or streamed.
 
     Raises:
-        UserError: when training diverged, or the run's folder cannot be written.
+        IllHealthError: when training diverged, or was to stop for its health.
+        UserError: when the run's folder cannot be written.
     """
     # Entered here, so that a checkpoint in flight is written whatever ends the training.
     with checkpoint.Writer(storage, config.output.keep_checkpoints, control.note) as writer:
@@ -247,7 +248,7 @@ class _Training:
         if action in ("stop", "give up"):
             if verdict.state != "non-finite":
                 self._save()
-            raise UserError(treatment.farewell(verdict, state.images_seen, self._storage.uri))
+            raise IllHealthError(treatment.farewell(verdict, state.images_seen, self._storage.uri))
         return "go on"
 
     def _roll_back(self, verdict: Verdict) -> None:
@@ -255,7 +256,7 @@ class _Training:
         ill_at = self._state.images_seen
         past = treatment.past(self._storage)
         if len(past) >= self._config.health.rollbacks:
-            raise UserError(treatment.exhausted(verdict, ill_at, len(past), self._storage.uri))
+            raise IllHealthError(treatment.exhausted(verdict, ill_at, len(past), self._storage.uri))
         self._config, change = treatment.changed(self._config)
         if self._journal is not None:
             self._journal.close()

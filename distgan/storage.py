@@ -241,6 +241,13 @@ class AppendLog:
             self._folder.close()
 
 
+def split(path: str) -> tuple[Storage, str]:
+    """The folder of a file at a path or URI, and the file's name, empty for a folder."""
+    folder, _, name = path.rpartition("/")
+    storage = Storage(folder or ("/" if path.startswith("/") else "."))
+    return storage, "" if not name or storage.is_folder(name) else name
+
+
 def _write_bytes(content: bytes) -> Writer:
     return lambda stream: stream.write(content)
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from distgan import checkpoint, records
+from distgan.config import from_yaml
 from distgan.storage import Storage
 
 from .conftest import Run
@@ -59,6 +60,8 @@ MISTAKES = {
     "train --data mnits": "--data mnits: no such set, file or folder, did you mean mnist?",
     "train --out nonsense://x": "nonsense://x: not a path or URI",
     "train --out /dev/null/x": "/dev/null/x: cannot be written",
+    "train --config nowhere.yaml": "--config nowhere.yaml: there is no such file",
+    "train mnist-mlp --config x.yaml": "mnist-mlp: --config names a configuration already",
     "sample nowhere": "RUN nowhere: holds no run",
     "report nowhere": "RUN nowhere: holds no run",
     "report": "the following arguments are required: RUN",
@@ -236,6 +239,18 @@ def test_data_info_draws_a_row_of_each_class(distgan: Run, tmp_path: Path) -> No
     assert "all verified" in result.stdout
     assert ["7", "7", "6,265"] in [line.split() for line in result.stdout.splitlines()]
     assert min(Image.open(tmp_path / "mnist-info.png").size) > 500
+
+
+def test_a_configuration_from_a_file(distgan: Run, tmp_path: Path) -> None:
+    shown = distgan("show", "mnist-mlp", "--yaml", "--batch", "32", "--images", "64")
+    (tmp_path / "my.yaml").write_text(shown.stdout)
+    words = ("--config", "my.yaml", "--seed", "5", "--workers", "0", "--out", "run")
+    assert distgan("train", *words).returncode == 0
+    saved = from_yaml((tmp_path / "run" / "config.yaml").read_text(), "run")
+    assert (saved.batch, saved.images, saved.seed) == (32, 64, 5)
+    assert "--config: a resumed run" in mistake(
+        distgan("train", "--resume", "run", "--config", "my.yaml")
+    )
 
 
 def test_resume_on_another_set(distgan: Run, tmp_path: Path) -> None:

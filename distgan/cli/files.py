@@ -1,14 +1,30 @@
-"""Files that verbs write into the current folder."""
+"""Files that verbs read and write by the path or URI a user gives."""
 
 from __future__ import annotations
 
+from distgan.errors import UserError
+
 
 def write_file(path: str, content: bytes) -> None:
-    """Write a file whole, at a path or URI."""
-    from distgan.storage import Storage
+    """Write a file whole."""
+    from distgan.storage import split
 
-    folder, _, name = path.rpartition("/")
-    Storage(folder or ("/" if path.startswith("/") else ".")).write(name, content)
+    storage, name = split(path)
+    storage.write(name or path.rpartition("/")[2], content)
+
+
+def read_file(path: str, option: str, remedy: str) -> str:
+    """The text of a file.
+
+    Raises:
+        UserError: when there is none, naming the ``option`` that pointed to it.
+    """
+    from distgan.storage import split
+
+    storage, name = split(path)
+    if not name or not storage.exists(name):
+        raise UserError(f"{option} {path}: there is no such file; {remedy}")
+    return storage.read_text(name)
 
 
 def stem(uri: str) -> str:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
+from distgan.cli.files import read_file
 from distgan.cli.parser import Parser, Verbs
 from distgan.errors import UserError
+
+if TYPE_CHECKING:
+    from distgan.config import Config
 
 _TRAIN = """\
 Any setting can be changed by its dotted name, as `distgan show RECIPE` lists them:
@@ -14,6 +19,7 @@ Any setting can be changed by its dotted name, as `distgan show RECIPE` lists th
   distgan train mnist-dcgan --images 300k --seed 1
   distgan train mnist-mlp --generator.optimizer.lr 1e-4 --loss minimax
   distgan train mnist-mlp --data my/images --out s3://bucket/runs/one
+  distgan train --config best.yaml --seed 2         a configuration from a file
   distgan train --resume runs/one --images 3M       go on, also on other workers
 
 Ctrl-C finishes the step, writes a checkpoint and says how to go on.
@@ -38,6 +44,9 @@ def add(verbs: Verbs[Parser]) -> None:
     parser.set_defaults(execute=run)
     parser.add_argument(
         "recipe", nargs="?", metavar="RECIPE", help="`distgan recipes` lists them [mnist-mlp]"
+    )
+    parser.add_argument(
+        "--config", metavar="FILE.yaml", help="start from this configuration, not from a recipe"
     )
     parser.add_argument("--data", metavar="NAME|PATH", help="mnist, a Parquet file, folder or URI")
     parser.add_argument(
@@ -69,7 +78,7 @@ def add(verbs: Verbs[Parser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train, or go on."""
-    from distgan import launch, recipes, settings
+    from distgan import launch, settings
     from distgan.launch.signals import EXIT_CODES
     from distgan.launch.workers import parse_workers
     from distgan.terminal import Terminal
@@ -89,13 +98,25 @@ def run(options: argparse.Namespace) -> int:
         common["max_failures"] = options.max_failures
     with Terminal() as terminal:
         if options.resume is not None:
-            if options.recipe or options.out:
-                given = options.recipe or "--out"
+            given = options.recipe or (options.config and "--config") or (options.out and "--out")
+            if given:
                 raise UserError(f"{given}: a resumed run keeps its recipe and folder; leave it out")
             result = launch.resume(options.resume, changes, display=terminal, **common)
         else:
-            config = recipes.recipe(options.recipe or next(iter(recipes.RECIPES)))
-            config = settings.override(config, changes)
+            config = settings.override(_base(options), changes)
             result = launch.train(config, out=options.out, display=terminal, **common)
         terminal.finish(result)
     return EXIT_CODES[result.stopped] if result.stopped else 0
+
+
+def _base(options: argparse.Namespace) -> Config:
+    """The configuration that a run starts from, before what the command line changes."""
+    from distgan import recipes
+    from distgan.config import from_yaml
+
+    if options.config is None:
+        return recipes.recipe(options.recipe or next(iter(recipes.RECIPES)))
+    if options.recipe:
+        raise UserError(f"{options.recipe}: --config names a configuration already; leave one out")
+    remedy = "write one with `distgan show RECIPE --yaml`"
+    return from_yaml(read_file(options.config, "--config", remedy), options.config)

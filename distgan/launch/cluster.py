@@ -114,8 +114,8 @@ class Cluster:
             node.kill_log_monitor(check_alive=False)
         make_attendants_give_way()
 
-    def workers(self, device: Device, batch: int) -> Workers:
-        """Decide on the workers by what the cluster holds.
+    def workers(self, device: Device, batch: int, threads: int | None = None) -> Workers:
+        """Decide on the workers by what the cluster holds; see `decide`.
 
         Raises:
             UserError: when it holds less than was asked for.
@@ -123,4 +123,4 @@ class Cluster:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         gpus = sum(int(node.get("GPU", 0)) for node in nodes)
         cores = [int(node.get("CPU", 0)) for node in nodes]
-        return decide(self._asked, device, gpus, cores, batch)
+        return decide(self._asked, device, gpus, cores, batch, threads)

@@ -77,7 +77,7 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
     """
     with cluster:
         stop.install()
-        workers = cluster.workers(plan.device, plan.config.batch)
+        workers = cluster.workers(plan.device, plan.config.batch, plan.threads)
         display.note(workers.describe())
         if not cluster.own:
             probe(plan.storage, plan.images)

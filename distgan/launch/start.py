@@ -46,6 +46,7 @@ class Plan:
 
     ``workers`` is None for one per GPU or two cores of whatever cluster there is, a pair for
     as many as there is room for between the two, and 0 for this process without Ray.
+    ``threads`` is how many CPUs each holds, or None for as many as there are.
     ``address`` names a running cluster. ``max_failures`` is how often in a row, without a new
     checkpoint between, workers may fail and be started again.
     """
@@ -59,6 +60,7 @@ class Plan:
     verbose: bool = False
     resumed_at: int = 0
     max_failures: int = MAX_FAILURES
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ def train(
     display: Display | None = None,
     verbose: bool = False,
     max_failures: int = MAX_FAILURES,
+    threads: int | None = None,
+    stop: StopRequest | None = None,
 ) -> Result:
     """Train from the beginning.
 
@@ -101,6 +105,8 @@ def train(
         device: ``auto``, ``cpu`` or ``gpu``.
         max_failures: how often in a row workers may fail and be started again without a new
             checkpoint between; 0 ends the run at the first failure.
+        threads: CPUs for each worker; None shares out all there are.
+        stop: what asks the run to stop; None listens to Ctrl-C and SIGTERM.
 
     Raises:
         UserError: for anything the caller can mend, mostly before a cluster starts.
@@ -112,8 +118,10 @@ def train(
     path = out or f"runs/{config.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
     storage = Storage(path)
     run.create(storage, config)
-    plan = Plan(config, storage, images, workers, address, device, verbose, 0, max_failures)
-    return _start(plan, display)
+    plan = Plan(
+        config, storage, images, workers, address, device, verbose, 0, max_failures, threads
+    )
+    return _start(plan, display, stop)
 
 
 def resume(
@@ -126,14 +134,17 @@ def resume(
     display: Display | None = None,
     verbose: bool = False,
     max_failures: int = MAX_FAILURES,
+    threads: int | None = None,
+    stop: StopRequest | None = None,
 ) -> Result:
     """Go on with a stopped run, on any number of workers.
 
     Args:
         path: the run's folder or URI.
         changes: settings by dotted name; only ``images``, ``output``, ``health`` and
-            ``evaluate`` may
-            differ from the run's own.
+            ``evaluate`` may differ from the run's own.
+
+    The other arguments are those of `train`.
 
     Raises:
         UserError: when there is no such run, it is complete, or the changes would make
@@ -155,16 +166,18 @@ def resume(
     _check(config, images, workers, address, device, max_failures)
     config = replace(config, feed=ways.settle(config.feed, images, config.batch))
     run.update(storage, config)
-    plan = Plan(config, storage, images, workers, address, device, verbose, seen, max_failures)
-    return _start(plan, display)
+    plan = Plan(
+        config, storage, images, workers, address, device, verbose, seen, max_failures, threads
+    )
+    return _start(plan, display, stop)
 
 
-def _start(plan: Plan, display: Display | None) -> Result:
+def _start(plan: Plan, display: Display | None, stop: StopRequest | None) -> Result:
     display = display or _Silent()
     display.start(plan)
     display.note(ways.describe(plan.config.feed, plan.images))
     start = time.perf_counter()
-    with StopRequest() as stop:
+    with stop or StopRequest() as stop:
         if plan.workers == 0:
             from distgan.launch.in_process import run_in_process
 

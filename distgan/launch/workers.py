@@ -95,7 +95,14 @@ def _show(asked: Asked) -> str:
     return f"{asked[0]}:{asked[1]}" if isinstance(asked, tuple) else str(asked)
 
 
-def decide(asked: Asked, device: Device, gpus: int, node_cores: list[int], batch: int) -> Workers:
+def decide(
+    asked: Asked,
+    device: Device,
+    gpus: int,
+    node_cores: list[int],
+    batch: int,
+    threads: int | None = None,
+) -> Workers:
     """One worker per GPU; else one per two cores, and at least two where there are two.
 
     Args:
@@ -103,6 +110,8 @@ def decide(asked: Asked, device: Device, gpus: int, node_cores: list[int], batch
         gpus: how many GPUs there are.
         node_cores: CPU cores of each node.
         batch: images in a global batch, more than which no workers can share.
+        threads: CPUs for each worker, of a run that has not all there are; None for as many
+            as there is room for.
 
     Raises:
         UserError: when there is less than what was asked for.
@@ -115,6 +124,8 @@ def decide(asked: Asked, device: Device, gpus: int, node_cores: list[int], batch
         count = max(between[0], min(between[1], room))
     else:
         count = most_of(asked) or min(gpus if gpu else max(min(cores, 2), cores // 2), batch)
+    if threads is not None:
+        return Workers(count, gpu, threads, between)
     # The most threads with which all workers still find room on the nodes.
     for threads in range(max(node_cores), 0, -1):
         if sum(n // threads for n in node_cores) >= count:

@@ -15,7 +15,7 @@ from distgan import __version__
 from distgan.errors import UserError
 from distgan.report import condition, curves, facts, measured, pictures
 from distgan.report.reading import RunFolder, read_runs
-from distgan.storage import Storage
+from distgan.storage import split
 
 NAME = "report.html"
 _SCRIPTS = ("theme.js", "samples.js", "charts.js")
@@ -40,9 +40,8 @@ def write_report(uris: Sequence[str], out: str | None = None) -> str:
     runs = read_runs(uris)
     if out is None:
         out = runs[0].storage.show(NAME) if len(runs) == 1 else NAME
-    folder, _, name = out.rpartition("/")
-    storage = Storage(folder or ("/" if out.startswith("/") else "."))
-    if not name or storage.is_folder(name):
+    storage, name = split(out)
+    if not name:
         raise UserError(f"--out {out}: is a folder; name a file, such as {out.rstrip('/')}/{NAME}")
     storage.write(name, render(runs, library))
     return out

@@ -171,6 +171,20 @@ def best_score(storage: Storage) -> float:
     return float(found[0]["score"]) if found else float("inf")
 
 
+def adopt(storage: Storage, entry: dict[str, Any], content: bytes) -> None:
+    """Put another run's checkpoint in the place of all there are.
+
+    Args:
+        entry: the other run's, of its `index`.
+        content: the file's.
+
+    Raises:
+        UserError: when it cannot be written; then all is as before.
+    """
+    storage.write(entry["file"], content)
+    _keep_only(storage, [entry])
+
+
 def forget_after(storage: Storage, images_seen: int) -> None:
     """Drop the checkpoints of more images than that."""
     _keep_only(storage, [old for old in index(storage) if old["images_seen"] <= images_seen])

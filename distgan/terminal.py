@@ -113,7 +113,7 @@ class Terminal:
             "go on": f"distgan train --resume {path} --images {2 * result.images_seen}",
         }
         self.console.print(
-            f"[bold]done[/bold]: {result.images_seen:,} images in {_clock(result.seconds)}",
+            f"[bold]done[/bold]: {result.images_seen:,} images in {clock(result.seconds)}",
             soft_wrap=True,
         )
         for name, text in lines.items():
@@ -127,7 +127,7 @@ class Terminal:
         assert self._plan is not None
         speed = self._speed()
         left = max(0, self._plan.config.images - self._status.images_seen)
-        return _clock(left / speed) if speed else "--:--"
+        return clock(left / speed) if speed else "--:--"
 
     def _line(self) -> str:
         assert self._plan is not None
@@ -169,7 +169,8 @@ class Terminal:
         return Group(top, Text.from_markup(values or "[dim]first record soon[/dim]"))
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """``h:mm:ss``, or ``m:ss`` of less than an hour."""
     whole = round(seconds)
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

@@ -37,8 +37,10 @@ class _Direct:
 
 
 def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
-    """Train here, on the GPU if there is one, with all of torch's threads."""
+    """Train here, on the GPU if there is one, with all of torch's threads or as many as given."""
     keep_freed_memory()
+    if plan.threads is not None:
+        torch.set_num_threads(plan.threads)
     gpu = torch.cuda.is_available() and plan.device != "cpu"
     device = torch.device("cuda" if gpu else "cpu")
     config, images, world = plan.config, plan.images, World(device=device)

@@ -113,7 +113,7 @@ def train(
     """
     images = open_images(config.data)
     address = address or os.environ.get("RAY_ADDRESS") or None
-    _check(config, images, workers, address, device, max_failures)
+    check(config, images, workers, address, device, max_failures)
     config = replace(config, feed=ways.settle(config.feed, images, config.batch))
     path = out or f"runs/{config.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
     storage = Storage(path)
@@ -163,7 +163,7 @@ def resume(
         )
     images = open_images(config.data)
     address = address or os.environ.get("RAY_ADDRESS") or None
-    _check(config, images, workers, address, device, max_failures)
+    check(config, images, workers, address, device, max_failures)
     config = replace(config, feed=ways.settle(config.feed, images, config.batch))
     run.update(storage, config)
     plan = Plan(
@@ -197,7 +197,7 @@ def _start(plan: Plan, display: Display | None, stop: StopRequest | None) -> Res
     return Result(plan.storage.uri, outcome.images_seen, outcome.stopped, seconds)
 
 
-def _check(
+def check(
     config: Config,
     images: ImageSet,
     workers: Asked,
@@ -205,6 +205,11 @@ def _check(
     device: Device,
     max_failures: int,
 ) -> None:
+    """See that a run can be, as far as is known without a cluster.
+
+    Raises:
+        UserError: naming what is in the way.
+    """
     if config.conditional and not images.classes:
         raise UserError(
             f"--conditional true: the set {config.data} has no labels; "

@@ -1,0 +1,214 @@
+"""What a person sees of a search: a live table, or plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from distgan.terminal import clock
+from distgan.tune import results
+from distgan.tune.record import Trial
+from distgan.tune.results import Comparison, Found
+from distgan.tune.search import Plan
+from distgan.tune.settings import TuneSettings
+
+_SECONDS_BETWEEN_LINES = 10.0
+_ROWS = 16
+_STYLES = {
+    "running": "cyan",
+    "finished": "green",
+    "ill": "yellow",
+    "failed": "red",
+    "ended early": "dim",
+}
+
+
+class Table:
+    """Shows one search on a `rich.console.Console`; use it as a context manager."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+        self._live: Live | None = None
+        self._plan: Plan | None = None
+        self._told: set[int] = set()
+        self._line_at = self._start = time.monotonic()
+
+    def __enter__(self) -> Table:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def start(self, plan: Plan) -> None:
+        """Say what is about to be searched."""
+        self._plan, settings = plan, plan.settings
+        way = settings.scheduler if settings.scheduler != "none" else "whole trials"
+        kind = "members" if settings.scheduler == "pbt" else "trials"
+        number = "a grid" if settings.search == "grid" else f"{settings.samples} {kind}"
+        self.console.print(
+            f"[bold]{plan.base.recipe}[/bold] on {plan.base.data}: {number} of "
+            f"{settings.max_images:,} images, {settings.search} search, {way} -> "
+            f"{plan.storage.uri}",
+            soft_wrap=True,
+        )
+        for name in plan.space.texts:
+            self.note(f"  {name:<32} {plan.space.texts[name]}")
+        self.note(
+            f"{settings.metric} of {settings.num:,} images at the end, of {settings.rung_num:,} "
+            f"every {settings.rung:,} images before"
+        )
+        if self.console.is_terminal:
+            self._live = Live(console=self.console, refresh_per_second=4, transient=True)
+            self._live.start()
+
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        self.console.print(Text(text, "dim"), soft_wrap=True)
+
+    def show(self, trials: list[Trial], news: dict[int, dict[str, Any]]) -> None:
+        """Redraw, or print a line for every trial that is over and, now and then, of the rest."""
+        assert self._plan is not None
+        for trial in trials:
+            if trial.over and trial.number not in self._told:
+                self._told.add(trial.number)
+                self.console.print(_line(trial, self._plan.settings), soft_wrap=True)
+        if self._live is not None:
+            self._live.update(self._drawn(trials, news))
+            return
+        now = time.monotonic()
+        if now - self._line_at >= _SECONDS_BETWEEN_LINES and news:
+            self._line_at = now
+            parts = [f"{number}: {told.get('images', 0):,} images" for number, told in news.items()]
+            done = f"{len(self._told)} over, running " + ", ".join(parts)
+            self.console.print(Text(done, "dim"), soft_wrap=True)
+
+    def finish(self, found: Found) -> None:
+        """Say what came of it, where everything lies, and what to do next."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        assert self._plan is not None
+        for line in conclusion(found, self._plan.settings):
+            self.console.print(line, soft_wrap=True)
+        path = found.path
+        if found.stopped:
+            self.console.print(
+                f"stopped by {found.stopped}; running trials have written checkpoints\n"
+                f"  go on      distgan tune --resume {path}",
+                soft_wrap=True,
+            )
+        lines = {}
+        if found.best is not None:
+            lines["best"] = f"distgan train --config {path}/{results.BEST}"
+            lines["its images"] = f"distgan sample {path}/trials/{found.best.name}"
+        lines["all trials"] = f"{path}/trials.csv, {path}/trials.parquet"
+        lines["report"] = f"distgan report {path}"
+        for name, text in lines.items():
+            self.console.print(f"  [cyan]{name:<10}[/cyan] {text}", soft_wrap=True)
+
+    def _drawn(self, trials: list[Trial], news: dict[int, dict[str, Any]]) -> RichTable:
+        assert self._plan is not None
+        settings = self._plan.settings
+        table = RichTable(box=None, pad_edge=False, header_style="dim")
+        for heading in ("trial", "state", "images", settings.metric, "settings"):
+            right = heading in ("trial", "images", settings.metric)
+            table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+        running = [t for t in trials if t.number in news and not t.over]
+        rest = results.ranked(trials, settings)
+        others = [t for t in trials if t not in running and t not in rest]
+        for trial in [*running, *rest, *reversed(others)][:_ROWS]:
+            state = "running" if trial in running else trial.state
+            images = max(news.get(trial.number, {}).get("images", 0), trial.images)
+            done = f"{images / settings.max_images:4.0%} {images:>9,}"
+            name = f"{trial.number}" + (
+                f" ({trial.confirms})" if trial.confirms is not None else ""
+            )
+            table.add_row(
+                name, Text(state, _STYLES.get(state, "")), done, _value(trial), _brief(trial)
+            )
+        table.caption = f"{clock(time.monotonic() - self._start)} so far"
+        table.caption_justify = "left"
+        return table
+
+
+def conclusion(found: Found, settings: TuneSettings) -> list[str]:
+    """The lines that say what a search comes to."""
+    lines = []
+    counts: dict[str, int] = {}
+    for trial in found.trials:
+        if trial.confirms is None:
+            counts[trial.state] = counts.get(trial.state, 0) + 1
+    stands = ", ".join(f"{number} {state}" for state, number in counts.items())
+    lines.append(f"[bold]{stands}[/bold] in {clock(found.seconds)}")
+    for trial in found.trials:
+        if trial.state in ("ill", "failed"):
+            lines.append(f"  trial {trial.number} {trial.state}: {trial.why}")
+    if found.best is None:
+        lines.append("no trial has finished healthily; a smaller space may help")
+        return lines
+    lines.append(
+        f"best is trial {found.best.number}: {settings.metric} {_value(found.best)}   "
+        f"{_brief(found.best) or 'the recipe as it is'}"
+    )
+    if found.noise:
+        names = ", ".join(str(number) for number in found.noise)
+        lines.append(f"  trial {names} cannot be told from it: the intervals overlap")
+    lines += [f"  {_sentence(comparison, settings)}" for comparison in found.comparisons]
+    lines.append(
+        f"all trials together saw {found.images:,} images, {found.saved:.0%} less than "
+        f"{found.images_of_all:,} in full"
+    )
+    return lines
+
+
+def _sentence(found: Comparison, settings: TuneSettings) -> str:
+    ours, theirs = (sum(v) / len(v) for v in (found.values, found.recipe))
+    return (
+        f"trial {found.number} with {len(found.values)} fresh seeds: {settings.metric} "
+        f"{ours:.4g} against the recipe's {theirs:.4g}, difference {found.difference:+.4g} "
+        f"(95%: {found.low:+.4g} to {found.high:+.4g}): {found.verdict}"
+    )
+
+
+def _line(trial: Trial, settings: TuneSettings) -> Text:
+    what = f"trial {trial.number} {trial.state}"
+    if trial.confirms is not None:
+        what = f"trial {trial.confirms} again, seed {trial.seed}, {trial.state}"
+    parts = [what, f"{trial.images:,} images"]
+    if trial.final is not None or trial.history:
+        parts.append(f"{settings.metric} {_value(trial)}")
+    parts.append(trial.why if trial.state in ("ill", "failed") else _brief(trial))
+    return Text("  ".join(part for part in parts if part), _STYLES.get(trial.state, ""))
+
+
+def _value(trial: Trial) -> str:
+    last = trial.final or (trial.history[-1] if trial.history else None)
+    if last is None:
+        return ""
+    if trial.final is None:
+        return f"({last.value:.4g})"
+    if last.low is None or last.high is None:
+        return f"{last.value:.4g}"
+    return f"{last.value:.4g} ± {(last.high - last.low) / 2:.2g}"
+
+
+def _brief(trial: Trial) -> str:
+    return " ".join(f"{short(name)}={_short(value)}" for name, value in trial.changes.items())
+
+
+def short(name: str) -> str:
+    """The end of a dotted name that people know it by, with G or D before it."""
+    parts = name.split(".")
+    player = {"generator": "G ", "discriminator": "D "}.get(parts[0], "")
+    last = parts[-1] if parts[-1] != "name" else parts[-2]
+    return f"{player}{last}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

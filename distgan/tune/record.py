@@ -1,0 +1,136 @@
+"""What is known of a trial: one JSON file each, written by the process that trains it.
+
+The folder of a search::
+
+    search.yaml              settings, space, and the configuration that they change
+    trials/0007.json         what became of a trial
+    trials/0007/             its run, as `distgan train` leaves one
+    best.yaml                the best configuration found
+    trials.csv, .parquet     all of them in a table
+    summary.json             what the search comes to
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from distgan.storage import Storage
+from distgan.tune.dimensions import Raw
+
+FOLDER = "trials"
+
+State = Literal["waiting", "running", "finished", "ended early", "ill", "failed", "stopped"]
+"""``stopped`` and ``running`` are for `distgan tune --resume` to go on with."""
+
+OVER: tuple[State, ...] = ("finished", "ended early", "ill", "failed")
+"""States of trials that are not run again."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The objective after so many rungs, with its 95% interval where there is one."""
+
+    rung: int
+    images: int
+    num: int
+    """Generated images."""
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """A member of a population took over another's state, and what it changed."""
+
+    donor: int
+    images: int
+    rung: int
+    sha256: str
+    """Of the donor's checkpoint."""
+    point: dict[str, Raw]
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """One trial. ``confirms`` is the trial whose configuration it trains with another seed."""
+
+    number: int
+    point: dict[str, Raw]
+    seed: int
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Settings by dotted name, as text, that the point makes of the recipe's."""
+    confirms: int | None = None
+    state: State = "waiting"
+    why: str = ""
+    images: int = 0
+    seconds: float = 0.0
+    history: list[Measured] = field(default_factory=list)
+    final: Measured | None = None
+    adoptions: list[Adoption] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return f"{self.number:04d}"
+
+    @property
+    def over(self) -> bool:
+        """Whether it is not to be run again."""
+        return self.state in OVER
+
+    def save(self, storage: Storage) -> None:
+        """Write it into the folder of the search.
+
+        Raises:
+            UserError: when the folder cannot be written.
+        """
+        storage.write(f"{FOLDER}/{self.name}.json", json.dumps(asdict(self), indent=2) + "\n")
+
+
+def load(storage: Storage, number: int) -> Trial | None:
+    """A trial of a search, or None for one that has not begun."""
+    name = f"{FOLDER}/{number:04d}.json"
+    if not storage.exists(name):
+        return None
+    found = json.loads(storage.read_text(name))
+    found["history"] = [Measured(**one) for one in found["history"]]
+    found["final"] = Measured(**found["final"]) if found["final"] else None
+    found["adoptions"] = [Adoption(**one) for one in found["adoptions"]]
+    return Trial(**found)
+
+
+class Records:
+    """All trials of a search, read again only where something may have changed."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._known = {trial.number: trial for trial in load_all(storage)}
+        self._read = time.monotonic()
+
+    def current(self, running: Iterable[int]) -> list[Trial]:
+        """Those that have begun, in the order of their numbers."""
+        now = time.monotonic()
+        if self._storage.local or now - self._read > _SECONDS_BETWEEN_READS:
+            self._read = now
+            begun = [n for n, trial in self._known.items() if not trial.over]
+            for number in {*running, *begun}:
+                found = load(self._storage, number)
+                if found is not None:
+                    self._known[number] = found
+        return [self._known[number] for number in sorted(self._known)]
+
+
+_SECONDS_BETWEEN_READS = 10.0
+"""Where every look costs a call over a network."""
+
+
+def load_all(storage: Storage) -> list[Trial]:
+    """All trials that have begun, in the order of their numbers."""
+    names = [name for name in storage.names(FOLDER) if name.endswith(".json")]
+    found = [load(storage, int(name.removesuffix(".json"))) for name in sorted(names)]
+    return [trial for trial in found if trial is not None]

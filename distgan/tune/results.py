@@ -1,0 +1,212 @@
+"""What a search comes to: the best configuration, how sure that is, and what it cost."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from distgan.config import Config, to_yaml
+from distgan.settings import leaves, override
+from distgan.storage import Storage
+from distgan.tune.record import Trial
+from distgan.tune.settings import TuneSettings
+from distgan.tune.space import Space
+
+BEST, SUMMARY = "best.yaml", "summary.json"
+
+_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+"""Student's t beyond which 2.5% lie, of 1 to 10 degrees of freedom."""
+_T_OF_MORE = 2.228
+"""Of more than ten, which is on the safe side."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A configuration against the recipe's, each trained with fresh seeds.
+
+    ``low`` and ``high`` bound the difference of the means, this one's less the recipe's, with
+    95% confidence (Welch 1947).
+    """
+
+    number: int
+    values: list[float]
+    recipe: list[float]
+    difference: float
+    low: float
+    high: float
+    verdict: str
+    """``better``, ``worse`` or ``not distinguishable``."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """How a search stands. ``best`` is None before a trial has finished healthily."""
+
+    path: str
+    trials: list[Trial]
+    best: Trial | None
+    noise: list[int]
+    """Numbers of other finished trials whose intervals overlap the best one's."""
+    comparisons: list[Comparison]
+    images: int
+    """That all trials of the search saw, confirmations aside."""
+    images_of_all: int
+    """That they would have seen, had each run to its end."""
+    stopped: str = ""
+    seconds: float = 0.0
+
+    @property
+    def saved(self) -> float:
+        """Share of the images that ending trials early spared, 0 to 1."""
+        return 1 - self.images / self.images_of_all if self.images_of_all else 0.0
+
+
+def ranked(trials: Sequence[Trial], settings: TuneSettings) -> list[Trial]:
+    """Finished trials of the search itself, the best first."""
+    done = [t for t in trials if t.confirms is None and t.state == "finished" and t.final]
+    sign = 1 if settings.lower_is_better else -1
+    return sorted(done, key=lambda trial: sign * _final(trial))
+
+
+def sum_up(
+    path: str,
+    trials: list[Trial],
+    settings: TuneSettings,
+    stopped: str = "",
+    seconds: float = 0.0,
+) -> Found:
+    """Everything that follows from the trials."""
+    order = ranked(trials, settings)
+    best = order[0] if order else None
+    noise = [t.number for t in order[1:] if best is not None and _overlap(best, t)]
+    searched = [t for t in trials if t.confirms is None]
+    return Found(
+        path,
+        trials,
+        best,
+        noise,
+        _comparisons(trials, settings),
+        sum(trial.images for trial in searched),
+        # What ill trials would have cost is not spared by the scheduler alone, but is spared.
+        settings.max_images * len(searched),
+        stopped,
+        seconds,
+    )
+
+
+def _final(trial: Trial) -> float:
+    assert trial.final is not None
+    return trial.final.value
+
+
+def _overlap(one: Trial, other: Trial) -> bool:
+    a, b = one.final, other.final
+    assert a is not None
+    assert b is not None
+    if a.low is None or a.high is None or b.low is None or b.high is None:
+        return False
+    return a.low <= b.high and b.low <= a.high
+
+
+def _comparisons(trials: Sequence[Trial], settings: TuneSettings) -> list[Comparison]:
+    groups: dict[int, list[float]] = {}
+    for trial in trials:
+        if trial.confirms is not None and trial.final is not None:
+            groups.setdefault(trial.confirms, []).append(trial.final.value)
+    recipe = groups.get(0, [])
+    return [
+        compare(number, values, recipe, settings.lower_is_better)
+        for number, values in groups.items()
+        if number != 0 and len(values) > 1 and len(recipe) > 1
+    ]
+
+
+def compare(
+    number: int, values: list[float], recipe: list[float], lower_is_better: bool
+) -> Comparison:
+    """Welch's interval of the difference of two means.
+
+    Args:
+        values: at least two.
+        recipe: at least two.
+    """
+    difference = statistics.fmean(values) - statistics.fmean(recipe)
+    a, b = (statistics.variance(x) / len(x) for x in (values, recipe))
+    error = math.sqrt(a + b)
+    if error > 0:
+        freedom = (a + b) ** 2 / (a**2 / (len(values) - 1) + b**2 / (len(recipe) - 1))
+        whole = int(freedom + 1e-9)
+        error *= _T[whole - 1] if 1 <= whole <= len(_T) else _T_OF_MORE
+    low, high = difference - error, difference + error
+    verdict = "not distinguishable"
+    if low > 0 or high < 0:
+        verdict = "better" if (difference < 0) == lower_is_better else "worse"
+    return Comparison(number, values, recipe, difference, low, high, verdict)
+
+
+def write(storage: Storage, found: Found, base: Config, space: Space, s: TuneSettings) -> None:
+    """Write the best configuration, the summary and the tables of all trials.
+
+    Raises:
+        UserError: when the folder cannot be written.
+    """
+    if found.best is not None:
+        storage.write(BEST, to_yaml(override(base, space.changes(found.best.point))))
+    storage.write(SUMMARY, json.dumps(_summary(found, s), indent=2) + "\n")
+    table = trial_table(found.trials, base, space, s)
+    for name, writer in (("csv", pa.csv.write_csv), ("parquet", pa.parquet.write_table)):
+        buffer = io.BytesIO()
+        writer(table, buffer)
+        storage.write(f"trials.{name}", buffer.getvalue())
+
+
+def _summary(found: Found, settings: TuneSettings) -> dict[str, Any]:
+    return {
+        "metric": settings.metric,
+        "best": found.best.number if found.best else None,
+        "within_noise_of_best": found.noise,
+        "comparisons": [asdict(comparison) for comparison in found.comparisons],
+        "images": found.images,
+        "images_of_all_in_full": found.images_of_all,
+        "saved": round(found.saved, 4),
+        "seconds_of_trials": round(sum(t.seconds for t in found.trials), 1),
+        "stopped": found.stopped,
+    }
+
+
+def trial_table(
+    trials: Sequence[Trial], base: Config, space: Space, settings: TuneSettings
+) -> pa.Table:
+    """One row a trial: what it was, what became of it, and the settings of the space."""
+    own = {setting.name: setting.value for setting in leaves(base)}
+    rows: list[dict[str, Any]] = []
+    for trial in trials:
+        changes = space.changes(trial.point)
+        final = trial.final
+        last = final or (trial.history[-1] if trial.history else None)
+        rows.append(
+            {
+                "trial": trial.number,
+                "state": trial.state,
+                "seed": trial.seed,
+                "confirms": trial.confirms,
+                "images": trial.images,
+                "seconds": trial.seconds,
+                settings.metric: final.value if final else None,
+                "low": final.low if final else None,
+                "high": final.high if final else None,
+                "last_measured": last.value if last else None,
+                "why": trial.why,
+                **{n: str(changes.get(n, own.get(n))) for n in space.texts},
+            }
+        )
+    return pa.Table.from_pylist(rows) if rows else pa.table({})

@@ -1,0 +1,379 @@
+"""The Python behind `distgan tune`: everything that can be checked is, before any cluster."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+import yaml
+
+from distgan import __version__, features
+from distgan.config import Config, from_yaml, to_yaml
+from distgan.data.images import ImageSet, open_images
+from distgan.errors import UserError
+from distgan.evaluate import evaluation
+from distgan.launch.environment import check_address, prepare_own_cluster
+from distgan.launch.signals import StopRequest
+from distgan.launch.start import MAX_FAILURES, check
+from distgan.launch.workers import Device
+from distgan.settings import from_dict, override, to_dict
+from distgan.storage import Storage
+from distgan.tune import record, results
+from distgan.tune.record import Trial
+from distgan.tune.results import Found
+from distgan.tune.room import Room, decide
+from distgan.tune.settings import TuneSettings
+from distgan.tune.space import Space, default_space
+
+FILE = "search.yaml"
+
+
+class Board(Protocol):
+    """Where a search is shown; `distgan.tune.board.Table` is one."""
+
+    def start(self, plan: Plan) -> None:
+        """The search is about to start."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line of its own."""
+
+    def show(self, trials: list[Trial], news: dict[int, dict[str, Any]]) -> None:
+        """How the trials stand, and what those that run last told; a few times a second."""
+
+
+class _Silent:
+    def start(self, plan: Plan) -> None: ...
+    def note(self, text: str) -> None: ...
+    def show(self, trials: list[Trial], news: dict[int, dict[str, Any]]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A search that has passed every check that needs no cluster."""
+
+    base: Config
+    space: Space
+    settings: TuneSettings
+    storage: Storage
+    address: str | None
+    device: Device
+    verbose: bool
+    room: Room | None
+    """None until the size of a cluster that is joined is known."""
+
+
+def tune(
+    base: Config,
+    space: Mapping[str, str] | None = None,
+    settings: TuneSettings | None = None,
+    *,
+    out: str | None = None,
+    address: str | None = None,
+    device: Device = "auto",
+    board: Board | None = None,
+    verbose: bool = False,
+) -> Found:
+    """Search for better settings of a configuration.
+
+    Args:
+        base: for example ``recipe("mnist-mlp")``.
+        space: what each setting may be, by dotted name, as text such as
+            ``loguniform(1e-5, 1e-3)``; None for `default_space`.
+        settings: of the search itself.
+        out: folder or URI; by default ``searches/RECIPE-DATE-TIME``.
+        address: a running Ray cluster; None also heeds ``RAY_ADDRESS`` and otherwise starts one.
+
+    Raises:
+        UserError: for anything the caller can mend, mostly before a cluster starts.
+    """
+    settings = (settings or TuneSettings()).settle(base)
+    found = Space(base, space if space is not None else default_space(base))
+    if settings.scheduler == "pbt":
+        if settings.confirm:
+            raise UserError(
+                f"--confirm {settings.confirm}: what pbt finds is a schedule, not a "
+                "configuration to train again; leave it out, or use --scheduler asha"
+            )
+        found = found.changeable()
+    path = out or f"searches/{base.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
+    plan = _check(base, found, settings, Storage(path), address, device, verbose)
+    _create(plan)
+    return _run(plan, board or _Silent())
+
+
+def resume(
+    path: str,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    address: str | None = None,
+    device: Device = "auto",
+    board: Board | None = None,
+    verbose: bool = False,
+) -> Found:
+    """Go on with a search that was stopped or killed; trials that are over stay as they are.
+
+    Args:
+        path: the search's folder or URI.
+        changes: settings of `TuneSettings` that do not change what a trial is: ``samples``,
+            ``concurrent``, ``workers_per_trial``, ``time_limit``, ``confirm``, ``confirm_top``
+            and ``retries``.
+
+    Raises:
+        UserError: when there is no such search, or the changes would make it another.
+    """
+    storage = Storage(path)
+    base, space, settings = read(storage, "--resume")
+    for name in changes or {}:
+        if name not in _MAY_CHANGE:
+            raise UserError(
+                f"--{name.replace('_', '-')}: the search {path} has its own, and changing it would "
+                "make another search; leave it out, or start anew with another --out"
+            )
+    settings = override(settings, changes or {})
+    plan = _check(base, space, settings, storage, address, device, verbose)
+    _write(plan)
+    return _run(plan, board or _Silent())
+
+
+_MAY_CHANGE = (
+    *("samples", "concurrent", "workers_per_trial", "time_limit", "confirm", "confirm_top"),
+    "retries",
+)
+
+
+def read(storage: Storage, option: str) -> tuple[Config, Space, TuneSettings]:
+    """A search from its folder.
+
+    Raises:
+        UserError: when there is none, naming the ``option`` that pointed to it.
+    """
+    if not storage.exists(FILE):
+        raise UserError(
+            f"{option} {storage.uri}: holds no search (no {FILE}); give a folder that "
+            "`distgan tune` wrote"
+        )
+    source = storage.show(FILE)
+    try:
+        found: Any = yaml.safe_load(storage.read_text(FILE))
+    except yaml.YAMLError as error:
+        raise UserError(f"{source}: not YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(found, dict) or not {"config", "space", "settings"} <= set(found):
+        raise UserError(f"{source}: is damaged; start anew with another --out")
+    base = from_yaml(yaml.safe_dump(found["config"]), source)
+    settings = from_dict(TuneSettings, found["settings"], source)
+    return base, Space(base, found["space"], source), settings
+
+
+def _check(
+    base: Config,
+    space: Space,
+    settings: TuneSettings,
+    storage: Storage,
+    address: str | None,
+    device: Device,
+    verbose: bool,
+) -> Plan:
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    trial = settings.trial(base, base.seed)
+    images = open_images(base.data)
+    check(trial, images, None, None, "auto", MAX_FAILURES)
+    _check_measures(settings, trial, images)
+    room = None
+    if address is None:
+        room = decide(settings, device, torch.cuda.device_count(), os.cpu_count() or 1)
+    else:
+        check_address(address)
+    if settings.search == "optuna":
+        _require_optuna()
+    return Plan(base, space, settings, storage, address, device, verbose, room)
+
+
+def _check_measures(settings: TuneSettings, trial: Config, images: ImageSet) -> None:
+    try:
+        features.resolve(settings.features, images)
+    except UserError as error:
+        text = str(error).removeprefix("--evaluate.features ")
+        raise UserError(f"--metric {settings.metric}: {text}") from None
+    evaluation.check(trial.evaluate, len(images.classes) if trial.conditional else 0)
+
+
+def _require_optuna() -> None:
+    try:
+        import optuna  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "--search optuna: needs optuna, which is not installed; "
+            "pip install 'distgan[tune]', or use --search random"
+        ) from None
+
+
+def _create(plan: Plan) -> None:
+    storage = plan.storage
+    if storage.exists(FILE):
+        raise UserError(
+            f"--out {storage.uri}: holds another search; go on with it by "
+            f"--resume {storage.uri}, or choose another --out"
+        )
+    if storage.names():
+        raise UserError(f"--out {storage.uri}: is not empty; choose another --out")
+    from distgan.tune.points import given
+
+    given(plan.space, plan.settings)
+    storage.make()
+    _write(plan)
+
+
+def _write(plan: Plan) -> None:
+    content = {
+        "distgan": __version__,
+        "settings": to_dict(plan.settings),
+        "space": plan.space.texts,
+        "config": yaml.safe_load(to_yaml(plan.base)),
+    }
+    plan.storage.write(FILE, yaml.safe_dump(content, sort_keys=False))
+
+
+def _run(plan: Plan, board: Board) -> Found:
+    from distgan.tune.on_ray import prepare
+
+    board.start(plan)
+    prepare()
+    if plan.address is None:
+        prepare_own_cluster()
+    board.note(f"joining Ray at {plan.address}" if plan.address else "starting Ray")
+    from distgan.launch.cluster import Cluster
+
+    start = time.monotonic()
+    with StopRequest() as stop, Cluster(plan.address, None, plan.verbose):
+        stop.install()
+        plan = replace(plan, room=_room(plan))
+        assert plan.room is not None
+        board.note(plan.room.describe())
+        _Stages(plan, board, stop, start).run()
+    trials = record.load_all(plan.storage)
+    seconds = time.monotonic() - start
+    found = results.sum_up(plan.storage.uri, trials, plan.settings, stop.name, seconds)
+    results.write(plan.storage, found, plan.base, plan.space, plan.settings)
+    return found
+
+
+def _room(plan: Plan) -> Room:
+    from distgan.tune.on_ray import resources
+
+    return plan.room or decide(plan.settings, plan.device, *resources())
+
+
+class _Stages:
+    """The search, then its confirmation, each a list of trials for Ray Tune."""
+
+    def __init__(self, plan: Plan, board: Board, stop: StopRequest, start: float) -> None:
+        from distgan.tune.trial import Job
+
+        assert plan.room is not None
+        self._plan, self._board, self._stop, self._start = plan, board, stop, start
+        self._records = record.Records(plan.storage)
+        self._job = Job(
+            out=plan.storage.anywhere(),
+            settings=replace(plan.settings, workers_per_trial=plan.room.workers),
+            space=plan.space,
+            base=plan.base,
+            mailbox=uuid.uuid4().hex,
+            threads=plan.room.threads,
+            device="cpu" if plan.device == "cpu" else "auto",
+        )
+
+    def run(self) -> None:
+        self._search()
+        if self._plan.settings.confirm and not self._stop.name:
+            self._confirm()
+
+    def _search(self) -> None:
+        from distgan.tune import points
+        from distgan.tune.schedulers import Asha, scheduler
+
+        plan, settings = self._plan, self._plan.settings
+        known = [t for t in record.load_all(plan.storage) if t.confirms is None]
+        over = [t for t in known if t.over]
+        begun = [t for t in known if not t.over]
+        numbers = {t.number for t in known}
+        listed = points.given(plan.space, settings)
+        fresh = [
+            Trial(number=number, point=point, seed=plan.base.seed)
+            for number, point in enumerate(listed)
+            if number not in numbers
+        ]
+        drawn = sum(len(t.adoptions) for t in known)
+        assert plan.room is not None
+        ours = scheduler(settings, plan.space, drawn, plan.room.concurrent)
+        asha = ours if isinstance(ours, Asha) else None
+        if asha is not None:
+            for trial in over:
+                asha.recall(f"before-{trial.number}", trial.history)
+        if settings.scheduler == "pbt":
+            if begun or fresh:
+                self._fit([*begun, *fresh], ours, 1)
+            return
+        if settings.search == "optuna":
+            further = [n for n in range(settings.samples) if n and n not in numbers]
+            source: points.Listed = points.Optuna(
+                [*begun, *fresh], over, further, plan.space, settings, plan.base.seed, asha
+            )
+            count = len(begun) + len(fresh) + len(further)
+        else:
+            source = points.Listed([*begun, *fresh], asha)
+            count = len(begun) + len(fresh)
+        if count:
+            self._fit(source, ours, count)
+
+    def _confirm(self) -> None:
+        from distgan.tune import points
+
+        plan, settings = self._plan, self._plan.settings
+        trials = record.load_all(plan.storage)
+        top = results.ranked(trials, settings)[: settings.confirm_top]
+        again = [t for t in top if t.number != 0]
+        if not again:
+            self._board.note("nothing to confirm: no trial is better than the recipe as it is")
+            return
+        recipe = next((t for t in trials if t.number == 0), None) or Trial(
+            number=0, point={}, seed=plan.base.seed
+        )
+        first = max([settings.samples, *(t.number + 1 for t in trials if t.confirms is None)])
+        wanted = [
+            (trial, plan.base.seed + 1 + turn)
+            for turn in range(settings.confirm)
+            for trial in (recipe, *again)
+        ]
+        done = {(t.confirms, t.seed): t for t in trials if t.confirms is not None}
+        taken = {t.number for t in done.values()}
+        free = (number for number in range(first, 1_000_000) if number not in taken)
+        left = []
+        for trial, seed in wanted:
+            known = done.get((trial.number, seed))
+            if known is None:
+                left.append(
+                    Trial(number=next(free), point=trial.point, seed=seed, confirms=trial.number)
+                )
+            elif not known.over:
+                left.append(known)
+        if left:
+            names = ", ".join(str(t.number) for t in again)
+            self._board.note(
+                f"confirming trial {names} and the recipe with {settings.confirm} seeds"
+            )
+            self._fit(points.Listed(left), None, len(left))
+
+    def _fit(self, source: Any, ours: Any, count: int) -> None:
+        from distgan.tune.on_ray import Search
+
+        plan, limit = self._plan, self._plan.settings.time_limit * 60
+        assert plan.room is not None
+        Search(self._job, plan.room, self._stop, ours, source, count).run(
+            lambda news: self._board.show(self._records.current(news), news),
+            lambda: bool(limit) and time.monotonic() - self._start > limit,
+        )

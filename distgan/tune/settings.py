@@ -1,0 +1,142 @@
+"""How a search goes: what it measures, how many trials it makes, and when it ends them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from distgan.config import Config
+from distgan.errors import UserError
+from distgan.evaluate.measures import LOWER_IS_BETTER
+from distgan.settings import SETTINGS, Count, PositiveCount, nearest, override
+
+OBJECTIVES = {
+    "frechet": "frechet",
+    "fid": "frechet",
+    "kernel": "kernel",
+    "kid": "kernel",
+    "precision": "manifold",
+    "recall": "manifold",
+    "density": "manifold",
+    "coverage": "manifold",
+    "classifier-score": "classifier-score",
+    "class-entropy": "modes",
+    "missing-classes": "modes",
+    "class-divergence": "modes",
+    "sliced": "sliced",
+    "intra-frechet": "intra-class",
+    "worst-class-frechet": "intra-class",
+}
+"""What a search may improve, each with the metric of `distgan.evaluate` that gives it."""
+
+_INCEPTIONS = {"fid": "frechet", "kid": "kernel"}
+"""Names that say the extractor too."""
+
+
+def _known(name: str) -> str:
+    if name not in OBJECTIVES:
+        known = list(OBJECTIVES)
+        raise ValueError(f"no such metric{nearest(name, known)}; have {', '.join(known)}")
+    return name
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class TuneSettings:
+    """A search, whose space is given beside it."""
+
+    metric: Annotated[str, AfterValidator(_known)] = "frechet"
+    """Of the trained generators; fid and kid are frechet and kernel through Inception."""
+    samples: Annotated[int, Field(ge=2, le=100_000)] = 12
+    """Trials; the first is the recipe as it is. For pbt, the members of the population."""
+    scheduler: Literal["asha", "pbt", "median", "none"] = "asha"
+    """What ends bad trials early: successive halving (asha), the median of the others, nothing;
+    pbt instead has them go on from the better ones' state with changed settings."""
+    search: Literal["random", "grid", "optuna"] = "random"
+    """How points are chosen: at random, on a grid, or by Optuna's TPE."""
+    max_images: Count = 0
+    """Images that a whole trial sees; 0: the recipe's."""
+    rung: Count = 0
+    """Images between measurements, and before a trial may be ended; 0: a ninth of a trial."""
+    reduction: Annotated[int, Field(ge=2, le=16)] = 3
+    """asha lets one in so many go on, and makes each rung so many times as long."""
+    num: Annotated[PositiveCount, Field(ge=10)] = 5_000
+    """Generated images in the last measurement of a trial."""
+    rung_num: Annotated[PositiveCount, Field(ge=10)] = 2_000
+    """Generated images in those before it."""
+    features: str = "auto"
+    """What sees the images, as --evaluate.features."""
+    concurrent: NonNegativeInt = 0
+    """Trials at a time; 0: as many as there are processors or GPUs for."""
+    workers_per_trial: NonNegativeInt = 0
+    """Data-parallel workers of each trial; 0: it trains in a process of its own, which for a
+    single GPU or processor is the same and starts sooner."""
+    time_limit: NonNegativeFloat = 0.0
+    """Minutes after which the search stops, to be resumed; 0: none."""
+    confirm: NonNegativeInt = 0
+    """Fresh seeds with which the best trials and the recipe are trained again, and compared."""
+    confirm_top: PositiveInt = 1
+    """How many of the best are confirmed."""
+    retries: NonNegativeInt = 3
+    """Times that a trial whose process dies goes on from its checkpoint."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Decides the points."""
+
+    @property
+    def value(self) -> str:
+        """The name of the objective in an evaluation."""
+        return _INCEPTIONS.get(self.metric, self.metric)
+
+    @property
+    def lower_is_better(self) -> bool:
+        """The direction of the objective."""
+        return self.value in LOWER_IS_BETTER
+
+    def settle(self, base: Config) -> TuneSettings:
+        """The same with nothing left open that a recipe decides.
+
+        Raises:
+            UserError: when what was given cannot be.
+        """
+        images = self.max_images or base.images
+        rung = self.rung or max(images // 9, 1)
+        if rung > images:
+            raise UserError(f"--rung {rung}: is more than a whole trial (--max-images {images})")
+        if rung < 2 * base.batch:
+            raise UserError(
+                f"--rung {rung}: is less than two batches of {base.batch}; raise --max-images "
+                "or --rung"
+            )
+        features = self.features
+        if self.metric in _INCEPTIONS:
+            if features not in ("auto", "inception"):
+                raise UserError(
+                    f"--features {features}: {self.metric} is measured through inception; use "
+                    f"--metric {self.value}"
+                )
+            features = "inception"
+        if self.scheduler == "pbt" and self.search != "random":
+            raise UserError(
+                f"--search {self.search}: pbt chooses by itself; leave it out, or use "
+                "--scheduler asha"
+            )
+        return replace(self, max_images=images, rung=rung, features=features)
+
+    def trial(self, base: Config, seed: int) -> Config:
+        """What every trial has in common, before its own settings."""
+        every = max(self.rung // 10, 1)
+        changes = {
+            "images": self.max_images,
+            "seed": seed,
+            "health.action": "warn",
+            "evaluate.every": self.rung,
+            "evaluate.metrics": [OBJECTIVES[self.metric]],
+            "evaluate.num": self.rung_num,
+            "evaluate.features": self.features,
+            "output.log_every": every,
+            "output.sample_every": self.rung,
+            "output.checkpoint_every": self.rung,
+        }
+        return override(base, changes)

@@ -1,0 +1,271 @@
+"""One trial: a run of distgan, trained in a process of Ray Tune's and measured at every rung."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from distgan import checkpoint, launch, run
+from distgan.config import Config
+from distgan.errors import IllHealthError, UserError
+from distgan.evaluate import evaluation
+from distgan.health.treatment import ALARM
+from distgan.launch.evaluation import evaluate
+from distgan.launch.mailbox import Mailbox
+from distgan.launch.signals import StopRequest
+from distgan.launch.start import Plan, Result
+from distgan.launch.workers import Device
+from distgan.loop import Status
+from distgan.settings import override
+from distgan.storage import Storage
+from distgan.tune import record
+from distgan.tune.record import Adoption, Measured, Trial
+from distgan.tune.settings import OBJECTIVES, TuneSettings
+from distgan.tune.space import Space
+
+WORST = 1e30
+"""Stands for the objective of an ill trial: a number, since infinite ones confuse medians."""
+_ILL = ("non-finite", "exploding", "collapsed")
+_SECONDS_BETWEEN_POSTS = 0.5
+_POINTER = "pointer.json"
+
+HANDED_ON = ".handed-on"
+"""In the folder of a search: checkpoints of members that others may take over."""
+_COPIES = 3
+"""Of each member, whose own run may have gone on or been replaced meanwhile."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all trials of a search share; travels to their processes by pickle."""
+
+    out: str
+    """Where the search lies, for any process."""
+    settings: TuneSettings
+    space: Space
+    base: Config
+    mailbox: str
+    threads: int
+    device: Device
+
+    def config(self, trial: Trial) -> Config:
+        """What a trial trains."""
+        shared = self.settings.trial(self.base, trial.seed)
+        if trial.confirms is not None:
+            shared = override(shared, {"evaluate.every": 0})
+        return override(shared, self.space.changes(trial.point))
+
+
+def run_trial(config: dict[str, Any], job: Job) -> None:
+    """The function that Ray Tune runs; ``config["trial"]`` says which trial it is."""
+    _Runner(job, config["trial"]).run()
+
+
+class _Runner:
+    """Trains a trial from wherever it stands, and keeps its record."""
+
+    def __init__(self, job: Job, given: dict[str, Any]) -> None:
+        self._job, self._given, self._search = job, given, Storage(job.out)
+        known = record.load(self._search, given["number"])
+        self._trial = known or Trial(**given)
+        self._trial.state, self._trial.why = "running", ""
+        self._run = Storage(f"{job.out}/{record.FOLDER}/{self._trial.name}")
+        self._mailbox = Mailbox(job.mailbox)
+        self._started = time.monotonic()
+        self._spent = self._trial.seconds
+        history = self._trial.history
+        self._reported = history[-1].rung if history else 0
+
+    def run(self) -> None:
+        """Until the trial is over, is told to end, or its process dies."""
+        try:
+            self._adopt()
+            watch = _Watch(self)
+            result = self._train(watch)
+            if watch.why:
+                self._end_ill(watch.why)
+            elif result is not None and result.stopped:
+                self._keep("stopped")
+            else:
+                self._finish()
+        except SystemExit:
+            # Ray Tune ends a trial that waits in `report` this way, or has it wait for others.
+            if self._trial.state == "running" and self._job.settings.scheduler == "pbt":
+                self._keep("stopped")
+            elif self._trial.state == "running":
+                self._keep("ended early", "its measurements were among the worse")
+            raise
+        except IllHealthError as error:
+            self._end_ill(str(error))
+        except UserError as error:
+            self._keep("failed", str(error))
+            self._tell(self._reported + 1, self.worst, over=True)
+
+    @property
+    def worst(self) -> float:
+        """The value of an ill trial."""
+        return WORST if self._job.settings.lower_is_better else -WORST
+
+    def post(self, status: Status) -> None:
+        """Let whoever watches the search know how far this is."""
+        self._trial.images = status.images_seen
+        speed = status.record.get("images_per_second", 0.0)
+        self._mailbox.put(
+            self._trial.name, {"images": status.images_seen, "images_per_second": speed}
+        )
+
+    def asked_to_stop(self) -> bool:
+        """Whether the whole search is to stop."""
+        return bool(self._mailbox.get("stop"))
+
+    def measured(self, images: int) -> None:
+        """Report measurements of the run that Ray Tune has not heard of; may not return."""
+        settings = self._job.settings
+        if images // settings.rung <= self._reported or images >= settings.max_images:
+            return
+        kept = [e["images_seen"] for e in checkpoint.index(self._run)]
+        for entry in evaluation.read(self._run):
+            found = _measured(entry, settings)
+            fresh = self._reported < found.rung and found.images < settings.max_images
+            # A population passes checkpoints on, which are written a moment later.
+            if fresh and (settings.scheduler != "pbt" or found.images in kept):
+                self._trial.history.append(found)
+                self._keep("running")
+                self._tell(found.rung, found.value, found.images)
+
+    def _train(self, watch: _Watch) -> Result | None:
+        job, trial = self._job, self._trial
+        if self.asked_to_stop():
+            watch.stop.name = "SIGTERM"
+        options: dict[str, Any] = {
+            "workers": job.settings.workers_per_trial,
+            "threads": job.threads,
+            "device": job.device,
+            "display": watch,
+            "stop": watch.stop,
+        }
+        if not self._run.exists(run.CONFIG):
+            trial.changes = _texts(job.space.changes(trial.point))
+            self._keep("running")
+            return launch.train(job.config(trial), out=self._run.uri, **options)
+        entries = checkpoint.index(self._run)
+        self._keep("running")
+        if entries and entries[-1]["images_seen"] >= job.settings.max_images:
+            return None
+        return launch.resume(self._run.uri, **options)
+
+    def _finish(self) -> None:
+        settings = self._job.settings
+        wanted = {"metrics": (OBJECTIVES[settings.metric],), "num": settings.num}
+        found = _measured(evaluate(self._run.uri, wanted, workers=0).to_dict(), settings)
+        self._trial.final, self._trial.images = found, found.images
+        self._keep("finished")
+        self._tell(max(found.rung, self._reported + 1), found.value, over=True)
+
+    def _end_ill(self, why: str) -> None:
+        if self._job.settings.scheduler == "pbt":
+            # Whoever is worst takes over a better one's state, and does not come back here.
+            self._keep("running", why)
+            self._tell(self._reported + 1, self.worst)
+        self._keep("ill", why)
+        self._tell(self._reported + 1, self.worst, over=True)
+
+    def _keep(self, state: record.State, why: str = "") -> None:
+        self._trial.state, self._trial.why = state, why or self._trial.why
+        self._trial.seconds = round(self._spent + time.monotonic() - self._started, 1)
+        self._trial.save(self._search)
+
+    def _tell(self, rung: int, value: float, images: int = 0, over: bool = False) -> None:
+        metrics = {"rung": rung, "value": value, "over": over}
+        self._reported = rung
+        source = next((e for e in checkpoint.index(self._run) if e["images_seen"] == images), None)
+        if self._job.settings.scheduler != "pbt" or source is None:
+            tune.report(metrics)
+            return
+        copy = f"{HANDED_ON}/{self._trial.name}-{images:012d}.pt"
+        self._search.write(copy, self._run.read(source["file"]))
+        self._forget_copies()
+        with tempfile.TemporaryDirectory() as folder:
+            pointer = {"trial": self._trial.number, "rung": rung, "entry": source, "copy": copy}
+            (Path(folder) / _POINTER).write_text(json.dumps(pointer))
+            tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
+
+    def _forget_copies(self) -> None:
+        mine = [n for n in self._search.names(HANDED_ON) if n.startswith(f"{self._trial.name}-")]
+        for name in sorted(mine)[:-_COPIES]:
+            self._search.delete(f"{HANDED_ON}/{name}")
+
+    def _adopt(self) -> None:
+        """Take over another member's state, if that is what this process was started for."""
+        given = tune.get_checkpoint()
+        if given is None:
+            return
+        with given.as_directory() as folder:
+            pointer = json.loads((Path(folder) / _POINTER).read_text())
+        entry, trial = pointer["entry"], self._trial
+        if pointer["trial"] == trial.number:
+            return
+        self._reported = pointer["rung"]
+        if trial.adoptions and trial.adoptions[-1].sha256 == entry["sha256"]:
+            return
+        trial.point = self._given["point"]
+        trial.changes = _texts(self._job.space.changes(trial.point))
+        checkpoint.adopt(self._run, entry, self._search.read(pointer["copy"]))
+        run.update(self._run, self._job.config(trial))
+        taken = Adoption(
+            pointer["trial"], entry["images_seen"], pointer["rung"], entry["sha256"], trial.point
+        )
+        trial.adoptions.append(taken)
+        self._keep("running")
+
+
+class _Watch:
+    """The display of a trial's run: it hears of progress, and may end the run."""
+
+    def __init__(self, runner: _Runner) -> None:
+        self._runner = runner
+        self.stop = StopRequest()
+        self.why = ""
+        self._alarm, self._posted = "", 0.0
+
+    def start(self, plan: Plan) -> None:
+        """Nothing to say before the first update."""
+
+    def note(self, text: str) -> None:
+        """Remember what was said of its health."""
+        if text.startswith(ALARM):
+            self._alarm = text.removeprefix(ALARM).strip()
+
+    def progress(self, status: Status) -> None:
+        """Post it; end what is ill; report what was measured."""
+        now = time.monotonic()
+        if now - self._posted >= _SECONDS_BETWEEN_POSTS:
+            self._posted = now
+            self._runner.post(status)
+            if self._runner.asked_to_stop():
+                self.stop.name = self.stop.name or "SIGTERM"
+        state = str(status.record.get("health", ""))
+        if state in _ILL and not self.why:
+            self.why, self.stop.name = self._alarm or state, "SIGTERM"
+        if not self.why:
+            self._runner.measured(status.images_seen)
+
+
+def _measured(entry: dict[str, Any], settings: TuneSettings) -> Measured:
+    found = entry["values"][settings.value]
+    images = entry["images"]
+    rung = images // settings.rung
+    return Measured(rung, images, entry["card"]["fake"], **found)
+
+
+def _texts(changes: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value if isinstance(value, (int, float)) else str(value)
+        for name, value in changes.items()
+    }

@@ -91,6 +91,8 @@ class Series:
     low: list[float | None] = field(default_factory=list)
     high: list[float | None] = field(default_factory=list)
     """A band about the line, as long as ``y``, or empty."""
+    shape: str = "linear"
+    """``hv`` for steps."""
 
 
 @dataclass(frozen=True)

@@ -13,19 +13,21 @@ from typing import Any
 
 from distgan import __version__
 from distgan.errors import UserError
-from distgan.report import condition, curves, facts, measured, pictures
+from distgan.report import condition, curves, facts, measured, pictures, searched
 from distgan.report.reading import RunFolder, read_runs
-from distgan.storage import split
+from distgan.storage import Storage, split
 
 NAME = "report.html"
-_SCRIPTS = ("theme.js", "samples.js", "charts.js")
+_SCRIPTS = ("theme.js", "samples.js", "plots.js", "charts.js")
+_OF_A_SEARCH = ("theme.js", "plots.js", "charts.js")
 
 
 def write_report(uris: Sequence[str], out: str | None = None) -> str:
-    """Write the report of some runs.
+    """Write the report of some runs, or of a search.
 
     Args:
-        uris: folders or URIs of runs; several are laid over one another and side by side.
+        uris: folders or URIs of runs; several are laid over one another and side by side. One
+            may be of a search.
         out: the file; by default ``report.html`` in the folder of the only run, or in the
             current folder.
 
@@ -37,22 +39,35 @@ def write_report(uris: Sequence[str], out: str | None = None) -> str:
             written, or a library that is not installed.
     """
     library = _library()
-    runs = read_runs(uris)
+    if searched.is_search(uris[0]) and len(uris) == 1:
+        storage, page = Storage(uris[0]), render_search(uris[0], library)
+    else:
+        runs = read_runs(uris)
+        storage, page = runs[0].storage, render(runs, library)
     if out is None:
-        out = runs[0].storage.show(NAME) if len(runs) == 1 else NAME
-    storage, name = split(out)
+        out = storage.show(NAME) if len(uris) == 1 else NAME
+    target, name = split(out)
     if not name:
         raise UserError(f"--out {out}: is a folder; name a file, such as {out.rstrip('/')}/{NAME}")
-    storage.write(name, render(runs, library))
+    target.write(name, page)
     return out
 
 
 def render(runs: Sequence[RunFolder], library: str) -> str:
-    """The page as HTML.
+    """The page of some runs as HTML.
 
     Args:
         library: the JavaScript of plotly.
     """
+    return _render("page.html", _SCRIPTS, library, _content(runs))
+
+
+def render_search(uri: str, library: str) -> str:
+    """The page of a search as HTML; see `render`."""
+    return _render("search.html", _OF_A_SEARCH, library, searched.content(uri))
+
+
+def _render(page: str, names: Sequence[str], library: str, content: dict[str, Any]) -> str:
     import jinja2
 
     templates = jinja2.Environment(
@@ -62,9 +77,9 @@ def render(runs: Sequence[RunFolder], library: str) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    scripts = [_asset(name) for name in _SCRIPTS]
-    return templates.get_template("page.html").render(
-        **_content(runs),
+    scripts = [_asset(name) for name in names]
+    return templates.get_template(page).render(
+        **content,
         style=_asset("style.css"),
         scripts=scripts,
         # Only these texts are executed, whatever the runs' files hold.

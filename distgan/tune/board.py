@@ -13,9 +13,10 @@ from rich.text import Text
 from distgan.terminal import clock
 from distgan.tune import results
 from distgan.tune.record import Trial
-from distgan.tune.results import Comparison, Found
+from distgan.tune.results import Found
 from distgan.tune.search import Plan
 from distgan.tune.settings import TuneSettings
+from distgan.tune.words import brief, conclusion, value_of
 
 _SECONDS_BETWEEN_LINES = 10.0
 _ROWS = 16
@@ -130,50 +131,11 @@ class Table:
                 f" ({trial.confirms})" if trial.confirms is not None else ""
             )
             table.add_row(
-                name, Text(state, _STYLES.get(state, "")), done, _value(trial), _brief(trial)
+                name, Text(state, _STYLES.get(state, "")), done, value_of(trial), brief(trial)
             )
         table.caption = f"{clock(time.monotonic() - self._start)} so far"
         table.caption_justify = "left"
         return table
-
-
-def conclusion(found: Found, settings: TuneSettings) -> list[str]:
-    """The lines that say what a search comes to."""
-    lines = []
-    counts: dict[str, int] = {}
-    for trial in found.trials:
-        if trial.confirms is None:
-            counts[trial.state] = counts.get(trial.state, 0) + 1
-    stands = ", ".join(f"{number} {state}" for state, number in counts.items())
-    lines.append(f"[bold]{stands}[/bold] in {clock(found.seconds)}")
-    for trial in found.trials:
-        if trial.state in ("ill", "failed"):
-            lines.append(f"  trial {trial.number} {trial.state}: {trial.why}")
-    if found.best is None:
-        lines.append("no trial has finished healthily; a smaller space may help")
-        return lines
-    lines.append(
-        f"best is trial {found.best.number}: {settings.metric} {_value(found.best)}   "
-        f"{_brief(found.best) or 'the recipe as it is'}"
-    )
-    if found.noise:
-        names = ", ".join(str(number) for number in found.noise)
-        lines.append(f"  trial {names} cannot be told from it: the intervals overlap")
-    lines += [f"  {_sentence(comparison, settings)}" for comparison in found.comparisons]
-    lines.append(
-        f"all trials together saw {found.images:,} images, {found.saved:.0%} less than "
-        f"{found.images_of_all:,} in full"
-    )
-    return lines
-
-
-def _sentence(found: Comparison, settings: TuneSettings) -> str:
-    ours, theirs = (sum(v) / len(v) for v in (found.values, found.recipe))
-    return (
-        f"trial {found.number} with {len(found.values)} fresh seeds: {settings.metric} "
-        f"{ours:.4g} against the recipe's {theirs:.4g}, difference {found.difference:+.4g} "
-        f"(95%: {found.low:+.4g} to {found.high:+.4g}): {found.verdict}"
-    )
 
 
 def _line(trial: Trial, settings: TuneSettings) -> Text:
@@ -182,33 +144,6 @@ def _line(trial: Trial, settings: TuneSettings) -> Text:
         what = f"trial {trial.confirms} again, seed {trial.seed}, {trial.state}"
     parts = [what, f"{trial.images:,} images"]
     if trial.final is not None or trial.history:
-        parts.append(f"{settings.metric} {_value(trial)}")
-    parts.append(trial.why if trial.state in ("ill", "failed") else _brief(trial))
+        parts.append(f"{settings.metric} {value_of(trial)}")
+    parts.append(trial.why if trial.state in ("ill", "failed") else brief(trial))
     return Text("  ".join(part for part in parts if part), _STYLES.get(trial.state, ""))
-
-
-def _value(trial: Trial) -> str:
-    last = trial.final or (trial.history[-1] if trial.history else None)
-    if last is None:
-        return ""
-    if trial.final is None:
-        return f"({last.value:.4g})"
-    if last.low is None or last.high is None:
-        return f"{last.value:.4g}"
-    return f"{last.value:.4g} ± {(last.high - last.low) / 2:.2g}"
-
-
-def _brief(trial: Trial) -> str:
-    return " ".join(f"{short(name)}={_short(value)}" for name, value in trial.changes.items())
-
-
-def short(name: str) -> str:
-    """The end of a dotted name that people know it by, with G or D before it."""
-    parts = name.split(".")
-    player = {"generator": "G ", "discriminator": "D "}.get(parts[0], "")
-    last = parts[-1] if parts[-1] != "name" else parts[-2]
-    return f"{player}{last}"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -111,7 +111,7 @@ class Search:
         Raises:
             UserError: when Ray Tune itself gave up.
         """
-        thread = threading.Thread(target=self._fit, daemon=True)
+        thread = threading.Thread(target=self._fit, args=(self._tuner(),), daemon=True)
         thread.start()
         while thread.is_alive():
             thread.join(_SECONDS_BETWEEN_LOOKS)
@@ -132,7 +132,7 @@ class Search:
         running = sorted(self._ears.running)
         return {number: self._mailbox.get(f"{number:04d}") or {} for number in running}
 
-    def _fit(self) -> None:
+    def _tuner(self) -> tune.Tuner:
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
         searches = isinstance(self._points, Listed)
         space: dict[str, Any] = {}
@@ -142,7 +142,7 @@ class Search:
             tune.with_parameters(run_trial, job=self._job),
             tune.PlacementGroupFactory([self._room.driver]),
         )
-        tuner = tune.Tuner(
+        return tune.Tuner(
             trainable,
             param_space=space,
             tune_config=tune.TuneConfig(
@@ -163,6 +163,8 @@ class Search:
                 verbose=0,
             ),
         )
+
+    def _fit(self, tuner: tune.Tuner) -> None:
         try:
             tuner.fit()
         except Exception as error:

@@ -118,7 +118,6 @@ class Optuna(Listed):
             multivariate=True,
             constant_liar=True,
             n_startup_trials=max(4, settings.samples // 4),
-            warn_independent_sampling=False,
         )
         self._study = optuna.create_study(
             direction="minimize" if settings.lower_is_better else "maximize", sampler=sampler

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from distgan.errors import UserError
 from distgan.storage import Storage
 from distgan.tune.dimensions import Raw
 
@@ -63,7 +64,7 @@ class Trial:
     point: dict[str, Raw]
     seed: int
     changes: dict[str, Any] = field(default_factory=dict)
-    """Settings by dotted name, as text, that the point makes of the recipe's."""
+    """What the point changes of the recipe's settings: by dotted name, numbers or text."""
     confirms: int | None = None
     state: State = "waiting"
     why: str = ""
@@ -72,6 +73,8 @@ class Trial:
     history: list[Measured] = field(default_factory=list)
     final: Measured | None = None
     adoptions: list[Adoption] = field(default_factory=list)
+    first: dict[str, Raw] = field(default_factory=dict)
+    """The point before any adoption, once there is one."""
 
     @property
     def name(self) -> str:
@@ -93,15 +96,25 @@ class Trial:
 
 
 def load(storage: Storage, number: int) -> Trial | None:
-    """A trial of a search, or None for one that has not begun."""
+    """A trial of a search, or None for one that has not begun.
+
+    Raises:
+        UserError: for a file that is damaged.
+    """
     name = f"{FOLDER}/{number:04d}.json"
     if not storage.exists(name):
         return None
-    found = json.loads(storage.read_text(name))
-    found["history"] = [Measured(**one) for one in found["history"]]
-    found["final"] = Measured(**found["final"]) if found["final"] else None
-    found["adoptions"] = [Adoption(**one) for one in found["adoptions"]]
-    return Trial(**found)
+    try:
+        found = json.loads(storage.read_text(name))
+        found["history"] = [Measured(**one) for one in found["history"]]
+        found["final"] = Measured(**found["final"]) if found["final"] else None
+        found["adoptions"] = [Adoption(**one) for one in found["adoptions"]]
+        return Trial(**found)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{storage.show(name)}: is damaged ({error}); delete it and the folder beside it, and "
+            "the trial is run again"
+        ) from None
 
 
 class Records:

@@ -22,7 +22,8 @@ class Room:
     def driver(self) -> dict[str, float]:
         """What a trial's own process holds: next to nothing where others train for it."""
         if self.workers:
-            return {"CPU": 0.0}
+            # A byte: a process that holds nothing is none that Ray Tune can place.
+            return {"memory": 1.0}
         return {"CPU": float(self.threads), **({"GPU": 1.0} if self.gpu else {})}
 
     def describe(self) -> str:

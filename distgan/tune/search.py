@@ -181,8 +181,8 @@ def _check(
     address = address or os.environ.get("RAY_ADDRESS") or None
     trial = settings.trial(base, base.seed)
     images = open_images(base.data)
-    check(trial, images, None, None, "auto", MAX_FAILURES)
     _check_measures(settings, trial, images)
+    check(trial, images, None, None, "auto", MAX_FAILURES)
     room = None
     if address is None:
         room = decide(settings, device, torch.cuda.device_count(), os.cpu_count() or 1)

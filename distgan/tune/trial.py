@@ -22,7 +22,7 @@ from distgan.launch.signals import StopRequest
 from distgan.launch.start import Plan, Result
 from distgan.launch.workers import Device
 from distgan.loop import Status
-from distgan.settings import override
+from distgan.settings import leaves, override
 from distgan.storage import Storage
 from distgan.tune import record
 from distgan.tune.record import Adoption, Measured, Trial
@@ -114,11 +114,14 @@ class _Runner:
 
     def post(self, status: Status) -> None:
         """Let whoever watches the search know how far this is."""
-        self._trial.images = status.images_seen
         speed = status.record.get("images_per_second", 0.0)
         self._mailbox.put(
             self._trial.name, {"images": status.images_seen, "images_per_second": speed}
         )
+
+    def seen(self, images: int) -> None:
+        """Remember how far the run has come."""
+        self._trial.images = images
 
     def asked_to_stop(self) -> bool:
         """Whether the whole search is to stop."""
@@ -151,7 +154,7 @@ class _Runner:
             "stop": watch.stop,
         }
         if not self._run.exists(run.CONFIG):
-            trial.changes = _texts(job.space.changes(trial.point))
+            trial.changes = self._changes()
             self._keep("running")
             return launch.train(job.config(trial), out=self._run.uri, **options)
         entries = checkpoint.index(self._run)
@@ -196,6 +199,15 @@ class _Runner:
             (Path(folder) / _POINTER).write_text(json.dumps(pointer))
             tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
 
+    def _changes(self) -> dict[str, Any]:
+        own = {setting.name: setting.value for setting in leaves(self._job.base)}
+        changes = self._job.space.changes(self._trial.point)
+        return {
+            name: value if isinstance(value, (int, float)) else str(value)
+            for name, value in changes.items()
+            if own.get(name) != value
+        }
+
     def _forget_copies(self) -> None:
         mine = [n for n in self._search.names(HANDED_ON) if n.startswith(f"{self._trial.name}-")]
         for name in sorted(mine)[:-_COPIES]:
@@ -214,8 +226,9 @@ class _Runner:
         self._reported = pointer["rung"]
         if trial.adoptions and trial.adoptions[-1].sha256 == entry["sha256"]:
             return
+        trial.first = trial.first or trial.point
         trial.point = self._given["point"]
-        trial.changes = _texts(self._job.space.changes(trial.point))
+        trial.changes = self._changes()
         checkpoint.adopt(self._run, entry, self._search.read(pointer["copy"]))
         run.update(self._run, self._job.config(trial))
         taken = Adoption(
@@ -244,6 +257,7 @@ class _Watch:
 
     def progress(self, status: Status) -> None:
         """Post it; end what is ill; report what was measured."""
+        self._runner.seen(status.images_seen)
         now = time.monotonic()
         if now - self._posted >= _SECONDS_BETWEEN_POSTS:
             self._posted = now
@@ -262,10 +276,3 @@ def _measured(entry: dict[str, Any], settings: TuneSettings) -> Measured:
     images = entry["images"]
     rung = images // settings.rung
     return Measured(rung, images, entry["card"]["fake"], **found)
-
-
-def _texts(changes: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value if isinstance(value, (int, float)) else str(value)
-        for name, value in changes.items()
-    }

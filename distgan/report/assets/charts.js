@@ -35,7 +35,7 @@ document.addEventListener("DOMContentLoaded", async () => {
         y: one.y,
         name: one.name,
         mode: one.x.length < 12 ? "lines+markers" : "lines",
-        line: { color: stroke, width: 1.8, dash: one.dash },
+        line: { color: stroke, width: 1.8, dash: one.dash, shape: one.shape || "linear" },
         marker: { size: 5, color: stroke },
         hovertemplate: chart.scale === "share" ? "%{y:.1%}" : "%{y:.4g}",
       });
@@ -92,6 +92,7 @@ document.addEventListener("DOMContentLoaded", async () => {
         ...axis,
         type: chart.scale === "log" ? "log" : "linear",
         tickformat: { share: ".0%", log: "~g" }[chart.scale] || "",
+        exponentformat: "e",
         nticks: 5,
         rangemode: chart.scale === "share" ? "tozero" : "normal",
         fixedrange: true,
@@ -124,13 +125,19 @@ document.addEventListener("DOMContentLoaded", async () => {
     for (const place of places) {
       const chart = charts.get(place.dataset.chart);
       const options = { responsive: true, displayModeBar: false };
-      await Plotly.react(place, lines(chart, color), layout(chart, color), options);
+      const common = layout(chart, color);
+      const kind = chart.kind && PLOTS[chart.kind];
+      const traces = kind ? kind.traces(chart, color) : lines(chart, color);
+      await Plotly.react(place, traces, kind ? kind.layout(common, chart, color) : common, options);
     }
   }
 
   if (places.length) {
     await unpack();
-    for (const place of places) legend(place, charts.get(place.dataset.chart));
+    for (const place of places) {
+      const chart = charts.get(place.dataset.chart);
+      if (!chart.kind) legend(place, chart);
+    }
     await draw();
     document.addEventListener("theme", draw);
   }

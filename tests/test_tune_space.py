@@ -1,0 +1,160 @@
+"""The space of a search, and what its results come to: numbers alone, no training."""
+
+from __future__ import annotations
+
+import statistics
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from distgan.errors import UserError
+from distgan.recipes import RECIPES, recipe
+from distgan.schedule import Schedule
+from distgan.settings import leaves, override
+from distgan.tune.record import Measured, Trial
+from distgan.tune.results import compare, ranked, sum_up
+from distgan.tune.settings import TuneSettings
+from distgan.tune.space import Space, default_space, read_space
+
+LR = "generator.optimizer.lr"
+
+
+def values(space: Space, name: str, count: int = 400) -> list[float]:
+    return [float(space.draw(0, number)[name]) for number in range(count)]  # type: ignore[arg-type]
+
+
+def test_ranges_are_drawn_as_they_are_written() -> None:
+    texts = {
+        LR: "loguniform(1e-5, 1e-2)",
+        "generator.optimizer.beta1": "uniform(0.2, 0.8)",
+        "batch": "choice(32, 64)",
+        "discriminator.updates": "randint(1, 4)",
+    }
+    space = Space(recipe("mnist-mlp"), texts)
+    rates = np.log10(values(space, LR))
+    assert stats.kstest(rates, stats.uniform(-5, 3).cdf).pvalue > 0.01
+    decays = values(space, "generator.optimizer.beta1")
+    assert stats.kstest(decays, stats.uniform(0.2, 0.6).cdf).pvalue > 0.01
+    assert set(values(space, "batch")) == {32, 64}
+    assert set(values(space, "discriminator.updates")) == {1, 2, 3, 4}
+
+
+def test_a_draw_depends_on_its_seed_and_number_alone() -> None:
+    space = Space(recipe("mnist-mlp"), default_space(recipe("mnist-mlp")))
+    assert space.draw(3, 7) == space.draw(3, 7)
+    assert space.draw(3, 7) != space.draw(3, 8)
+    assert space.draw(3, 7) != space.draw(4, 7)
+
+
+def test_ratio_scale_and_same_go_by_other_settings() -> None:
+    base = override(recipe("mnist-mlp"), {LR: "2e-4"})
+    texts = {
+        LR: "scale(0.5, 2)",
+        "discriminator.optimizer.lr": f"ratio({LR}, 0.5, 4)",
+        "generator.optimizer.beta2": "choice(0.9, 0.99)",
+        "discriminator.optimizer.beta2": "same(generator.optimizer.beta2)",
+    }
+    space = Space(base, texts)
+    point = {LR: 2.0, "discriminator.optimizer.lr": 4.0, "generator.optimizer.beta2": 0.9}
+    changes = space.changes(point)
+    assert changes[LR] == Schedule(4e-4, 4e-4, 0, changes[LR].shape)
+    assert changes["discriminator.optimizer.lr"].start == pytest.approx(1.6e-3)
+    assert changes["discriminator.optimizer.beta2"] == 0.9
+    assert space.changes({}) == {}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_point_of_a_default_space_is_a_configuration(name: str) -> None:
+    base = recipe(name)
+    space = Space(base, default_space(base))
+    for number in range(50):
+        override(base, space.changes(space.draw(0, number)))
+    # Home is the recipe, as nearly as the space has it.
+    changed = override(base, space.changes(space.home()))
+    own, other = ({s.name: s.value for s in leaves(c)} for c in (base, changed))
+    assert own[LR] == other[LR]
+    assert own["batch"] == other["batch"]
+
+
+def test_a_grid_is_every_combination() -> None:
+    texts = {LR: "loguniform(1e-5, 1e-3)", "batch": "choice(32, 64)"}
+    grid = list(Space(recipe("mnist-mlp"), texts).grid())
+    assert len(grid) == 6
+    assert sorted({point[LR] for point in grid}) == pytest.approx([1e-5, 1e-4, 1e-3])  # type: ignore[type-var]
+
+
+def test_a_perturbation_moves_by_a_fifth_or_draws_anew() -> None:
+    space = Space(recipe("mnist-mlp"), {LR: "loguniform(1e-6, 1e-1)"})
+    factors = [float(space.perturb({LR: 1e-4}, 0, n)[LR]) / 1e-4 for n in range(400)]
+    moved = [f for f in factors if f == pytest.approx(1.2) or f == pytest.approx(0.8)]
+    assert 0.65 < len(moved) / len(factors) < 0.85
+    assert {round(f, 3) for f in moved} == {1.2, 0.8}
+
+
+def test_only_what_a_running_gan_can_change_is_perturbed() -> None:
+    base = recipe("mnist-mlp")
+    kept = Space(base, default_space(base)).changeable().texts
+    assert LR in kept
+    assert "batch" not in kept
+    with pytest.raises(UserError, match="batch can change while a run trains"):
+        Space(base, {"batch": "choice(32, 64)"}).changeable()
+
+
+def test_a_file_and_words_make_one_space() -> None:
+    text = "batch: choice(32, 64)\nloss: [hinge, minimax]\n"
+    found = read_space(["my.yaml", f"{LR}=loguniform(1e-5,1e-3)"], lambda path: text)
+    assert found == {
+        "batch": "choice(32, 64)",
+        "loss": "choice(hinge, minimax)",
+        LR: "loguniform(1e-5,1e-3)",
+    }
+
+
+def finished(number: int, value: float, half: float = 0.0, confirms: int | None = None) -> Trial:
+    final = Measured(9, 900, 100, value, value - half, value + half)
+    return Trial(
+        number=number,
+        point={},
+        seed=0,
+        confirms=confirms,
+        state="finished",
+        images=900,
+        final=final,
+    )
+
+
+def test_the_best_is_best_in_the_direction_of_its_metric() -> None:
+    trials = [finished(0, 3.0), finished(1, 1.0), finished(2, 2.0)]
+    assert [t.number for t in ranked(trials, TuneSettings(metric="frechet"))] == [1, 2, 0]
+    assert [t.number for t in ranked(trials, TuneSettings(metric="recall"))] == [0, 2, 1]
+
+
+def test_what_intervals_do_not_tell_apart_is_no_win() -> None:
+    trials = [finished(0, 3.0, 0.5), finished(1, 1.0, 0.5), finished(2, 1.8, 0.5)]
+    trials.append(Trial(number=3, point={}, seed=0, state="ended early", images=100))
+    found = sum_up("x", trials, TuneSettings(max_images=900))
+    assert found.best is trials[1]
+    assert found.noise == [2]
+    assert (found.images, found.images_of_all) == (2800, 3600)
+
+
+@pytest.mark.parametrize("spread", [0.1, 2.0])
+def test_the_interval_of_a_difference_is_welchs(spread: float) -> None:
+    numbers = np.random.default_rng(1)
+    for _ in range(20):
+        ours, theirs = numbers.normal(0, 1, 4), numbers.normal(1, spread, 3)
+        found = compare(1, list(ours), list(theirs), lower_is_better=True)
+        expected = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
+        middle = statistics.fmean(ours) - statistics.fmean(theirs)
+        assert found.difference == pytest.approx(middle)
+        # Whole degrees of freedom, rounded down, make it wider, and no more than that.
+        assert found.low <= expected.low + 1e-9
+        assert found.high >= expected.high - 1e-9
+        assert (found.high - middle) < 3.1 * (expected.high - middle)
+
+
+def test_an_interval_around_zero_is_no_verdict() -> None:
+    assert compare(1, [1.0, 2.0, 3.0], [1.5, 2.5, 2.0], True).verdict == "not distinguishable"
+    assert compare(1, [1.0, 1.1, 0.9], [5.0, 5.1, 4.9], True).verdict == "better"
+    assert compare(1, [1.0, 1.1, 0.9], [5.0, 5.1, 4.9], False).verdict == "worse"

@@ -35,6 +35,8 @@ QUIET = {
     "TUNE_MAX_PENDING_TRIALS_PG": "1",
     # A trial that ends writes its last checkpoint first.
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
+    # A trial that is stopped before its first rung has nothing to report.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 """What makes Ray Tune do what a search needs and no more; set before a cluster starts."""

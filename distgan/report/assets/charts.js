@@ -92,7 +92,7 @@ document.addEventListener("DOMContentLoaded", async () => {
         ...axis,
         type: chart.scale === "log" ? "log" : "linear",
         tickformat: { share: ".0%", log: "~g" }[chart.scale] || "",
-        exponentformat: "e",
+        exponentformat: "none",
         nticks: 5,
         rangemode: chart.scale === "share" ? "tozero" : "normal",
         fixedrange: true,

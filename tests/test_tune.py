@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -71,6 +72,22 @@ def wait_for(condition: Any, seconds: float) -> None:
         time.sleep(0.2)
 
 
+def trainer_of(session: int) -> int:
+    """The process in which a trial of a search trains."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            name = (folder / "cmdline").read_bytes()
+            if name.startswith(b"ray::ImplicitFunc") and os.getsid(int(folder.name)) == session:
+                return int(folder.name)
+    raise AssertionError("no trial trains")
+
+
+def starts(folder: Path, number: int) -> list[int]:
+    """Images seen at each start of a trial's run."""
+    text = (folder / "trials" / f"{number:04d}" / "environment.json").read_text()
+    return [start["images_seen"] for start in json.loads(text)["starts"]]
+
+
 @pytest.mark.slow
 def test_a_killed_search_goes_on_where_it_was(distgan: Run, tmp_path: Path) -> None:
     words = ("tune", "--samples", "3", "--max-images", "24k", "--rung", "2k", "--scheduler", "none")
@@ -81,8 +98,13 @@ def test_a_killed_search_goes_on_where_it_was(distgan: Run, tmp_path: Path) -> N
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
-    second = Storage(str(out / "trials" / "0001"))
-    wait_for(lambda: second.exists(checkpoint.INDEX) and len(checkpoint.index(second)) > 1, 120)
+    first_run, second = (Storage(str(out / "trials" / name)) for name in ("0000", "0001"))
+    wait_for(lambda: len(checkpoint.index(first_run)) > 1, 120)
+    os.kill(trainer_of(process.pid), signal.SIGKILL)
+    wait_for(lambda: len(checkpoint.index(second)) > 1, 120)
+    assert starts(out, 0)[0] == 0
+    assert len(starts(out, 0)) == 2, "a trial whose process died went on"
+    assert starts(out, 0)[1] > 0, "from its checkpoint"
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     first = (out / "trials" / "0000.json").read_bytes()
@@ -91,8 +113,7 @@ def test_a_killed_search_goes_on_where_it_was(distgan: Run, tmp_path: Path) -> N
     assert not (out / "best.yaml").exists()
     assert distgan("tune", "--resume", "found").returncode == 0
     assert (out / "trials" / "0000.json").read_bytes() == first, "it was not run again"
-    starts = json.loads((out / "trials" / "0001" / "environment.json").read_text())["starts"]
-    assert [start["images_seen"] for start in starts] == [0, reached]
+    assert starts(out, 1) == [0, reached]
     assert {trial(out, number).state for number in range(3)} == {"finished"}
     rungs = [m.rung for m in trial(out, 1).history]
     assert rungs == sorted(set(rungs)), "no rung was reported twice"

@@ -113,7 +113,7 @@ def _title(pid: int) -> str:
 
 @pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.drill), "2"])
 def test_three_stops_and_a_lost_worker_change_no_bit(tmp_path: Path, workers: str) -> None:
     options = [*SETTINGS, "--workers", workers]
     straight = start(tmp_path, *options, "--images", str(IMAGES), "--out", "straight")

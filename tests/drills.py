@@ -91,9 +91,11 @@ class Drill:
         assert self.process.returncode == 0, self.text
         return self.text
 
-    def nothing_is_left(self) -> None:
-        deadline = time.monotonic() + 20
-        while (left := processes_of_group(self.process.pid)) and time.monotonic() < deadline:
+    def nothing_is_left(self, group: int | None = None, seconds: float = 20) -> None:
+        """See that no process of a group, this run's by default, is there for longer."""
+        deadline = time.monotonic() + seconds
+        group = group or self.process.pid
+        while (left := processes_of_group(group)) and time.monotonic() < deadline:
             time.sleep(0.2)
         assert not left
         assert not [f for f in self.run.rglob("*") if f.name.endswith(".tmp")]

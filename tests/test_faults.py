@@ -32,6 +32,8 @@ import distgan
 from distgan import checkpoint, events, records
 from distgan.errors import UserError
 from distgan.launch.faults import Preempted, Watch, describe
+from distgan.launch.follow import Follower
+from distgan.launch.signals import StopRequest
 from distgan.launch.workers import Workers, decide, parse_workers
 from distgan.patience import PatientStorage
 from distgan.report.facts import event_lines, summary
@@ -258,6 +260,47 @@ def test_events_wait_for_their_folder(tmp_path: Path, monkeypatch: pytest.Monkey
     assert events.read(storage) == []
     log.add("restarted", "restarted from 50 images", 50, workers=2)
     assert [event["kind"] for event in events.read(storage)] == ["worker lost", "restarted"]
+
+
+class Fit:
+    """Something to follow for as many looks as there are messages."""
+
+    def __init__(self, messages: list[dict[str, Any]]) -> None:
+        self._messages = messages
+
+    def is_alive(self) -> bool:
+        return bool(self._messages)
+
+    def join(self, seconds: float) -> None:
+        pass
+
+    def get(self, topic: str) -> Any:
+        return self._messages.pop(0) if topic == "news" else None
+
+
+class Notes:
+    """A display that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def start(self, plan: object) -> None: ...
+    def progress(self, status: object) -> None: ...
+    def note(self, text: str) -> None:
+        self.texts.append(text)
+
+
+def test_a_note_before_the_first_status_is_told_once(tmp_path: Path) -> None:
+    status = {"images_seen": 0, "record": {}, "furthest": 0}
+    note = ["x.pt is damaged", "checkpoint damaged"]
+    who = {"start": "a", "workers": 2, "notes": [note]}
+    again = {"start": "b", "workers": 2, "notes": [["another", ""]]}
+    messages = [{**m, "status": s} for m in (who, again) for s in (None, status, status)]
+    fit, notes, storage = Fit(messages), Notes(), Storage(tmp_path)
+    follower = Follower(fit, notes, StopRequest(), storage, lambda: None)  # type: ignore[arg-type]
+    follower.follow(fit)  # type: ignore[arg-type]
+    assert [text for text in notes.texts if text in (note[0], "another")] == [note[0], "another"]
+    assert [e["kind"] for e in events.read(storage)].count("checkpoint damaged") == 1
 
 
 def test_the_report_tells_what_befell_a_run(tmp_path: Path) -> None:

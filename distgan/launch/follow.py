@@ -39,7 +39,8 @@ class Follower:
     ) -> None:
         self._mailbox, self._display, self._stop, self._settle = mailbox, display, stop, settle
         self._storage, self._events = storage, EventLog(storage)
-        self._start, self._workers, self._noted, self._told = "", 0, 0, 0
+        self._start, self._workers, self._told = "", 0, 0
+        self._notes_of, self._noted = "", 0
         self._seen, self._moved_at = 0, time.monotonic()
         self._up = False
 
@@ -66,8 +67,8 @@ class Follower:
 
     def _look(self) -> None:
         news = self._mailbox.get("news")
-        if news is not None and news["start"] != self._start:
-            self._noted = 0
+        if news is not None and news["start"] != self._notes_of:
+            self._notes_of, self._noted = news["start"], 0
         if news is not None:
             for text, kind in news["notes"][self._noted :]:
                 self._say(text, kind)

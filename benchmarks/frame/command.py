@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -58,17 +59,30 @@ def run(benchmark: Benchmark, words: Sequence[str], program: str) -> int:
     if folder.complete:
         raise UserError(f"--resume {folder.path}: is complete; see {folder.path / RESULTS}")
     pace = Pace(options.turns, options.seconds, options.busy)
+    stopped = _Stopped()
     try:
         with Shown(console) as shown:
             _measure(benchmark, options, pace, folder, shown)
     except KeyboardInterrupt:
         console.print(f"stopped; go on with: {program} --resume {folder.path}", soft_wrap=True)
-        return 130
+        return stopped.status
     console.print(f"every turn: {folder.path / RESULTS}", soft_wrap=True)
     if (folder.path / _PLOT).exists():
         console.print(f"     chart: {folder.path / _PLOT}", soft_wrap=True)
     console.print(f"  Markdown: python -m benchmarks.frame.table {folder.path}", soft_wrap=True)
     return 0
+
+
+class _Stopped:
+    """Has SIGTERM end a run as Ctrl-C does; ``status`` is then its exit status."""
+
+    def __init__(self) -> None:
+        self.status = 130
+        signal.signal(signal.SIGTERM, self._stop)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self.status = 128 + number
+        raise KeyboardInterrupt
 
 
 def _measure(
@@ -78,7 +92,7 @@ def _measure(
         turns = comparison.turns or pace.turns
         seconds = comparison.seconds or pace.seconds
         record = measure(comparison, Pace(turns, seconds, pace.busy), folder, shown)
-        shown.console.print("", table.rich_table(record, pace.busy))
+        shown.console.print("", *table.rich_tables(record, pace.busy), sep="\n")
         shown.note(table.footnote(record, pace.busy))
     figures = {n: table.as_figures(r, pace.busy) for n, r in folder.records.items()}
     plot.draw(folder, folder.path / _PLOT)

@@ -19,28 +19,38 @@ from benchmarks.frame.figures import Row, Spread, rows
 from benchmarks.frame.folder import Folder, Record
 from distgan.errors import UserError
 
+_BESIDE = 3
+"""Other values that a table has room for; more have a table of their own."""
 
-def heading(record: Record) -> list[str]:
-    """The columns of a comparison's table."""
+Lines = list[list[str]]
+
+
+def tables(record: Record, limit: float) -> list[Lines]:
+    """A comparison as lines of cells, headings first: figures, and what turns found besides."""
+    found = rows(record, limit)
+    names = list(dict.fromkeys(name for row in found for name in row.others))
     ratio = f"ratio to {record.order[0]}" if record.ratios else "ratio (A/A)"
-    return ["", record.unit, "quartiles", ratio, "quartiles", "pairs", *_others(record)]
+    heading = ["", record.unit, "quartiles", ratio, "quartiles", "pairs"]
+    figures = [heading, *(_figures(row) for row in found)]
+    others = [names, *([_number_or_nothing(row, n) for n in names] for row in found)]
+    if len(names) <= _BESIDE:
+        return [[left + right for left, right in zip(figures, others, strict=True)]]
+    sides = ["", *(row.side for row in found)]
+    return [figures, [[side, *values] for side, values in zip(sides, others, strict=True)]]
 
 
-def cells(record: Record, row: Row) -> list[str]:
-    """A side's line of the table, in text."""
+def _figures(row: Row) -> list[str]:
     middle, low, high = row.value
     ratio = ["", ""]
     if row.ratio is not None:
         ratio = [f"{row.ratio[0]:.3f}", f"{row.ratio[1]:.3f}-{row.ratio[2]:.3f}"]
     kept = f"{row.pairs - row.dropped} of {row.pairs}" if row.dropped else str(row.pairs)
-    return [
-        row.side,
-        number(middle),
-        f"{number(low)}-{number(high)}",
-        *ratio,
-        kept + ("*" if row.all_kept else ""),
-        *(number(row.others[n]) if n in row.others else "" for n in _others(record)),
-    ]
+    star = "*" * row.all_kept
+    return [row.side, number(middle), f"{number(low)}-{number(high)}", *ratio, kept + star]
+
+
+def _number_or_nothing(row: Row, name: str) -> str:
+    return number(row.others[name]) if name in row.others else ""
 
 
 def number(value: float) -> str:
@@ -59,14 +69,18 @@ def footnote(record: Record, limit: float) -> str:
     return "* Others used the machine nearly all the time: every pair is counted." * starred
 
 
-def rich_table(record: Record, limit: float) -> Table:
-    """A comparison's table for the terminal."""
-    table = Table(box=None, pad_edge=False, title=escape(record.name), title_justify="left")
-    for place, name in enumerate(heading(record)):
-        table.add_column(escape(name), justify="right" if place else "left")
-    for row in rows(record, limit):
-        table.add_row(*map(escape, cells(record, row)))
-    return table
+def rich_tables(record: Record, limit: float) -> list[Table]:
+    """A comparison's tables for the terminal."""
+    shown = []
+    for lines in tables(record, limit):
+        title = None if shown else escape(record.name)
+        table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+        for place, name in enumerate(lines[0]):
+            table.add_column(escape(name), justify="right" if place else "left")
+        for line in lines[1:]:
+            table.add_row(*map(escape, line))
+        shown.append(table)
+    return shown
 
 
 def markdown(folder: Folder) -> Iterator[str]:
@@ -75,12 +89,13 @@ def markdown(folder: Folder) -> Iterator[str]:
     limit: float = run["options"]["busy"]
     for record in folder.records.values():
         yield f"**{record.name}**" + (f": {record.about}" if record.about else "") + "\n"
-        names = heading(record)
-        yield "| " + " | ".join(names) + " |"
-        yield "|---" + "|---:" * (len(names) - 1) + "|"
-        for row in rows(record, limit):
-            yield "| " + " | ".join(cells(record, row)) + " |"
-        yield f"\n{note}\n" if (note := footnote(record, limit)) else ""
+        for lines in tables(record, limit):
+            yield "| " + " | ".join(lines[0]) + " |"
+            yield "|---" + "|---:" * (len(lines[0]) - 1) + "|"
+            yield from ("| " + " | ".join(line) + " |" for line in lines[1:])
+            yield ""
+        if note := footnote(record, limit):
+            yield f"{note}\n"
         for side, reason in record.unavailable.items():
             yield f"Without {side}: {reason.splitlines()[-1]}\n"
     state = "" if folder.complete else " Not finished."
@@ -108,14 +123,6 @@ def as_figures(record: Record, limit: float) -> list[dict[str, Any]]:
 
 def _named(spread: Spread) -> dict[str, float]:
     return dict(zip(("median", "low", "high"), spread, strict=True))
-
-
-def _others(record: Record) -> list[str]:
-    names: dict[str, None] = {}
-    for found in record.whole()[:1]:
-        for side in record.sides:
-            names.update(dict.fromkeys(found[side]["values"]))
-    return [name for name in names if name != record.unit]
 
 
 def main() -> int:

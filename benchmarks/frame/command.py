@@ -69,7 +69,7 @@ def run(benchmark: Benchmark, words: Sequence[str], program: str) -> int:
     console.print(f"every turn: {folder.path / RESULTS}", soft_wrap=True)
     if (folder.path / _PLOT).exists():
         console.print(f"     chart: {folder.path / _PLOT}", soft_wrap=True)
-    console.print(f"  Markdown: python -m benchmarks.frame.table {folder.path}", soft_wrap=True)
+    console.print(f"  Markdown: python -m benchmarks.table {folder.path}", soft_wrap=True)
     return 0
 
 

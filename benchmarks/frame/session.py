@@ -80,7 +80,7 @@ def _started(
                 running[name] = start()
             except Unavailable as reason:
                 _leave_out(name, first, str(reason), folder, record, shown)
-        for name, contender in list(running.items()):
+        for name, contender in list(running.items()) if comparison.warm else ():
             shown.update(f"{name}, getting ready", 0, 1)
             try:
                 contender.turn(comparison.warm)

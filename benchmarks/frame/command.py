@@ -61,7 +61,7 @@ def run(benchmark: Benchmark, words: Sequence[str], program: str) -> int:
     pace = Pace(options.turns, options.seconds, options.busy)
     stopped = _Stopped()
     try:
-        with Shown(console) as shown:
+        with stopped, Shown(console) as shown:
             _measure(benchmark, options, pace, folder, shown)
     except KeyboardInterrupt:
         console.print(f"stopped; go on with: {program} --resume {folder.path}", soft_wrap=True)
@@ -74,11 +74,16 @@ def run(benchmark: Benchmark, words: Sequence[str], program: str) -> int:
 
 
 class _Stopped:
-    """Has SIGTERM end a run as Ctrl-C does; ``status`` is then its exit status."""
+    """Meanwhile SIGTERM ends a run as Ctrl-C does; ``status`` is then its exit status."""
 
-    def __init__(self) -> None:
-        self.status = 130
-        signal.signal(signal.SIGTERM, self._stop)
+    status = 130
+
+    def __enter__(self) -> _Stopped:
+        self._before = signal.signal(signal.SIGTERM, self._stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self._before)
 
     def _stop(self, number: int, frame: object) -> None:
         self.status = 128 + number

@@ -227,16 +227,31 @@ def test_every_benchmark_is_there_under_its_name() -> None:
             assert load(name).name == name
 
 
-def test_the_command_line(distgan: Run, tmp_path: Path) -> None:
+def test_the_command_line(distgan: Run) -> None:
     listed = distgan("bench", "--list").stdout
     assert all(name in listed for name in KNOWN)
     assert "'stpe': no such benchmark, did you mean step?" in mistake(distgan("bench", "stpe"))
-    assert "--turns: 0: should be" in mistake(distgan("bench", "step", "--turns", "0"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--turns", "0"], "--turns: 0: should be a number above 0"),
+        (["--secs", "1"], "unrecognized arguments: --secs"),
+        (["--out", "full"], "--out full: is not an empty folder"),
+        (["--resume", "full"], "--resume full: holds no run of a benchmark"),
+        (["--resume", "full", "--quick"], "goes on with the options of that run"),
+    ],
+)
+def test_mistakes_in_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
-    said = mistake(distgan("bench", "metrics", "--out", "full"))
-    assert "--out full: is not an empty folder" in said
-    assert "holds no run of a benchmark" in mistake(distgan("bench", "step", "--resume", "x"))
+    with pytest.raises(UserError, match=said):
+        command.run(Counting().benchmark(), words, "bench toy")
+    assert [p.name for p in tmp_path.rglob("*")] == ["full", "file"]
 
 
 def test_without_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

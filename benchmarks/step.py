@@ -108,7 +108,7 @@ def _breakdowns(options: argparse.Namespace) -> Iterator[Comparison]:
     names = options.recipe or (quick if options.quick else list(RECIPES))
     rate = peak(threads, "float32")
     yield Comparison(
-        f"where the time goes, one process of {threads} threads",
+        f"where the time goes, one process of {threads} thread{'s' * (threads > 1)}",
         "images/s",
         {n: partial(Process, breakdown_alone, threads, configure(n, largest), rate) for n in names},
         ratios=False,

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.flops import flops_per_image
+from benchmarks.flops import counter, flops_per_image
 from benchmarks.frame import Benchmark, Comparison, InPlace, Unavailable, Values, command
 from benchmarks.frame.figures import rows
 from benchmarks.frame.folder import Folder, Record
@@ -191,9 +191,24 @@ def test_flops_of_the_tutorials_pair() -> None:
     assert flops_per_image(training) == 2 * products
 
 
-@pytest.mark.parametrize("name", ["mnist-mlp", "cifar10-r3gan-tiny"])
-def test_parts_of_a_step_add_up(name: str) -> None:
-    training = Training(override(recipe(name), {"batch": 16}))
+@pytest.mark.parametrize("groups", [1, 4])
+def test_flops_of_grouped_convolutions(groups: int) -> None:
+    for layer in (torch.nn.Conv2d, torch.nn.ConvTranspose2d):
+        convolve = layer(16, 8, 3, stride=2, padding=1, groups=groups, bias=False)
+        x = torch.rand(2, 16, 8, 8, requires_grad=True)
+        places = 4 * 4 if layer is torch.nn.Conv2d else 8 * 8
+        once = 2 * 2 * places * 16 * 8 // groups * 9
+        with counter() as forward:
+            made = convolve(x)
+        with counter() as backward:
+            made.sum().backward()
+        assert (forward.get_total_flops(), backward.get_total_flops()) == (once, 2 * once)
+
+
+@pytest.mark.parametrize("r1", [0, 1])
+def test_parts_of_a_step_add_up(r1: int) -> None:
+    changes = {"batch": 16, "discriminator.penalty.r1": r1, "discriminator.augment.name": "flip"}
+    training = Training(override(recipe("mnist-mlp"), changes))
     weights = [p.detach().clone() for p in training.state.generator.network.parameters()]
     watched = watch(training)
     training.step()
@@ -207,6 +222,7 @@ def test_parts_of_a_step_add_up(name: str) -> None:
     assert sum(parts.values()) == pytest.approx(whole, rel=0.02)
     assert parts[OTHER] < 0.5 * whole
     assert parts["backward"] > parts["EMA"] > 0
+    assert parts["augment"] > 0
     assert parts["communication"] == 0
     again = training.state.generator.network.parameters()
     assert all((a != b).any() for a, b in zip(weights, again, strict=True)), "it did train"

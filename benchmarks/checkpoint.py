@@ -111,7 +111,7 @@ BENCHMARK = Benchmark(
     compare,
     add_options,
     turns=15,
-    quick=(5, 1.0),
+    quick=(3, 1.0),
 )
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ BENCHMARK = Benchmark(
     add_options,
     turns=20,
     seconds=6.0,
-    quick=(4, 1.5),
+    quick=(3, 1.5),
 )
 
 if __name__ == "__main__":

@@ -98,7 +98,8 @@ def compare(options: argparse.Namespace) -> Iterator[Comparison]:
         if "options" in parts:
             compiled = options.compile or not options.quick
             yield _options(name, config, options.threads, compiled)
-        if "workers" in parts:
+        # One of them is enough where it is to be quick.
+        if "workers" in parts and (options.recipe or not options.quick or name == _SMALL[-1]):
             yield _workers(name, config)
 
 

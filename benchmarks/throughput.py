@@ -223,7 +223,7 @@ BENCHMARK = Benchmark(
     "the step beside a textbook loop of the same networks",
     compare,
     add_options,
-    quick=(5, 1.0),
+    quick=(3, 1.0),
 )
 
 if __name__ == "__main__":

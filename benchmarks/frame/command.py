@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -25,7 +26,7 @@ FOLDER = "bench-results"
 BUSY = 0.05
 """Share of the machine's processors from which on others' work disturbs a turn."""
 _PLOT = "plot.html"
-_WIDTH = 160
+_WIDTH = 200
 """Columns of a table that goes into a file."""
 
 
@@ -58,7 +59,7 @@ def run(benchmark: Benchmark, words: Sequence[str], program: str) -> int:
         console.width = max(console.width, _WIDTH)
     if folder.complete:
         raise UserError(f"--resume {folder.path}: is complete; see {folder.path / RESULTS}")
-    pace = Pace(options.turns, options.seconds, options.busy)
+    pace = Pace(options.turns, options.seconds, options.busy, patient=not options.quick)
     stopped = _Stopped()
     try:
         with stopped, Shown(console) as shown:
@@ -96,7 +97,8 @@ def _measure(
     for comparison in benchmark.compare(options):
         turns = comparison.turns or pace.turns
         seconds = comparison.seconds or pace.seconds
-        record = measure(comparison, Pace(turns, seconds, pace.busy), folder, shown)
+        its_pace = replace(pace, turns=turns, seconds=seconds)
+        record = measure(comparison, its_pace, folder, shown)
         shown.console.print("", *table.rich_tables(record, pace.busy), sep="\n")
         shown.note(table.footnote(record, pace.busy))
     figures = {n: table.as_figures(r, pace.busy) for n, r in folder.records.items()}

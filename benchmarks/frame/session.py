@@ -21,18 +21,19 @@ class Pace:
     Args:
         turns: pairs of turns that are wanted of each side.
         seconds: of a turn.
-        busy: the share of the machine from which on others' work disturbs a turn. For
-            disturbed pairs up to half as many rounds again are added.
+        busy: the share of the machine from which on others' work disturbs a turn.
+        patient: whether up to half as many rounds again are added for disturbed pairs.
     """
 
     turns: int
     seconds: float
     busy: float
+    patient: bool
 
     @property
     def most(self) -> int:
         """Rounds, whatever happens."""
-        return self.turns + self.turns // 2
+        return self.turns + self.turns // 2 * self.patient
 
     def enough(self, record: Record) -> bool:
         """Whether a comparison needs no more rounds."""

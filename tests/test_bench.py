@@ -19,7 +19,15 @@ import pytest
 import torch
 
 from benchmarks.flops import counter, flops_per_image
-from benchmarks.frame import Benchmark, Comparison, InPlace, Unavailable, Values, command
+from benchmarks.frame import (
+    Benchmark,
+    Comparison,
+    InPlace,
+    Unavailable,
+    Values,
+    command,
+    everything,
+)
 from benchmarks.frame.figures import rows
 from benchmarks.frame.folder import Folder, Record
 from benchmarks.frame.known import KNOWN, load
@@ -151,6 +159,51 @@ def test_disturbed_rounds_are_added_to_but_not_for_ever(tmp_path: Path) -> None:
     (first, _) = json.loads((out / "results.json").read_text())["comparisons"]
     assert len(first["rounds"]) == 4
     assert first["figures"][0]["dropped"] == 4
+
+
+def test_a_side_that_breaks_costs_the_others_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: float) -> Values:
+        raise RuntimeError("no compiler")
+
+    def compare(_: argparse.Namespace) -> Iterator[Comparison]:
+        sides = {"one": partial(Counting().side, 1), "two": lambda: InPlace(broken)}
+        yield Comparison("first", "images/s", sides)
+
+    toy, out = Benchmark("toy", "nothing", compare, turns=2, seconds=0.01), tmp_path / "out"
+    assert command.run(toy, ["--out", str(out)], "bench toy") == 1
+    assert "failed: first, two" in capsys.readouterr().err
+    (first,) = json.loads((out / "results.json").read_text())["comparisons"]
+    assert first["unavailable"] == {"two": "failed: no compiler"}
+    assert [row["side"] for row in first["figures"]] == ["one", "one again"]
+
+
+def test_all_goes_on_where_it_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[tuple[str, bool]] = []
+
+    def run(name: str, folder: Path, quick: bool) -> int:
+        ran.append((name, quick))
+        return 130 if len(ran) == 2 else int(name == "feed")
+
+    monkeypatch.setattr(everything, "_run", run)
+    words = ["--quick", "--out", str(tmp_path / "all")]
+    assert everything.run_all(words, "bench all") == 130
+    assert ran == [(name, True) for name in list(KNOWN)[:2]]
+    said = capsys.readouterr().out
+    again = said.split("go on with: bench all ")[1].split()
+    assert everything.run_all(again, "bench all") == 1
+    assert ran[2:] == [(name, True) for name in KNOWN]
+    assert "failed: feed" in capsys.readouterr().err
+
+
+def test_all_leaves_alone_what_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "toy"
+    assert command.run(Counting().benchmark(), ["--out", str(out)], "bench toy") == 0
+    monkeypatch.setattr(subprocess, "Popen", None)
+    assert everything._run("toy", out, quick=True) == 0
 
 
 def burn(seconds: float) -> Turn:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.frame import plot, table
-from benchmarks.frame.comparison import Benchmark
+from benchmarks.frame import machine, plot, table
+from benchmarks.frame.comparison import AGAIN, Benchmark
 from benchmarks.frame.folder import RESULTS, Folder
 from benchmarks.frame.progress import Shown
-from benchmarks.frame.session import Pace, measure
+from benchmarks.frame.session import FAILED, Pace, measure
 from distgan.cli.parser import Parser
 from distgan.errors import UserError
 
@@ -67,11 +67,25 @@ def run(benchmark: Benchmark, words: Sequence[str], program: str) -> int:
     except KeyboardInterrupt:
         console.print(f"stopped; go on with: {program} --resume {folder.path}", soft_wrap=True)
         return stopped.status
-    console.print(f"every turn: {folder.path / RESULTS}", soft_wrap=True)
-    if (folder.path / _PLOT).exists():
-        console.print(f"     chart: {folder.path / _PLOT}", soft_wrap=True)
-    console.print(f"  Markdown: python -m benchmarks.table {folder.path}", soft_wrap=True)
-    return 0
+    _say_where(folder, console)
+    failed = [
+        f"{record.name}, {side}"
+        for record in folder.records.values()
+        for side, reason in record.unavailable.items()
+        if reason.startswith(FAILED) and not side.endswith(AGAIN)
+    ]
+    if failed:
+        print(f"failed: {'; '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _say_where(folder: Folder, console: Console) -> None:
+    lines = {"every turn": folder.path / RESULTS, "chart": folder.path / _PLOT}
+    lines["Markdown"] = f"python -m benchmarks.table {folder.path}"
+    if not (folder.path / _PLOT).exists():
+        lines["chart"] = "none without plotly: pip install 'distgan[report]'"
+    for name, text in lines.items():
+        console.print(f"{name:>12}: {text}", soft_wrap=True, markup=False)
 
 
 class _Stopped:
@@ -157,6 +171,9 @@ def _folder(benchmark: Benchmark, options: argparse.Namespace, command: str) -> 
     if name != benchmark.name:
         raise UserError(f"--resume {folder.path}: is of the benchmark {name}, not {benchmark.name}")
     vars(options).update(folder.run["options"])
+    before, now = folder.run["machine"]["commit"], machine.describe()["commit"]
+    if before != now:
+        print(f"the code has changed: commit {before} at the start, {now} now", file=sys.stderr)
     return folder
 
 

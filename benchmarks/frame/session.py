@@ -13,6 +13,9 @@ from benchmarks.frame.noise import Usage
 from benchmarks.frame.progress import Shown
 from benchmarks.turns import Unavailable
 
+FAILED = "failed:"
+"""Begins the reason of a side that broke, rather than being unavailable."""
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -91,7 +94,7 @@ def _started(
             except RuntimeError as error:
                 # One side that breaks must not cost the others; its reason is in the results.
                 running.pop(name).end()
-                _leave_out(name, first, f"failed: {error}", folder, record, shown)
+                _leave_out(name, first, f"{FAILED} {error}", folder, record, shown)
         yield running
     finally:
         for contender in running.values():

@@ -217,19 +217,19 @@ def burn(seconds: float) -> Turn:
 
 
 def test_own_processes_are_no_disturbance_and_others_are() -> None:
-    side = Process(burn, 1.0)
+    side = Process(burn, 0.5)
     before = Usage.now()
     side.turn(0)
     own = Usage.now().own - before.own
     side.end()
-    assert own > 0.9
+    assert own > 0.4
     ended = Usage.now().own - before.own
     assert ended >= own, "what an ended child took stays counted"
     # One that is nobody's child here, and takes one of the cores.
-    busy = "import time, os\nif os.fork(): os._exit(0)\nt=time.time()\nwhile time.time()<t+2: pass"
+    busy = "import time, os\nif os.fork(): os._exit(0)\nt=time.time()\nwhile time.time()<t+1: pass"
     before = Usage.now()
     subprocess.run([sys.executable, "-c", busy], check=True)
-    time.sleep(1.5)
+    time.sleep(0.7)
     assert Usage.now().busy_since(before) > 0.25 / (os.cpu_count() or 1)
 
 
@@ -272,22 +272,20 @@ def slowed(function: Any) -> Any:
     return slow
 
 
-@pytest.mark.parametrize("part", CALLS)
-def test_time_is_charged_to_the_part_that_takes_it(
-    part: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_time_is_charged_to_the_part_that_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     changes = {"batch": 8, "discriminator.penalty.r1": 1, "discriminator.augment.name": "flip"}
     training = Training(override(recipe("mnist-mlp"), changes))
     state: Any = training.state
-    owner, name = {
+    places = {
         "data": (training.feed, "batch"),
         "G forward": (state.generator.network, "forward"),
         "D forward": (state.discriminator.network, "forward"),
         "augment": (FlipSettings, "apply"),
         "EMA": (state.ema, "update"),
         "logging": (state.statistics, "add"),
-    }[part]
-    monkeypatch.setattr(owner, name, slowed(getattr(owner, name)))
+    }
+    for owner, name in places.values():
+        monkeypatch.setattr(owner, name, slowed(getattr(owner, name)))
     watched = watch(training)
     training.step()
     assert watched.seconds == dict.fromkeys(PARTS, 0.0), "it does not run yet"
@@ -297,9 +295,9 @@ def test_time_is_charged_to_the_part_that_takes_it(
         training.step()
     whole = time.perf_counter() - start
     parts = watched.stop()
-    assert parts[part] >= STEPS * CALLS[part] * DELAY
     # Each second once, whatever lies inside of what.
     assert sum(parts.values()) == pytest.approx(whole, abs=0.01)
+    assert all(parts[name] >= STEPS * CALLS[name] * DELAY for name in places)
     assert all(parts[name] > 0 for name in PARTS if name != "communication")
 
 

@@ -10,11 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from distgan import __version__
-from distgan.cli import data, evaluate, jobs, recipes, report, sample, train, tune
-from distgan.cli.parser import Parser
-from distgan.errors import UserError
-
-_VERBS = (train, sample, report, evaluate, tune, recipes, data, jobs)
+from distgan.cli import bench, data, evaluate, jobs, recipes, report, sample, train, tune
 
 _TOP = """\
 start here:

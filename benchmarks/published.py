@@ -1,6 +1,6 @@
 """The model of `distgan plan` beside what others published of training on many accelerators.
 
-    python -m benchmarks.published
+python -m benchmarks.published
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ _STYLEGAN3_PARAMETERS = 25_000_000
 """Of either network, about: assumed."""
 _MESSAGE = 5e-6
 """Seconds of a message between accelerators of a machine: assumed."""
+
 
 def _work(discriminator: int, generator: int, updates: int, bits: int = 32) -> Work:
     # Gradients travel when all are there; both networks' updates take equally long.

@@ -1,144 +1,58 @@
-"""Processes of one thread that train together, or each for itself, when asked."""
+"""A side of several processes that work at the same time: ranks of a run, or strangers."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import time
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from benchmarks import wire
-from distgan.allocator import keep_freed_memory
-from distgan.config import Config
-from distgan.networks import ImageShape
+from benchmarks.turns import Process, Turn, Values
 from distgan.parallel import World
-from distgan.plan.measure import Cycles
-
-IMAGE, CLASSES = ImageShape(1, 28, 28), 10
-
-
-@dataclass(frozen=True)
-class Cast:
-    """Who takes part.
-
-    Args:
-        ranks: of the run each process is part of. 1: a process for itself.
-        meet: a file through which ranks find each other; ``{}`` is filled in by processes that
-            do not meet, each of which does what one of ``ranks`` does with nobody to talk to.
-        namespaces: of each process; empty for this one's.
-    """
-
-    config: Config
-    count: int
-    ranks: int
-    meet: Path | None = None
-    namespaces: tuple[str, ...] = ()
 
 
 class Team:
-    """Processes that do the same at the same time."""
+    """Makes a turn with ``prepare(world, *arguments)`` in each of ``size`` processes.
 
-    def __init__(self, cast: Cast) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipes: list[Connection] = []
-        self._members = []
-        for rank in range(cast.count):
-            ours, theirs = context.Pipe()
-            member = context.Process(target=_serve, args=(theirs, cast, rank), daemon=True)
-            member.start()
-            self._pipes.append(ours)
-            self._members.append(member)
-        self._ask("ready")
+    Args:
+        together: whether they are ranks of one run over gloo, or each a run of its own.
 
-    def _ask(self, what: str, *arguments: Any) -> list[Any]:
-        for pipe in self._pipes:
-            pipe.send((what, arguments))
-        return [pipe.recv() for pipe in self._pipes]
+    Images/s are those of all; everything else that a turn finds is the first one's.
+    """
 
-    def cycles(self, images: int, count: int) -> list[float]:
-        """Seconds of each of so many cycles, with so many images of a batch in each process:
-        of the slowest process."""
-        return [max(times) for times in zip(*self._ask("cycles", images, count), strict=True)]
+    def __init__(
+        self, size: int, together: bool, prepare: Callable[..., Turn], *arguments: Any
+    ) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        meet = str(Path(self._folder.name) / "meet") if together else ""
+        self._members = [
+            Process(_prepare, rank, size, meet, prepare, *arguments) for rank in range(size)
+        ]
 
-    def all_reduce(self, size: int, count: int) -> tuple[list[float], float]:
-        """Seconds of each of so many all-reduces of ``size`` bytes, and what share of them the
-        processes were computing."""
-        answers = self._ask("all_reduce", size, count)
-        return answers[0][0], sum(busy for _, busy in answers) / len(answers)
-
-    def all_gather(self, size: int, count: int) -> list[float]:
-        """Seconds of each of so many."""
-        found: list[float] = self._ask("all_gather", size, count)[0]
-        return found
-
-    def after(self) -> float:
-        """Seconds of a cycle once gradients have arrived."""
-        return float(max(self._ask("after")))
+    def turn(self, seconds: float) -> Values:
+        """What a turn of all members found."""
+        for member in self._members:
+            member.begin(seconds)
+        found = [member.finish() for member in self._members]
+        return {**found[0], "images/s": sum(values["images/s"] for values in found)}
 
     def end(self) -> None:
         """End the processes."""
         for member in self._members:
-            member.kill()
-            member.join()
+            member.end()
+        self._folder.cleanup()
 
 
-def _serve(pipe: Connection, cast: Cast, rank: int) -> None:
-    os.environ["GLOO_SOCKET_IFNAME"] = wire.DEVICE if cast.namespaces else "lo"
-    if cast.namespaces:
-        wire.enter(cast.namespaces[rank])
-    keep_freed_memory()
+def _prepare(
+    rank: int, size: int, meet: str, prepare: Callable[..., Turn], *arguments: Any
+) -> Turn:
     torch.set_num_threads(1)
-    member = _Member(cast, rank)
-    while True:
-        what, arguments = pipe.recv()
-        pipe.send(getattr(member, what)(*arguments))
-
-
-class _Member:
-    def __init__(self, cast: Cast, rank: int) -> None:
-        world = World(0 if cast.meet is None else rank, cast.ranks)
-        if cast.ranks > 1:
-            together = cast.meet is not None
-            where = f"file://{cast.meet}" if together else "tcp://127.0.0.1:0"
-            size = cast.ranks if together else 1
-            if together:
-                dist.init_process_group("gloo", init_method=where, rank=rank, world_size=size)
-            else:
-                dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-        self._cycles = Cycles(cast.config, IMAGE, CLASSES, world)
-
-    def ready(self) -> bool:
-        return True
-
-    def cycles(self, images: int, count: int) -> list[float]:
-        return [self._cycles.seconds(images) for _ in range(count)]
-
-    def after(self) -> float:
-        return self._cycles.after()
-
-    def all_reduce(self, size: int, count: int) -> tuple[list[float], float]:
-        values = torch.zeros(size // 4)
-        start, computing = time.perf_counter(), time.process_time()
-        times = _times(lambda: dist.all_reduce(values), count)
-        wall = time.perf_counter() - start
-        return times, min(1.0, (time.process_time() - computing) / wall)
-
-    def all_gather(self, size: int, count: int) -> list[float]:
-        values = torch.zeros(size // 4)
-        parts = [torch.empty_like(values) for _ in range(dist.get_world_size())]
-        return _times(lambda: dist.all_gather(parts, values), count)
-
-
-def _times(work: Any, count: int) -> list[float]:
-    found = []
-    for _ in range(count):
-        start = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - start)
-    return found
+    if not meet:
+        return prepare(World(), *arguments)
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    dist.init_process_group("gloo", init_method=f"file://{meet}", rank=rank, world_size=size)
+    return prepare(World(rank, size), *arguments)

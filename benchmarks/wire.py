@@ -24,7 +24,7 @@ def _do(*words: str) -> None:
         raise OSError(f"{' '.join(words)}: {done.stderr.strip()}")
 
 
-def possible() -> str:
+def impossible() -> str:
     """Why there can be no such network here, or nothing."""
     if not shutil.which("ip") or not shutil.which("tc"):
         return "it takes `ip` and `tc` (iproute2)"

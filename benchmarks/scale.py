@@ -43,6 +43,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 """What may be changed about communication."""
 LOOPBACK = "loopback"
 LINKS = (LOOPBACK, "100Mbit", "1Gbit", "10Gbit")
+_QUICK = (LOOPBACK, "1Gbit")
 _SMALL, _MIDDLE, _LARGE = 1 << 10, 1 << 18, 1 << 21
 """Bytes of the all-reduces that measure a link."""
 
@@ -143,7 +144,8 @@ def compare(options: argparse.Namespace) -> Iterator[Comparison]:
             if option != "as it is" and _same(config, recipe(name)):
                 continue
             for workers in range(2, options.workers + 1):
-                links = [x for x in options.link or LINKS if workers == 2 or x == LOOPBACK]
+                every = options.link or (_QUICK if options.quick else LINKS)
+                links = [x for x in every if workers == 2 or x == LOOPBACK]
                 yield from _compare(f"{name}, {option}", config, workers, links, options.quick)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from distgan.plan.compute import Compute, expected_maximum
-from distgan.plan.network import Network
+from distgan.plan.network import Network, ring_bytes
 from distgan.plan.timeline import Exchange, play
 from distgan.plan.work import Message, Update, Work
 
@@ -82,9 +82,13 @@ def _afterwards(update: Update, work: Work, compute: Compute) -> float:
 def _seconds(message: Message, network: Network, workers: int, nodes: int) -> float:
     if message.kind == "gather":
         return network.all_gather(message.size, workers, nodes)
+    if message.kind == "whole":
+        return network.all_gather(message.size / workers, workers, nodes)
     return network.all_reduce(message.size, workers, nodes)
 
 
 def _sent(message: Message, workers: int) -> float:
-    rounds = 1 if message.kind == "gather" else 2 / workers
-    return rounds * (workers - 1) * message.size
+    if message.kind in ("gather", "whole"):
+        size = message.size / (workers if message.kind == "whole" else 1)
+        return (workers - 1) * size
+    return ring_bytes(message.size, workers)

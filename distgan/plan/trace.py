@@ -176,9 +176,9 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def whole(self, values: Tensor) -> Tensor:
         """Note that one value of each sample is gathered, and summed again in backward."""
-        self._wait(values.nbytes, "gather")
+        size = values.element_size() * self._config.micro_batch
+        self._wait(size, "whole")
         if values.requires_grad:
-            size = values.element_size() * self._config.micro_batch
             values.register_hook(lambda _: self._wait(size, "reduce"))  # type: ignore[no-untyped-call]
         return values
 

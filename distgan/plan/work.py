@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["gradients", "reduce", "gather"]
-"""Of a message: a bucket of gradients, which travels beside the computing, or a sum over
-workers or the collected values of all, for which the computing waits."""
+Kind = Literal["gradients", "reduce", "gather", "whole"]
+"""Of a message: a bucket of gradients, which travels beside the computing; or what it waits for:
+a sum over workers, the collected values of all, or one value of each sample of the batch."""
 
 
 @dataclass(frozen=True)
 class Message:
     """Bytes that each worker hands to one collective operation, and when: ``at`` is the share
-    of the update's floating-point operations done by then."""
+    of the update's floating-point operations done by then. Of kind ``whole``, ``size`` is
+    what all workers hand over together."""
 
     at: float
     size: int

@@ -61,7 +61,7 @@ class Wire:
         """Let so many bits a second through, each way."""
         # What has gathered in the bucket goes at once: little, but a millisecond's worth
         # where timers could not keep up with less.
-        burst = max(16_000, int(bits / 8 * 2e-4))
+        burst = max(16_000, int(bits / 8 * 1e-3))
         for name in self.names:
             _do(
                 *("ip", "netns", "exec", name, "tc", "qdisc", "replace", "dev", DEVICE, "root"),

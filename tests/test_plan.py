@@ -8,6 +8,7 @@ import statistics
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.published import PARAGAN, check_paragan, check_stylegan3
 from distgan.networks import ImageShape
@@ -17,6 +18,7 @@ from distgan.plan.devices import GPUS, expected, network
 from distgan.plan.measure import fit
 from distgan.plan.network import ring_bytes
 from distgan.plan.timeline import Elapsed, Exchange, play
+from distgan.plan.trace import Counter
 from distgan.plan.units import parse_bandwidth, parse_latency
 from distgan.recipes import recipe
 from distgan.settings import override
@@ -172,6 +174,20 @@ def test_operations_of_the_tutorials_pair_by_hand() -> None:
     assert [u.products.per_image for u in work.updates] == [of_d, of_g]
     assert work.flops(128) == 128 * (of_d + of_g)
     assert [u.convolutions.per_image for u in work.updates] == [0, 0]
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_operations_of_convolutions_by_hand(groups: int, transposed: bool) -> None:
+    with torch.device("meta"):
+        kind = torch.nn.ConvTranspose2d if transposed else torch.nn.Conv2d
+        layer = kind(16, 8, 3, padding=1, groups=groups)
+        images = torch.rand(2, 16, 10, 12, requires_grad=True)
+    with Counter(recipe("mnist-mlp"), 2) as counter:
+        layer(images).sum().backward()
+    # Either way, every one of 10 x 12 places meets 3 x 3 weights from 16 / groups to 8 channels.
+    forward = 2 * 2 * 10 * 12 * 9 * 16 * 8 / groups
+    assert counter.now.convolutions == 3 * forward
 
 
 def test_lazy_penalties_cost_their_share() -> None:

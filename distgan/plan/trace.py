@@ -96,7 +96,7 @@ def _run(config: Config, image: ImageShape, classes: int, images: int, seen: int
     with _META:
         state = TrainingState(config, image, classes, World(device=_META))
     batches = random_batches(config, image, images, _META)
-    counter = _Counter(config, images)
+    counter = Counter(config, images)
     generator, discriminator = map(counter.watch, (state.generator, state.discriminator))
     rule = {f.name: getattr(state.rule, f.name) for f in fields(UpdateRule)}
     rule["whole"] = counter.whole
@@ -113,6 +113,15 @@ class _Rule(UpdateRule):
 
     def autocast(self, device: torch.device, enabled: bool = True) -> torch.autocast:
         return torch.autocast("cpu", torch.bfloat16, False)
+
+
+def _convolution_backward(
+    grad: Tensor, images: Tensor, weight: Tensor, transposed: bool, wanted: list[bool]
+) -> float:
+    # For its images and for its weights, each, as much as the convolution forward. torch's own
+    # formula overlooks groups.
+    places = images if transposed else grad
+    return 2 * places.numel() * weight[0].numel() * sum(wanted[:2])
 
 
 @dataclass
@@ -137,14 +146,14 @@ class _Count:
         return sum(parameter.numel() for parameter in self.arrived)
 
 
-class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts while a step runs; an update ends with its optimizer's step."""
 
     def __init__(self, config: Config, images: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.ended: list[_Count] = []
         self._config, self._images = config, images * config.accumulate
-        self._now = _Count("discriminator", self._images)
+        self.now = _Count("discriminator", self._images)
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -152,13 +161,16 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = function(*args, **(kwargs or {}))
         packet = function.overloadpacket
         if packet in flop_registry:
-            flops = flop_registry[packet](*args, **(kwargs or {}), out_val=result)
-            if "conv" in packet.__name__:
-                self._now.convolutions += flops
+            if packet is torch.ops.aten.convolution_backward:
+                flops = _convolution_backward(args[0], args[1], args[2], args[7], args[10])
             else:
-                self._now.products += flops
+                flops = flop_registry[packet](*args, **(kwargs or {}), out_val=result)
+            if "conv" in packet.__name__:
+                self.now.convolutions += flops
+            else:
+                self.now.products += flops
         if not (function.is_view or packet.__name__ in _FREE):
-            self._now.kernels += 1
+            self.now.kernels += 1
         return result
 
     def watch(self, player: Player) -> Player:
@@ -183,12 +195,12 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return values
 
     def _wait(self, size: int, kind: Kind) -> None:
-        self._now.waited.append((self._now.flops, size, kind))
+        self.now.waited.append((self.now.flops, size, kind))
 
     def _arrive(self, parameter: Tensor) -> None:
         # Again in every micro-batch, of which the last exchanges.
-        self._now.arrived.pop(parameter, None)
-        self._now.arrived[parameter] = self._now.flops
+        self.now.arrived.pop(parameter, None)
+        self.now.arrived[parameter] = self.now.flops
 
     def _normalise(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         # As `GlobalBatchNorm` does: count, means and variances; in backward two sums.
@@ -200,7 +212,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 output.register_hook(lambda _: self._wait(sums, "reduce"))  # type: ignore[no-untyped-call]
 
     def _end(self) -> None:
-        now = self._now
+        now = self.now
         total, arrived = max(now.flops, 1.0), list(now.arrived.items())
         sizes = [parameter.nbytes for parameter, _ in arrived]
         found = [Message(at / total, size, kind) for at, size, kind in now.waited]
@@ -211,4 +223,4 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             found.append(Message(arrived[bucket[-1]][1] / total, size, "gradients"))
         now.messages = tuple(sorted(found, key=lambda message: message.at))
         self.ended.append(now)
-        self._now = _Count("generator", self._images)
+        self.now = _Count("generator", self._images)

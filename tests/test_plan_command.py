@@ -52,7 +52,7 @@ def test_a_plan_on_gpus(capsys: pytest.CaptureFixture[str]) -> None:
     line = "plan cifar10-sngan --gpu h100 --workers 64 --nodes 8 --price 2.5"
     text = planned(line, capsys)
     speed, hours = number("N images/s", text), number("N hours for 32,000,000", text)
-    assert hours == pytest.approx(32e6 / speed / 3600, abs=0.01)
+    assert hours == pytest.approx(32e6 / speed / 3600, rel=0.01)
     assert number(r"N at 2\.5", text) == pytest.approx(hours * 64 * 2.5, rel=0.01)
     terms = [float(cell) for cell in re.findall(r"([\d.]+)\s+\d+%\n", text)]
     assert sum(terms[:-1]) == pytest.approx(terms[-1], abs=0.01)

@@ -81,11 +81,19 @@ def _print_summary(config: Config, plan: Plan, price: float | None) -> None:
     nodes = f"{place.nodes} node{'s' if place.nodes > 1 else ''}"
     print(f"{config.recipe} on {workers} ({each}) on {nodes}")
     print(f"  {expected.images_per_second:,.0f} images/s")
-    print(f"  {plan.hours:,.2f} hours for {config.images:,} images")
+    print(f"  {_number(plan.hours)} hours for {config.images:,} images")
     if price is not None:
-        print(f"  {plan.hours * place.workers * price:,.2f} at {price:g} per worker and hour")
+        cost = plan.hours * place.workers * price
+        print(f"  {_number(cost)} at {price:g} per worker and hour")
     if place.workers > 1:
-        print(f"  {expected.efficiency:.0%} of {place.workers} times one worker")
+        print(
+            f"  {expected.efficiency:.0%} of {place.workers} times one worker, with the same batch"
+        )
+
+
+def _number(value: float) -> str:
+    """At least three digits that mean something."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
 
 
 def _print_terms(plan: Plan) -> None:

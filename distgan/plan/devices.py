@@ -99,8 +99,8 @@ _LAUNCH, _REPLAY = 10e-6, 2e-6
 DEVIATION = 0.01
 """Of a step's seconds, as a share, on GPUs. What StyleGAN3's table loses from 1 GPU to 8 at
 1024 x 1024, where little but waiting is lost, takes 0.7% to 1.8% (`benchmarks.published`)."""
-_HOP = 5e-6
-"""Seconds of a message between the GPUs of a node: assumed."""
+_HOP = 2e-6
+"""Seconds of a message between the GPUs of a node: assumed, 28 us for the least all-reduce of 8."""
 _ADAM, _AVERAGE = 28, 12
 """Bytes that Adam reads and writes for each float32 weight, and the moving average."""
 

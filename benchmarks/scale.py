@@ -4,7 +4,7 @@
 network namespaces whose link lets only so much through. **the model** is that of `distgan
 plan`. It is given what a cycle of updates takes in as many processes that compute what the
 ranks do and talk to nobody, with a worker's share of the batch and with twice as much, and how
-long plain all-reduces of three sizes take on the same link. Nothing is fitted to the ranks;
+long plain all-reduces of two sizes take on the same link. Nothing is fitted to the ranks;
 their ratio to the model is how far it is off. It is beside itself in the A/A row.
 
     python -m benchmarks.scale --quick
@@ -44,7 +44,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 LOOPBACK = "loopback"
 LINKS = (LOOPBACK, "100Mbit", "1Gbit", "10Gbit")
 _QUICK = (LOOPBACK, "1Gbit")
-_SMALL, _MIDDLE, _LARGE = 1 << 10, 1 << 18, 1 << 21
+_SMALL, _LARGE = 1 << 10, 1 << 21
 """Bytes of the all-reduces that measure a link."""
 
 
@@ -124,16 +124,15 @@ class Stage:
 
 def probe(ranks: Crew, workers: int) -> tuple[Link, float]:
     """The link as plain all-reduces find it, and how busy the largest keep a processor."""
-    medians = {}
-    for size, count in ((_SMALL, 20), (_MIDDLE, 5), (_LARGE, 3)):
-        ranks.all_reduce(size, 1)
+    medians = []
+    for size, count in ((_SMALL, 20), (_LARGE, 5)):
+        ranks.all_reduce(size, 2)
         times, busy = ranks.all_reduce(size, count)
-        medians[size] = statistics.median(times)
+        medians.append(statistics.median(times))
     # 2 (n - 1) / n bytes travel for each, in 2 (n - 1) messages.
-    messages = 2 * (workers - 1)
-    bandwidth = messages / workers * (_LARGE - _MIDDLE) / (medians[_LARGE] - medians[_MIDDLE])
-    latency = medians[_SMALL] / messages - _SMALL / workers / bandwidth
-    return Link(bandwidth, max(0.0, latency)), min(busy, 0.95)
+    messages, (short, long) = 2 * (workers - 1), medians
+    bandwidth = messages / workers * (_LARGE - _SMALL) / (long - short)
+    return Link(bandwidth, short / messages), min(busy, 0.95)
 
 
 def compare(options: argparse.Namespace) -> Iterator[Comparison]:

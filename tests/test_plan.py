@@ -118,7 +118,16 @@ def test_a_line_is_exact_where_it_was_measured() -> None:
     for images, seconds in times.items():
         assert found.seconds(images) == pytest.approx(statistics.median(seconds), rel=1e-12)
     assert 0 < found.deviation < 0.1
-    assert fit({1: [1.0, 1.0], 4: [0.9, 0.9]}, after=5.0).after == 0.9
+    assert fit({1: [0.8, 0.8], 4: [0.9, 0.9]}, after=5.0).after == 0.8
+
+
+def test_deviation_is_of_one_cycle_from_the_next() -> None:
+    rng = np.random.default_rng(0)
+    drift = 1 + 0.5 * np.sin(np.linspace(0, 3, 2000))
+    drift[::50] *= 5
+    noise = drift + 0.04 * np.median(drift) * rng.standard_normal(2000)
+    found = fit({1: [0.1] * 2000, 2: list(noise)}, after=0.0)
+    assert found.deviation == pytest.approx(0.04, rel=0.1)
 
 
 def test_one_worker_is_what_was_measured(dcgan: Work) -> None:

@@ -16,7 +16,7 @@ class Compute:
         per_image: more for each image of the worker's share of a batch.
         floor: no cycle is shorter, as where the processor launches kernels more slowly than
             the GPU runs them.
-        after: the part of ``fixed`` that begins when gradients have arrived.
+        after: of all that, what begins when gradients have arrived.
         deviation: of the same cycle's seconds from one time to another, as a share of them.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -87,8 +88,8 @@ def measure(
 def fit(times: dict[int, list[float]], after: float) -> Compute:
     """A line through the medians of repeated seconds at two numbers of images.
 
-    The deviation is that of the larger number, by the quartiles, which stray cycles leave
-    alone.
+    The deviation is that of the larger number from each cycle to the next (von Neumann 1941), by
+    the median of the differences: neither slow changes of the machine nor stray cycles count.
 
     Args:
         after: seconds of a cycle once gradients have arrived.
@@ -97,7 +98,7 @@ def fit(times: dict[int, list[float]], after: float) -> Compute:
     low, high = statistics.median(short), statistics.median(long)
     per_image = max(0.0, (high - low) / (many - few))
     fixed = max(0.0, high - per_image * many)
-    first, _, third = statistics.quantiles(long, n=4)
-    # The quartiles of a normal distribution are 1.349 standard deviations apart.
-    deviation = (third - first) / 1.349 / high
-    return Compute(fixed, per_image, after=min(after, fixed), deviation=deviation)
+    steps = [abs(b - a) for a, b in itertools.pairwise(long)]
+    # Of two normal numbers, half are less than 0.954 standard deviations apart.
+    deviation = statistics.median(steps) / 0.954 / high
+    return Compute(fixed, per_image, after=min(after, low), deviation=deviation)

@@ -48,6 +48,7 @@ def test_the_curve(tmp_path: Path) -> None:
     assert "ParaGAN" in (tmp_path / "curve.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.drill
 def test_ranks_are_about_as_fast_as_the_model_expects(tmp_path: Path) -> None:
     if reason := impossible():

@@ -98,7 +98,8 @@ def compare(options: argparse.Namespace) -> Iterator[Comparison]:
         if "options" in parts:
             compiled = options.compile or not options.quick
             yield _options(name, config, options.threads, compiled)
-        if "workers" in parts:
+        # One of them is enough where it is to be quick.
+        if "workers" in parts and (options.recipe or not options.quick or name == _SMALL[-1]):
             yield _workers(name, config)
 
 
@@ -108,7 +109,7 @@ def _breakdowns(options: argparse.Namespace) -> Iterator[Comparison]:
     names = options.recipe or (quick if options.quick else list(RECIPES))
     rate = peak(threads, "float32")
     yield Comparison(
-        f"where the time goes, one process of {threads} threads",
+        f"where the time goes, one process of {threads} thread{'s' * (threads > 1)}",
         "images/s",
         {n: partial(Process, breakdown_alone, threads, configure(n, largest), rate) for n in names},
         ratios=False,

@@ -88,10 +88,10 @@ def _batches(workload: Workload, config: Config) -> list[Batch]:
     ]
 
 
-def textbook(name: str, threads: int) -> Work:
+def textbook(name: str | Workload, threads: int) -> Work:
     """The loop that a reader of tutorials writes."""
     torch.set_num_threads(threads)
-    workload = WORKLOADS[name]
+    workload = WORKLOADS[name] if isinstance(name, str) else name
     config = workload.config
     generator = config.generator.network.build(workload.image, config.latent, 0)
     discriminator = config.discriminator.network.build(workload.image, 0)
@@ -130,11 +130,11 @@ def textbook(name: str, threads: int) -> Work:
     return work
 
 
-def ours(name: str, threads: int, precision: str, compiled: str = "off") -> Work:
+def ours(name: str | Workload, threads: int, precision: str, compiled: str = "off") -> Work:
     """distgan's step, with what its workers set for their process."""
     keep_freed_memory()
     torch.set_num_threads(threads)
-    workload = WORKLOADS[name]
+    workload = WORKLOADS[name] if isinstance(name, str) else name
     config = override(workload.config, {"precision": precision, "compile": compiled})
     state = TrainingState(config, workload.image, 0, World())
     batches, turn = _batches(workload, config), iter(range(10**9))
@@ -223,7 +223,7 @@ BENCHMARK = Benchmark(
     "the step beside a textbook loop of the same networks",
     compare,
     add_options,
-    quick=(5, 1.0),
+    quick=(3, 1.0),
 )
 
 if __name__ == "__main__":

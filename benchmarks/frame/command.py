@@ -8,15 +8,16 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.frame import plot, table
-from benchmarks.frame.comparison import Benchmark
+from benchmarks.frame import machine, plot, table
+from benchmarks.frame.comparison import AGAIN, Benchmark
 from benchmarks.frame.folder import RESULTS, Folder
 from benchmarks.frame.progress import Shown
-from benchmarks.frame.session import Pace, measure
+from benchmarks.frame.session import FAILED, Pace, measure
 from distgan.cli.parser import Parser
 from distgan.errors import UserError
 
@@ -25,7 +26,7 @@ FOLDER = "bench-results"
 BUSY = 0.05
 """Share of the machine's processors from which on others' work disturbs a turn."""
 _PLOT = "plot.html"
-_WIDTH = 160
+_WIDTH = 200
 """Columns of a table that goes into a file."""
 
 
@@ -58,27 +59,46 @@ def run(benchmark: Benchmark, words: Sequence[str], program: str) -> int:
         console.width = max(console.width, _WIDTH)
     if folder.complete:
         raise UserError(f"--resume {folder.path}: is complete; see {folder.path / RESULTS}")
-    pace = Pace(options.turns, options.seconds, options.busy)
+    pace = Pace(options.turns, options.seconds, options.busy, patient=not options.quick)
     stopped = _Stopped()
     try:
-        with Shown(console) as shown:
+        with stopped, Shown(console) as shown:
             _measure(benchmark, options, pace, folder, shown)
     except KeyboardInterrupt:
         console.print(f"stopped; go on with: {program} --resume {folder.path}", soft_wrap=True)
         return stopped.status
-    console.print(f"every turn: {folder.path / RESULTS}", soft_wrap=True)
-    if (folder.path / _PLOT).exists():
-        console.print(f"     chart: {folder.path / _PLOT}", soft_wrap=True)
-    console.print(f"  Markdown: python -m benchmarks.frame.table {folder.path}", soft_wrap=True)
-    return 0
+    _say_where(folder, console)
+    failed = [
+        f"{record.name}, {side}"
+        for record in folder.records.values()
+        for side, reason in record.unavailable.items()
+        if reason.startswith(FAILED) and not side.endswith(AGAIN)
+    ]
+    if failed:
+        print(f"failed: {'; '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _say_where(folder: Folder, console: Console) -> None:
+    lines = {"every turn": folder.path / RESULTS, "chart": folder.path / _PLOT}
+    lines["Markdown"] = f"python -m benchmarks.table {folder.path}"
+    if not (folder.path / _PLOT).exists():
+        lines["chart"] = "none without plotly: pip install 'distgan[report]'"
+    for name, text in lines.items():
+        console.print(f"{name:>12}: {text}", soft_wrap=True, markup=False)
 
 
 class _Stopped:
-    """Has SIGTERM end a run as Ctrl-C does; ``status`` is then its exit status."""
+    """Meanwhile SIGTERM ends a run as Ctrl-C does; ``status`` is then its exit status."""
 
-    def __init__(self) -> None:
-        self.status = 130
-        signal.signal(signal.SIGTERM, self._stop)
+    status = 130
+
+    def __enter__(self) -> _Stopped:
+        self._before = signal.signal(signal.SIGTERM, self._stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self._before)
 
     def _stop(self, number: int, frame: object) -> None:
         self.status = 128 + number
@@ -91,7 +111,8 @@ def _measure(
     for comparison in benchmark.compare(options):
         turns = comparison.turns or pace.turns
         seconds = comparison.seconds or pace.seconds
-        record = measure(comparison, Pace(turns, seconds, pace.busy), folder, shown)
+        its_pace = replace(pace, turns=turns, seconds=seconds)
+        record = measure(comparison, its_pace, folder, shown)
         shown.console.print("", *table.rich_tables(record, pace.busy), sep="\n")
         shown.note(table.footnote(record, pace.busy))
     figures = {n: table.as_figures(r, pace.busy) for n, r in folder.records.items()}
@@ -150,6 +171,9 @@ def _folder(benchmark: Benchmark, options: argparse.Namespace, command: str) -> 
     if name != benchmark.name:
         raise UserError(f"--resume {folder.path}: is of the benchmark {name}, not {benchmark.name}")
     vars(options).update(folder.run["options"])
+    before, now = folder.run["machine"]["commit"], machine.describe()["commit"]
+    if before != now:
+        print(f"the code has changed: commit {before} at the start, {now} now", file=sys.stderr)
     return folder
 
 

@@ -51,7 +51,7 @@ class Comparison:
         ratios: whether the others are compared with the first, or stand for themselves.
         about: one line under the title.
         turns, seconds: in place of those of the benchmark, for sides that need others.
-        warm: seconds of work before the first turn.
+        warm: seconds of work before the first turn, which a process needs to get ready; 0: none.
     """
 
     name: str

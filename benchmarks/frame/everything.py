@@ -48,7 +48,7 @@ def run_all(words: Sequence[str], program: str) -> int:
             failed.append(name)
     minutes = (time.monotonic() - started) / 60
     print(f"\nall of it in {minutes:.1f} min: {root}")
-    print(f"  Markdown: python -m benchmarks.frame.table {root}")
+    print(f"  Markdown: python -m benchmarks.table {root}")
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

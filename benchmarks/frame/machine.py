@@ -9,13 +9,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-
 _PACKAGES = ("distgan", "torch", "ray", "pyarrow", "numpy")
 
 
 def describe() -> dict[str, Any]:
     """Processor, memory, GPUs, system, versions, and the commit of this checkout."""
+    import torch  # Takes seconds, which a list of the benchmarks should not.
+
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return {
         "processor": _processor(),

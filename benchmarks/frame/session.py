@@ -13,6 +13,9 @@ from benchmarks.frame.noise import Usage
 from benchmarks.frame.progress import Shown
 from benchmarks.turns import Unavailable
 
+FAILED = "failed:"
+"""Begins the reason of a side that broke, rather than being unavailable."""
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -21,18 +24,19 @@ class Pace:
     Args:
         turns: pairs of turns that are wanted of each side.
         seconds: of a turn.
-        busy: the share of the machine from which on others' work disturbs a turn. For
-            disturbed pairs up to half as many rounds again are added.
+        busy: the share of the machine from which on others' work disturbs a turn.
+        patient: whether up to half as many rounds again are added for disturbed pairs.
     """
 
     turns: int
     seconds: float
     busy: float
+    patient: bool
 
     @property
     def most(self) -> int:
         """Rounds, whatever happens."""
-        return self.turns + self.turns // 2
+        return self.turns + self.turns // 2 * self.patient
 
     def enough(self, record: Record) -> bool:
         """Whether a comparison needs no more rounds."""
@@ -80,7 +84,7 @@ def _started(
                 running[name] = start()
             except Unavailable as reason:
                 _leave_out(name, first, str(reason), folder, record, shown)
-        for name, contender in list(running.items()):
+        for name, contender in list(running.items()) if comparison.warm else ():
             shown.update(f"{name}, getting ready", 0, 1)
             try:
                 contender.turn(comparison.warm)
@@ -90,7 +94,7 @@ def _started(
             except RuntimeError as error:
                 # One side that breaks must not cost the others; its reason is in the results.
                 running.pop(name).end()
-                _leave_out(name, first, f"failed: {error}", folder, record, shown)
+                _leave_out(name, first, f"{FAILED} {error}", folder, record, shown)
         yield running
     finally:
         for contender in running.values():

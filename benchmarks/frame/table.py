@@ -5,10 +5,7 @@ python -m benchmarks.frame.table bench-results/step-...
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
@@ -17,7 +14,6 @@ from rich.table import Table
 from benchmarks.frame import machine
 from benchmarks.frame.figures import Row, Spread, rows
 from benchmarks.frame.folder import Folder, Record
-from distgan.errors import UserError
 
 _BESIDE = 3
 """Other values that a table has room for; more have a table of their own."""
@@ -71,7 +67,7 @@ def footnote(record: Record, limit: float) -> str:
 
 def rich_tables(record: Record, limit: float) -> list[Table]:
     """A comparison's tables for the terminal."""
-    shown = []
+    shown: list[Table] = []
     for lines in tables(record, limit):
         title = None if shown else escape(record.name)
         table = Table(box=None, pad_edge=False, title=title, title_justify="left")
@@ -123,25 +119,3 @@ def as_figures(record: Record, limit: float) -> list[dict[str, Any]]:
 
 def _named(spread: Spread) -> dict[str, float]:
     return dict(zip(("median", "low", "high"), spread, strict=True))
-
-
-def main() -> int:
-    """Print the tables of folders of results, or of the folders in them, as Markdown."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folders", nargs="+", metavar="DIR", type=Path)
-    for path in parser.parse_args().folders:
-        inner = sorted(file.parent for file in path.glob("*/run.json"))
-        try:
-            for folder in [Folder.open(one, "DIR") for one in inner or [path]]:
-                print(f"### {folder.run['benchmark']}\n")
-                print("\n".join(markdown(folder)) + "\n")
-        except UserError as error:
-            print(f"table: {error}", file=sys.stderr)
-            return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,11 @@
+"""How fast a configuration would train on machines that are not here: knows nothing of Ray."""
+
+from __future__ import annotations
+
+from distgan.plan.compute import Compute
+from distgan.plan.model import Prediction, predict
+from distgan.plan.network import Link, Network
+from distgan.plan.trace import trace
+from distgan.plan.work import Work
+
+__all__ = ["Compute", "Link", "Network", "Prediction", "Work", "predict", "trace"]

@@ -1,0 +1,159 @@
+"""GPUs by their data sheets, and what share of those figures training is expected to reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from distgan.config import Config
+from distgan.errors import UserError
+from distgan.plan.compute import Compute
+from distgan.plan.network import Link, Network
+from distgan.plan.work import Work
+from distgan.settings import nearest
+
+Precision = Literal["float32", "bf16", "float64"]
+
+
+@dataclass(frozen=True)
+class GPU:
+    """Peaks of one GPU: operations a second, without sparsity, and bytes a second.
+
+    Args:
+        float32: on the ordinary units.
+        tf32: as convolutions of float32 run where there are units for it; else ``float32``.
+        bf16: on tensor cores; where they have no bf16, ``float32``.
+        memory: bytes a second of its own memory.
+        link: bytes a second each way to the others of its node.
+        source: the data sheet.
+        resnet50: images a second that its vendor published for training ResNet-50 on one, in
+            (tf32 or float32, 16 bits); None where none is known.
+    """
+
+    about: str
+    float32: float
+    tf32: float
+    bf16: float
+    memory: float
+    link: float
+    source: str
+    resnet50: tuple[float, float] | None = None
+
+
+GPUS = {
+    "h100": GPU(
+        "NVIDIA H100 SXM 80 GB",
+        *(67e12, 494.7e12, 989.4e12, 3.35e12, 450e9),
+        "NVIDIA H100 Tensor Core GPU data sheet (2023)",
+    ),
+    "h200": GPU(
+        "NVIDIA H200 SXM 141 GB",
+        *(67e12, 494.7e12, 989.4e12, 4.8e12, 450e9),
+        "NVIDIA H200 Tensor Core GPU data sheet (2024)",
+    ),
+    "a100": GPU(
+        "NVIDIA A100 SXM 80 GB",
+        *(19.5e12, 156e12, 312e12, 2.039e12, 300e9),
+        "NVIDIA A100 Tensor Core GPU data sheet (2022)",
+        (938, 2470),
+    ),
+    "v100": GPU(
+        "NVIDIA V100 SXM2",
+        *(15.7e12, 15.7e12, 15.7e12, 0.9e12, 150e9),
+        "NVIDIA V100 Tensor Core GPU data sheet (2020); its tensor cores have no bf16",
+        (367, 367),
+    ),
+    "l40s": GPU(
+        "NVIDIA L40S",
+        *(91.6e12, 183e12, 362e12, 0.864e12, 32e9),
+        "NVIDIA L40S data sheet (2023)",
+    ),
+    "l4": GPU(
+        "NVIDIA L4",
+        *(30.3e12, 60e12, 121e12, 0.3e12, 32e9),
+        "NVIDIA L4 data sheet (2023)",
+    ),
+    "a10": GPU(
+        "NVIDIA A10",
+        *(31.2e12, 62.5e12, 125e12, 0.6e12, 32e9),
+        "NVIDIA A10 data sheet (2021)",
+    ),
+    "t4": GPU(
+        "NVIDIA T4",
+        *(8.1e12, 8.1e12, 8.1e12, 0.32e12, 16e9),
+        "NVIDIA T4 data sheet (2019); its tensor cores have no bf16",
+    ),
+}
+"""By the name that ``--gpu`` takes."""
+
+_RESNET50 = 3 * 2 * 4.09e9
+"""Operations of training ResNet-50 on an image of 224x224: 4.09 G multiplications forward (He
+et al. 2016), and twice as much backward. The images a second in `GPUS` are those of NVIDIA's
+DeepLearningExamples, ResNet50 v1.5 for PyTorch, one GPU."""
+_PRODUCTS = 0.5
+"""Share of the peak that products of matrices reach: assumed."""
+_STREAM = 0.8
+"""Share of the memory's and the links' bandwidth that is reached: assumed."""
+_LAUNCH, _REPLAY = 10e-6, 2e-6
+"""Seconds in which torch starts a kernel, alone and from a CUDA graph: assumed."""
+DEVIATION = 0.01
+"""Of a step's seconds, as a share, on GPUs. What StyleGAN3's table loses from 1 GPU to 8 at
+1024 x 1024, where little but waiting is lost, takes 0.7% to 1.8% (`benchmarks.published`)."""
+_HOP = 2e-6
+"""Seconds of a message between the GPUs of a node: assumed, 28 us for the least all-reduce of 8."""
+_ADAM, _AVERAGE = 28, 12
+"""Bytes that Adam reads and writes for each float32 weight, and the moving average."""
+
+
+def gpu(name: str) -> GPU:
+    """The GPU of that name.
+
+    Raises:
+        UserError: for a name that is not in `GPUS`, with the nearest that is.
+    """
+    if name not in GPUS:
+        raise UserError(
+            f"--gpu {name}: no such GPU{nearest(name, [*GPUS, 'cpu'])}; "
+            f"have {', '.join(GPUS)}, and cpu for this machine's processor"
+        )
+    return GPUS[name]
+
+
+def sustained(device: GPU, precision: Precision) -> float:
+    """Operations a second in convolutional networks, as ResNet-50 reaches them.
+
+    Where nothing was published, those of the A100 by the ratio of memory bandwidths: between
+    its convolutions such a network waits for memory. That is an assumption.
+    """
+    half = precision == "bf16"
+    if device.resnet50 is not None:
+        return device.resnet50[half] * _RESNET50
+    known = GPUS["a100"]
+    # Without units for the format, nothing exceeds the ordinary units.
+    peak = device.bf16 if half else device.tf32
+    scaled = sustained(known, precision) * device.memory / known.memory
+    return min(scaled, _STREAM * peak)
+
+
+def expected(device: GPU, work: Work, config: Config) -> Compute:
+    """What a cycle is expected to take on one GPU; nothing of it is measured."""
+    convolutions = sustained(device, config.precision)
+    products = _PRODUCTS * (device.bf16 if config.precision == "bf16" else device.float32)
+    if config.precision == "float64":
+        # Data sheets give half of float32's at best, and many a GPU far less.
+        convolutions, products = device.float32 / 4, device.float32 / 4
+    generator = work.updates[-1].parameters
+    moved = _ADAM * work.updated + _AVERAGE * generator
+    after = moved / (_STREAM * device.memory)
+    per_image = fixed = 0.0
+    for update in work.updates:
+        per_image += update.convolutions.per_image / convolutions
+        per_image += update.products.per_image / products
+        fixed += update.convolutions.fixed / convolutions + update.products.fixed / products
+    launch = _REPLAY if config.compile == "graphs" else _LAUNCH
+    return Compute(fixed + after, per_image, launch * work.kernels, after, DEVIATION)
+
+
+def network(device: GPU, across: Link) -> Network:
+    """Of nodes with such GPUs; NCCL's way of using it."""
+    return Network(Link(_STREAM * device.link, _HOP), across, tree=True)

@@ -1,0 +1,104 @@
+"""What a cycle of updates takes on this machine's processor, measured on the spot."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable
+
+from distgan.config import Config
+from distgan.data.shape import ImageShape
+from distgan.parallel import World
+from distgan.plan.batches import random_batches
+from distgan.plan.compute import Compute
+from distgan.state import TrainingState
+
+_LONGEST = 0.5
+"""Seconds of a cycle: fewer images are tried where it would be more."""
+_LEAST, _TURNS = 4, 3
+"""Images of the smallest micro-batch; cycles of each size at least."""
+
+
+class Cycles:
+    """Cycles of a configuration's updates in this process, with torch's number of threads."""
+
+    def __init__(
+        self, config: Config, image: ImageShape, classes: int, world: World | None = None
+    ) -> None:
+        self._config, self._image = config, image
+        self.state = TrainingState(config, image, classes, world or World())
+
+    def seconds(self, images: int) -> float:
+        """Of one cycle, with so many images of each batch here."""
+        part = max(1, images // self._config.accumulate)
+        batches = random_batches(self._config, self._image, part, self.state.world.device)
+        start = time.perf_counter()
+        for _ in range(self._config.discriminator.updates):
+            self.state.step(batches)
+        return time.perf_counter() - start
+
+    def after(self) -> float:
+        """Seconds of a cycle's optimizers and moving average."""
+        state, updates = self.state, self._config.discriminator.updates
+
+        def work() -> None:
+            for _ in range(updates):
+                state.discriminator.end_update()
+            state.generator.end_update()
+            state.ema.update(state.generator.network, state.images_seen, self._config.batch)
+
+        return statistics.median(_timed(work) for _ in range(5))
+
+
+def _timed(work: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def measure(
+    config: Config, image: ImageShape, classes: int, share: int, seconds: float = 3.0
+) -> Compute:
+    """Time cycles on the whole batch and on one worker's share of it, in turns.
+
+    Time is taken to be linear in the images, so that with these two numbers of them a
+    prediction is what was measured. Where a cycle would take too long, fewer are tried.
+
+    Args:
+        classes: number of labels of the data.
+        share: images of the batch that a worker has.
+        seconds: about how long to take.
+    """
+    cycles = Cycles(config, image, classes)
+    least = _LEAST * config.accumulate
+    cycles.seconds(least)
+    most = max(2 * least, int(_LONGEST / cycles.seconds(least) * least))
+    sizes = {min(most, max(least, size)) for size in (share, config.batch)}
+    if len(sizes) == 1:
+        sizes.add(max(sizes) // 2)
+    times: dict[int, list[float]] = {size: [] for size in sizes}
+    start = time.perf_counter()
+    while time.perf_counter() - start < seconds or len(times[max(sizes)]) < _TURNS:
+        for size, found in times.items():
+            found.append(cycles.seconds(size))
+    return fit(times, cycles.after())
+
+
+def fit(times: dict[int, list[float]], after: float) -> Compute:
+    """A line through the medians of repeated seconds at two numbers of images.
+
+    The deviation is that of the larger number from each cycle to the next (von Neumann 1941), by
+    the median of the differences: neither slow changes of the machine nor stray cycles count.
+
+    Args:
+        after: seconds of a cycle once gradients have arrived.
+    """
+    (few, short), (many, long) = sorted(times.items())
+    low, high = statistics.median(short), statistics.median(long)
+    per_image = max(0.0, (high - low) / (many - few))
+    fixed = max(0.0, high - per_image * many)
+    steps = [abs(b - a) for a, b in itertools.pairwise(long)]
+    # Of two normal numbers, half are less than 0.954 standard deviations apart.
+    deviation = statistics.median(steps) / 0.954 / high
+    return Compute(fixed, per_image, after=min(after, low), deviation=deviation)

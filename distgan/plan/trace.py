@@ -1,0 +1,226 @@
+"""Count what a configuration's step does by running it without memory.
+
+The step itself runs, on torch's ``meta`` device, where tensors have shapes and nothing else:
+whatever a recipe turns on is counted as it happens.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from distgan.config import Config
+from distgan.data.shape import ImageShape
+from distgan.parallel import World
+from distgan.plan.batches import random_batches
+from distgan.plan.buckets import buckets
+from distgan.plan.work import Flops, Kind, Message, Update, Work
+from distgan.player import Player
+from distgan.state import TrainingState
+from distgan.step import UpdateRule, adversarial_step
+
+_META = torch.device("meta")
+_FEW, _MORE = 2, 4
+"""Images of the micro-batches that are traced; everything is linear in them."""
+_FREE = ("empty", "empty_like", "empty_strided", "new_empty", "detach")
+"""Operations besides views that start no kernel."""
+
+
+def trace(config: Config, image: ImageShape, classes: int) -> Work:
+    """Count a cycle of updates.
+
+    Args:
+        classes: number of labels of the data, used when the run is conditional.
+    """
+    # Neither changes what is counted, and neither runs without memory.
+    precision: Any = "float64" if config.precision == "float64" else "float32"
+    return _traced(replace(config, precision=precision, compile="off"), image, classes)
+
+
+@functools.lru_cache(maxsize=32)
+def _traced(config: Config, image: ImageShape, classes: int) -> Work:
+    every = config.discriminator.penalty.every
+    share = min(1.0, config.batch / every) if every else 1.0
+    updates = _updates(config, image, classes, 0)
+    if share < 1:
+        # Most batches pay no penalty on gradients; what travels is the same.
+        free = _updates(config, image, classes, config.batch)
+        updates = [_mix(paid, not_, share) for paid, not_ in zip(updates, free, strict=True)]
+    discriminator, generator = updates
+    return Work((discriminator,) * config.discriminator.updates + (generator,))
+
+
+def _updates(config: Config, image: ImageShape, classes: int, seen: int) -> list[Update]:
+    # One of each network; `seen` images after a moment at which penalties are due.
+    few, more = (_run(config, image, classes, n, seen) for n in (_FEW, _MORE))
+    return [_line(a, b) for a, b in zip(few, more, strict=True)]
+
+
+def _line(few: _Count, more: _Count) -> Update:
+    def through(a: float, b: float) -> Flops:
+        each = (b - a) / (more.images - few.images)
+        return Flops(a - each * few.images, each)
+
+    return Update(
+        more.network,
+        through(few.convolutions, more.convolutions),
+        through(few.products, more.products),
+        more.kernels,
+        more.parameters,
+        more.messages,
+    )
+
+
+def _mix(one: Update, other: Update, share: float) -> Update:
+    def between(a: float, b: float) -> float:
+        return share * a + (1 - share) * b
+
+    def flops(a: Flops, b: Flops) -> Flops:
+        return Flops(between(a.fixed, b.fixed), between(a.per_image, b.per_image))
+
+    return replace(
+        other,
+        convolutions=flops(one.convolutions, other.convolutions),
+        products=flops(one.products, other.products),
+        kernels=round(between(one.kernels, other.kernels)),
+    )
+
+
+def _run(config: Config, image: ImageShape, classes: int, images: int, seen: int) -> list[_Count]:
+    with _META:
+        state = TrainingState(config, image, classes, World(device=_META))
+    batches = random_batches(config, image, images, _META)
+    counter = Counter(config, images)
+    generator, discriminator = map(counter.watch, (state.generator, state.discriminator))
+    rule = {f.name: getattr(state.rule, f.name) for f in fields(UpdateRule)}
+    rule["whole"] = counter.whole
+    # Schedules are those of the middle of the run.
+    every = config.discriminator.penalty.every or config.batch
+    middle = config.images // 2 // every * every + seen
+    with counter:
+        adversarial_step(generator, discriminator, _Rule(**rule), batches, middle)
+    return counter.ended
+
+
+class _Rule(UpdateRule):
+    """For a device that knows no autocast; what is counted does not depend on it."""
+
+    def autocast(self, device: torch.device, enabled: bool = True) -> torch.autocast:
+        return torch.autocast("cpu", torch.bfloat16, False)
+
+
+def _convolution_backward(
+    grad: Tensor, images: Tensor, weight: Tensor, transposed: bool, wanted: list[bool]
+) -> float:
+    # For its images and for its weights, each, as much as the convolution forward. torch's own
+    # formula overlooks groups.
+    places = images if transposed else grad
+    return 2 * places.numel() * weight[0].numel() * sum(wanted[:2])
+
+
+@dataclass
+class _Count:
+    """Of one update so far; ``waited`` and ``arrived`` hold the operations done before."""
+
+    network: Literal["discriminator", "generator"]
+    images: int
+    convolutions: float = 0.0
+    products: float = 0.0
+    kernels: int = 0
+    waited: list[tuple[float, int, Kind]] = field(default_factory=list)
+    arrived: dict[Tensor, float] = field(default_factory=dict)
+    messages: tuple[Message, ...] = ()
+
+    @property
+    def flops(self) -> float:
+        return self.convolutions + self.products
+
+    @property
+    def parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.arrived)
+
+
+class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts while a step runs; an update ends with its optimizer's step."""
+
+    def __init__(self, config: Config, images: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.ended: list[_Count] = []
+        self._config, self._images = config, images * config.accumulate
+        self.now = _Count("discriminator", self._images)
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        packet = function.overloadpacket
+        if packet in flop_registry:
+            if packet is torch.ops.aten.convolution_backward:
+                flops = _convolution_backward(args[0], args[1], args[2], args[7], args[10])
+            else:
+                flops = flop_registry[packet](*args, **(kwargs or {}), out_val=result)
+            if "conv" in packet.__name__:
+                self.now.convolutions += flops
+            else:
+                self.now.products += flops
+        if not (function.is_view or packet.__name__ in _FREE):
+            self.now.kernels += 1
+        return result
+
+    def watch(self, player: Player) -> Player:
+        """The player, with everything noted that it would exchange with others."""
+        for parameter in player.network.parameters():
+            parameter.register_post_accumulate_grad_hook(self._arrive)  # type: ignore[no-untyped-call]
+        for part in player.network.modules():
+            normalises = isinstance(part, nn.modules.batchnorm._BatchNorm)
+            if normalises and self._config.parallel.sync_batch_norm:
+                part.register_forward_hook(self._normalise)
+        # The fused ones do not know `meta`; one of nothing says when its turn has come.
+        nothing = torch.optim.SGD([nn.Parameter(torch.zeros(()))])
+        nothing.register_step_pre_hook(lambda *_: self._end())
+        return replace(player, optimizer=nothing)
+
+    def whole(self, values: Tensor) -> Tensor:
+        """Note that one value of each sample is gathered, and summed again in backward."""
+        size = values.element_size() * self._config.micro_batch
+        self._wait(size, "whole")
+        if values.requires_grad:
+            values.register_hook(lambda _: self._wait(size, "reduce"))  # type: ignore[no-untyped-call]
+        return values
+
+    def _wait(self, size: int, kind: Kind) -> None:
+        self.now.waited.append((self.now.flops, size, kind))
+
+    def _arrive(self, parameter: Tensor) -> None:
+        # Again in every micro-batch, of which the last exchanges.
+        self.now.arrived.pop(parameter, None)
+        self.now.arrived[parameter] = self.now.flops
+
+    def _normalise(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        # As `GlobalBatchNorm` does: count, means and variances; in backward two sums.
+        width, channels = inputs[0].element_size(), inputs[0].shape[1]
+        if layer.training:
+            self._wait(width * (1 + 2 * channels), "gather")
+            if output.requires_grad and inputs[0].requires_grad:
+                sums = width * 2 * channels
+                output.register_hook(lambda _: self._wait(sums, "reduce"))  # type: ignore[no-untyped-call]
+
+    def _end(self) -> None:
+        now = self.now
+        total, arrived = max(now.flops, 1.0), list(now.arrived.items())
+        sizes = [parameter.nbytes for parameter, _ in arrived]
+        found = [Message(at / total, size, kind) for at, size, kind in now.waited]
+        for bucket in buckets(sizes):
+            size = sum(sizes[i] for i in bucket)
+            if self._config.parallel.compress:
+                size = size * 2 // arrived[0][0].element_size()
+            found.append(Message(arrived[bucket[-1]][1] / total, size, "gradients"))
+        now.messages = tuple(sorted(found, key=lambda message: message.at))
+        self.ended.append(now)
+        self.now = _Count("generator", self._images)

@@ -1,0 +1,84 @@
+"""Rates, times, shapes and numbers as people write them on a command line."""
+
+from __future__ import annotations
+
+import re
+
+from distgan.data.shape import ImageShape
+from distgan.errors import UserError
+
+_SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
+_RATE = re.compile(r"([\d.]+)\s*([kMGTmgt]?)(bit(?:/s)?|bps|b(?:/s)?|B(?:/s)?|)")
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
+_TIME = re.compile(r"([\d.]+)\s*(ns|us|ms|s)")
+
+
+def parse_bandwidth(text: str) -> float:
+    """Bytes a second: ``100Gbit``, ``25Gbps``, ``10G`` (of bits) or ``12.5GB/s``.
+
+    Raises:
+        UserError: for anything else.
+    """
+    match = _RATE.fullmatch(text.strip())
+    number = _number(match.group(1)) if match else 0.0
+    if match is None or number <= 0:
+        raise UserError(
+            f"--bandwidth {text}: should be bits or bytes a second, such as 100Gbit or 12.5GB/s"
+        )
+    in_bytes = match.group(3).startswith("B")
+    return number * _SCALES[match.group(2).lower()] / (1 if in_bytes else 8)
+
+
+def parse_latency(text: str) -> float:
+    """Seconds: ``20us``, ``0.5ms``.
+
+    Raises:
+        UserError: for anything else.
+    """
+    match = _TIME.fullmatch(text.strip())
+    if match is None or (number := _number(match.group(1))) < 0:
+        raise UserError(f"--latency {text}: should be a time, such as 20us or 0.5ms")
+    return number * _SECONDS[match.group(2)]
+
+
+def parse_shape(text: str) -> ImageShape:
+    """``3x64x64``: channels, height and width.
+
+    Raises:
+        UserError: for anything else.
+    """
+    parts = text.split("x")
+    if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UserError(f"--image {text}: should be CHANNELSxHEIGHTxWIDTH, such as 3x64x64")
+    return ImageShape(*map(int, parts))
+
+
+def parse_positive(option: str, text: str) -> int:
+    """A whole number of at least 1.
+
+    Raises:
+        UserError: for anything else, naming the option.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"{option} {text}: should be a number of 1 or more")
+    return int(text)
+
+
+def parse_price(text: str) -> float:
+    """An amount of whatever currency.
+
+    Raises:
+        UserError: for anything else.
+    """
+    price = _number(text)
+    if price < 0:
+        raise UserError(f"--price {text}: should be an amount for an hour, such as 2.5")
+    return price
+
+
+def _number(text: str) -> float:
+    # Negative for what is none.
+    try:
+        return float(text)
+    except ValueError:
+        return -1.0

@@ -77,7 +77,7 @@ def test_the_step_is_as_fast_as_it_was(recipe: str) -> None:
     assert ratio_to_textbook(workload, in_float32, floor) >= floor
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_a_slower_step_would_be_noticed() -> None:
     workload, floor = GUARDED["mnist-mlp"]
     assert ratio_to_textbook(workload, every_step_twice, floor) < floor

@@ -80,7 +80,7 @@ def run(benchmark: Benchmark, words: Sequence[str], program: str) -> int:
 
 
 def _say_where(folder: Folder, console: Console) -> None:
-    lines = {"every turn": folder.path / RESULTS, "chart": folder.path / _PLOT}
+    lines = {"every turn": str(folder.path / RESULTS), "chart": str(folder.path / _PLOT)}
     lines["Markdown"] = f"python -m benchmarks.table {folder.path}"
     if not (folder.path / _PLOT).exists():
         lines["chart"] = "none without plotly: pip install 'distgan[report]'"

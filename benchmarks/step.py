@@ -57,7 +57,8 @@ def breakdown(world: World, config: Config, rate: float) -> Turn:
         parts = watched.stop()
         bare, in_parts = passed / images, sum(parts.values()) / again
         # Rare, and so not met in a turn: its share of an image's time.
-        parts[LOGGING] += _seconds_of_a_record(training) * again / _images_of_a_record(config)
+        images_of_a_record = config.output.log_every / world.size
+        parts[LOGGING] += _seconds_of_a_record(training) * again / images_of_a_record
         whole = sum(parts.values())
         return {
             "images/s": images / passed,
@@ -81,11 +82,6 @@ def _seconds_of_a_record(training: Training) -> float:
     start = time.perf_counter()
     training.record(batch)
     return time.perf_counter() - start
-
-
-def _images_of_a_record(config: Config) -> int:
-    # All ranks stop for it, whose images are counted here by the rank.
-    return config.output.log_every
 
 
 def compare(options: argparse.Namespace) -> Iterator[Comparison]:

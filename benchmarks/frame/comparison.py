@@ -14,7 +14,7 @@ AGAIN = " again"
 
 
 class Contender(Protocol):
-    """A side that is ready: `benchmarks.turns.Process`, `Side`, or `InPlace`."""
+    """A side that runs: `benchmarks.turns.Process`, `benchmarks.team.Team`, or `InPlace`."""
 
     def turn(self, seconds: float) -> Values:
         """Work for about so many seconds; what was found, by name."""

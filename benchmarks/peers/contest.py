@@ -1,0 +1,240 @@
+"""Who takes part, in what, and whether all compute the same.
+
+Every contender trains the same networks from the same weights on the same batches in memory,
+in float32, with Adam at the same settings. Three rules are in use:
+
+- ``shared``: the generator runs once; D's update and then G's see the same fakes.
+- ``fresh``: each update has fakes of its own. torchgan and mimicry know nothing else.
+- ``ranks``: shared, in two processes that each take half of the batch, with gradients averaged
+  and batch statistics of each half.
+
+Before anything is measured, each is run for a few updates in a process of its own, and its
+weights are compared with those of the textbook loop of its rule in float64. Adam turns the
+rounding of gradients near zero into whole steps, so that the textbook loop itself is 1e-4 to
+3e-4 from there in float32: twice as far is allowed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from benchmarks.textbook import BETAS, RATE
+from benchmarks.throughput import WORKLOADS, Workload, _batches
+from benchmarks.turns import Side, Work
+from distgan.config import Config
+from distgan.settings import override
+from distgan.step import Batch
+
+Weights = NDArray[Any]
+Trained = tuple[list[Weights], list[Weights]]
+"""Parameters of G and of D."""
+
+_UPDATES = 4
+_LEAST = 1e-4
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a contender is to train: ``name`` is a key of `WORKLOADS`."""
+
+    name: str
+    threads: int
+    precision: str = "float32"
+
+    @property
+    def workload(self) -> Workload:
+        """Networks, images and batch."""
+        return WORKLOADS[self.name]
+
+    @property
+    def config(self) -> Config:
+        """The same for distgan."""
+        sides = ("generator", "discriminator")
+        adam = {"lr": RATE, "beta1": BETAS[0], "beta2": BETAS[1]}
+        changes = {f"{s}.optimizer.{k}": v for s in sides for k, v in adam.items()}
+        return override(self.workload.config, {**changes, "precision": self.precision})
+
+    def networks(self) -> tuple[nn.Module, nn.Module]:
+        """Generator and discriminator, with the same weights every time."""
+        config, image = self.config, self.workload.image
+        torch.manual_seed(config.seed)
+        generator = config.generator.network.build(image, config.latent, 0)
+        discriminator = config.discriminator.network.build(image, 0)
+        return generator.to(config.dtype), discriminator.to(config.dtype)
+
+    def batches(self) -> list[Batch]:
+        """Those that all contenders cycle through."""
+        config = self.config
+        made = _batches(self.workload, config)
+        return [
+            Batch(
+                b.real.to(config.dtype),
+                None,
+                b.discriminator_latent.to(config.dtype),
+                b.generator_latent.to(config.dtype),
+            )
+            for b in made
+        ]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """``work`` is one update of both networks; ``weights`` gives G's and D's parameters as they
+    are now, in torch's order and shapes."""
+
+    work: Work
+    weights: Callable[[], Trained]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One way to train.
+
+    Args:
+        module: of ``build``, in this package.
+        rule: shared, fresh or ranks.
+        needs: the library, as it is imported; empty for none.
+        note: what a reader of the table should know.
+        networks: those it is written for; empty for all.
+        options: further arguments of ``build``.
+    """
+
+    module: str
+    rule: str = "shared"
+    needs: str = ""
+    note: str = ""
+    networks: tuple[str, ...] = ()
+    options: tuple[Any, ...] = ()
+
+    def missing(self, workload: Workload) -> str:
+        """Why it cannot take part, or an empty string."""
+        if self.needs and importlib.util.find_spec(self.needs) is None:
+            return "not installed"
+        if self.networks and workload.network not in self.networks:
+            return f"not written for {workload.network}"
+        return ""
+
+
+_PLAIN = ("mlp", "dcgan")
+OURS = {"shared": "distgan", "fresh": "distgan, fresh fakes", "ranks": "distgan, 2 ranks"}
+"""With whom the peers of a rule are compared."""
+AGAIN = "distgan again"
+PEERS = {
+    OURS["shared"]: Peer("ours"),
+    AGAIN: Peer("ours", note="A/A: what the machine's noise makes of nothing"),
+    "textbook": Peer("plain"),
+    "Lightning": Peer("lightning", needs="lightning", note="manual optimization"),
+    "Accelerate": Peer("accelerate", needs="accelerate"),
+    "TensorFlow": Peer("keras", needs="tensorflow", note="tf.function", networks=_PLAIN),
+    "TensorFlow, XLA": Peer(
+        "keras", needs="tensorflow", note="jit_compile", networks=_PLAIN, options=(True,)
+    ),
+    "Keras": Peer(
+        "keras", needs="keras", note="train_step and train_on_batch", networks=_PLAIN,
+        options=(False, True),
+    ),
+    "JAX": Peer("jax", needs="jax", note="one jitted step, optax", networks=_PLAIN),
+    OURS["fresh"]: Peer("ours", "fresh"),
+    "textbook, fresh fakes": Peer("plain", "fresh"),
+    "torchgan": Peer("torchgan", "fresh", "torchgan", "its Trainer.train_iter"),
+    "mimicry": Peer("mimicry", "fresh", "torch_mimicry", "its train_step"),
+    OURS["ranks"]: Peer("ours", "ranks"),
+    "DDP, 2 processes": Peer("ddp", "ranks"),
+}  # fmt: skip
+"""Every contender by the name in the table."""
+_REFERENCES = {"shared": "textbook", "fresh": "textbook, fresh fakes", "ranks": "DDP, 2 processes"}
+
+
+def build(name: str, task: Task) -> Contender:
+    """A contender, in this process."""
+    peer = PEERS[name]
+    module = importlib.import_module(f"benchmarks.peers.{peer.module}")
+    options = (peer.rule,) if peer.module in ("ours", "plain") else peer.options
+    contender: Contender = module.build(task, *options)
+    return contender
+
+
+def prepare(name: str, task: Task) -> Work:
+    """For `benchmarks.turns.Side`."""
+    return build(name, task).work
+
+
+def sides(task: Task, names: list[str]) -> dict[str, Side]:
+    """A process for each of the contenders named, ready to be measured."""
+    return {name: Side(prepare, name, task) for name in names}
+
+
+def able(task: Task) -> dict[str, str]:
+    """Every contender, with why it cannot take part or an empty string."""
+    return {name: peer.missing(task.workload) for name, peer in PEERS.items()}
+
+
+def _trained(name: str, task: Task) -> Trained:
+    contender = build(name, task)
+    for _ in range(_UPDATES):
+        contender.work()
+    return contender.weights()
+
+
+def trained(name: str, task: Task) -> Trained:
+    """The weights of both networks after a few updates in a process of its own."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_trained, name, task).result()
+
+
+def deviation(weights: list[Weights], reference: list[Weights]) -> float:
+    """Norm of the difference over that of the reference, over all weights together."""
+    apart = sum(float(np.square(a - b).sum()) for a, b in zip(weights, reference, strict=True))
+    return float(np.sqrt(apart / sum(float(np.square(b).sum()) for b in reference)))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How far a contender's weights are from the reference's, relative, in norm: the greater
+    of its networks' deviations, and what is allowed."""
+
+    deviation: float
+    allowed: float
+
+    @property
+    def same(self) -> bool:
+        """Whether it computes what the others do."""
+        return self.deviation <= self.allowed
+
+
+class Referee:
+    """Compares contenders of one task with the textbook loop of their rule in float64."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._references: dict[str, tuple[Trained, float]] = {}
+
+    def judge(self, name: str) -> Verdict:
+        """Run a contender for a few updates."""
+        rule = PEERS[name].rule
+        if rule not in self._references:
+            plain = _REFERENCES[rule]
+            exact = trained(plain, replace(self._task, precision="float64"))
+            self._references[rule] = (exact, _apart(trained(plain, self._task), exact))
+        exact, usual = self._references[rule]
+        return Verdict(_apart(trained(name, self._task), exact), max(_LEAST, 2 * usual))
+
+
+def _apart(found: Trained, exact: Trained) -> float:
+    return max(deviation(mine, theirs) for mine, theirs in zip(found, exact, strict=True))
+
+
+def of_torch(network: nn.Module) -> list[Weights]:
+    """Copies of a network's parameters."""
+    return [p.detach().numpy().copy() for p in network.parameters()]

@@ -79,9 +79,9 @@ def measure(sides: dict[str, Side], turns: int, seconds: float) -> Turns:
     """Turns of all sides: A, B, A, B, and so on, then end them."""
     found = Turns({name: [] for name in sides}, {name: [] for name in sides})
     for _, (name, side) in itertools.product(range(turns), sides.items()):
-        before, start = _others(), time.perf_counter()
+        before, start = others(), time.perf_counter()
         found.speeds[name].append(side.turn(seconds))
-        taken = (_others() - before) / (time.perf_counter() - start)
+        taken = (others() - before) / (time.perf_counter() - start)
         found.others[name].append(max(0.0, taken))
     for side in sides.values():
         side.end()
@@ -93,7 +93,7 @@ def interleave(sides: dict[str, Side], turns: int, seconds: float) -> dict[str, 
     return measure(sides, turns, seconds).speeds
 
 
-def _others() -> float:
+def others() -> float:
     """Seconds of all cores so far that went neither to us nor to nobody (Linux)."""
     if not Path("/proc/stat").exists():
         return 0.0

@@ -1,0 +1,142 @@
+"""The dated records of races, one JSON file each, and the index made from them."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from distgan import run
+from distgan.storage import Storage
+
+Record = dict[str, Any]
+
+_INDEX = """# Records of the GAN speedrun
+
+Seconds of training to a Frechet distance; `python -m benchmarks.quality` made every file and
+this page. A turn of each racer after the other, {threads} threads, evaluations not counted.
+"""
+
+
+def machine(threads: int) -> Record:
+    """Processor, cores, and versions, as a run's folder holds them."""
+    with tempfile.TemporaryDirectory() as folder:
+        storage = Storage(folder)
+        run.record_environment(storage, 0, "cpu", 0)
+        found: Record = json.loads(storage.read_text(run.ENVIRONMENT))["starts"][0]
+    return {k: v for k, v in found.items() if k not in ("images_seen", "workers")} | {
+        "threads": threads
+    }
+
+
+def read(folder: Path) -> list[Record]:
+    """All records, the oldest first."""
+    found = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
+    return sorted(found, key=lambda record: str(record["machine"]["time"]))
+
+
+def write(folder: Path, record: Record) -> Path:
+    """Keep a record, and renew the index."""
+    folder.mkdir(parents=True, exist_ok=True)
+    day = record["machine"]["time"][:10]
+    mark = "-provisional" if record["provisional"] else ""
+    name = f"{day}-{record['course']['features']}-{record['seed']}{mark}.json"
+    # A line for every measurement: small, and a difference can be read.
+    text = json.dumps(record, indent=1)
+    (folder / name).write_text(text + "\n")
+    (folder / "README.md").write_text(index(read(folder)))
+    return folder / name
+
+
+def at(side: Record, key: str, most: float) -> Record | None:
+    """A racer's last measurement with no more seconds, or images, than given."""
+    found = [e for e in side["evaluations"] if e[key] <= most]
+    return found[-1] if found else None
+
+
+def row(record: Record, other: str = "distgan") -> list[str]:
+    """What a race says: seconds of both, how much sooner, and both at equal time and images."""
+    sides = record["sides"]
+    book, ours = sides["textbook"], sides[other]
+    there, here = book["reached"], ours["reached"]
+    limit = record["course"]["limit"]
+
+    def seconds(found: Record | None) -> str:
+        return f"over {limit:.0f}" if found is None else f"{found['seconds']:.0f}"
+
+    sooner = "-"
+    if here is not None:
+        low = limit if there is None else there["seconds"]
+        sooner = f"{'over ' if there is None else ''}{low / here['seconds']:.1f}"
+    end = there or book["evaluations"][-1]
+    same_time, same_images = at(ours, "seconds", end["seconds"]), at(ours, "images", end["images"])
+    return [
+        str(record["seed"]),
+        seconds(there),
+        seconds(here),
+        sooner,
+        f"{end['frechet']:.1f}",
+        "-" if same_time is None else f"{same_time['frechet']:.1f}",
+        "-" if same_images is None else f"{same_images['frechet']:.1f}",
+        f"{book['others']:.2f}, {ours['others']:.2f}",
+    ]
+
+
+_COLUMNS = (
+    "seed",
+    "textbook, s",
+    "{}, s",
+    "times sooner",
+    "textbook then",
+    "{}, equal time",
+    "{}, equal images",
+    "cores taken by others",
+)
+
+
+def _groups(records: Iterable[Record]) -> dict[tuple[str, ...], list[Record]]:
+    groups: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        course, day = record["course"], record["machine"]["time"][:10]
+        kind = "provisional" if record["provisional"] else ""
+        about = f"{course['features']}, Frechet distance of {course['target']:g}"
+        key = (f"{about}, {day}", record["machine"]["processor"], kind, record["key"])
+        groups.setdefault(key, []).append(record)
+    return groups
+
+
+def table(records: list[Record], other: str = "distgan") -> str:
+    """The races of one course on one day as a Markdown table, with the median of how much
+    sooner distgan was."""
+    lines = [" | ".join(("", *(c.format(other) for c in _COLUMNS), "")).strip()]
+    lines.append("|" + "---|" * len(_COLUMNS))
+    ratios = []
+    for record in sorted(records, key=lambda r: int(r["seed"])):
+        cells = row(record, other)
+        lines.append("| " + " | ".join(cells) + " |")
+        if cells[3] != "-":
+            ratios.append(float(cells[3].split()[-1]))
+    if ratios:
+        spread = f"{min(ratios):.1f} to {max(ratios):.1f}"
+        lines += ["", f"{statistics.median(ratios):.1f} times sooner (median; {spread})."]
+    return "\n".join(lines)
+
+
+def index(records: list[Record]) -> str:
+    """The page of a folder of records."""
+    threads = records[-1]["machine"]["threads"] if records else 0
+    parts = [_INDEX.format(threads=threads)]
+    for (title, processor, kind, key), found in reversed(_groups(records).items()):
+        machine, card = found[-1]["machine"], found[-1]["sides"]["textbook"]["card"]
+        parts.append(
+            f"## {title}{f' ({kind})' if kind else ''}\n\n{processor}, {machine['cores']} cores, "
+            f"torch {machine['versions']['torch']}; extractor {card['extractor']} "
+            f"{card['extractor_hash'][:8]}, {card['real']:,} real and {card['fake']:,} generated "
+            f"images; settings {key}.\n"
+        )
+        others = [name for name in found[-1]["sides"] if name != "textbook"]
+        parts += [table(found, other) + "\n" for other in others]
+    return "\n".join(parts)

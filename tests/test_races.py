@@ -39,19 +39,20 @@ def _after(name: str, updates: int = 2) -> contest.Trained:
 
 
 def _apart(a: contest.Trained, b: contest.Trained) -> float:
-    return max(contest.deviation(x, y) for x, y in zip(a, b, strict=True))
+    start = [contest.of_torch(network) for network in _EXACT.networks()]
+    return max(map(contest.deviation, a, b, start))
 
 
 @pytest.mark.parametrize("rule", ["", ", fresh fakes"])
 def test_distgan_computes_what_the_textbook_does(rule: str) -> None:
-    assert _apart(_after("distgan" + rule), _after("textbook" + rule)) < 1e-12
+    assert _apart(_after("distgan" + rule), _after("textbook" + rule)) < 1e-8
 
 
 def test_another_momentum_or_other_fakes_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     right = _after("textbook", 4)
-    assert _apart(_after("textbook, fresh fakes", 4), right) > 1e-3
+    assert _apart(_after("textbook, fresh fakes", 4), right) > 0.02
     monkeypatch.setattr(textbook, "BETAS", (0.6, 0.999))
-    assert _apart(_after("textbook", 4), right) > 1e-3
+    assert _apart(_after("textbook", 4), right) > 0.02
 
 
 @pytest.mark.slow

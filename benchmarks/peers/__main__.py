@@ -38,8 +38,8 @@ def compare(
         tell: hears of progress.
 
     Returns:
-        ``absent``: why others take no part; ``differs``: how far weights are from the
-        reference's; ``speeds`` and ``others`` of `benchmarks.turns.Turns`.
+        ``absent``: why others take no part; ``differs``: the `deviation` of the
+        others; ``speeds`` and ``others`` of `benchmarks.turns.Turns`.
     """
     reasons = able(task)
     absent = {name: reasons[name] for name in names if reasons[name]}

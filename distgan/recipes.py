@@ -53,13 +53,14 @@ def mnist_dcgan() -> Config:
 
 
 def mnist_speedrun() -> Config:
-    """A narrow DCGAN in bf16 with large steps: soonest good on two CPU cores."""
+    """A narrow DCGAN in bf16 with many large steps: soonest good on two CPU cores."""
     config = mnist_dcgan()
     adam = AdamSettings(lr=Schedule(2e-3))
     return replace(
         config,
         recipe="mnist-speedrun",
         images=100_000,
+        batch=64,
         share_fakes=True,
         precision="bf16",
         generator=GeneratorConfig(

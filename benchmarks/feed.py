@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks.frame import Benchmark, Comparison, InPlace, Values, main
 from distgan.launch.environment import prepare_own_cluster
 
 prepare_own_cluster()
@@ -121,19 +122,30 @@ def _ours(rows: Rows) -> Iterator[Tensor]:
         seen += BATCH
 
 
-def _turn(side: Iterator[Tensor], seconds: float) -> float:
-    """Images/s of one turn, after another as long that empties what lay ready."""
-    start = time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        next(side)
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        count += len(next(side))
-    return count / (time.perf_counter() - start)
+class _Reader:
+    """A side: batches as they come."""
+
+    def __init__(self, start: Callable[[], Iterator[Tensor]]) -> None:
+        self._batches = start()
+        next(self._batches)
+
+    def turn(self, seconds: float) -> Values:
+        """Images/s, after as long a time that empties what lay ready."""
+        start = time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            next(self._batches)
+        start, count = time.perf_counter(), 0
+        while time.perf_counter() - start < seconds:
+            count += len(next(self._batches))
+        return {"images/s": count / (time.perf_counter() - start)}
+
+    def end(self) -> None:
+        """Let go of the data and what reads it."""
+        del self._batches
+        gc.collect()
 
 
-def compare(data: str, turns: int, seconds: float) -> dict[str, list[float]]:
-    """Images/s of every side in every turn."""
+def _speeds(data: str) -> Comparison:
     images = open_images(data)
     resident = read_resident_on_ray(images, False, False)
     tensor = torch.from_numpy(read_resident(images).images)
@@ -146,16 +158,12 @@ def compare(data: str, turns: int, seconds: float) -> dict[str, list[float]]:
         "loader 2": lambda: _loader(tensor, 2),
         "ray data": lambda: _ray_data(images),
     }
-    running = {name: start() for name, start in sides.items()}
-    for side in running.values():
-        next(side)
-    found: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(turns):
-        for name, side in running.items():
-            found[name].append(_turn(side, seconds))
-    running.clear()
-    gc.collect()
-    return found
+    return Comparison(
+        f"images of {data} to one process",
+        "images/s",
+        {name: partial(_Reader, start) for name, start in sides.items()},
+        about=f"batches of {BATCH}, shuffled, scaled",
+    )
 
 
 @ray.remote(num_cpus=0)
@@ -181,38 +189,45 @@ def _memory() -> dict[str, float]:
     return {"own": own / 1024, "mapped": kilobytes["Rss"] / 1024 - own / 1024}
 
 
-def memory(data: str) -> dict[str, list[dict[str, float]]]:
-    """Growth of each of 1 and of 2 processes while they feed themselves two epochs."""
-    found = {}
+def _growth(data: str, way: str, count: int, _: float) -> Values:
+    """How much each of ``count`` processes grows while it feeds itself two epochs."""
     resident = read_resident_on_ray(open_images(data), False, False)
-    for way in ("resident", "streaming"):
-        for count in (1, 2):
-            workers = [_Worker.remote() for _ in range(count)]
-            calls = [worker.feed.remote(data, way, [resident]) for worker in workers]
-            found[f"{way}, {count} worker{'s' if count > 1 else ''}"] = ray.get(calls)
-            for worker in workers:
-                ray.kill(worker)
-    return found
+    workers = [_Worker.remote() for _ in range(count)]  # type: ignore[attr-defined]
+    grown = ray.get([worker.feed.remote(data, way, [resident]) for worker in workers])
+    for worker in workers:
+        ray.kill(worker)
+    return {
+        "MB of its own": statistics.fmean(found["own"] for found in grown),
+        "MB shared": statistics.fmean(found["mapped"] for found in grown),
+    }
 
 
-def _print(data: str, found: dict[str, list[float]]) -> None:
-    limit = found["tensor"]
-    print(f"\n{data}: images/s to one process, median (quartiles), and ratio to the tensor")
-    for name, speeds in found.items():
-        low, middle, high = statistics.quantiles(speeds, n=4)
-        ratio = statistics.median(a / b for a, b in zip(speeds, limit, strict=True))
-        print(f"  {name:<10} {middle:11,.0f}  ({low:,.0f} to {high:,.0f})  {ratio:.3f}")
+def _memory_of(data: str) -> Comparison:
+    def side(way: str, count: int) -> Callable[[], InPlace]:
+        return lambda: InPlace(partial(_growth, data, way, count))
+
+    return Comparison(
+        f"growth of a process that is fed {data}",
+        "MB of its own",
+        {
+            f"{way}, {count} worker{'s' * (count > 1)}": side(way, count)
+            for way in ("resident", "streaming")
+            for count in (1, 2)
+        },
+        ratios=False,
+        about="two epochs; shared is memory that other processes map too",
+        turns=1,
+        warm=0,
+    )
 
 
-def main() -> None:
-    """Measure, print a table for each set, and write JSON where asked."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Sets."""
     parser.add_argument("--data", action="append", help="a set, more than once for more [mnist]")
-    parser.add_argument("--turns", type=int, default=9, help="turns of each side [9]")
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of a turn [2]")
-    parser.add_argument("--json", metavar="FILE", help="every turn")
-    options = parser.parse_args()
+
+
+def compare(options: argparse.Namespace) -> Iterator[Comparison]:
+    """Speeds, and unless it is to be quick memory, of each set."""
     ray.init(
         address="local",
         num_cpus=os.cpu_count(),
@@ -220,21 +235,24 @@ def main() -> None:
         log_to_driver=False,
         logging_level="ERROR",
     )
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    report: dict[str, Any] = {}
-    for data in options.data or ["mnist"]:
-        speeds = compare(data, options.turns, options.seconds)
-        _print(data, speeds)
-        sizes = memory(data)
-        print("  growth of each process, MB: its own, and mapped from memory that others share")
-        for name, workers in sizes.items():
-            text = ", ".join(f"{w['own']:.0f} and {w['mapped']:.0f}" for w in workers)
-            print(f"    {name:<21} {text}", flush=True)
-        report[data] = {"images_per_second": speeds, "megabytes": sizes}
-    if options.json:
-        Path(options.json).write_text(json.dumps(report, indent=2) + "\n")
-    ray.shutdown()
+    try:
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        for data in options.data or ["mnist"]:
+            yield _speeds(data)
+            if not options.quick:
+                yield _memory_of(data)
+    finally:
+        ray.shutdown()
 
+
+BENCHMARK = Benchmark(
+    "feed",
+    "how fast images reach a worker, beside torch's and Ray Data's loaders",
+    compare,
+    add_options,
+    seconds=2.0,
+    quick=(3, 0.4),
+)
 
 if __name__ == "__main__":
-    main()
+    main(BENCHMARK)

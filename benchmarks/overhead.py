@@ -20,11 +20,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from benchmarks.frame import Benchmark, Comparison, Unavailable, Values, main
 from distgan import records
 from distgan.allocator import keep_freed_memory
 from distgan.data.damage import Damage
@@ -69,18 +71,27 @@ def bare(name: str, run: Path) -> None:
 class Run:
     """A run in processes of its own, which works only during its turns."""
 
-    def __init__(self, command: list[str], run: Path) -> None:
-        self._storage, self._seen = Storage(run), 0
+    def __init__(
+        self, command: list[str], run: Path, folder: tempfile.TemporaryDirectory[str]
+    ) -> None:
+        self._storage, self._folder = Storage(run), folder
         self._process = subprocess.Popen(
-            [sys.executable, "-m", *command], stdout=subprocess.DEVNULL, start_new_session=True
+            [sys.executable, "-m", *command],
+            cwd=Path(__file__).parents[1],
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
         )
-        while len(self._records()) < 5:
-            if self._process.poll() is not None:
-                raise SystemExit(f"{' '.join(command)} ended with {self._process.returncode}")
-            time.sleep(0.5)
-        self._signal(signal.SIGSTOP)
+        try:
+            while len(self._records()) < 5:
+                if self._process.poll() is not None:
+                    raise Unavailable(f"{' '.join(command)} ended with {self._process.returncode}")
+                time.sleep(0.5)
+            self._signal(signal.SIGSTOP)
+        except BaseException:
+            self.end()
+            raise
 
-    def turn(self, seconds: float) -> dict[str, float]:
+    def turn(self, seconds: float) -> Values:
         """Images/s and share of data wait of one turn, from the records that lie in it."""
         self._signal(signal.SIGCONT)
         before = len(self._records())
@@ -91,10 +102,8 @@ class Run:
         # The record in which the pause lies counts for neither turn.
         found = self._records()[before + 1 :]
         wait = statistics.fmean(record["data_wait"] for record in found)
-        return {
-            "speed": statistics.harmonic_mean([r["images_per_second"] for r in found]),
-            "wait": wait,
-        }
+        speeds = [record["images_per_second"] for record in found]
+        return {"images/s": statistics.harmonic_mean(speeds), "data wait %": 100 * wait}
 
     def end(self) -> None:
         """Stop the run for good."""
@@ -102,13 +111,15 @@ class Run:
         # Not SIGINT, which a shell has processes in its background ignore.
         self._process.terminate()
         self._process.wait()
+        self._folder.cleanup()
 
     def _records(self) -> list[records.Record]:
         return records.read(self._storage)
 
     def _signal(self, number: signal.Signals) -> None:
         for process in _tree(self._process.pid):
-            os.kill(process, number)
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
 
 
 def _tree(root: int) -> list[int]:
@@ -121,57 +132,52 @@ def _tree(root: int) -> list[int]:
     return found
 
 
-@contextmanager
-def _runs(name: str) -> Iterator[tuple[Run, Run]]:
-    with tempfile.TemporaryDirectory() as folder:
-        plain, system = Path(folder) / "bare", Path(folder) / "system"
-        options = ["--workers", "1", "--images", "100M", "--out", str(system)]
-        first = Run(["benchmarks.overhead", "--bare", name, str(plain)], plain)
-        second = Run(["distgan", "train", name, *options], system)
-        try:
-            yield first, second
-        finally:
-            first.end()
-            second.end()
+def _bare(name: str) -> Run:
+    folder = tempfile.TemporaryDirectory()
+    run = Path(folder.name) / "bare"
+    return Run(["benchmarks.overhead", "--bare", name, str(run)], run, folder)
 
 
-def main() -> None:
-    """Measure, print a table, and write JSON where asked."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recipes", nargs="*", default=RECIPES, help="[mnist-mlp mnist-dcgan]")
-    parser.add_argument("--turns", type=int, default=20, help="turns of each side [20]")
-    parser.add_argument("--seconds", type=float, default=6.0, help="length of a turn [6]")
-    parser.add_argument("--json", metavar="FILE", help="every turn")
-    parser.add_argument("--bare", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.bare:
-        bare(options.bare[0], Path(options.bare[1]))
-        return
-    found: dict[str, list[dict[str, dict[str, float]]]] = {}
-    print("recipe        bare img/s  system img/s  system/bare  (quartiles)    A/A   data wait")
-    for name in options.recipes:
-        with _runs(name) as (plain, system):
-            sides = {"bare": plain, "system": system, "again": plain}
-            found[name] = [
-                {side: run.turn(options.seconds) for side, run in sides.items()}
-                for _ in range(options.turns)
-            ]
-        turns = found[name]
-        ratios = [
-            2 * t["system"]["speed"] / (t["bare"]["speed"] + t["again"]["speed"]) for t in turns
-        ]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        speed = {side: statistics.median(t[side]["speed"] for t in turns) for side in sides}
-        noise = statistics.median(t["again"]["speed"] / t["bare"]["speed"] for t in turns)
-        wait = statistics.median(t["system"]["wait"] for t in turns)
-        print(
-            f"{name:<13} {speed['bare']:10,.0f}  {speed['system']:12,.0f}  {middle:11.3f}  "
-            f"({low:.3f}-{high:.3f}) {noise:6.3f}  {wait:9.2%}",
-            flush=True,
+def _system(name: str) -> Run:
+    folder = tempfile.TemporaryDirectory()
+    run = Path(folder.name) / "system"
+    options = ["--workers", "1", "--images", "100M", "--out", str(run)]
+    return Run(["distgan", "train", name, *options], run, folder)
+
+
+def compare(options: argparse.Namespace) -> Iterator[Comparison]:
+    """Each recipe."""
+    for name in options.recipe or RECIPES[: 1 if options.quick else None]:
+        yield Comparison(
+            f"{name} through the whole system",
+            "images/s",
+            {
+                "bare step": partial(_bare, name),
+                "distgan train, 1 worker": partial(_system, name),
+            },
+            about="a worker of as many threads as the bare step's process",
+            warm=0,
         )
-    if options.json:
-        Path(options.json).write_text(json.dumps(found, indent=2) + "\n")
 
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Which recipes."""
+    parser.add_argument(
+        "--recipe", action="append", choices=RECIPES, help="[both; quick the first]"
+    )
+
+
+BENCHMARK = Benchmark(
+    "overhead",
+    "what the whole system costs over the bare step",
+    compare,
+    add_options,
+    turns=20,
+    seconds=6.0,
+    quick=(3, 1.5),
+)
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--bare"]:
+        bare(sys.argv[2], Path(sys.argv[3]))
+    main(BENCHMARK)

@@ -5,23 +5,31 @@ backward each, Adam as it comes; G through the updated D with the same z; the lo
 every step. Both sides compute the same update from the same batches in memory. distgan's
 side is its step with the process settings of its workers.
 
-    python -m benchmarks.throughput --threads 1 --threads 2
+    python -m benchmarks.throughput --threads 2
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
 from torch.nn.functional import binary_cross_entropy, relu
 
-from benchmarks.turns import Side, Work, interleave, ratio
+from benchmarks.frame import (
+    Benchmark,
+    Comparison,
+    Process,
+    Turn,
+    Values,
+    Work,
+    main,
+    timed,
+)
 from distgan.allocator import keep_freed_memory
 from distgan.config import Config
 from distgan.networks import ImageShape
@@ -80,10 +88,10 @@ def _batches(workload: Workload, config: Config) -> list[Batch]:
     ]
 
 
-def textbook(name: str, threads: int) -> Work:
+def textbook(name: str | Workload, threads: int) -> Work:
     """The loop that a reader of tutorials writes."""
     torch.set_num_threads(threads)
-    workload = WORKLOADS[name]
+    workload = WORKLOADS[name] if isinstance(name, str) else name
     config = workload.config
     generator = config.generator.network.build(workload.image, config.latent, 0)
     discriminator = config.discriminator.network.build(workload.image, 0)
@@ -122,11 +130,11 @@ def textbook(name: str, threads: int) -> Work:
     return work
 
 
-def ours(name: str, threads: int, precision: str, compiled: str = "off") -> Work:
+def ours(name: str | Workload, threads: int, precision: str, compiled: str = "off") -> Work:
     """distgan's step, with what its workers set for their process."""
     keep_freed_memory()
     torch.set_num_threads(threads)
-    workload = WORKLOADS[name]
+    workload = WORKLOADS[name] if isinstance(name, str) else name
     config = override(workload.config, {"precision": precision, "compile": compiled})
     state = TrainingState(config, workload.image, 0, World())
     batches, turn = _batches(workload, config), iter(range(10**9))
@@ -156,64 +164,67 @@ def peak(threads: int, dtype: str) -> float:
     return 2 * 2048**3 / min(times)
 
 
-def profile(name: str, precision: str) -> None:
-    """Print where the time of our step goes, on one thread."""
-    work = ours(name, 1, precision)
-    for _ in range(3):
-        work()
-    with torch.profiler.profile() as found:
-        for _ in range(5):
-            work()
-    print(found.key_averages().table(sort_by="self_cpu_time_total", row_limit=14))
-
-
-def main() -> None:
-    """Measure, print a table, and write JSON where asked."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--workload", action="append", choices=WORKLOADS, help="[all]")
-    parser.add_argument("--threads", action="append", type=int, help="[1 and 2]")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Which workloads, on how many threads, and whether compiled too."""
+    parser.add_argument("--workload", action="append", choices=WORKLOADS, help="[all; quick W1 W2]")
+    parser.add_argument("--threads", action="append", type=int, help="[1 and 2; quick 2]")
     parser.add_argument("--compile", action="store_true", help="compiled sides too")
-    parser.add_argument("--turns", type=int, default=9, help="turns of each side [9]")
-    parser.add_argument("--seconds", type=float, default=4.0, help="length of a turn [4]")
-    parser.add_argument("--profile", action="store_true", help="where our time goes, instead")
-    parser.add_argument("--json", metavar="FILE", help="every turn")
-    options = parser.parse_args()
-    found: dict[str, dict[str, list[float]]] = {}
-    for name in options.workload or WORKLOADS:
-        if options.profile:
-            for precision in ("float32", "bf16"):
-                print(f"{name}, {precision}")
-                profile(name, precision)
-            continue
-        for threads in options.threads or (1, 2):
-            sides = {
-                "textbook": Side(textbook, name, threads),
-                "float32": Side(ours, name, threads, "float32"),
-                "bf16": Side(ours, name, threads, "bf16"),
-            }
-            for precision in ("float32", "bf16") if options.compile else ():
-                sides[f"{precision} compiled"] = Side(ours, name, threads, precision, "on")
-            turns = found[f"{name}, {threads}"] = interleave(sides, options.turns, options.seconds)
-            _print(name, threads, turns)
-    if options.json:
-        Path(options.json).write_text(json.dumps(found, indent=2) + "\n")
 
 
-def _print(name: str, threads: int, turns: dict[str, list[float]]) -> None:
-    rates = {"textbook": peak(threads, "float32"), "bf16": peak(threads, "bfloat16")}
-    rates["float32"] = rates["textbook"]
-    print(f"\n{name} ({WORKLOADS[name].about}), {threads} thread{'s' * (threads > 1)}")
-    for side, speeds in turns.items():
-        speed = statistics.median(speeds)
-        middle, low, high = ratio(turns, side, "textbook")
-        rate = rates[side.split()[0]]
-        share = speed * WORKLOADS[name].flops / rate
-        print(
-            f"  {side:<16} {speed:10,.1f} images/s   {middle:5.2f} ({low:.2f}-{high:.2f})   "
-            f"{share:4.0%} of {rate / 1e9:,.0f} GFLOP/s",
-            flush=True,
-        )
+def compare(options: argparse.Namespace) -> Iterator[Comparison]:
+    """Each workload on each number of threads."""
+    for name in options.workload or list(WORKLOADS)[: 2 if options.quick else None]:
+        for threads in options.threads or ((2,) if options.quick else (1, 2)):
+            yield _comparison(name, threads, options.compile)
 
+
+def _comparison(name: str, threads: int, compiled: bool) -> Comparison:
+    workload = WORKLOADS[name]
+    sides: dict[str, tuple[str, Callable[..., Work], tuple[str, ...]]] = {
+        "textbook": ("float32", textbook, ()),
+        "float32": ("float32", ours, ("float32",)),
+        "bf16": ("bfloat16", ours, ("bf16",)),
+    }
+    if compiled:
+        sides["float32 compiled"] = ("float32", ours, ("float32", "on"))
+        sides["bf16 compiled"] = ("bfloat16", ours, ("bf16", "on"))
+    rates = {dtype: peak(threads, dtype) for dtype in ("float32", "bfloat16")}
+    return Comparison(
+        f"{name}, {threads} thread{'s' * (threads > 1)}",
+        "images/s",
+        {
+            side: partial(
+                Process, of_peak, workload.flops / rates[dtype], prepare, name, threads, *more
+            )
+            for side, (dtype, prepare, more) in sides.items()
+        },
+        about=f"{workload.about}, batch {workload.batch}; peaks of "
+        + " and ".join(f"{rate / 1e9:,.0f} GFLOP/s ({dtype})" for dtype, rate in rates.items()),
+    )
+
+
+def of_peak(seconds_per_image: float, prepare: Callable[..., Work], *arguments: Any) -> Turn:
+    """Turns that find images/s and their share of the peak.
+
+    Args:
+        seconds_per_image: of work, at the peak.
+    """
+    turn = timed(prepare, *arguments)
+
+    def measured(seconds: float) -> Values:
+        found = turn(seconds)
+        return {**found, "% of peak": 100 * found["images/s"] * seconds_per_image}
+
+    return measured
+
+
+BENCHMARK = Benchmark(
+    "throughput",
+    "the step beside a textbook loop of the same networks",
+    compare,
+    add_options,
+    quick=(3, 1.0),
+)
 
 if __name__ == "__main__":
-    main()
+    main(BENCHMARK)

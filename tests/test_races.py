@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import textbook, turns
+from benchmarks import textbook
+from benchmarks.frame import machine
 from benchmarks.peers import contest
-from benchmarks.peers.__main__ import rows
-from benchmarks.peers.contest import PEERS, Referee, Task
+from benchmarks.peers.contest import PEERS, Reference, Task, Unavailable
 from benchmarks.quality import records
 from benchmarks.quality.__main__ import COURSES, key, known
 from benchmarks.quality.race import Course, race
@@ -39,7 +36,7 @@ def _after(name: str, updates: int = 2) -> contest.Trained:
 
 
 def _apart(a: contest.Trained, b: contest.Trained) -> float:
-    start = [contest.of_torch(network) for network in _EXACT.networks()]
+    start = contest.trained_from(_EXACT)
     return max(map(contest.deviation, a, b, start))
 
 
@@ -63,45 +60,17 @@ def test_a_peer_computes_what_the_textbook_does(name: str) -> None:
     task = Task("W1", 2)
     if missing := PEERS[name].missing(task.workload):
         pytest.skip(f"{name}: {missing}")
-    assert Referee(task).judge(name).same
+    reference = Reference.of(PEERS[name].rule, task)
+    assert reference.deviation(contest.trained(name, task)) <= reference.allowed
 
 
-def test_pairs_with_a_disturbed_turn_are_dropped() -> None:
-    found = turns.Turns(
-        {"a": [2.0, 9.0, 6.0], "b": [1.0, 1.0, 2.0]}, {"a": [0, 0.5, 0], "b": [0.05, 0, 0]}
-    )
-    assert found.pairs("a", "b", most=0.1) == [(2.0, 1.0), (6.0, 2.0)]
-    assert found.pairs("a", "b", most=0.01) == [(6.0, 2.0)]
-
-
-@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="Linux says who uses the processor")
-def test_what_a_child_computes_is_ours() -> None:
-    before = turns._ours(os.getpid())
-    busy = "import time\nwhile time.process_time() < 0.5: pass\ninput()"
-    child = subprocess.Popen([sys.executable, "-c", busy], stdin=subprocess.PIPE)
-    try:
-        wanted = before + 0.4 * os.sysconf("SC_CLK_TCK")
-        for _ in range(300):
-            if turns._ours(os.getpid()) >= wanted:
-                return
-            try:
-                child.wait(0.1)
-            except subprocess.TimeoutExpired:
-                continue
-    finally:
-        child.communicate(b"\n")
-    pytest.fail("half a second of a child was not counted")
-
-
-def test_a_table_of_peers_holds_absent_and_measured_rows() -> None:
-    speeds = {"distgan": [10.0, 10.0, 12.0], "textbook": [5.0, 5.0, 6.0]}
-    others = {"distgan": [0.0, 0.0, 0.0], "textbook": [0.0, 0.9, 0.0]}
-    made = rows({"absent": {"JAX": "not installed"}, "speeds": speeds, "others": others})
-    found = {row["name"]: row for row in made}
-    assert found["JAX"]["absent"] == "not installed"
-    assert found["textbook"]["ratio"] == (0.5, 0.5, 0.5)
-    assert found["textbook"]["dropped"] == 1
-    assert set(found) == {"JAX", "distgan", "textbook"}
+def test_who_computes_something_else_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = contest.trained_from(_EXACT)
+    reference = Reference(_after("textbook", 4), start, allowed=1e-3)
+    assert contest.prepare("distgan", _EXACT, reference)(0.01)["deviation"] < 1e-8
+    monkeypatch.setattr(textbook, "BETAS", (0.6, 0.999))
+    with pytest.raises(Unavailable, match="deviate by"):
+        contest.prepare("textbook", _EXACT, reference)
 
 
 def _record(seed: int, provisional: bool = False) -> dict[str, Any]:
@@ -117,8 +86,7 @@ def _record(seed: int, provisional: bool = False) -> dict[str, Any]:
         "provisional": provisional,
         "seed": seed,
         "course": {"features": "mnist", "target": 20.0, "limit": 100.0},
-        "machine": {"time": f"2026-01-0{seed}T00:00", "processor": "p", "cores": 2, "threads": 2}
-        | {"versions": {"torch": "2"}},
+        "machine": {**machine.describe(), "time": f"2026-01-0{seed}T00:00", "threads": 2},
         "sides": {
             "textbook": side((30, 300, 50.0), (60, 600, 19.0)),
             "distgan": side((30, 900, 18.0), (60, 1800, 7.0)),

@@ -31,7 +31,7 @@ from torch import nn
 
 from benchmarks.textbook import BETAS, RATE
 from benchmarks.throughput import WORKLOADS, Workload, _batches
-from benchmarks.turns import Side, Work
+from benchmarks.turns import Turn, Unavailable, Work, timed
 from distgan.config import Config
 from distgan.settings import override
 from distgan.step import Batch
@@ -129,10 +129,8 @@ class Peer:
 _PLAIN = ("mlp", "dcgan")
 OURS = {"shared": "distgan", "fresh": "distgan, fresh fakes", "ranks": "distgan, 2 ranks"}
 """With whom the peers of a rule are compared."""
-AGAIN = "distgan again"
 PEERS = {
     OURS["shared"]: Peer("ours"),
-    AGAIN: Peer("ours", note="A/A: what the machine's noise makes of nothing"),
     "textbook": Peer("plain"),
     "Lightning": Peer("lightning", needs="lightning", note="manual optimization"),
     "Accelerate": Peer("accelerate", needs="accelerate"),
@@ -165,32 +163,20 @@ def build(name: str, task: Task) -> Contender:
     return contender
 
 
-def prepare(name: str, task: Task) -> Work:
-    """For `benchmarks.turns.Side`."""
-    return build(name, task).work
-
-
-def sides(task: Task, names: list[str]) -> dict[str, Side]:
-    """A process for each of the contenders named, ready to be measured."""
-    return {name: Side(prepare, name, task) for name in names}
-
-
-def able(task: Task) -> dict[str, str]:
-    """Every contender, with why it cannot take part or an empty string."""
-    return {name: peer.missing(task.workload) for name, peer in PEERS.items()}
-
-
-def _trained(name: str, task: Task) -> Trained:
-    contender = build(name, task)
+def _trained(contender: Contender) -> Trained:
     for _ in range(_UPDATES):
         contender.work()
     return contender.weights()
 
 
+def _build_and_train(name: str, task: Task) -> Trained:
+    return _trained(build(name, task))
+
+
 def trained(name: str, task: Task) -> Trained:
     """The weights of both networks after a few updates in a process of its own."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_trained, name, task).result()
+        return pool.submit(_build_and_train, name, task).result()
 
 
 def deviation(weights: list[Weights], reference: list[Weights], start: list[Weights]) -> float:
@@ -207,40 +193,48 @@ def deviation(weights: list[Weights], reference: list[Weights], start: list[Weig
     return typical(weights, reference) / typical(reference, start)
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The greater of the `deviation`s of both networks, and what is allowed."""
+def trained_from(task: Task) -> Trained:
+    """The weights that all start with."""
+    generator, discriminator = task.networks()
+    return of_torch(generator), of_torch(discriminator)
 
-    deviation: float
+
+@dataclass(frozen=True)
+class Reference:
+    """Where a rule's weights should be after a few updates, where they started, and how much
+    of a `deviation` is allowed."""
+
+    exact: Trained
+    start: Trained
     allowed: float
 
-    @property
-    def same(self) -> bool:
-        """Whether it computes what the others do."""
-        return self.deviation <= self.allowed
+    @staticmethod
+    def of(rule: str, task: Task) -> Reference:
+        """By the textbook loop, in processes of its own."""
+        plain, double = _REFERENCES[rule], replace(task, precision="float64")
+        found = Reference(trained(plain, double), trained_from(double), 0.0)
+        usual = found.deviation(trained(plain, task))
+        return replace(found, allowed=max(_LEAST, 2 * usual))
+
+    def deviation(self, weights: Trained) -> float:
+        """The greater of both networks'."""
+        return max(map(deviation, weights, self.exact, self.start))
 
 
-class Referee:
-    """Compares contenders of one task with the textbook loop of their rule in float64."""
+def prepare(name: str, task: Task, reference: Reference) -> Turn:
+    """A side for `benchmarks.frame`, once it computed what it should.
 
-    def __init__(self, task: Task) -> None:
-        self._task, self._references = task, dict[str, Trained]()
-        self._exact = replace(task, precision="float64")
-        self._usual: dict[str, float] = {}
-
-    def judge(self, name: str) -> Verdict:
-        """Run a contender for a few updates."""
-        rule = PEERS[name].rule
-        plain = _REFERENCES[rule]
-        if rule not in self._references:
-            self._references[rule] = trained(plain, self._exact)
-            self._usual[rule] = self._apart(trained(plain, self._task), rule)
-        allowed = max(_LEAST, 2 * self._usual[rule])
-        return Verdict(self._apart(trained(name, self._task), rule), allowed)
-
-    def _apart(self, found: Trained, rule: str) -> float:
-        start = [of_torch(network) for network in self._exact.networks()]
-        return max(map(deviation, found, self._references[rule], start))
+    Raises:
+        Unavailable: where it did not, or cannot.
+    """
+    if missing := PEERS[name].missing(task.workload):
+        raise Unavailable(missing)
+    contender = build(name, task)
+    apart = reference.deviation(_trained(contender))
+    if apart > reference.allowed:
+        raise Unavailable(f"weights deviate by {apart:.1e}, {reference.allowed:.1e} are allowed")
+    turn = timed(lambda: contender.work)
+    return lambda seconds: {**turn(seconds), "deviation": apart}
 
 
 def of_torch(network: nn.Module) -> list[Weights]:

@@ -1,11 +1,12 @@
 """JAX: the whole step as one jitted program, Adam by optax, images channels last.
 
-It takes as many threads as its process has cores.
+It takes as many threads as its process has cores, so that fewer threads are fewer cores.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -101,6 +102,8 @@ class _Network:
 
 def build(task: Task) -> Contender:
     """See `benchmarks.peers.contest`."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: task.threads])
     networks = task.networks()
     generator, discriminator = _Network(networks[0], task, True), _Network(networks[1], task, False)
     adam = optax.adam(RATE, *BETAS, eps=1e-8)

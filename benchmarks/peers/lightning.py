@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -23,6 +24,8 @@ from distgan.step import Batch
 torchvision.importable()
 
 import lightning  # noqa: E402
+
+logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
 
 class _GAN(lightning.LightningModule):

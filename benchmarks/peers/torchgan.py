@@ -82,8 +82,8 @@ def build(task: Task) -> Contender:
         device=torch.device("cpu"),
         checkpoints=f"{folder}/gan",
         recon=folder,
-        batch_size=task.workload.batch,
     )
+    trainer.batch_size = task.workload.batch
     turn = itertools.cycle(batches)
 
     def work() -> int:

@@ -51,7 +51,7 @@ def run(course: Course, names: list[str], seed: int, provisional: bool) -> recor
         line = f"  {name:<22} {seconds:6.1f} s  {images:9,} images  {value:9.2f}"
         print(line, file=sys.stderr, flush=True)
 
-    machine = records.machine(os.cpu_count() or 1)
+    machine = records.described(os.cpu_count() or 1)
     sides = race(course, names, seed, tell)
     return {
         "key": key(course, names),

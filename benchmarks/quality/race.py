@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.frame.noise import Usage
 from benchmarks.quality.racers import RACERS
-from benchmarks.turns import others
 from distgan.data.images import open_images
 from distgan.evaluate.evaluation import Evaluator
 from distgan.evaluate.settings import EvaluateSettings
@@ -59,10 +59,10 @@ class _Entrant:
     def turn(self, course: Course) -> float:
         """Train up to the next mark, and measure; returns the distance."""
         mark = (len(self.evaluations) + 1) * course.every
-        before, start = others(), time.perf_counter()
+        before, start = Usage.now(), time.perf_counter()
         self._pipe.send(mark - self.seconds)
         seconds, images = self._pipe.recv()
-        self.taken += others() - before
+        self.taken += Usage.now().busy_since(before) * seconds
         self._pipe.send(None)
         self.seconds, self.images = self.seconds + seconds, self.images + images
         value, self.card = self._pipe.recv()
@@ -120,8 +120,8 @@ def race(
         tell: hears of a racer's seconds, images and distance at every measurement.
 
     Returns:
-        each racer's card, measurements, the first of them at the target, and the cores that
-        others took while it trained.
+        each racer's card, measurements, the first of them at the target, and the share of the
+        machine that others took while it trained.
     """
     threads = os.cpu_count() or 1
     entrants = {name: _Entrant(name, course, seed, threads) for name in names}

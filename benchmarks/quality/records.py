@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import statistics
-import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from distgan import run
-from distgan.storage import Storage
+from benchmarks.frame import machine
 
 Record = dict[str, Any]
 
@@ -21,14 +20,12 @@ this page. A turn of each racer after the other, {threads} threads, evaluations 
 """
 
 
-def machine(threads: int) -> Record:
-    """Processor, cores, and versions, as a run's folder holds them."""
-    with tempfile.TemporaryDirectory() as folder:
-        storage = Storage(folder)
-        run.record_environment(storage, 0, "cpu", 0)
-        found: Record = json.loads(storage.read_text(run.ENVIRONMENT))["starts"][0]
-    return {k: v for k, v in found.items() if k not in ("images_seen", "workers")} | {
-        "threads": threads
+def described(threads: int) -> Record:
+    """When, on what and with which versions."""
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        **machine.describe(),
+        "threads": threads,
     }
 
 
@@ -81,7 +78,7 @@ def row(record: Record, other: str = "distgan") -> list[str]:
         f"{end['frechet']:.1f}",
         "-" if same_time is None else f"{same_time['frechet']:.1f}",
         "-" if same_images is None else f"{same_images['frechet']:.1f}",
-        f"{book['others']:.2f}, {ours['others']:.2f}",
+        f"{book['others']:.0%}, {ours['others']:.0%}",
     ]
 
 
@@ -93,7 +90,7 @@ _COLUMNS = (
     "textbook then",
     "{}, equal time",
     "{}, equal images",
-    "cores taken by others",
+    "taken by others",
 )
 
 
@@ -129,11 +126,11 @@ def index(records: list[Record]) -> str:
     """The page of a folder of records."""
     threads = records[-1]["machine"]["threads"] if records else 0
     parts = [_INDEX.format(threads=threads)]
-    for (title, processor, kind, key), found in reversed(_groups(records).items()):
-        machine, card = found[-1]["machine"], found[-1]["sides"]["textbook"]["card"]
+    for (title, _, kind, key), found in reversed(_groups(records).items()):
+        where, card = found[-1]["machine"], found[-1]["sides"]["textbook"]["card"]
         parts.append(
-            f"## {title}{f' ({kind})' if kind else ''}\n\n{processor}, {machine['cores']} cores, "
-            f"torch {machine['versions']['torch']}; extractor {card['extractor']} "
+            f"## {title}{f' ({kind})' if kind else ''}\n\n{machine.in_one_line(where)}; "
+            f"extractor {card['extractor']} "
             f"{card['extractor_hash'][:8]}, {card['real']:,} real and {card['fake']:,} generated "
             f"images; settings {key}.\n"
         )

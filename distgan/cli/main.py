@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 
 from distgan import __version__
-from distgan.cli import data, evaluate, jobs, recipes, report, sample, train
+from distgan.cli import bench, data, evaluate, jobs, recipes, report, sample, train
 from distgan.cli.parser import Parser
 from distgan.errors import UserError
 
-_VERBS = (train, sample, report, evaluate, recipes, data, jobs)
+_VERBS = (train, sample, report, evaluate, recipes, data, jobs, bench)
 
 _TOP = """\
 start here:

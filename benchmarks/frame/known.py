@@ -1,0 +1,50 @@
+"""Which benchmarks there are; modules are imported only when they run."""
+
+from __future__ import annotations
+
+import importlib
+
+from benchmarks.frame.comparison import Benchmark
+from distgan.errors import UserError
+from distgan.settings import nearest
+
+KNOWN = {
+    "step": "how fast every recipe's step is, where its time goes, what each option is worth",
+    "throughput": "the step beside a textbook loop of the same networks",
+    "peers": "the same networks and rule with what people would use instead",
+    "feed": "how fast images reach a worker, beside torch's and Ray Data's loaders",
+    "metrics": "how long the Frechet distance takes, beside scipy and torch-fidelity",
+    "checkpoint": "how long training stands still for a checkpoint",
+    "overhead": "what the whole system, Ray included, costs over the bare step",
+    "startup": "seconds from the command to the first update, and where they go",
+}
+"""What each answers, by name: that of its module in benchmarks/. `all` runs them in this order."""
+
+ALL = "all"
+
+
+def check(name: str) -> None:
+    """See that there is a benchmark of that name.
+
+    Raises:
+        UserError: when there is none, with the nearest that is.
+    """
+    if name not in (*KNOWN, ALL):
+        raise UserError(
+            f"{name!r}: no such benchmark{nearest(name, [*KNOWN, ALL])}; "
+            "`distgan bench --list` lists them"
+        )
+
+
+def load(name: str) -> Benchmark:
+    """The benchmark of that name.
+
+    Raises:
+        UserError: when there is none, or it needs a package that is not installed.
+    """
+    check(name)
+    try:
+        found: Benchmark = importlib.import_module(f"benchmarks.{name}").BENCHMARK
+    except ImportError as error:
+        raise UserError(f"bench {name}: needs a package that is not here ({error})") from None
+    return found

@@ -1,0 +1,65 @@
+"""How busy others kept the machine while a side had its turn."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+_PROC = Path("/proc")
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+KNOWN_HERE = (_PROC / "stat").exists()
+"""Elsewhere than on Linux nothing is known, and every turn counts as undisturbed."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Processor seconds spent until now: by all, and by this process and its descendants."""
+
+    at: float
+    everybody: float
+    own: float
+
+    @staticmethod
+    def now() -> Usage:
+        """A reading; takes milliseconds."""
+        now = time.perf_counter()
+        return Usage(now, _everybody(), _own()) if KNOWN_HERE else Usage(now, 0.0, 0.0)
+
+    def busy_since(self, before: Usage) -> float:
+        """Share of the machine's processor time that others took, in [0, 1]."""
+        others = (self.everybody - before.everybody) - (self.own - before.own)
+        whole = (self.at - before.at) * (os.cpu_count() or 1)
+        return min(max(others / whole, 0.0), 1.0)
+
+
+def _everybody() -> float:
+    # user, nice, system, idle, iowait, irq, softirq, steal; what follows is counted in the
+    # first two already. Steal is what a hypervisor gave to other machines.
+    first = (_PROC / "stat").read_text().split("\n", 1)[0]
+    spent = [int(word) for word in first.split()[1:9]]
+    return (sum(spent) - spent[3] - spent[4]) / _TICKS
+
+
+def _own() -> float:
+    parents: dict[int, int] = {}
+    seconds: dict[int, float] = {}
+    for folder in _PROC.glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            # The name, in parentheses, may hold anything.
+            words = (folder / "stat").read_text().rpartition(")")[2].split()
+            process = int(folder.name)
+            parents[process] = int(words[1])
+            # Its own time, and that of children that ended.
+            seconds[process] = sum(map(int, words[11:15])) / _TICKS
+    return sum(seconds[process] for process in seconds if _descends(process, parents))
+
+
+def _descends(process: int, parents: dict[int, int]) -> bool:
+    me = os.getpid()
+    while process != me and process in parents:
+        process = parents[process]
+    return process == me

@@ -1,0 +1,162 @@
+"""Where the time of a step goes, measured from outside of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+import distgan.step
+from benchmarks.training import Training
+from distgan.augment import Augmenter
+
+DATA, G_FORWARD, D_FORWARD, AUGMENT, BACKWARD, COMMUNICATION, OPTIMIZER, EMA, LOGGING, OTHER = (
+    *("data", "G forward", "D forward", "augment", "backward", "communication"),
+    *("optimizer", "EMA", "logging", "other"),
+)
+PARTS = (
+    *(DATA, G_FORWARD, D_FORWARD, AUGMENT, BACKWARD, COMMUNICATION),
+    *(OPTIMIZER, EMA, LOGGING, OTHER),
+)
+"""Of a step. `BACKWARD` holds gradients of penalties too, `COMMUNICATION` only what the step
+waits for, `OTHER` losses, zeroing of gradients, statistics of the step, and Python."""
+
+
+class Stopwatch:
+    """Seconds of each part, each counted once: inside of another it is taken from that one.
+
+    Exact on a CPU. A device that works ahead would have to be waited for at every boundary.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(PARTS, 0.0)
+        self.runs = False
+        self._stack = [OTHER]
+        self._last = 0.0
+
+    def start(self) -> None:
+        """From now on."""
+        self.seconds = dict.fromkeys(PARTS, 0.0)
+        self._stack, self.runs, self._last = [OTHER], True, time.perf_counter()
+
+    def stop(self) -> dict[str, float]:
+        """What was found since `start`."""
+        self._charge()
+        self.runs = False
+        return self.seconds
+
+    def enter(self, part: str) -> None:
+        """A part begins."""
+        if self.runs:
+            self._charge()
+            self._stack.append(part)
+
+    def leave(self) -> None:
+        """The part that began last ends."""
+        if self.runs:
+            self._charge()
+            self._stack.pop()
+
+    def move_since(self, moment: float, to: str) -> None:
+        """Count what passed since a moment as another part than the present one."""
+        if self.runs:
+            self._charge()
+            late = self._last - moment
+            self.seconds[self._stack[-1]] -= late
+            self.seconds[to] += late
+
+    @contextmanager
+    def within(self, part: str) -> Iterator[None]:
+        """Around a part."""
+        self.enter(part)
+        try:
+            yield
+        finally:
+            self.leave()
+
+    def around(self, function: Callable[..., Any], part: str) -> Callable[..., Any]:
+        """The function, timed."""
+
+        def timed(*arguments: Any, **named: Any) -> Any:
+            with self.within(part):
+                return function(*arguments, **named)
+
+        return timed
+
+    def _charge(self) -> None:
+        now = time.perf_counter()
+        self.seconds[self._stack[-1]] += now - self._last
+        self._last = now
+
+
+class _TimedAugmenter:
+    # Calls are looked up on the type: a wrapper where an attribute would not do.
+    def __init__(self, augment: Augmenter, watch: Stopwatch) -> None:
+        self._augment = augment
+        self._apply = watch.around(augment, AUGMENT)
+        self.observe = watch.around(augment.observe, AUGMENT)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._apply(*arguments)
+
+
+def watch(training: Training) -> Stopwatch:
+    """A stopwatch for the steps of a training; the process is for that alone from now on."""
+    found, state = Stopwatch(), training.state
+    for player, part in ((state.generator, G_FORWARD), (state.discriminator, D_FORWARD)):
+        player.network.register_forward_pre_hook(lambda *_, part=part: found.enter(part))
+        player.network.register_forward_hook(lambda *_: found.leave())
+        player.optimizer.register_step_pre_hook(lambda *_: found.enter(OPTIMIZER))
+        player.optimizer.register_step_post_hook(lambda *_: found.leave())
+    _watch_backward(found, [state.generator.parallel, state.discriminator.parallel])
+    _set(training.feed, "batch", found.around(training.feed.batch, DATA))
+    _set(state.ema, "update", found.around(state.ema.update, EMA))
+    _set(state.statistics, "add", found.around(state.statistics.add, LOGGING))
+    augment: Any = _TimedAugmenter(state.rule.augment, found)
+    state.rule = replace(state.rule, augment=augment)
+    return found
+
+
+def _watch_backward(found: Stopwatch, parallel: list[nn.Module]) -> None:
+    step: Any = distgan.step
+    backward, norms = step.backward, step.squared_gradient_norms
+    exchanged = 0.0
+
+    def note_exchange(_: Any, bucket: Any) -> torch.futures.Future[torch.Tensor]:
+        nonlocal exchanged
+        work = all_reduce(bucket.buffer().div_(dist.get_world_size()), async_op=True)
+        exchanged = time.perf_counter()
+        result: torch.futures.Future[torch.Tensor] = work.get_future().then(
+            lambda done: done.value()[0]
+        )
+        return result
+
+    def timed(loss: torch.Tensor) -> None:
+        nonlocal exchanged
+        exchanged = 0.0
+        with found.within(BACKWARD):
+            backward(loss)
+            # After the last bucket is handed over, nothing is left but to wait for it.
+            if exchanged:
+                found.move_since(exchanged, COMMUNICATION)
+
+    step.backward, step.squared_gradient_norms = timed, found.around(norms, BACKWARD)
+    if dist.is_available() and dist.is_initialized():
+        all_reduce = dist.all_reduce
+        # What waits where it stands: synchronised batch norm, losses over the whole batch.
+        for name in ("all_reduce", "all_gather"):
+            _set(dist, name, found.around(getattr(dist, name), COMMUNICATION))
+        for network in parallel:
+            if isinstance(network, DistributedDataParallel):
+                network.register_comm_hook(None, lambda _, bucket: note_exchange(_, bucket))
+
+
+def _set(owner: Any, name: str, value: Any) -> None:
+    setattr(owner, name, value)

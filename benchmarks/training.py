@@ -1,0 +1,113 @@
+"""A recipe's training on random images of its set's shape, step by step, without any files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from distgan.config import Config
+from distgan.data.damage import Damage
+from distgan.data.feed import Feed
+from distgan.data.images import PACKAGED, ImageSet, open_images
+from distgan.data.pixels import Pixels
+from distgan.data.resident import Resident
+from distgan.health.monitor import Monitor
+from distgan.networks import ImageShape
+from distgan.parallel import World
+from distgan.recipes import recipe
+from distgan.settings import override
+from distgan.state import TrainingState
+from distgan.step import Batch
+
+_IMAGES = 8192
+_CIFAR = ImageShape(3, 32, 32)
+
+
+def configure(name: str, largest_batch: int) -> Config:
+    """A recipe, with a batch that the machine at hand can afford."""
+    config = recipe(name)
+    return override(config, {"batch": min(config.batch, largest_batch)})
+
+
+def _unchanged(batch: Batch) -> Batch:
+    return batch
+
+
+class Training:
+    """What `distgan.loop` does at every step, as far as it is work of the processor.
+
+    Images are fed the resident way, so that waiting for data is gathering and drawing.
+    """
+
+    def __init__(self, config: Config, world: World | None = None) -> None:
+        self.config, self.world = config, world or World()
+        images = _image_set(config)
+        random = np.random.default_rng(0)
+        size = (_IMAGES, images.shape.height, images.shape.width, images.shape.channels)
+        pixels = Pixels(
+            random.integers(0, 256, size, np.uint8),
+            random.integers(0, len(images.classes), _IMAGES),
+            np.zeros(_IMAGES, np.bool_),
+        )
+        rows = Resident(pixels, config.seed, config.batch, self.world, Damage(images, 0))
+        self.feed = Feed(rows, config, images.shape, self.world)
+        self.state = TrainingState(config, images.shape, len(images.classes), self.world)
+        # Half-way, where schedules are between their ends.
+        period = config.batch * self.cycle
+        self.state.images_seen = config.images // 2 // period * period
+        latents = self.feed.generator_latents(0)
+        self._monitor = Monitor(config, self.state, latents, images)
+        self.lay_out: Callable[[Batch], Batch] = _unchanged
+        self._pace = 0.0
+
+    def step(self) -> list[Batch]:
+        """Fetch and train on one global batch; this rank's parts of it."""
+        config, seen = self.config, self.state.images_seen
+        firsts = range(0, config.batch, config.micro_batch)
+        batches = [self.lay_out(self.feed.batch(seen + first)) for first in firsts]
+        self.state.step(batches)
+        return batches
+
+    def record(self, batch: Batch) -> None:
+        """What is done once in ``output.log_every`` images: read the means, judge the run."""
+        means = self.state.statistics.means(self.world)
+        self._monitor.examine(self.state, means, batch.real)
+
+    @property
+    def cycle(self) -> int:
+        """Steps after which every part has had its turn: G's update, and lazy penalties."""
+        penalty = self.config.discriminator.penalty
+        return max(self.config.discriminator.updates, penalty.every // self.config.batch, 1)
+
+    @property
+    def images_per_step(self) -> int:
+        """Of this rank."""
+        part = self.world.share(self.config.batch)
+        count: int = part.stop - part.start
+        return count
+
+    def run(self, seconds: float) -> tuple[int, float]:
+        """Work for about so many seconds, whole cycles, as many on every rank.
+
+        Returns:
+            this rank's images, and its seconds.
+        """
+        cycles = max(1, round(seconds / self._pace)) if self._pace else 1
+        cycles = int(self.world.broadcast(torch.tensor(cycles)).item())
+        start = time.perf_counter()
+        for _ in range(cycles * self.cycle):
+            self.step()
+        passed = time.perf_counter() - start
+        self._pace = passed / cycles
+        return cycles * self.cycle * self.images_per_step, passed
+
+
+def _image_set(config: Config) -> ImageSet:
+    # The set of the recipe, if it is in the package; of CIFAR-10 no more than the shape.
+    if config.data in PACKAGED:
+        return open_images(config.data)
+    names = tuple(f"class {number}" for number in range(10))
+    return ImageSet("random", (), ((_IMAGES,),), _CIFAR, names, encoded=False)

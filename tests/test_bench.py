@@ -1,0 +1,317 @@
+"""The frame of benchmarks: what it computes from turns, stops, resumes, mistakes; FLOPs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.flops import counter, flops_per_image
+from benchmarks.frame import Benchmark, Comparison, InPlace, Unavailable, Values, command
+from benchmarks.frame.figures import rows
+from benchmarks.frame.folder import Folder, Record
+from benchmarks.frame.known import KNOWN, load
+from benchmarks.frame.noise import Usage
+from benchmarks.frame.table import markdown
+from benchmarks.stopwatch import PARTS, watch
+from benchmarks.training import Training
+from benchmarks.turns import Process, Turn
+from distgan import step
+from distgan.augment.flip import FlipSettings
+from distgan.cli import bench
+from distgan.errors import UserError
+from distgan.recipes import recipe
+from distgan.settings import override
+
+from .conftest import Run
+from .test_cli import mistake
+
+
+class Counting:
+    """Sides whose turns count up, and may be cut off as by Ctrl-C."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self.stop_at = -1
+
+    def side(self, factor: float) -> InPlace:
+        def turn(_: float) -> Values:
+            if self.turns == self.stop_at:
+                raise KeyboardInterrupt
+            self.turns += 1
+            return {"images/s": factor * self.turns, "waits %": 5.0}
+
+        return InPlace(turn)
+
+    def benchmark(self) -> Benchmark:
+        def missing() -> InPlace:
+            raise Unavailable("not installed")
+
+        def compare(_: argparse.Namespace) -> Iterator[Comparison]:
+            for name in ("first", "second"):
+                sides = {"one": partial(self.side, 1), "two": partial(self.side, 10)}
+                yield Comparison(name, "images/s", {**sides, "three": missing}, warm=0)
+
+        return Benchmark("toy", "nothing", compare, turns=3, seconds=0.01)
+
+
+def recorded(*turns: tuple[float, float, float, float], ratios: bool = True) -> Record:
+    """Rounds of two sides and of the first again, and how busy others were in the second's turn."""
+    record = Record("c", "images/s", ratios, "", ["one", "two", "one again"])
+    for one, two, again, busy in turns:
+        values = {"one": (one, 0.0), "two": (two, busy), "one again": (again, 0.0)}
+        record.rounds.append(
+            {side: {"values": {"images/s": v}, "busy": b} for side, (v, b) in values.items()}
+        )
+    return record
+
+
+def test_ratios_are_of_pairs_and_disturbed_ones_are_dropped() -> None:
+    record = recorded((100, 200, 100, 0), (50, 150, 60, 0), (10, 99, 9, 0.2), (80, 320, 80, 0.05))
+    one, two, again = rows(record, limit=0.05)
+    assert (one.ratio, one.pairs, one.dropped) == (None, 4, 0)
+    assert one.value[0] == 65
+    assert two.ratio == (3.0, 2.5, 3.5)
+    assert (two.pairs, two.dropped, two.all_kept) == (4, 1, False)
+    assert again.ratio is not None
+    assert again.ratio[0] == 1.0
+    assert again.dropped == 0
+
+
+def test_too_few_quiet_pairs_are_said() -> None:
+    _, two, again = rows(recorded((1, 2, 1, 0.9), (1, 4, 1, 0.9), (1, 6, 1, 0)), limit=0.05)
+    assert two.ratio is not None
+    assert two.ratio[0] == 4
+    assert (two.dropped, two.all_kept) == (2, True)
+    assert not again.all_kept
+
+
+def test_an_unfinished_round_counts_for_nothing() -> None:
+    record = recorded((1, 2, 1, 0), (1, 2, 1, 0))
+    del record.rounds[1]["one again"]
+    assert [row.pairs for row in rows(record, 0.05)] == [1, 1, 1]
+
+
+def test_a_run_writes_what_it_promises(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    toy = Counting()
+    assert command.run(toy.benchmark(), ["--out", str(out), "--busy", "1"], "bench toy") == 0
+    said = capsys.readouterr().out
+    assert "without three: not installed" in said
+    assert "one again" in said
+    result = json.loads((out / "results.json").read_text())
+    assert result["command"] == f"bench toy --out {out} --busy 1"
+    assert result["machine"]["versions"]["torch"] == torch.__version__
+    assert [c["name"] for c in result["comparisons"]] == ["first", "second"]
+    (first, _) = result["comparisons"]
+    assert [r["one"]["values"]["images/s"] for r in first["rounds"]] == [1, 4, 7]
+    assert [r["two"]["values"]["images/s"] for r in first["rounds"]] == [20, 50, 80]
+    assert first["unavailable"] == {"three": "not installed"}
+    figures = {row["side"]: row for row in first["figures"]}
+    assert figures["two"]["ratio"]["median"] == 12.5
+    assert figures["two"]["others"] == {"waits %": 5.0}
+    assert "plotly" in (out / "plot.html").read_text()
+    lines = list(markdown(Folder.open(out, "DIR")))
+    assert "| two | 50.0 | 35.0-65.0 | 12.500 | 11.964-16.250 | 3 | 5 |" in lines
+
+
+def test_a_stopped_run_goes_on_where_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, toy = tmp_path / "out", Counting()
+    toy.stop_at = 13  # In the second comparison, after one round and a turn.
+    assert command.run(toy.benchmark(), ["--out", str(out), "--busy", "1"], "bench toy") == 130
+    assert f"go on with: bench toy --resume {out}" in capsys.readouterr().out
+    assert not (out / "results.json").exists()
+    with (out / "turns.jsonl").open("a") as file:
+        file.write('{"comparison": "second", "rou')  # As a power cut leaves it.
+    toy.stop_at = -1
+    assert command.run(toy.benchmark(), ["--resume", str(out)], "bench toy") == 0
+    first, second = json.loads((out / "results.json").read_text())["comparisons"]
+    assert [r["one"]["values"]["images/s"] for r in first["rounds"]] == [1, 4, 7]
+    # The round that was cut off is taken anew; the one before it stays.
+    assert [r["one"]["values"]["images/s"] for r in second["rounds"]] == [10, 14, 17]
+
+
+def test_disturbed_rounds_are_added_to_but_not_for_ever(tmp_path: Path) -> None:
+    out, toy = tmp_path / "out", Counting()
+    assert command.run(toy.benchmark(), ["--out", str(out), "--busy", "-1"], "bench toy") == 0
+    (first, _) = json.loads((out / "results.json").read_text())["comparisons"]
+    assert len(first["rounds"]) == 4
+    assert first["figures"][0]["dropped"] == 4
+
+
+def burn(seconds: float) -> Turn:
+    def turn(_: float) -> Values:
+        start = time.process_time()
+        while time.process_time() - start < seconds:
+            pass
+        return {"seconds": seconds}
+
+    return turn
+
+
+def test_own_processes_are_no_disturbance_and_others_are() -> None:
+    side = Process(burn, 1.0)
+    before = Usage.now()
+    side.turn(0)
+    own = Usage.now().own - before.own
+    side.end()
+    assert own > 0.9
+    ended = Usage.now().own - before.own
+    assert ended >= own, "what an ended child took stays counted"
+    # One that is nobody's child here, and takes one of the cores.
+    busy = "import time, os\nif os.fork(): os._exit(0)\nt=time.time()\nwhile time.time()<t+2: pass"
+    before = Usage.now()
+    subprocess.run([sys.executable, "-c", busy], check=True)
+    time.sleep(1.5)
+    assert Usage.now().busy_since(before) > 0.25 / (os.cpu_count() or 1)
+
+
+def test_flops_of_the_tutorials_pair() -> None:
+    generator = [100, 128, 256, 512, 1024, 784]
+    discriminator = [784, 512, 256, 128, 1]
+    g, d = (sum(a * b for a, b in pairwise(w)) for w in (generator, discriminator))
+    first_g, first_d = generator[0] * generator[1], discriminator[0] * discriminator[1]
+    # D's update: G forward; D forward and weights' gradients on two, and the inputs' but for
+    # the first layer's. G's update: both forward, inputs' gradients of D, both of G.
+    products = g + 2 * (d + d + d - first_d) + (g + d) + d + (g + g - first_g)
+    training = Training(override(recipe("mnist-mlp"), {"batch": 16}))
+    assert flops_per_image(training) == 2 * products
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_flops_of_grouped_convolutions(groups: int) -> None:
+    for layer in (torch.nn.Conv2d, torch.nn.ConvTranspose2d):
+        convolve = layer(16, 8, 3, stride=2, padding=1, groups=groups, bias=False)
+        x = torch.rand(2, 16, 8, 8, requires_grad=True)
+        places = 4 * 4 if layer is torch.nn.Conv2d else 8 * 8
+        once = 2 * 2 * places * 16 * 8 // groups * 9
+        with counter() as forward:
+            made = convolve(x)
+        with counter() as backward:
+            made.sum().backward()
+        assert (forward.get_total_flops(), backward.get_total_flops()) == (once, 2 * once)
+
+
+STEPS, DELAY = 3, 0.02
+CALLS = {"data": 1, "G forward": 2, "D forward": 3, "augment": 3, "EMA": 1, "logging": 1}
+"""How often a step of the tutorial's pair, with R1, does a thing."""
+
+
+def slowed(function: Any) -> Any:
+    def slow(*arguments: Any, **named: Any) -> Any:
+        time.sleep(DELAY)
+        return function(*arguments, **named)
+
+    return slow
+
+
+@pytest.mark.parametrize("part", CALLS)
+def test_time_is_charged_to_the_part_that_takes_it(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"batch": 8, "discriminator.penalty.r1": 1, "discriminator.augment.name": "flip"}
+    training = Training(override(recipe("mnist-mlp"), changes))
+    state: Any = training.state
+    owner, name = {
+        "data": (training.feed, "batch"),
+        "G forward": (state.generator.network, "forward"),
+        "D forward": (state.discriminator.network, "forward"),
+        "augment": (FlipSettings, "apply"),
+        "EMA": (state.ema, "update"),
+        "logging": (state.statistics, "add"),
+    }[part]
+    monkeypatch.setattr(owner, name, slowed(getattr(owner, name)))
+    watched = watch(training)
+    training.step()
+    assert watched.seconds == dict.fromkeys(PARTS, 0.0), "it does not run yet"
+    watched.start()
+    start = time.perf_counter()
+    for _ in range(STEPS):
+        training.step()
+    whole = time.perf_counter() - start
+    parts = watched.stop()
+    assert parts[part] >= STEPS * CALLS[part] * DELAY
+    # Each second once, whatever lies inside of what.
+    assert sum(parts.values()) == pytest.approx(whole, abs=0.01)
+    assert all(parts[name] > 0 for name in PARTS if name != "communication")
+
+
+@pytest.fixture(autouse=True)
+def _step_as_it_was() -> Iterator[None]:
+    # `watch` is made for a process of its own.
+    module: Any = step
+    kept = module.backward, module.squared_gradient_norms
+    yield
+    module.backward, module.squared_gradient_norms = kept
+
+
+def test_every_benchmark_is_there_under_its_name() -> None:
+    for name in KNOWN:
+        if name not in ("feed", "metrics"):  # Ray's settings, and scipy.
+            assert load(name).name == name
+
+
+def test_the_command_line(distgan: Run) -> None:
+    listed = distgan("bench", "--list").stdout
+    assert all(name in listed for name in KNOWN)
+    assert "'stpe': no such benchmark, did you mean step?" in mistake(distgan("bench", "stpe"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--turns", "0"], "--turns: 0: should be a number above 0"),
+        (["--secs", "1"], "unrecognized arguments: --secs"),
+        (["--out", "full"], "--out full: is not an empty folder"),
+        (["--resume", "full"], "--resume full: holds no run of a benchmark"),
+        (["--resume", "full", "--quick"], "goes on with the options of that run"),
+    ],
+)
+def test_mistakes_in_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(UserError, match=said):
+        command.run(Counting().benchmark(), words, "bench toy")
+    assert [p.name for p in tmp_path.rglob("*")] == ["full", "file"]
+
+
+def test_without_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module: Any = bench
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "site" / "distgan" / "cli" / "bench.py"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="run this in a clone"):
+        module._find_checkout()
+
+
+@pytest.mark.slow
+def test_ctrl_c_of_a_real_benchmark(tmp_path: Path) -> None:
+    words = ["bench", "metrics", "--quick", "--turns", "3", "--out", "out"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "distgan", *words], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    turns = tmp_path / "out" / "turns.jsonl"
+    while not turns.exists() or '"round"' not in turns.read_text():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "go on with: distgan bench metrics --resume out" in said
+    assert not (tmp_path / "out" / "results.json").exists()

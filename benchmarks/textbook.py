@@ -8,31 +8,21 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy, relu
-
-from distgan.networks.spectral import spectral_norms
+from torch.nn.functional import binary_cross_entropy
 
 RATE, BETAS = 2e-4, (0.5, 0.999)
 """Adam's, as in Radford et al. 2016 and every tutorial since."""
 
 
 class Textbook:
-    """Both networks and their optimizers.
+    """Both networks and their optimizers."""
 
-    Args:
-        loss: non-saturating, or hinge.
-    """
-
-    def __init__(
-        self, generator: nn.Module, discriminator: nn.Module, loss: str = "non-saturating"
-    ) -> None:
+    def __init__(self, generator: nn.Module, discriminator: nn.Module) -> None:
         self.generator, self.discriminator = generator, discriminator
-        self._hinge = loss == "hinge"
         self._optimizers = [
             torch.optim.Adam(network.parameters(), lr=RATE, betas=BETAS)
             for network in (generator, discriminator)
         ]
-        self._norms = spectral_norms(discriminator)
 
     def step(
         self, real: Tensor, latent: Tensor, discriminators: Tensor | None = None
@@ -57,16 +47,11 @@ class Textbook:
         self.generator.zero_grad()
         if discriminators is not None:
             fake = self.generator(latent)
-        fooled = self._judge(fake, 1.0, generating=True)
+        fooled = self._judge(fake, 1.0)
         fooled.backward()  # type: ignore[no-untyped-call]
         self._optimizers[0].step()
         return (on_real + on_fake).item(), fooled.item()
 
-    def _judge(self, images: Tensor, target: float, generating: bool = False) -> Tensor:
-        # torch's spectral norm iterates in every forward.
-        for norm in self._norms:
-            norm.advance()
+    def _judge(self, images: Tensor, target: float) -> Tensor:
         logits = self.discriminator(images)
-        if self._hinge:
-            return -logits.mean() if generating else relu(1 - (2 * target - 1) * logits).mean()
         return binary_cross_entropy(logits.sigmoid(), torch.full_like(logits, target))

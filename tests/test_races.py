@@ -58,8 +58,8 @@ def test_another_momentum_or_other_fakes_are_noticed(monkeypatch: pytest.MonkeyP
 )  # fmt: skip
 def test_a_peer_computes_what_the_textbook_does(name: str) -> None:
     task = Task("W1", 2)
-    if missing := PEERS[name].missing(task.workload):
-        pytest.skip(f"{name}: {missing}")
+    if PEERS[name].missing:
+        pytest.skip(f"{name}: not installed")
     reference = Reference.of(PEERS[name].rule, task)
     assert reference.deviation(contest.trained(name, task)) <= reference.allowed
 

@@ -6,11 +6,10 @@ import itertools
 
 import torch
 from accelerate import Accelerator
-from torch.nn.functional import binary_cross_entropy_with_logits, relu
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks.peers.contest import Contender, Task, of_torch
 from benchmarks.textbook import BETAS, RATE
-from distgan.networks.spectral import spectral_norms
 
 
 def build(task: Task) -> Contender:
@@ -22,15 +21,10 @@ def build(task: Task) -> Contender:
     generator, discriminator, for_generator, for_discriminator = accelerator.prepare(
         *networks, *optimizers
     )
-    hinge, norms = task.workload.loss == "hinge", spectral_norms(networks[1])
     turn = itertools.cycle(task.batches())
 
-    def judge(images: torch.Tensor, target: float, generating: bool = False) -> torch.Tensor:
-        for norm in norms:
-            norm.advance()
+    def judge(images: torch.Tensor, target: float) -> torch.Tensor:
         logits = discriminator(images)
-        if hinge:
-            return -logits.mean() if generating else relu(1 - (2 * target - 1) * logits).mean()
         return binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
 
     def work() -> int:
@@ -41,7 +35,7 @@ def build(task: Task) -> Contender:
         accelerator.backward(loss)
         for_discriminator.step()
         for_generator.zero_grad()
-        fooled = judge(fake, 1.0, generating=True)
+        fooled = judge(fake, 1.0)
         accelerator.backward(fooled)
         for_generator.step()
         _ = loss.item(), fooled.item()

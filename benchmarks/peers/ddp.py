@@ -18,7 +18,7 @@ def build(task: Task) -> Contender:
     torch.set_num_threads(max(1, task.threads // 2))
     networks = task.networks()
     generator, discriminator = (DistributedDataParallel(network) for network in networks)
-    loop = Textbook(generator, discriminator, task.workload.loss)
+    loop = Textbook(generator, discriminator)
     half = task.workload.batch // 2
     mine = slice(half, None) if is_second() else slice(half)
     turn = itertools.cycle([(b.real[mine], b.generator_latent[mine]) for b in task.batches()])

@@ -13,12 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, relu
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks.peers import torchvision
 from benchmarks.peers.contest import Contender, Task, of_torch
 from benchmarks.textbook import BETAS, RATE
-from distgan.networks.spectral import spectral_norms
 from distgan.step import Batch
 
 torchvision.importable()
@@ -33,15 +32,9 @@ class _GAN(lightning.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.generator, self.discriminator = task.networks()
-        self._hinge = task.workload.loss == "hinge"
-        self._norms = spectral_norms(self.discriminator)
 
-    def _judge(self, images: Tensor, target: float, generating: bool = False) -> Tensor:
-        for norm in self._norms:
-            norm.advance()
+    def _judge(self, images: Tensor, target: float) -> Tensor:
         logits = self.discriminator(images)
-        if self._hinge:
-            return -logits.mean() if generating else relu(1 - (2 * target - 1) * logits).mean()
         return binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
 
     def training_step(self, batch: tuple[Tensor, Tensor], number: int) -> None:
@@ -57,7 +50,7 @@ class _GAN(lightning.LightningModule):
         self.untoggle_optimizer(for_discriminator)
 
         self.toggle_optimizer(for_generator)
-        fooled = self._judge(fake, 1.0, generating=True)
+        fooled = self._judge(fake, 1.0)
         for_generator.zero_grad()
         self.manual_backward(fooled)
         for_generator.step()
@@ -75,6 +68,7 @@ class _Gate:
     def __init__(self, batches: list[Batch]) -> None:
         self._batches = [(batch.real, batch.generator_latent) for batch in batches]
         self._go, self._done = threading.Semaphore(0), threading.Semaphore(0)
+        self._error: Exception | None = None
 
     def __len__(self) -> int:
         return 10**9
@@ -87,11 +81,17 @@ class _Gate:
 
     def wait(self) -> None:
         self._done.acquire()
+        if self._error is not None:
+            raise self._error
 
     def work(self) -> int:
         self._go.release()
-        self._done.acquire()
+        self.wait()
         return len(self._batches[0][0])
+
+    def fail(self, error: Exception) -> None:
+        self._error = error
+        self._done.release()
 
 
 def build(task: Task) -> Contender:
@@ -110,7 +110,10 @@ def build(task: Task) -> Contender:
 
     def fit() -> None:
         torch.set_num_threads(task.threads)
-        trainer.fit(gan, gate)
+        try:
+            trainer.fit(gan, gate)
+        except Exception as error:
+            gate.fail(error)
 
     threading.Thread(target=fit, daemon=True).start()
     gate.wait()

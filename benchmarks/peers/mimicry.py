@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from benchmarks.peers import torchvision
 from benchmarks.peers.contest import Contender, Task, of_torch
 from benchmarks.textbook import BETAS, RATE
-from distgan.networks.spectral import spectral_norms
 
 torchvision.importable()
 
@@ -32,10 +31,13 @@ sys.modules["torch_mimicry"] = _PACKAGE
 from torch_mimicry.nets.gan.gan import BaseDiscriminator, BaseGenerator  # noqa: E402
 from torch_mimicry.training.metric_log import MetricLog  # noqa: E402
 
+# The cross entropy with targets exchanged, which is the non-saturating loss.
+_LOSS = "gan"
+
 
 class _Generator(BaseGenerator):  # type: ignore[misc]
-    def __init__(self, network: nn.Module, latents: Iterator[Tensor], loss: str) -> None:
-        super().__init__(nz=1, ngf=1, bottom_width=4, loss_type=loss)
+    def __init__(self, network: nn.Module, latents: Iterator[Tensor]) -> None:
+        super().__init__(nz=1, ngf=1, bottom_width=4, loss_type=_LOSS)
         self.network, self._latents = network, latents
 
     def forward(self, noise: Tensor) -> Tensor:
@@ -44,13 +46,11 @@ class _Generator(BaseGenerator):  # type: ignore[misc]
 
 
 class _Discriminator(BaseDiscriminator):  # type: ignore[misc]
-    def __init__(self, network: nn.Module, loss: str) -> None:
-        super().__init__(ndf=1, loss_type=loss)
-        self.network, self._norms = network, spectral_norms(network)
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(ndf=1, loss_type=_LOSS)
+        self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        for norm in self._norms:
-            norm.advance()
         logits: Tensor = self.network(images)
         return logits.view(-1, 1)
 
@@ -64,12 +64,7 @@ def build(task: Task) -> Contender:
         for batch in batches
         for latent in (batch.discriminator_latent, batch.generator_latent)
     )
-    # "gan" is the cross entropy with targets exchanged, which is the non-saturating loss.
-    loss = "hinge" if task.workload.loss == "hinge" else "gan"
-    generator, discriminator = (
-        _Generator(networks[0], latents, loss),
-        _Discriminator(networks[1], loss),
-    )
+    generator, discriminator = _Generator(networks[0], latents), _Discriminator(networks[1])
     optimizers = [torch.optim.Adam(net.parameters(), lr=RATE, betas=BETAS) for net in networks]
     turn = itertools.cycle(batches)
     labels = torch.zeros(task.workload.batch)

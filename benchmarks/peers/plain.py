@@ -14,7 +14,7 @@ def build(task: Task, rule: str) -> Contender:
     """See `benchmarks.peers.contest`."""
     torch.set_num_threads(task.threads)
     generator, discriminator = task.networks()
-    loop = Textbook(generator, discriminator, task.workload.loss)
+    loop = Textbook(generator, discriminator)
     turn = itertools.cycle(task.batches())
 
     def work() -> int:

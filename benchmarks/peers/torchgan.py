@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from benchmarks.peers import torchvision
 from benchmarks.peers.contest import Contender, Task, of_torch
 from benchmarks.textbook import BETAS, RATE
-from distgan.networks.spectral import spectral_norms
 
 # Its console and its TensorBoard cost time that the others do not spend.
 os.environ |= {"CONSOLE_LOGGING": "0", "TENSORBOARD_LOGGING": "0"}
@@ -44,11 +43,9 @@ class _Generator(Generator):  # type: ignore[misc]
 class _Discriminator(Discriminator):  # type: ignore[misc]
     def __init__(self, network: nn.Module) -> None:
         super().__init__(0)
-        self.network, self._norms = network, spectral_norms(network)
+        self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        for norm in self._norms:
-            norm.advance()
         logits: Tensor = self.network(images)
         return logits
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import time
 from collections.abc import Iterable
@@ -38,14 +39,20 @@ def read(folder: Path) -> list[Record]:
 def write(folder: Path, record: Record) -> Path:
     """Keep a record, and renew the index."""
     folder.mkdir(parents=True, exist_ok=True)
-    day = record["machine"]["time"][:10]
-    mark = "-provisional" if record["provisional"] else ""
-    name = f"{day}-{record['course']['features']}-{record['seed']}{mark}.json"
-    # A line for every measurement: small, and a difference can be read.
-    text = json.dumps(record, indent=1)
-    (folder / name).write_text(text + "\n")
+    day, course = record["machine"]["time"][:10], record["course"]
+    name = f"{day}-{course['features']}-{course['target']:g}-{record['seed']}"
+    # A line for every measurement.
+    text = re.sub(r"\{\s+(\"seconds\"[^{}]*?)\s+\}", _in_one_line, json.dumps(record, indent=1))
+    file, draft = folder / f"{name}.json", folder / f"{name}-provisional.json"
+    (draft if record["provisional"] else file).write_text(text + "\n")
+    if not record["provisional"]:
+        draft.unlink(missing_ok=True)
     (folder / "README.md").write_text(index(read(folder)))
-    return folder / name
+    return draft if record["provisional"] else file
+
+
+def _in_one_line(found: re.Match[str]) -> str:
+    return "{" + " ".join(found[1].split()) + "}"
 
 
 def at(side: Record, key: str, most: float) -> Record | None:

@@ -52,6 +52,28 @@ def mnist_dcgan() -> Config:
     )
 
 
+def mnist_speedrun() -> Config:
+    """A narrow DCGAN in bf16 with many large steps: soonest good on two CPU cores."""
+    config = mnist_dcgan()
+    adam = AdamSettings(lr=Schedule(2e-3))
+    return replace(
+        config,
+        recipe="mnist-speedrun",
+        images=100_000,
+        batch=64,
+        share_fakes=True,
+        precision="bf16",
+        generator=GeneratorConfig(
+            network=DCGANGeneratorSettings(width=32),
+            optimizer=adam,
+            ema=EMASettings(half_life=Schedule(5_000)),
+        ),
+        discriminator=DiscriminatorConfig(
+            network=DCGANDiscriminatorSettings(width=32), optimizer=adam
+        ),
+    )
+
+
 def cifar10_dcgan() -> Config:
     """DCGAN on CIFAR-10, with the settings of Radford et al. (ICLR 2016)."""
     adam = AdamSettings(lr=Schedule(2e-4), beta1=Schedule(0.5), beta2=Schedule(0.999))
@@ -194,6 +216,7 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "mnist-mlp": mnist_mlp,
     "mnist-mlp-conditional": mnist_mlp_conditional,
     "mnist-dcgan": mnist_dcgan,
+    "mnist-speedrun": mnist_speedrun,
     "cifar10-dcgan": cifar10_dcgan,
     "cifar10-dcgan-tiny": cifar10_dcgan_tiny,
     "cifar10-sngan": cifar10_sngan,

@@ -12,6 +12,7 @@ KNOWN = {
     "step": "how fast every recipe's step is, where its time goes, what each option is worth",
     "throughput": "the step beside a textbook loop of the same networks",
     "scale": "how training scales with workers and networks, beside what the model expects",
+    "peers": "the same networks and rule with what people would use instead",
     "feed": "how fast images reach a worker, beside torch's and Ray Data's loaders",
     "metrics": "how long the Frechet distance takes, beside scipy and torch-fidelity",
     "checkpoint": "how long training stands still for a checkpoint",

@@ -1,7 +1,7 @@
 """How good generators are after so many images: mean and deviation over seeds, with the card.
 
-    python -m benchmarks.quality mnist-mlp mnist-mlp-conditional --images 500k --out quality
-    python -m benchmarks.quality mnist-dcgan --images 100k --out quality
+    python -m benchmarks.recipes mnist-mlp mnist-mlp-conditional --images 500k --out quality
+    python -m benchmarks.recipes mnist-dcgan --images 100k --out quality
 
 Runs lie in OUT and are not trained again; the same line goes on where it was stopped.
 """
@@ -40,7 +40,7 @@ def measured(recipe: str, images: int, seed: int, folder: Path) -> dict[str, flo
 
 
 def main() -> None:
-    """Train, measure, print a table, and keep every value in OUT/quality.json."""
+    """Train, measure, print a table, and keep every value in OUT."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,0 +1,238 @@
+"""Who takes part, in what, and whether all compute the same.
+
+Every contender trains the same networks from the same weights on the same batches in memory,
+in float32, with Adam at the same settings. Three rules are in use:
+
+- ``shared``: the generator runs once; D's update and then G's see the same fakes.
+- ``fresh``: each update has fakes of its own. torchgan and mimicry know nothing else.
+- ``ranks``: shared, in two processes that each take half of the batch, with gradients averaged
+  and batch statistics of each half.
+
+W4 is left out: torch follows a spectral norm in every forward, distgan once an update.
+
+Before anything is measured, each does a few updates, and its
+weights are compared with those of the textbook loop of its rule in float64 (`deviation`). In
+float32 the textbook loop itself is at about 3e-3 after four updates, since Adam enlarges the
+rounding of small gradients; twice that is allowed. A beta1 of 0.6 for 0.5 would be at 4e-2.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from benchmarks.textbook import BETAS, RATE
+from benchmarks.throughput import WORKLOADS, Workload, _batches
+from benchmarks.turns import Turn, Unavailable, Work, timed
+from distgan.config import Config
+from distgan.settings import override
+from distgan.step import Batch
+
+Weights = NDArray[Any]
+Trained = tuple[list[Weights], list[Weights]]
+"""Parameters of G and of D."""
+
+_UPDATES = 4
+_LEAST = 1e-3
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a contender is to train: ``name`` is a key of `WORKLOADS`."""
+
+    name: str
+    threads: int
+    precision: str = "float32"
+
+    @property
+    def workload(self) -> Workload:
+        """Networks, images and batch."""
+        return WORKLOADS[self.name]
+
+    @property
+    def config(self) -> Config:
+        """The same for distgan."""
+        sides = ("generator", "discriminator")
+        adam = {"lr": RATE, "beta1": BETAS[0], "beta2": BETAS[1]}
+        changes = {f"{s}.optimizer.{k}": v for s in sides for k, v in adam.items()}
+        return override(self.workload.config, {**changes, "precision": self.precision})
+
+    def networks(self) -> tuple[nn.Module, nn.Module]:
+        """Generator and discriminator, with the same weights every time."""
+        config, image = self.config, self.workload.image
+        torch.manual_seed(config.seed)
+        generator = config.generator.network.build(image, config.latent, 0)
+        discriminator = config.discriminator.network.build(image, 0)
+        return generator.to(config.dtype), discriminator.to(config.dtype)
+
+    def batches(self) -> list[Batch]:
+        """Those that all contenders cycle through."""
+        config = self.config
+        made = _batches(self.workload, config)
+        return [
+            Batch(
+                b.real.to(config.dtype),
+                None,
+                b.discriminator_latent.to(config.dtype),
+                b.generator_latent.to(config.dtype),
+            )
+            for b in made
+        ]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """``work`` is one update of both networks; ``weights`` gives G's and D's parameters as they
+    are now, in torch's order and shapes."""
+
+    work: Work
+    weights: Callable[[], Trained]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One way to train.
+
+    Args:
+        module: of ``build``, in this package.
+        rule: shared, fresh or ranks.
+        needs: the library, as it is imported; empty for none.
+        note: what a reader of the table should know.
+        options: further arguments of ``build``.
+    """
+
+    module: str
+    rule: str = "shared"
+    needs: str = ""
+    note: str = ""
+    options: tuple[Any, ...] = ()
+
+    @property
+    def missing(self) -> bool:
+        """Whether its library is not installed."""
+        return bool(self.needs) and importlib.util.find_spec(self.needs) is None
+
+
+OURS = {"shared": "distgan", "fresh": "distgan, fresh fakes", "ranks": "distgan, 2 ranks"}
+"""With whom the peers of a rule are compared."""
+PEERS = {
+    OURS["shared"]: Peer("ours"),
+    "textbook": Peer("plain"),
+    "Lightning": Peer("lightning", needs="lightning", note="manual optimization"),
+    "Accelerate": Peer("accelerate", needs="accelerate"),
+    "TensorFlow": Peer("keras", needs="tensorflow", note="tf.function"),
+    "TensorFlow, XLA": Peer(
+        "keras", needs="tensorflow", note="jit_compile", options=(True,)
+    ),
+    "Keras": Peer(
+        "keras", needs="keras", note="train_step and train_on_batch",
+        options=(False, True),
+    ),
+    "JAX": Peer("jax", needs="jax", note="one jitted step, optax"),
+    OURS["fresh"]: Peer("ours", "fresh"),
+    "textbook, fresh fakes": Peer("plain", "fresh"),
+    "torchgan": Peer("torchgan", "fresh", "torchgan", "its Trainer.train_iter"),
+    "mimicry": Peer("mimicry", "fresh", "torch_mimicry", "its train_step"),
+    OURS["ranks"]: Peer("ours", "ranks"),
+    "DDP, 2 processes": Peer("ddp", "ranks"),
+}  # fmt: skip
+"""Every contender by the name in the table."""
+_REFERENCES = {"shared": "textbook", "fresh": "textbook, fresh fakes", "ranks": "DDP, 2 processes"}
+
+
+def build(name: str, task: Task) -> Contender:
+    """A contender, in this process."""
+    peer = PEERS[name]
+    module = importlib.import_module(f"benchmarks.peers.{peer.module}")
+    options = (peer.rule,) if peer.module in ("ours", "plain") else peer.options
+    contender: Contender = module.build(task, *options)
+    return contender
+
+
+def _trained(contender: Contender) -> Trained:
+    for _ in range(_UPDATES):
+        contender.work()
+    return contender.weights()
+
+
+def _build_and_train(name: str, task: Task) -> Trained:
+    return _trained(build(name, task))
+
+
+def trained(name: str, task: Task) -> Trained:
+    """The weights of both networks after a few updates in a process of its own."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_build_and_train, name, task).result()
+
+
+def deviation(weights: list[Weights], reference: list[Weights], start: list[Weights]) -> float:
+    """How far a network's weights are from where they should be, over how far they went there.
+
+    Both are medians over all weights: rounding, which Adam enlarges where a gradient is next to
+    nothing, moves a few weights, and another rule moves most of them.
+    """
+
+    def typical(mine: list[Weights], theirs: list[Weights]) -> float:
+        distances = [np.abs(a - b).ravel() for a, b in zip(mine, theirs, strict=True)]
+        return float(np.median(np.concatenate(distances)))
+
+    return typical(weights, reference) / typical(reference, start)
+
+
+def trained_from(task: Task) -> Trained:
+    """The weights that all start with."""
+    generator, discriminator = task.networks()
+    return of_torch(generator), of_torch(discriminator)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where a rule's weights should be after a few updates, where they started, and how much
+    of a `deviation` is allowed."""
+
+    exact: Trained
+    start: Trained
+    allowed: float
+
+    @staticmethod
+    def of(rule: str, task: Task) -> Reference:
+        """By the textbook loop, in processes of its own."""
+        plain, double = _REFERENCES[rule], replace(task, precision="float64")
+        found = Reference(trained(plain, double), trained_from(double), 0.0)
+        usual = found.deviation(trained(plain, task))
+        return replace(found, allowed=max(_LEAST, 2 * usual))
+
+    def deviation(self, weights: Trained) -> float:
+        """The greater of both networks'."""
+        return max(map(deviation, weights, self.exact, self.start))
+
+
+def prepare(name: str, task: Task, reference: Reference) -> Turn:
+    """A side for `benchmarks.frame`, once it computed what it should.
+
+    Raises:
+        Unavailable: where it did not, or cannot.
+    """
+    if PEERS[name].missing:
+        raise Unavailable("not installed")
+    contender = build(name, task)
+    apart = reference.deviation(_trained(contender))
+    if apart > reference.allowed:
+        raise Unavailable(f"weights deviate by {apart:.1e}, {reference.allowed:.1e} are allowed")
+    turn = timed(lambda: contender.work)
+    return lambda seconds: {**turn(seconds), "deviation": apart}
+
+
+def of_torch(network: nn.Module) -> list[Weights]:
+    """Copies of a network's parameters."""
+    return [p.detach().numpy().copy() for p in network.parameters()]

@@ -1,0 +1,42 @@
+"""distgan's step, with what its workers set for their process."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+
+from benchmarks.peers.contest import Contender, Task, of_torch
+from benchmarks.peers.pair import Pair, is_second
+from distgan.allocator import keep_freed_memory
+from distgan.parallel import World
+from distgan.settings import override
+from distgan.state import TrainingState
+from distgan.step import Batch, adversarial_step
+
+
+def build(task: Task, rule: str) -> Contender:
+    """See `benchmarks.peers.contest`."""
+    keep_freed_memory()
+    pair = Pair("ours", task) if rule == "ranks" else None
+    torch.set_num_threads(max(1, task.threads // 2) if pair else task.threads)
+    world = World(int(is_second()), 2) if pair else World()
+    changes = {"share_fakes": rule != "fresh", "parallel.sync_batch_norm": False}
+    state = TrainingState(override(task.config, changes), task.workload.image, 0, world)
+    turn = itertools.cycle([_share(batch, world) for batch in task.batches()])
+
+    def work() -> int:
+        if pair is not None:
+            pair.start()
+        found = adversarial_step(state.generator, state.discriminator, state.rule, [next(turn)])
+        state.statistics.add(found)
+        return task.workload.batch
+
+    networks = state.generator.network, state.discriminator.network
+    return Contender(work, lambda: (of_torch(networks[0]), of_torch(networks[1])))
+
+
+def _share(batch: Batch, world: World) -> Batch:
+    part = world.share(len(batch.real))
+    real = batch.real[part].contiguous(memory_format=torch.channels_last)
+    return Batch(real, None, batch.discriminator_latent[part], batch.generator_latent[part])

@@ -1,0 +1,26 @@
+"""Plain PyTorch: the textbook loop."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+
+from benchmarks.peers.contest import Contender, Task, of_torch
+from benchmarks.textbook import Textbook
+
+
+def build(task: Task, rule: str) -> Contender:
+    """See `benchmarks.peers.contest`."""
+    torch.set_num_threads(task.threads)
+    generator, discriminator = task.networks()
+    loop = Textbook(generator, discriminator)
+    turn = itertools.cycle(task.batches())
+
+    def work() -> int:
+        batch = next(turn)
+        second = batch.discriminator_latent if rule == "fresh" else None
+        loop.step(batch.real, batch.generator_latent, second)
+        return len(batch.real)
+
+    return Contender(work, lambda: (of_torch(generator), of_torch(discriminator)))

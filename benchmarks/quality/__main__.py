@@ -1,0 +1,121 @@
+"""The GAN speedrun: how soon is it good? Seconds of training to a stated Frechet distance.
+
+    python -m benchmarks.quality --seeds 3
+    python -m benchmarks.quality --data mnist --seeds 1 --provisional
+
+Fashion-MNIST is taken from --fashion, a folder of its IDX files (Debian's package
+dataset-fashion-mnist by default). Every race is kept in benchmarks/records and not run again
+while course and racers are the same; the same line goes on where it was stopped. What
+--provisional made is made again without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.quality import records
+from benchmarks.quality.race import Course, race
+from benchmarks.quality.racers import RACERS, described
+from distgan.data.prepare import PrepareSettings, prepare
+
+RECORDS = Path(__file__).parent.parent / "records"
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+COURSES = {
+    "mnist": Course("mnist", "mnist", target=16.0, every=3.0, limit=360.0),
+    "fashion-mnist": Course("", "fashion-mnist", target=20.0, every=3.0, limit=360.0),
+}
+FIRST_SEED = 1
+"""Settings and targets are chosen on others, from 100 up."""
+
+
+def key(course: Course, names: list[str]) -> str:
+    """Equal for races that may stand in one table."""
+    what: dict[str, Any] = {"course": asdict(replace(course, data=course.features))}
+    what["racers"] = {name: described(name, course.features, 0) for name in names}
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def run(course: Course, names: list[str], seed: int, provisional: bool) -> records.Record:
+    """One race, as it is kept."""
+    print(f"{course.features}, seed {seed}, to {course.target:g}", file=sys.stderr)
+
+    def tell(name: str, seconds: float, images: int, value: float) -> None:
+        line = f"  {name:<22} {seconds:6.1f} s  {images:9,} images  {value:9.2f}"
+        print(line, file=sys.stderr, flush=True)
+
+    machine = records.described(os.cpu_count() or 1)
+    sides = race(course, names, seed, tell)
+    return {
+        "key": key(course, names),
+        "provisional": provisional,
+        "seed": seed,
+        "course": asdict(replace(course, data=course.features)),
+        "machine": machine,
+        "racers": {name: described(name, course.features, seed) for name in names},
+        "sides": sides,
+    }
+
+
+def known(folder: Path, course: Course, names: list[str], seed: int, provisional: bool) -> bool:
+    """Whether a race was run already."""
+    return any(
+        record["key"] == key(course, names)
+        and record["seed"] == seed
+        and (provisional or not record["provisional"])
+        for record in records.read(folder)
+    )
+
+
+def main() -> None:
+    """Race, keep records, and print their index."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", action="append", choices=COURSES, help="[both]")
+    parser.add_argument("--seeds", type=int, default=3, help="how many [3]")
+    parser.add_argument("--fashion", type=Path, default=FASHION, help=f"[{FASHION}]")
+    parser.add_argument("--also", action="append", choices=RACERS, help="one more racer")
+    parser.add_argument("--first", type=int, default=FIRST_SEED, help="the first seed [1]")
+    parser.add_argument("--target", type=float, help="distance to reach, with one --data")
+    parser.add_argument("--limit", type=float, help="seconds of training at most [360]")
+    parser.add_argument("--provisional", action="store_true", help="on a machine that is not quiet")
+    parser.add_argument("--out", type=Path, default=RECORDS, help="folder [benchmarks/records]")
+    options = parser.parse_args()
+    if options.target and len(options.data or COURSES) > 1:
+        parser.error("--target: is of one set; name it with --data")
+    names = list(dict.fromkeys(["textbook", "distgan", *(options.also or [])]))
+    with tempfile.TemporaryDirectory() as scratch:
+        for data in options.data or COURSES:
+            course = COURSES[data]
+            if options.limit:
+                course = replace(course, limit=options.limit)
+            if options.target:
+                course = replace(course, target=options.target)
+            seeds = [
+                seed
+                for seed in range(options.first, options.first + options.seeds)
+                if not known(options.out, course, names, seed, options.provisional)
+            ]
+            if seeds and data == "fashion-mnist":
+                if not options.fashion.exists():
+                    print(f"{options.fashion} is not there; --fashion names Fashion-MNIST's files")
+                    continue
+                prepared = Path(scratch) / data
+                prepare(str(options.fashion), str(prepared), PrepareSettings())
+                course = replace(course, data=str(prepared))
+            for seed in seeds:
+                made = run(course, names, seed, options.provisional)
+                print(records.write(options.out, made))
+    print(records.index(records.read(options.out)))
+
+
+if __name__ == "__main__":
+    main()

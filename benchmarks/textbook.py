@@ -1,0 +1,57 @@
+"""The loop that a reader of tutorials writes, in plain PyTorch.
+
+The order is that of PyTorch's DCGAN example: D on reals, D on detached fakes, one backward
+each, Adam as it comes; G through the updated D on the same fakes; the losses read every step.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy
+
+RATE, BETAS = 2e-4, (0.5, 0.999)
+"""Adam's, as in Radford et al. 2016 and every tutorial since."""
+
+
+class Textbook:
+    """Both networks and their optimizers."""
+
+    def __init__(self, generator: nn.Module, discriminator: nn.Module) -> None:
+        self.generator, self.discriminator = generator, discriminator
+        self._optimizers = [
+            torch.optim.Adam(network.parameters(), lr=RATE, betas=BETAS)
+            for network in (generator, discriminator)
+        ]
+
+    def step(
+        self, real: Tensor, latent: Tensor, discriminators: Tensor | None = None
+    ) -> tuple[float, float]:
+        """Update D, then G.
+
+        Args:
+            real: float (n, c, h, w) in [-1, 1].
+            latent: float (n, latent), of the fakes that both updates see.
+            discriminators: other latents for D's update; G then runs twice.
+
+        Returns:
+            the losses of D and of G.
+        """
+        self.discriminator.zero_grad()
+        on_real = self._judge(real, 1.0)
+        on_real.backward()  # type: ignore[no-untyped-call]
+        fake = self.generator(latent if discriminators is None else discriminators)
+        on_fake = self._judge(fake.detach(), 0.0)
+        on_fake.backward()  # type: ignore[no-untyped-call]
+        self._optimizers[1].step()
+        self.generator.zero_grad()
+        if discriminators is not None:
+            fake = self.generator(latent)
+        fooled = self._judge(fake, 1.0)
+        fooled.backward()  # type: ignore[no-untyped-call]
+        self._optimizers[0].step()
+        return (on_real + on_fake).item(), fooled.item()
+
+    def _judge(self, images: Tensor, target: float) -> Tensor:
+        logits = self.discriminator(images)
+        return binary_cross_entropy(logits.sigmoid(), torch.full_like(logits, target))

@@ -1,0 +1,123 @@
+"""Benchmarks against others: do all compute the same, and do the tables say what was found?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import textbook
+from benchmarks.frame import machine
+from benchmarks.peers import contest
+from benchmarks.peers.contest import PEERS, Reference, Task, Unavailable
+from benchmarks.quality import records
+from benchmarks.quality.__main__ import COURSES, key, known
+from benchmarks.quality.race import Course, race
+
+_EXACT = Task("W1", 1, "float64")
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def _after(name: str, updates: int = 2) -> contest.Trained:
+    contender = contest.build(name, _EXACT)
+    for _ in range(updates):
+        contender.work()
+    return contender.weights()
+
+
+def _apart(a: contest.Trained, b: contest.Trained) -> float:
+    start = contest.trained_from(_EXACT)
+    return max(map(contest.deviation, a, b, start))
+
+
+@pytest.mark.parametrize("rule", ["", ", fresh fakes"])
+def test_distgan_computes_what_the_textbook_does(rule: str) -> None:
+    assert _apart(_after("distgan" + rule), _after("textbook" + rule)) < 1e-8
+
+
+def test_another_momentum_or_other_fakes_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = _after("textbook", 4)
+    assert _apart(_after("textbook, fresh fakes", 4), right) > 0.02
+    monkeypatch.setattr(textbook, "BETAS", (0.6, 0.999))
+    assert _apart(_after("textbook", 4), right) > 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["distgan, 2 ranks", *(n for n, p in PEERS.items() if p.needs)]
+)  # fmt: skip
+def test_a_peer_computes_what_the_textbook_does(name: str) -> None:
+    task = Task("W1", 2)
+    if PEERS[name].missing:
+        pytest.skip(f"{name}: not installed")
+    reference = Reference.of(PEERS[name].rule, task)
+    assert reference.deviation(contest.trained(name, task)) <= reference.allowed
+
+
+def test_who_computes_something_else_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = contest.trained_from(_EXACT)
+    reference = Reference(_after("textbook", 4), start, allowed=1e-3)
+    assert contest.prepare("distgan", _EXACT, reference)(0.01)["deviation"] < 1e-8
+    monkeypatch.setattr(textbook, "BETAS", (0.6, 0.999))
+    with pytest.raises(Unavailable, match="deviate by"):
+        contest.prepare("textbook", _EXACT, reference)
+
+
+def _record(seed: int, provisional: bool = False) -> dict[str, Any]:
+    def side(*points: tuple[float, int, float]) -> dict[str, Any]:
+        made = [{"seconds": s, "images": n, "frechet": f} for s, n, f in points]
+        reached = next((e for e in made if e["frechet"] <= 20), None)
+        card = {"extractor": "x", "extractor_hash": "0" * 16, "real": 5, "fake": 5}
+        return {"card": card, "reached": reached, "others": 0.0, "evaluations": made}
+
+    course, names = replace(COURSES["mnist"], target=20.0), ["textbook", "distgan"]
+    return {
+        "key": key(course, names),
+        "provisional": provisional,
+        "seed": seed,
+        "course": {"features": "mnist", "target": 20.0, "limit": 100.0},
+        "machine": {**machine.describe(), "time": f"2026-01-0{seed}T00:00", "threads": 2},
+        "sides": {
+            "textbook": side((30, 300, 50.0), (60, 600, 19.0)),
+            "distgan": side((30, 900, 18.0), (60, 1800, 7.0)),
+        },
+    }
+
+
+def test_a_record_tells_how_much_sooner_at_equal_time_and_images() -> None:
+    record = _record(1)
+    assert records.row(record)[1:7] == ["60", "30", "2.0", "19.0", "7.0", "-"]
+    record["sides"]["textbook"]["reached"] = None
+    assert records.row(record)[1:4] == ["over 100", "30", "over 3.3"]
+
+
+def test_races_are_not_repeated_but_provisional_ones_are(tmp_path: Path) -> None:
+    course, names = replace(COURSES["mnist"], target=20.0), ["textbook", "distgan"]
+    records.write(tmp_path, _record(1))
+    records.write(tmp_path, _record(2, provisional=True))
+    assert known(tmp_path, course, names, 1, provisional=False)
+    assert not known(tmp_path, course, names, 2, provisional=False)
+    assert known(tmp_path, course, names, 2, provisional=True)
+    assert not known(tmp_path, COURSES["mnist"], names, 1, provisional=False)
+    assert "2.0 times sooner" in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_race_measures_both_at_the_same_seconds() -> None:
+    course = Course("mnist", "mnist", target=1e9, every=0.3, limit=0.3, num=100)
+    found = race(course, ["textbook", "distgan"], 1, lambda *_: None)
+    for side in found.values():
+        assert len(side["evaluations"]) == 1
+        assert side["reached"]["seconds"] >= 0.3
+        assert side["reached"]["images"] > 0
+    assert found["textbook"]["card"] == found["distgan"]["card"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -27,7 +28,7 @@ from distgan.tune import record, results
 from distgan.tune.record import Trial
 from distgan.tune.results import Found
 from distgan.tune.room import Room, decide
-from distgan.tune.settings import TuneSettings
+from distgan.tune.settings import MOST_SAMPLES, TuneSettings
 from distgan.tune.space import Space, default_space
 
 FILE = "search.yaml"
@@ -333,40 +334,31 @@ class _Stages:
     def _confirm(self) -> None:
         from distgan.tune import points
 
-        plan, settings = self._plan, self._plan.settings
-        trials = record.load_all(plan.storage)
+        settings = self._plan.settings
+        trials = record.load_all(self._plan.storage)
         top = results.ranked(trials, settings)[: settings.confirm_top]
         again = [t for t in top if t.number != 0]
         if not again:
             self._board.note("nothing to confirm: no trial is better than the recipe as it is")
             return
-        recipe = next((t for t in trials if t.number == 0), None) or Trial(
-            number=0, point={}, seed=plan.base.seed
-        )
-        first = max([settings.samples, *(t.number + 1 for t in trials if t.confirms is None)])
-        wanted = [
-            (trial, plan.base.seed + 1 + turn)
-            for turn in range(settings.confirm)
-            for trial in (recipe, *again)
-        ]
-        done = {(t.confirms, t.seed): t for t in trials if t.confirms is not None}
-        taken = {t.number for t in done.values()}
-        free = (number for number in range(first, 1_000_000) if number not in taken)
-        left = []
-        for trial, seed in wanted:
-            known = done.get((trial.number, seed))
-            if known is None:
-                left.append(
-                    Trial(number=next(free), point=trial.point, seed=seed, confirms=trial.number)
-                )
-            elif not known.over:
-                left.append(known)
+        left = [t for t in self._confirmations(trials, again) if not t.over]
         if left:
             names = ", ".join(str(t.number) for t in again)
             self._board.note(
                 f"confirming trial {names} and the recipe with {settings.confirm} seeds"
             )
             self._fit(points.Listed(left), None, len(left))
+
+    def _confirmations(self, trials: list[Trial], again: list[Trial]) -> Iterator[Trial]:
+        """The recipe and some trials, each with every fresh seed; begun ones as they stand."""
+        seed, settings = self._plan.base.seed, self._plan.settings
+        known = {(t.confirms, t.seed): t for t in trials if t.confirms is not None}
+        numbers = itertools.count(max([MOST_SAMPLES, *(t.number + 1 for t in known.values())]))
+        for turn, trial in itertools.product(range(settings.confirm), (None, *again)):
+            number, point = (trial.number, trial.point) if trial else (0, {})
+            yield known.get((number, seed + 1 + turn)) or Trial(
+                number=next(numbers), point=point, seed=seed + 1 + turn, confirms=number
+            )
 
     def _fit(self, source: Any, ours: Any, count: int) -> None:
         from distgan.tune.on_ray import Search

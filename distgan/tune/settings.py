@@ -32,6 +32,9 @@ OBJECTIVES = {
 }
 """What a search may improve, each with the metric of `distgan.evaluate` that gives it."""
 
+MOST_SAMPLES = 100_000
+"""Trials of a search; confirmations are numbered from here."""
+
 _INCEPTIONS = {"fid": "frechet", "kid": "kernel"}
 """Names that say the extractor too."""
 
@@ -49,7 +52,7 @@ class TuneSettings:
 
     metric: Annotated[str, AfterValidator(_known)] = "frechet"
     """Of the trained generators; fid and kid are frechet and kernel through Inception."""
-    samples: Annotated[int, Field(ge=2, le=100_000)] = 12
+    samples: Annotated[int, Field(ge=2, le=MOST_SAMPLES)] = 12
     """Trials; the first is the recipe as it is. For pbt, the members of the population."""
     scheduler: Literal["asha", "pbt", "median", "none"] = "asha"
     """What ends bad trials early: successive halving (asha), the median of the others, nothing;

@@ -54,7 +54,7 @@ def _prepare(
     torch.set_num_threads(1)
     if not meet:
         return prepare(World(), *arguments)
-    # Said once of a 1x1 convolution's gradient, whose strides mean nothing.
+    # Said of the gradient of a layer with one channel, whose stride there means nothing.
     warnings.filterwarnings("ignore", "Grad strides do not match")
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     dist.init_process_group("gloo", init_method=f"file://{meet}", rank=rank, world_size=size)

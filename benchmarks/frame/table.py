@@ -91,7 +91,7 @@ def markdown(folder: Folder) -> Iterator[str]:
             yield from ("| " + " | ".join(line) + " |" for line in lines[1:])
             yield ""
         if note := footnote(record, limit):
-            yield f"{note}\n"
+            yield f"\\{note}\n"
         for side, reason in record.unavailable.items():
             yield f"Without {side}: {reason.splitlines()[-1]}\n"
     state = "" if folder.complete else " Not finished."

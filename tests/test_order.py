@@ -204,10 +204,12 @@ def test_mirror_flips_about_half_by_the_sample(tmp_path: Path) -> None:
         )
 
     flipped = 0
+    alone, unmirrored = feed(config, 0, 1), feed(plain, 0, 1)
+    ranks = [feed(config, rank, 3) for rank in range(3)]
     for seen in range(0, 20 * BATCH, BATCH):
-        whole = feed(config, 0, 1).batch(seen).real
-        original = feed(plain, 0, 1).batch(seen).real
-        parts = torch.cat([feed(config, rank, 3).batch(seen).real for rank in range(3)])
+        whole = alone.batch(seen).real
+        original = unmirrored.batch(seen).real
+        parts = torch.cat([rank.batch(seen).real for rank in ranks])
         assert torch.equal(whole, parts)
         same = (whole == original).flatten(1).all(1)
         turned = (whole == original.flip(3)).flatten(1).all(1)

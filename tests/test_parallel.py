@@ -47,7 +47,10 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[ranks.Weig
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("size", "precision"), [(2, "float32"), (2, "float64"), (3, "float64")])
+@pytest.mark.parametrize(
+    ("size", "precision"),
+    [(2, "float32"), (2, "float64"), pytest.param(3, "float64", marks=pytest.mark.drill)],
+)
 def test_weights_after_50_updates_do_not_depend_on_the_number_of_processes(
     alone: dict[str, list[ranks.Weights]], tmp_path: Path, size: int, precision: str
 ) -> None:

@@ -64,7 +64,11 @@ def test_identical_latents_are_a_collapse(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "images"),
-    [("mnist-mlp", 60_000), ("mnist-mlp-conditional", 60_000), ("mnist-dcgan", 16_000)],
+    [
+        ("mnist-mlp", 60_000),
+        pytest.param("mnist-mlp-conditional", 60_000, marks=pytest.mark.drill),
+        pytest.param("mnist-dcgan", 16_000, marks=pytest.mark.drill),
+    ],
 )
 def test_health_raises_no_alarm(tmp_path: Path, name: str, images: int) -> None:
     assert set(states(tmp_path, {"images": images}, name)) == {"healthy"}

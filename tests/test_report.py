@@ -194,7 +194,7 @@ def test_nothing_of_a_run_is_markup_or_code(tmp_path: Path) -> None:
     assert text.count("</script>") == 7, "theme, samples, plots, charts, two of data, the library"
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
     scripts = next(part for part in policy.split(";") if "script-src" in part).split()[1:]
-    assert len(scripts) == 4
+    assert len(scripts) == 5
     assert all(re.fullmatch(r"'sha256-[\w+/]{43}='", script) for script in scripts)
 
 

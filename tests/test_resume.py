@@ -184,7 +184,7 @@ def test_three_stops_and_a_lost_worker_change_no_bit(tmp_path: Path, workers: st
 @pytest.mark.ray
 def test_a_run_goes_on_without_ray_and_with_other_workers(tmp_path: Path, cluster: str) -> None:
     options = ["--precision", "float64", *SETTINGS, "--address", cluster]
-    for name, halves in {"one": ("0", "0"), "mixed": ("2", "3"), "back": ("3", "0")}.items():
+    for name, halves in {"one": ("0", "0"), "mixed": ("2", "3")}.items():
         first, second = halves
         out = ["--out", name, "--images", "6400", "--workers", first]
         process = start(tmp_path, *options, *out)
@@ -193,9 +193,8 @@ def test_a_run_goes_on_without_ray_and_with_other_workers(tmp_path: Path, cluste
         process = start(tmp_path, *go_on)
         assert process.wait(timeout=120) == 0, process.communicate()[0]
     expected = final_state(tmp_path / "one")
-    for name in ("mixed", "back"):
-        found = final_state(tmp_path / name)
-        assert found["images_seen"] == expected["images_seen"] == 12_800
-        for part in ("generator", "discriminator", "ema"):
-            for key, tensor in expected[part].items():
-                assert (found[part][key] - tensor).norm() <= 1e-10 * tensor.norm()
+    found = final_state(tmp_path / "mixed")
+    assert found["images_seen"] == expected["images_seen"] == 12_800
+    for part in ("generator", "discriminator", "ema"):
+        for key, tensor in expected[part].items():
+            assert (found[part][key] - tensor).norm() <= 1e-10 * tensor.norm()

@@ -90,7 +90,7 @@ def starts(folder: Path, number: int) -> list[int]:
 
 @pytest.mark.slow
 def test_a_killed_search_goes_on_where_it_was(distgan: Run, tmp_path: Path) -> None:
-    words = ("tune", "--samples", "3", "--max-images", "24k", "--rung", "2k", "--scheduler", "none")
+    words = ("tune", "--samples", "3", "--max-images", "16k", "--rung", "2k", "--scheduler", "none")
     out = tmp_path / "found"
     process = subprocess.Popen(
         command(*words, *SMALL, "--concurrent", "1", "--out", "found"),
@@ -226,7 +226,7 @@ def test_four_members_over_four_perturbations(cluster: str, kept: None, tmp_path
     check_population(tmp_path / "found", members=4, adoptions=4)
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_a_trial_of_two_workers_by_optuna(cluster: str, tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     settings = TuneSettings(

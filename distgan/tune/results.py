@@ -67,7 +67,8 @@ class Found:
     @property
     def saved(self) -> float:
         """Share of the images that ending trials early spared, 0 to 1."""
-        return 1 - self.images / self.images_of_all if self.images_of_all else 0.0
+        # Trials end at whole batches, a few images late.
+        return max(0.0, 1 - self.images / self.images_of_all) if self.images_of_all else 0.0
 
 
 def ranked(trials: Sequence[Trial], settings: TuneSettings) -> list[Trial]:

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy
+from torch.nn.functional import binary_cross_entropy, relu
+
+from distgan.networks.spectral import spectral_norms
 
 RATE, BETAS = 2e-4, (0.5, 0.999)
 """Adam's, as in Radford et al. 2016 and every tutorial since."""
 
 
 class Textbook:
-    """Both networks and their optimizers."""
+    """Both networks and their optimizers.
 
-    def __init__(self, generator: nn.Module, discriminator: nn.Module) -> None:
-        self.generator, self.discriminator = generator, discriminator
+    Args:
+        hinge: the hinge loss in place of the cross entropy.
+    """
+
+    def __init__(self, generator: nn.Module, discriminator: nn.Module, hinge: bool = False) -> None:
+        self.generator, self.discriminator, self._hinge = generator, discriminator, hinge
+        self._norms = spectral_norms(discriminator)
         self._optimizers = [
             torch.optim.Adam(network.parameters(), lr=RATE, betas=BETAS)
             for network in (generator, discriminator)
@@ -47,11 +54,16 @@ class Textbook:
         self.generator.zero_grad()
         if discriminators is not None:
             fake = self.generator(latent)
-        fooled = self._judge(fake, 1.0)
+        fooled = self._judge(fake, 1.0, generating=True)
         fooled.backward()  # type: ignore[no-untyped-call]
         self._optimizers[0].step()
         return (on_real + on_fake).item(), fooled.item()
 
-    def _judge(self, images: Tensor, target: float) -> Tensor:
-        logits = self.discriminator(images)
+    def _judge(self, images: Tensor, target: float, generating: bool = False) -> Tensor:
+        # torch's spectral norm iterates in every forward.
+        for norm in self._norms:
+            norm.advance()
+        logits: Tensor = self.discriminator(images)
+        if self._hinge:
+            return -logits.mean() if generating else relu(1 - (2 * target - 1) * logits).mean()
         return binary_cross_entropy(logits.sigmoid(), torch.full_like(logits, target))

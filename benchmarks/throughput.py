@@ -18,7 +18,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.nn.functional import binary_cross_entropy, relu
 
 from benchmarks.frame import (
     Benchmark,
@@ -30,11 +29,11 @@ from benchmarks.frame import (
     main,
     timed,
 )
+from benchmarks.textbook import Textbook
 from distgan.allocator import keep_freed_memory
 from distgan.config import Config
 from distgan.networks import ImageShape
 from distgan.networks.linear import Linear
-from distgan.networks.spectral import spectral_norms
 from distgan.parallel import World
 from distgan.recipes import recipe
 from distgan.settings import override
@@ -74,7 +73,8 @@ WORKLOADS = {
 """FLOPs per real image as counted for these networks, forward and backward of both."""
 
 
-def _batches(workload: Workload, config: Config) -> list[Batch]:
+def random_batches(workload: Workload, config: Config) -> list[Batch]:
+    """A few batches in memory, the same for every side."""
     torch.manual_seed(1)
     n = workload.batch
     return [
@@ -95,36 +95,12 @@ def textbook(name: str | Workload, threads: int) -> Work:
     config = workload.config
     generator = config.generator.network.build(workload.image, config.latent, 0)
     discriminator = config.discriminator.network.build(workload.image, 0)
-    optimizers = [
-        torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999))
-        for net in (generator, discriminator)
-    ]
-    batches, turn = _batches(workload, config), iter(range(10**9))
-    norms = spectral_norms(discriminator)
-
-    def judge(images: torch.Tensor, target: float, generating: bool = False) -> torch.Tensor:
-        # torch's spectral norm iterates in every forward.
-        for norm in norms:
-            norm.advance()
-        logits = discriminator(images)
-        if workload.loss == "hinge":
-            return -logits.mean() if generating else relu(1 - (2 * target - 1) * logits).mean()
-        return binary_cross_entropy(logits.sigmoid(), torch.full_like(logits, target))
+    loop = Textbook(generator, discriminator, hinge=workload.loss == "hinge")
+    batches, turn = random_batches(workload, config), iter(range(10**9))
 
     def work() -> int:
         batch = batches[next(turn) % _BATCHES]
-        discriminator.zero_grad()
-        on_real = judge(batch.real, 1.0)
-        on_real.backward()
-        fake = generator(batch.generator_latent)
-        on_fake = judge(fake.detach(), 0.0)
-        on_fake.backward()
-        optimizers[1].step()
-        generator.zero_grad()
-        fooled = judge(fake, 1.0, generating=True)
-        fooled.backward()
-        optimizers[0].step()
-        _ = (on_real + on_fake).item(), fooled.item()
+        loop.step(batch.real, batch.generator_latent)
         return workload.batch
 
     return work
@@ -137,7 +113,7 @@ def ours(name: str | Workload, threads: int, precision: str, compiled: str = "of
     workload = WORKLOADS[name] if isinstance(name, str) else name
     config = override(workload.config, {"precision": precision, "compile": compiled})
     state = TrainingState(config, workload.image, 0, World())
-    batches, turn = _batches(workload, config), iter(range(10**9))
+    batches, turn = random_batches(workload, config), iter(range(10**9))
     for number, batch in enumerate(batches):
         real = batch.real.contiguous(memory_format=torch.channels_last)
         batches[number] = Batch(real, None, batch.discriminator_latent, batch.generator_latent)

@@ -18,13 +18,13 @@ import json
 import os
 import platform
 import time
-from importlib import metadata
 from typing import Any
 
 import torch
 
 from distgan.config import Config, from_yaml, to_yaml
 from distgan.errors import UserError
+from distgan.machine import processor, version
 from distgan.storage import Storage
 
 CONFIG = "config.yaml"
@@ -90,28 +90,12 @@ def record_environment(storage: Storage, workers: int, device: str, images_seen:
             "threads": torch.get_num_threads(),
             "cores": os.cpu_count(),
             "machine": platform.platform(),
-            "processor": _processor(),
+            "processor": processor(),
             "python": platform.python_version(),
-            "versions": {name: _version(name) for name in _PACKAGES},
+            "versions": {name: version(name) for name in _PACKAGES},
         }
     )
     storage.write(ENVIRONMENT, json.dumps({"starts": starts}, indent=2) + "\n")
 
 
 _PACKAGES = ("distgan", "torch", "ray", "pyarrow", "numpy", "pydantic", "safetensors")
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as lines:
-            names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
-        return names[0] if names else platform.processor()
-    except OSError:
-        return platform.processor()

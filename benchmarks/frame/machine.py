@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from distgan.machine import processor, version
 
 _PACKAGES = ("distgan", "torch", "ray", "pyarrow", "numpy")
 
@@ -18,14 +19,14 @@ def describe() -> dict[str, Any]:
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1),
         "gpus": [torch.cuda.get_device_name(number) for number in range(gpus)],
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _PACKAGES},
+        "versions": {name: version(name) for name in _PACKAGES},
         "commit": _commit(),
     }
 
@@ -38,22 +39,6 @@ def in_one_line(machine: dict[str, Any]) -> str:
     if machine["commit"]:
         parts.append(f"commit {machine['commit']}")
     return ", ".join(parts)
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _commit() -> str:

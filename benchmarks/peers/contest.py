@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import itertools
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,7 +33,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.textbook import BETAS, RATE
-from benchmarks.throughput import WORKLOADS, Workload, _batches
+from benchmarks.throughput import WORKLOADS, Workload, random_batches
 from benchmarks.turns import Turn, Unavailable, Work, timed
 from distgan.config import Config
 from distgan.settings import override
@@ -78,7 +79,7 @@ class Task:
     def batches(self) -> list[Batch]:
         """Those that all contenders cycle through."""
         config = self.config
-        made = _batches(self.workload, config)
+        made = random_batches(self.workload, config)
         return [
             Batch(
                 b.real.to(config.dtype),
@@ -231,6 +232,15 @@ def prepare(name: str, task: Task, reference: Reference) -> Turn:
         raise Unavailable(f"weights deviate by {apart:.1e}, {reference.allowed:.1e} are allowed")
     turn = timed(lambda: contender.work)
     return lambda seconds: {**turn(seconds), "deviation": apart}
+
+
+def both_latents(batches: list[Batch]) -> Iterator[torch.Tensor]:
+    """Latents without end: each batch's of D's update, then those of G's."""
+    return itertools.cycle(
+        latent
+        for batch in batches
+        for latent in (batch.discriminator_latent, batch.generator_latent)
+    )
 
 
 def of_torch(network: nn.Module) -> list[Weights]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.peers import torchvision
-from benchmarks.peers.contest import Contender, Task, of_torch
+from benchmarks.peers.contest import Contender, Task, both_latents, of_torch
 from benchmarks.textbook import BETAS, RATE
 
 torchvision.importable()
@@ -59,11 +59,7 @@ def build(task: Task) -> Contender:
     """See `benchmarks.peers.contest`."""
     torch.set_num_threads(task.threads)
     networks, batches = task.networks(), task.batches()
-    latents = itertools.cycle(
-        latent
-        for batch in batches
-        for latent in (batch.discriminator_latent, batch.generator_latent)
-    )
+    latents = both_latents(batches)
     generator, discriminator = _Generator(networks[0], latents), _Discriminator(networks[1])
     optimizers = [torch.optim.Adam(net.parameters(), lr=RATE, betas=BETAS) for net in networks]
     turn = itertools.cycle(batches)

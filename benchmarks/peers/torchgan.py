@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.peers import torchvision
-from benchmarks.peers.contest import Contender, Task, of_torch
+from benchmarks.peers.contest import Contender, Task, both_latents, of_torch
 from benchmarks.textbook import BETAS, RATE
 
 # Its console and its TensorBoard cost time that the others do not spend.
@@ -54,11 +54,7 @@ def build(task: Task) -> Contender:
     """See `benchmarks.peers.contest`."""
     torch.set_num_threads(task.threads)
     networks, batches = task.networks(), task.batches()
-    latents = itertools.cycle(
-        latent
-        for batch in batches
-        for latent in (batch.discriminator_latent, batch.generator_latent)
-    )
+    latents = both_latents(batches)
     adam = {"name": torch.optim.Adam, "args": {"lr": RATE, "betas": BETAS}}
     models = {
         "generator": {

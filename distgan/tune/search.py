@@ -299,13 +299,12 @@ class _Stages:
 
         plan, settings = self._plan, self._plan.settings
         known = [t for t in record.load_all(plan.storage) if t.confirms is None]
-        over = [t for t in known if t.over]
-        begun = [t for t in known if not t.over]
-        numbers = {t.number for t in known}
-        listed = points.given(plan.space, settings)
-        fresh = [
+        numbers, over = {t.number for t in known}, [t for t in known if t.over]
+        # Those that stand where they were stopped go first.
+        left = [t for t in known if not t.over]
+        left += [
             Trial(number=number, point=point, seed=plan.base.seed)
-            for number, point in enumerate(listed)
+            for number, point in enumerate(points.given(plan.space, settings))
             if number not in numbers
         ]
         drawn = sum(len(t.adoptions) for t in known)
@@ -315,21 +314,16 @@ class _Stages:
         if asha is not None:
             for trial in over:
                 asha.recall(f"before-{trial.number}", trial.history)
-        if settings.scheduler == "pbt":
-            if begun or fresh:
-                self._fit([*begun, *fresh], ours, 1)
-            return
+        source: points.Listed | list[Trial] = left
+        further: list[int] = []
         if settings.search == "optuna":
-            further = [n for n in range(settings.samples) if n and n not in numbers]
-            source: points.Listed = points.Optuna(
-                [*begun, *fresh], over, further, plan.space, settings, plan.base.seed, asha
-            )
-            count = len(begun) + len(fresh) + len(further)
-        else:
-            source = points.Listed([*begun, *fresh], asha)
-            count = len(begun) + len(fresh)
-        if count:
-            self._fit(source, ours, count)
+            further = [n for n in range(1, settings.samples) if n not in numbers]
+            seed = plan.base.seed
+            source = points.Optuna(left, over, further, plan.space, settings, seed, asha)
+        elif settings.scheduler != "pbt":
+            source = points.Listed(left, asha)
+        if left or further:
+            self._fit(source, ours, len(left) + len(further))
 
     def _confirm(self) -> None:
         from distgan.tune import points

@@ -32,6 +32,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.frame import Benchmark, Comparison, InPlace, Values, main
+from benchmarks.frame.noise import wait_until_quiet
 from distgan.launch.environment import prepare_own_cluster
 
 prepare_own_cluster()
@@ -54,6 +55,7 @@ from distgan.settings import override  # noqa: E402
 BATCH = 128
 WINDOW = 16_384
 _SHUFFLE_BUFFER = 10_000
+_PATIENCE = 10.0
 
 
 def _scale(images: Tensor) -> Tensor:
@@ -137,7 +139,10 @@ class _Reader:
         start, count = time.perf_counter(), 0
         while time.perf_counter() - start < seconds:
             count += len(next(self._batches))
-        return {"images/s": count / (time.perf_counter() - start)}
+        found = count / (time.perf_counter() - start)
+        # What reads ahead goes on until its buffers are full; the next has the machine alone.
+        wait_until_quiet(_PATIENCE)
+        return {"images/s": found}
 
     def end(self) -> None:
         """Let go of the data and what reads it."""

@@ -5,7 +5,7 @@ meanwhile with all its processes (SIGSTOP): `distgan train --workers 1` on a clu
 own, and the same step in a plain loop over the same data in memory, in one process with as
 many threads. A machine that changes its speed within minutes then treats both alike.
 
-    python -m benchmarks.overhead --turns 20
+    python -m benchmarks.overhead
 """
 
 from __future__ import annotations
@@ -172,9 +172,9 @@ BENCHMARK = Benchmark(
     "what the whole system costs over the bare step",
     compare,
     add_options,
-    turns=20,
+    turns=10,
     seconds=6.0,
-    quick=(3, 1.5),
+    quick=(2, 1.5),
 )
 
 if __name__ == "__main__":

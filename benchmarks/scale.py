@@ -207,9 +207,9 @@ BENCHMARK = Benchmark(
     "how training scales with workers and networks, beside what the model expects",
     compare,
     add_options,
-    turns=5,
+    turns=4,
     seconds=1.5,
-    quick=(3, 0.7),
+    quick=(2, 0.7),
 )
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ BENCHMARK = Benchmark(
     compare,
     add_options,
     turns=7,
-    quick=(2, 1.0),
+    quick=(1, 1.0),
 )
 
 if __name__ == "__main__":

@@ -91,11 +91,12 @@ def compare(options: argparse.Namespace) -> Iterator[Comparison]:
         yield from _breakdowns(options)
     for name in options.recipe or _SMALL:
         config = configure(name, options.largest_batch)
-        if "options" in parts:
+        # One of them for each is enough where it is to be quick.
+        every = options.recipe or not options.quick
+        if "options" in parts and (every or name == _SMALL[0]):
             compiled = options.compile or not options.quick
             yield _options(name, config, options.threads, compiled)
-        # One of them is enough where it is to be quick.
-        if "workers" in parts and (options.recipe or not options.quick or name == _SMALL[-1]):
+        if "workers" in parts and (every or name == _SMALL[-1]):
             yield _workers(name, config)
 
 
@@ -163,8 +164,8 @@ BENCHMARK = Benchmark(
     "how fast every recipe's step is, where its time goes, what each option is worth",
     compare,
     add_options,
-    turns=7,
-    quick=(3, 0.6),
+    turns=5,
+    quick=(2, 0.6),
 )
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import signal
@@ -28,6 +29,7 @@ from benchmarks.frame import (
     command,
     everything,
 )
+from benchmarks.frame.apart import APART
 from benchmarks.frame.figures import rows
 from benchmarks.frame.folder import Folder, Record
 from benchmarks.frame.known import KNOWN, load
@@ -38,7 +40,7 @@ from benchmarks.training import Training
 from benchmarks.turns import Process, Turn
 from distgan import step
 from distgan.augment.flip import FlipSettings
-from distgan.cli import bench
+from distgan.cli import bench, main
 from distgan.errors import UserError
 from distgan.recipes import recipe
 from distgan.settings import override
@@ -133,6 +135,26 @@ def test_a_run_writes_what_it_promises(tmp_path: Path, capsys: pytest.CaptureFix
     assert "plotly" in (out / "plot.html").read_text()
     lines = list(markdown(Folder.open(out, "DIR")))
     assert "| two | 50.0 | 35.0-65.0 | 12.500 | 11.964-16.250 | 3 | 5 |" in lines
+
+
+def test_shares_that_only_some_sides_have_are_drawn(tmp_path: Path) -> None:
+    def turn(names: str, _: float) -> Values:
+        return {"images/s": 1.0, **{f"{name} %": 25.0 for name in names}}
+
+    def compare(_: argparse.Namespace) -> Iterator[Comparison]:
+        sides = {found: partial(InPlace, partial(turn, found)) for found in ("abcd", "d", "")}
+        yield Comparison("first", "images/s", sides)
+
+    toy, out = Benchmark("toy", "nothing", compare, turns=2, seconds=0.01), tmp_path / "out"
+    assert command.run(toy, ["--out", str(out)], "bench toy") == 0
+    assert "shares of the time" in (out / "plot.html").read_text()
+
+
+def test_one_that_takes_no_turns_is_run_as_it_is(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "tuning", "--help"]) == 0
+    assert "python -m benchmarks.tuning" not in capfd.readouterr().err
+    assert main(["bench", "tuning", "--samples"]) == 2
+    assert "--samples: expected one argument" in capfd.readouterr().err
 
 
 def test_a_stopped_run_goes_on_where_it_was(
@@ -318,7 +340,9 @@ def test_every_benchmark_is_there_under_its_name() -> None:
 
 def test_the_command_line(distgan: Run) -> None:
     listed = distgan("bench", "--list").stdout
-    assert all(name in listed for name in KNOWN)
+    assert all(f"  {name} " in listed for name in (*KNOWN, *APART))
+    for name in APART:
+        assert importlib.util.find_spec(f"benchmarks.{name}") is not None
     assert "'stpe': no such benchmark, did you mean step?" in mistake(distgan("bench", "stpe"))
 
 

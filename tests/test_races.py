@@ -112,9 +112,17 @@ def test_races_are_not_repeated_but_provisional_ones_are(tmp_path: Path) -> None
     assert "2.0 times sooner" in (tmp_path / "README.md").read_text()
 
 
+def test_who_is_there_stops_after_a_minute_and_is_measured_less_often_from_then() -> None:
+    course = Course("mnist", "mnist", target=16, every=3, limit=300)
+    marks = [0.0]
+    while marks[-1] < 70:
+        marks.append(course.mark(marks[-1] + 0.1))
+    assert marks == [*range(0, 61, 3), 66, 72]
+
+
 @pytest.mark.slow
 def test_a_race_measures_both_at_the_same_seconds() -> None:
-    course = Course("mnist", "mnist", target=1e9, every=0.3, limit=0.3, num=100)
+    course = Course("mnist", "mnist", target=1e9, every=0.3, limit=0.3, num=100, fine=0.3)
     found = race(course, ["textbook", "distgan"], 1, lambda *_: None)
     for side in found.values():
         assert len(side["evaluations"]) == 1

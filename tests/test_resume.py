@@ -184,13 +184,14 @@ def test_three_stops_and_a_lost_worker_change_no_bit(tmp_path: Path, workers: st
 @pytest.mark.ray
 def test_a_run_goes_on_without_ray_and_with_other_workers(tmp_path: Path, cluster: str) -> None:
     options = ["--precision", "float64", *SETTINGS, "--address", cluster]
-    for name, halves in {"one": ("0", "0"), "mixed": ("2", "3")}.items():
-        first, second = halves
-        out = ["--out", name, "--images", "6400", "--workers", first]
-        process = start(tmp_path, *options, *out)
-        assert process.wait(timeout=120) == 0, process.communicate()[0]
-        go_on = ["--resume", name, "--images", "12800", "--workers", second, "--address", cluster]
-        process = start(tmp_path, *go_on)
+    begin, go_on = [*options, "--out"], ["--address", cluster, "--resume"]
+    for words in (
+        [*begin, "one", "--images", "12800", "--workers", "0"],
+        [*begin, "mixed", "--images", "6400", "--workers", "2"],
+        [*go_on, "mixed", "--images", "9600", "--workers", "0"],
+        [*go_on, "mixed", "--images", "12800", "--workers", "3"],
+    ):
+        process = start(tmp_path, *words)
         assert process.wait(timeout=120) == 0, process.communicate()[0]
     expected = final_state(tmp_path / "one")
     found = final_state(tmp_path / "mixed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 
+from benchmarks.frame.apart import APART
 from benchmarks.frame.comparison import Benchmark
 from distgan.errors import UserError
 from distgan.settings import nearest
@@ -30,10 +31,10 @@ def check(name: str) -> None:
     Raises:
         UserError: when there is none, with the nearest that is.
     """
-    if name not in (*KNOWN, ALL):
+    names = [*KNOWN, *APART, ALL]
+    if name not in names:
         raise UserError(
-            f"{name!r}: no such benchmark{nearest(name, [*KNOWN, ALL])}; "
-            "`distgan bench --list` lists them"
+            f"{name!r}: no such benchmark{nearest(name, names)}; `distgan bench --list` lists them"
         )
 
 

@@ -11,6 +11,9 @@ from pathlib import Path
 _PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
+_GLANCE, _AT_REST = 0.25, 0.1
+"""Seconds over which a machine is looked at, and its share that may be used by one at rest."""
+
 KNOWN_HERE = (_PROC / "stat").exists()
 """Elsewhere than on Linux nothing is known, and every turn counts as undisturbed."""
 
@@ -34,6 +37,19 @@ class Usage:
         others = (self.everybody - before.everybody) - (self.own - before.own)
         whole = (self.at - before.at) * (os.cpu_count() or 1)
         return min(max(others / whole, 0.0), 1.0)
+
+
+def wait_until_quiet(most: float) -> None:
+    """Wait until nobody works, not this process's descendants either; ``most`` seconds at most.
+
+    For a side whose processes go on for a while when its turn is over.
+    """
+    deadline = time.perf_counter() + most
+    while KNOWN_HERE and time.perf_counter() < deadline:
+        before = _everybody()
+        time.sleep(_GLANCE)
+        if _everybody() - before < _AT_REST * _GLANCE * (os.cpu_count() or 1):
+            return
 
 
 def _everybody() -> float:

@@ -105,7 +105,7 @@ def _shares(found: list[Row], names: list[str]) -> list[Any]:
     return [
         go.Bar(
             y=[row.side for row in found],
-            x=[row.others[name] for row in found],
+            x=[row.others.get(name) for row in found],
             orientation="h",
             name=name.removesuffix(" %"),
             marker_color=_SHARES[place % len(_SHARES)],

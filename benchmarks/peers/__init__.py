@@ -34,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def compare(options: argparse.Namespace) -> Iterator[Comparison]:
     """The peers of each rule beside distgan under that rule, for each workload."""
     for name in options.workload or ("W1", "W2")[: 1 if options.quick else None]:
-        for rule in OURS:
+        for rule in list(OURS)[: 1 if options.quick else None]:
             yield comparison(Task(name, options.threads), rule)
 
 
@@ -58,7 +58,7 @@ BENCHMARK = Benchmark(
     "the same networks and rule with what people would use instead",
     compare,
     add_options,
-    turns=9,
+    turns=7,
     seconds=3.0,
-    quick=(3, 1.0),
+    quick=(2, 1.0),
 )

@@ -29,8 +29,8 @@ from distgan.data.prepare import PrepareSettings, prepare
 RECORDS = Path(__file__).parent.parent / "records"
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 COURSES = {
-    "mnist": Course("mnist", "mnist", target=16.0, every=3.0, limit=360.0),
-    "fashion-mnist": Course("", "fashion-mnist", target=20.0, every=3.0, limit=360.0),
+    "mnist": Course("mnist", "mnist", target=16.0, every=3.0, limit=300.0),
+    "fashion-mnist": Course("", "fashion-mnist", target=20.0, every=3.0, limit=300.0),
 }
 FIRST_SEED = 1
 """Settings and targets are chosen on others, from 100 up."""
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--also", action="append", choices=RACERS, help="one more racer")
     parser.add_argument("--first", type=int, default=FIRST_SEED, help="the first seed [1]")
     parser.add_argument("--target", type=float, help="distance to reach, with one --data")
-    parser.add_argument("--limit", type=float, help="seconds of training at most [360]")
+    parser.add_argument("--limit", type=float, help="seconds of training at most [300]")
     parser.add_argument("--provisional", action="store_true", help="on a machine that is not quiet")
     parser.add_argument("--out", type=Path, default=RECORDS, help="folder [benchmarks/records]")
     options = parser.parse_args()

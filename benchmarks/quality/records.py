@@ -17,7 +17,8 @@ Record = dict[str, Any]
 _INDEX = """# Records of the GAN speedrun
 
 Seconds of training to a Frechet distance; `python -m benchmarks.quality` made every file and
-this page. A turn of each racer after the other, {threads} threads, evaluations not counted.
+this page. A turn of each racer after the other, {threads} threads, evaluations not counted. A racer
+that is there stops after a minute; where the textbook loop needs longer, "equal time" is its last.
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from distgan.cli.parser import Parser, Verbs
@@ -42,18 +43,26 @@ def add(verbs: Verbs[Parser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """List the benchmarks, or run one."""
     _find_checkout()
-    from benchmarks.frame import command, everything, known
+    from benchmarks.frame import apart, command, everything, known
 
     if options.list:
-        for name, about in known.KNOWN.items():
-            print(f"{name:<12} {about}")
+        _list(known.KNOWN, "distgan bench all runs, in turn")
+        _list(apart.APART, "by themselves")
         return 0
     if options.name is None:
         raise UserError("bench: which one? `distgan bench --list` lists them")
     program = f"distgan bench {options.name}"
     if options.name == known.ALL:
         return everything.run_all(options.options, program)
+    if options.name in apart.APART:
+        return apart.run(options.name, options.options)
     return command.run(known.load(options.name), options.options, program)
+
+
+def _list(benchmarks: Mapping[str, str], title: str) -> None:
+    print(f"{title}:")
+    for name, about in benchmarks.items():
+        print(f"  {name:<14} {about}")
 
 
 def _find_checkout() -> None:

@@ -19,6 +19,7 @@ from distgan.data.fragments import Fragment, fill, read_fragment, whole_set
 from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels, join
 from distgan.data.shape import ImageShape
+from distgan.data.unhurried import be_unhurried
 
 _FRAGMENTS_OF_AN_EXECUTION = 1024
 _AHEAD = 4
@@ -74,6 +75,7 @@ def _dataset(
     context.execution_options.preserve_order = True
     # A user's mistake should arrive as such.
     context.raise_original_map_exception = True
+    be_unhurried(context)
     items = [{"fragment": astuple(fragment)} for fragment in fragments]
     return ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         _read,

@@ -76,9 +76,10 @@ def test_notice_of_preemption(tmp_path: Path, nodes: Nodes, undisturbed: dict[st
 
 @pytest.mark.parametrize("nodes", [3], indirect=True)
 def test_a_node_is_taken_away_and_given_back(tmp_path: Path, nodes: Nodes) -> None:
-    # Enough for the node to come back, and a look every 15 s, while it trains.
-    options = ("--images", "600000", "--precision", "float64", "--output.checkpoint_every", "5000")
-    options += ("--generator.network.widths", "64,128", "--discriminator.network.widths", "64")
+    # Enough for the node to come back while it trains, in few updates: each is what rounding
+    # grows by, and after thousands of them two runs of a GAN are two runs.
+    options = ("--images", "200000", "--batch", "1536", "--precision", "float64")
+    options += ("--output.checkpoint_every", "15000")
     expected = undisturbed_run(tmp_path, *options, "--workers", "1")
     with drill(tmp_path, "run", *options, "--workers", "1:3", nodes=nodes) as run:
         run.wait_for(10_000)

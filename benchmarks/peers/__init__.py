@@ -28,13 +28,14 @@ _WARM = 1.0
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Which workloads, on how many threads."""
     parser.add_argument("--workload", action="append", choices=("W1", "W2", "W3"), help="[W1, W2]")
+    parser.add_argument("--rule", action="append", choices=OURS, help="[all; quick the first]")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="[all]")
 
 
 def compare(options: argparse.Namespace) -> Iterator[Comparison]:
     """The peers of each rule beside distgan under that rule, for each workload."""
     for name in options.workload or ("W1", "W2")[: 1 if options.quick else None]:
-        for rule in list(OURS)[: 1 if options.quick else None]:
+        for rule in options.rule or list(OURS)[: 1 if options.quick else None]:
             yield comparison(Task(name, options.threads), rule)
 
 

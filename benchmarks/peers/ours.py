@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 
 import torch
 
 from benchmarks.peers.contest import Contender, Task, of_torch
 from benchmarks.peers.pair import Pair, is_second
+from benchmarks.turns import Unavailable
 from distgan.allocator import keep_freed_memory
 from distgan.parallel import World
 from distgan.settings import override
@@ -15,14 +17,17 @@ from distgan.state import TrainingState
 from distgan.step import Batch, adversarial_step
 
 
-def build(task: Task, rule: str) -> Contender:
+def build(task: Task, rule: str, compiled: str = "off") -> Contender:
     """See `benchmarks.peers.contest`."""
+    if compiled != "off" and shutil.which("c++") is None:
+        raise Unavailable("there is no C++ compiler")
     keep_freed_memory()
     pair = Pair("ours", task) if rule == "ranks" else None
     torch.set_num_threads(max(1, task.threads // 2) if pair else task.threads)
     world = World(int(is_second()), 2) if pair else World()
     changes = {"share_fakes": rule != "fresh", "parallel.sync_batch_norm": False}
-    state = TrainingState(override(task.config, changes), task.workload.image, 0, world)
+    config = override(task.config, {**changes, "compile": compiled})
+    state = TrainingState(config, task.workload.image, 0, world)
     turn = itertools.cycle([_share(batch, world) for batch in task.batches()])
 
     def work() -> int:

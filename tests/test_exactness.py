@@ -175,12 +175,13 @@ def test_micro_batches_change_nothing(alone: dict[str, ranks.Weights]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("size", "every"), [(2, 1), (3, 7), pytest.param(3, 1, marks=pytest.mark.drill)]
+    ("size", "every"),
+    [(2, 3), (3, 7), *(pytest.param(size, 1, marks=pytest.mark.drill) for size in (2, 3))],
 )
 def test_processes_change_nothing(
     alone: dict[str, ranks.Weights], tmp_path: Path, size: int, every: int
 ) -> None:
-    # Three processes take turns on two cores: of all their cases, some each time.
+    # Some of all cases each time: a number that goes through them all as they are laid out.
     some = dict(itertools.islice(cases().items(), 0, None, every))
     for found in ranks.on_ranks(size, train_all, tmp_path, some):
         worst = _worst(found, alone)

@@ -35,7 +35,11 @@ def states(folder: Path, changes: dict[str, Any], name: str = "mnist-mlp") -> li
     [
         ("exploding", {"generator.optimizer.lr": 10, "discriminator.optimizer.lr": 10}),
         ("discriminator wins", {"discriminator.updates": 50}),
-        ("discriminator wins", {"loss": "minimax", "discriminator.updates": 20}),
+        pytest.param(
+            "discriminator wins",
+            {"loss": "minimax", "discriminator.updates": 20},
+            marks=pytest.mark.drill,
+        ),
         ("generator wins", {"discriminator.optimizer.lr": 1e-7}),
         ("stalled", {"generator.optimizer.lr": 1e-11}),
     ],

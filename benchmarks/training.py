@@ -23,13 +23,16 @@ from distgan.state import TrainingState
 from distgan.step import Batch
 
 _IMAGES = 8192
+_FITS = {"cifar10-r3gan": 16}
+"""Batches of recipes of which 128 images take more than 24 GB."""
 _CIFAR = ImageShape(3, 32, 32)
 
 
 def configure(name: str, largest_batch: int) -> Config:
     """A recipe, with a batch that the machine at hand can afford."""
     config = recipe(name)
-    return override(config, {"batch": min(config.batch, largest_batch)})
+    batch = min(config.batch, largest_batch, _FITS.get(name, largest_batch))
+    return override(config, {"batch": batch})
 
 
 def _unchanged(batch: Batch) -> Batch:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.frame.folder import Folder
-from benchmarks.frame.table import markdown
+from benchmarks.frame.table import brief, markdown
 from distgan.errors import UserError
 
 
@@ -20,12 +20,15 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folders", nargs="+", metavar="DIR", type=Path)
-    for path in parser.parse_args().folders:
+    parser.add_argument("--brief", action="store_true", help="a line for each comparison")
+    options = parser.parse_args()
+    for path in options.folders:
         inner = sorted(file.parent for file in path.glob("*/run.json"))
         try:
             for folder in [Folder.open(one, "DIR") for one in inner or [path]]:
                 print(f"### {folder.run['benchmark']}\n")
-                print("\n".join(markdown(folder)) + "\n")
+                lines = brief(folder) if options.brief else markdown(folder)
+                print("\n".join(lines) + "\n")
         except UserError as error:
             print(f"table: {error}", file=sys.stderr)
             return 2

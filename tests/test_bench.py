@@ -34,7 +34,7 @@ from benchmarks.frame.figures import rows
 from benchmarks.frame.folder import Folder, Record
 from benchmarks.frame.known import KNOWN, load
 from benchmarks.frame.noise import Usage
-from benchmarks.frame.table import markdown
+from benchmarks.frame.table import brief, markdown
 from benchmarks.stopwatch import PARTS, watch
 from benchmarks.training import Training
 from benchmarks.turns import Process, Turn
@@ -390,3 +390,13 @@ def test_ctrl_c_of_a_real_benchmark(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "go on with: distgan bench metrics --resume out" in said
     assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_a_brief_table_has_a_line_for_each_comparison(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["--out", str(out), "--busy", "1"]
+    assert command.run(Counting().benchmark(), words, "bench toy") == 0
+    heading, _, first, second, *_ = brief(Folder.open(out, "DIR"))
+    assert heading == "|  | one | two | ratio | one again | ratio |"
+    assert first.startswith("| first | 4 | 50.0 | 12.500 (11.964-16.250) | 6 | ")
+    assert second.startswith("| second |")

@@ -94,6 +94,29 @@ def markdown(folder: Folder) -> Iterator[str]:
             yield f"\\{note}\n"
         for side, reason in record.unavailable.items():
             yield f"Without {side}: {reason.splitlines()[-1]}\n"
+    yield from _made(folder)
+
+
+def brief(folder: Folder) -> Iterator[str]:
+    """The same, a line for each comparison; all of them have the same sides."""
+    limit: float = folder.run["options"]["busy"]
+    first, *others = next(iter(folder.records.values())).order
+    heading = ["", first, *(words for side in others for words in (side, "ratio"))]
+    yield "| " + " | ".join(heading) + " |"
+    yield "|---" + "|---:" * (len(heading) - 1) + "|"
+    for record in folder.records.values():
+        cells = [record.name]
+        for row in rows(record, limit):
+            cells.append(number(row.value[0]))
+            if row.ratio is not None:
+                cells.append("{:.3f} ({:.3f}-{:.3f})".format(*row.ratio))
+        yield "| " + " | ".join(cells) + " |"
+    yield ""
+    yield from _made(folder)
+
+
+def _made(folder: Folder) -> Iterator[str]:
+    run, limit = folder.run, folder.run["options"]["busy"]
     state = "" if folder.complete else " Not finished."
     yield f"`{run['command']}`, {run['date'][:10]}; {machine.in_one_line(run['machine'])}.{state}"
     yield (

@@ -100,7 +100,7 @@ def markdown(folder: Folder) -> Iterator[str]:
 def brief(folder: Folder) -> Iterator[str]:
     """The same, a line for each comparison; all of them have the same sides."""
     limit: float = folder.run["options"]["busy"]
-    first, *others = next(iter(folder.records.values())).order
+    first, *others = next(iter(folder.records.values())).sides
     heading = ["", first, *(words for side in others for words in (side, "ratio"))]
     yield "| " + " | ".join(heading) + " |"
     yield "|---" + "|---:" * (len(heading) - 1) + "|"

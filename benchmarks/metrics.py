@@ -73,7 +73,7 @@ def _side(function: Callable[..., float], gaussians: tuple[Tensor, ...]) -> Call
 def _torch_fidelity(gaussians: tuple[Tensor, ...]) -> InPlace:
     try:
         import torch_fidelity  # noqa: F401
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:
         raise Unavailable(f"cannot be imported ({error})") from None
     return InPlace(partial(_measured, _with_torch_fidelity, gaussians))
 

@@ -70,6 +70,14 @@ def cluster() -> Iterator[str]:
     ray.shutdown()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every drill is slow: `-m "not slow"` replaces the option that leaves drills out."""
+    for item in items:
+        if item.get_closest_marker("drill"):
+            item.add_marker("slow")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What drills found, as a table."""
     from .drills import TABLE

@@ -28,7 +28,7 @@ from benchmarks.crew import CLASSES, IMAGE, Cast, Crew
 from benchmarks.frame import Benchmark, Comparison, InPlace, Unavailable, Values, main
 from benchmarks.wire import Wire, impossible
 from distgan.config import Config
-from distgan.plan import Link, Network, predict, trace
+from distgan.plan import TERMS, Link, Network, predict, trace
 from distgan.plan.measure import fit
 from distgan.plan.units import parse_bandwidth
 from distgan.recipes import recipe
@@ -189,6 +189,7 @@ def _comparison(name: str, stage: Callable[[], Stage], link: str, share: int) ->
             "ranks": side(lambda s, seconds: s.ranks_turn(link, share, seconds)),
         },
         about=f"{share} images for each of the ranks in a batch",
+        shares=[f"{term} %" for term in TERMS],
     )
 
 

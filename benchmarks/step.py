@@ -25,7 +25,7 @@ import torch
 from benchmarks.ablation import Variant, alone, parallel_variants, steps, variants
 from benchmarks.flops import flops_per_image
 from benchmarks.frame import Benchmark, Comparison, Process, Turn, Values, main
-from benchmarks.stopwatch import LOGGING, watch
+from benchmarks.stopwatch import LOGGING, PARTS, watch
 from benchmarks.team import Team
 from benchmarks.throughput import peak
 from benchmarks.training import Training, configure
@@ -36,6 +36,7 @@ from distgan.recipes import RECIPES
 from distgan.settings import override
 
 _SMALL = ("mnist-mlp", "mnist-dcgan")
+_SHARES = [f"{part} %" for part in PARTS]
 _PARTS = ("breakdown", "options", "workers")
 
 
@@ -110,6 +111,7 @@ def _breakdowns(options: argparse.Namespace) -> Iterator[Comparison]:
         "images/s",
         {n: partial(Process, breakdown_alone, threads, configure(n, largest), rate) for n in names},
         ratios=False,
+        shares=_SHARES,
         about=f"peak {rate / 1e9:,.0f} GFLOP/s; batches of at most {largest} images",
     )
     rate = peak(1, "float32")
@@ -121,6 +123,7 @@ def _breakdowns(options: argparse.Namespace) -> Iterator[Comparison]:
             for n in options.recipe or _SMALL
         },
         ratios=False,
+        shares=_SHARES,
         about=f"images/s of both, the rest of the first; peak {rate / 1e9:,.0f} GFLOP/s of each",
     )
 

@@ -28,11 +28,11 @@ from benchmarks.frame import (
     Values,
     command,
     everything,
+    plot,
 )
-from benchmarks.frame.apart import APART
 from benchmarks.frame.figures import rows
 from benchmarks.frame.folder import Folder, Record
-from benchmarks.frame.known import KNOWN, load
+from benchmarks.frame.known import APART, KNOWN, load
 from benchmarks.frame.noise import Usage
 from benchmarks.frame.table import brief, markdown
 from benchmarks.stopwatch import PARTS, watch
@@ -137,22 +137,33 @@ def test_a_run_writes_what_it_promises(tmp_path: Path, capsys: pytest.CaptureFix
     assert "| two | 50.0 | 35.0-65.0 | 12.500 | 11.964-16.250 | 3 | 5 |" in lines
 
 
-def test_shares_that_only_some_sides_have_are_drawn(tmp_path: Path) -> None:
-    def turn(names: str, _: float) -> Values:
-        return {"images/s": 1.0, **{f"{name} %": 25.0 for name in names}}
+def test_shares_are_drawn_of_the_sides_that_have_them_and_nothing_else_is(tmp_path: Path) -> None:
+    def turn(found: Values, _: float) -> Values:
+        return {"images/s": 1.0, **found}
+
+    divided = {"data %": 30.0, "other %": 70.0, "busy %": 60.0}
 
     def compare(_: argparse.Namespace) -> Iterator[Comparison]:
-        sides = {found: partial(InPlace, partial(turn, found)) for found in ("abcd", "d", "")}
-        yield Comparison("first", "images/s", sides)
+        values: dict[str, Values] = {"one": divided, "two": {"busy %": 20.0}}
+        sides = {name: partial(InPlace, partial(turn, found)) for name, found in values.items()}
+        yield Comparison("first", "images/s", sides, shares=["data %", "other %"])
+        yield Comparison("second", "images/s", sides)
 
     toy, out = Benchmark("toy", "nothing", compare, turns=2, seconds=0.01), tmp_path / "out"
     assert command.run(toy, ["--out", str(out)], "bench toy") == 0
-    assert "shares of the time" in (out / "plot.html").read_text()
+    figures, shares, others = plot._panels(Folder.open(out, "DIR"))
+    assert (figures.height, others.height) == (3, 3)
+    assert "shares" in shares.title
+    drawn = {bar.name: (list(bar.y), list(bar.x)) for bar in shares.bars()}
+    assert drawn == {
+        "data": (["one", "one again"], [30, 30]),
+        "other": (["one", "one again"], [70, 70]),
+    }
 
 
 def test_one_that_takes_no_turns_is_run_as_it_is(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "tuning", "--help"]) == 0
-    assert "python -m benchmarks.tuning" not in capfd.readouterr().err
+    assert "--max-images" in capfd.readouterr().out
     assert main(["bench", "tuning", "--samples"]) == 2
     assert "--samples: expected one argument" in capfd.readouterr().err
 
@@ -400,3 +411,14 @@ def test_a_brief_table_has_a_line_for_each_comparison(tmp_path: Path) -> None:
     assert heading == "|  | one | two | ratio | one again | ratio |"
     assert first.startswith("| first | 4 | 50.0 | 12.500 (11.964-16.250) | 6 | ")
     assert second.startswith("| second |")
+
+
+def test_a_brief_table_is_of_the_same_sides(tmp_path: Path) -> None:
+    def compare(_: argparse.Namespace) -> Iterator[Comparison]:
+        for name in ("first", "second"):
+            yield Comparison(name, "images/s", {name: partial(Counting().side, 1)}, warm=0)
+
+    toy, out = Benchmark("toy", "nothing", compare, turns=2, seconds=0.01), tmp_path / "out"
+    assert command.run(toy, ["--out", str(out)], "bench toy") == 0
+    with pytest.raises(UserError, match=r"--brief: .* different sides"):
+        next(brief(Folder.open(out, "DIR")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,6 +50,7 @@ class Comparison:
             One that raises `Unavailable` is left out, and the reason is told.
         ratios: whether the others are compared with the first, or stand for themselves.
         about: one line under the title.
+        shares: which of a turn's values are percentages that add up to a whole; drawn as such.
         turns, seconds: in place of those of the benchmark, for sides that need others.
         warm: seconds of work before the first turn, which a process needs to get ready; 0: none.
     """
@@ -59,6 +60,7 @@ class Comparison:
     sides: Mapping[str, Callable[[], Contender]]
     ratios: bool = True
     about: str = ""
+    shares: Sequence[str] = ()
     turns: int | None = None
     seconds: float | None = None
     warm: float = 0.5

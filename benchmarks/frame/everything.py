@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.frame import child
 from benchmarks.frame.command import dated
 from benchmarks.frame.folder import Folder
 from benchmarks.frame.known import ALL, KNOWN
 from distgan.cli.parser import Parser
 from distgan.errors import UserError
-
-_CHECKOUT = Path(__file__).parents[2]
-_PATIENCE = 5.0
 
 
 def run_all(words: Sequence[str], program: str) -> int:
@@ -40,10 +37,10 @@ def run_all(words: Sequence[str], program: str) -> int:
         minutes = (time.monotonic() - started) / 60
         print(f"\n[{place} of {len(KNOWN)}, {minutes:.1f} min] {name}: {KNOWN[name]}", flush=True)
         status = _run(name, root / name, options.quick)
-        if status == 130:
+        if status == child.STOPPED:
             quick = " --quick" if options.quick else ""
             print(f"stopped; go on with: {program}{quick} --resume {root}")
-            return 130
+            return child.STOPPED
         if status:
             failed.append(name)
     minutes = (time.monotonic() - started) / 60
@@ -61,15 +58,4 @@ def _run(name: str, folder: Path, quick: bool) -> int:
         words = ["--resume", str(folder)]
     else:
         words = ["--out", str(folder), *(["--quick"] if quick else [])]
-    command = [sys.executable, "-m", f"benchmarks.{name}", *words]
-    process = subprocess.Popen(command, cwd=_CHECKOUT)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        # A terminal's Ctrl-C reaches it too; a signal to this process alone does not.
-        try:
-            process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.send_signal(2)
-            process.wait()
-        return 130
+    return child.run(name, words)

@@ -37,6 +37,7 @@ class Record:
     ratios: bool
     about: str
     order: list[str]
+    shares: list[str] = field(default_factory=list)
     complete: bool = False
     unavailable: dict[str, str] = field(default_factory=dict)
     rounds: list[dict[str, dict[str, Any]]] = field(default_factory=list)
@@ -115,6 +116,7 @@ class Folder:
                 "ratios": comparison.ratios,
                 "about": comparison.about,
                 "order": comparison.order,
+                "shares": list(comparison.shares),
             }
             found = self.records[comparison.name] = Record(comparison.name, **facts)
             self._append({"comparison": comparison.name, **facts})

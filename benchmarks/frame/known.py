@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 
-from benchmarks.frame.apart import APART
 from benchmarks.frame.comparison import Benchmark
 from distgan.errors import UserError
 from distgan.settings import nearest
@@ -21,6 +20,18 @@ KNOWN = {
     "startup": "seconds from the command to the first update, and where they go",
 }
 """What each answers, by name: that of its module in benchmarks/. `all` runs them in this order."""
+
+APART = {
+    "quality": "the GAN speedrun: seconds to a Frechet distance, about half an hour",
+    "recipes": "how good every recipe is after so many images",
+    "learning": "whether generated images come closer to real ones, and all modes are found",
+    "sense": "what metrics make of known damage to images",
+    "tuning": "a search's wall time beside the same trials by hand",
+    "beyond_memory": "how a set larger than memory streams",
+    "published": "what `distgan plan`'s model makes of published figures",
+    "curve": "that model up to 1,024 workers, from `scale`'s results",
+}
+"""Those that take no turns in the frame and are none of `all`: modules that run as they are."""
 
 ALL = "all"
 

@@ -13,9 +13,10 @@ from benchmarks.frame.folder import Folder, Record
 
 _HEIGHT_OF_BAR, _HEIGHT_OF_TITLE = 28, 90
 _BLUE = "#4477aa"
-_SHARES = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#bbbbbb", "#332288")
-_FEW = 3
-"""Shares that make no panel of their own yet."""
+_SHARES = (
+    *("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#bbbbbb", "#332288"),
+    *("#999933", "#882255"),
+)
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,10 @@ def _panels(folder: Folder) -> list[_Panel]:
         axis = f"ratio to {record.order[0]}" if record.ratios else record.unit
         figures = partial(_figures, record, found)
         panels.append(_Panel(f"{record.name}: {axis}", len(found), figures))
-        names = [name for name in found[0].others if name.endswith(" %")]
-        if len(names) > _FEW:
-            shares = partial(_shares, found, names)
-            panels.append(_Panel(f"{record.name}: shares of the time", len(found), shares))
+        divided = [row for row in found if row.others.keys() >= set(record.shares)]
+        if record.shares and divided:
+            shares = partial(_shares, divided, record.shares)
+            panels.append(_Panel(f"{record.name}: shares of the time", len(divided), shares))
     return panels
 
 
@@ -105,7 +106,7 @@ def _shares(found: list[Row], names: list[str]) -> list[Any]:
     return [
         go.Bar(
             y=[row.side for row in found],
-            x=[row.others.get(name) for row in found],
+            x=[row.others[name] for row in found],
             orientation="h",
             name=name.removesuffix(" %"),
             marker_color=_SHARES[place % len(_SHARES)],

@@ -1,6 +1,6 @@
 """Tables of results, for a terminal and, from a folder of results, as Markdown.
 
-python -m benchmarks.frame.table bench-results/step-...
+python -m benchmarks.table bench-results/step-...
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from rich.table import Table
 from benchmarks.frame import machine
 from benchmarks.frame.figures import Row, Spread, rows
 from benchmarks.frame.folder import Folder, Record
+from distgan.errors import UserError
 
 _BESIDE = 3
 """Other values that a table has room for; more have a table of their own."""
@@ -98,8 +99,14 @@ def markdown(folder: Folder) -> Iterator[str]:
 
 
 def brief(folder: Folder) -> Iterator[str]:
-    """The same, a line for each comparison; all of them have the same sides."""
+    """The same, a line for each comparison.
+
+    Raises:
+        UserError: where comparisons have different sides.
+    """
     limit: float = folder.run["options"]["busy"]
+    if len({tuple(record.sides) for record in folder.records.values()}) != 1:
+        raise UserError(f"--brief: {folder.path} has comparisons of different sides; leave it out")
     first, *others = next(iter(folder.records.values())).sides
     heading = ["", first, *(words for side in others for words in (side, "ratio"))]
     yield "| " + " | ".join(heading) + " |"

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor
 
 from distgan.augment.adaptation import Adaptation
 
 
-class AugmentationSettings:
+class AugmentationSettings(ABC):
     """The settings of an augmentation know how to apply it."""
 
     name: str
 
     @property
+    @abstractmethod
     def numbers(self) -> int:
         """How many uniform numbers an image uses up; 0 for an augmentation of nothing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def apply(self, images: Tensor, numbers: Tensor, probability: Tensor) -> Tensor:
         """The images, changed: a differentiable function of each image and its own numbers.
 
@@ -29,7 +32,6 @@ class AugmentationSettings:
         Returns:
             float (n, channels, height, width); colours may leave [-1, 1].
         """
-        raise NotImplementedError
 
     def probability_at(self, images_seen: int) -> float | None:
         """The probability after so many images; None for an augmentation without a schedule."""

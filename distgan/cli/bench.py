@@ -43,19 +43,19 @@ def add(verbs: Verbs[Parser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """List the benchmarks, or run one."""
     _find_checkout()
-    from benchmarks.frame import apart, command, everything, known
+    from benchmarks.frame import child, command, everything, known
 
     if options.list:
         _list(known.KNOWN, "distgan bench all runs, in turn")
-        _list(apart.APART, "by themselves")
+        _list(known.APART, "by themselves")
         return 0
     if options.name is None:
         raise UserError("bench: which one? `distgan bench --list` lists them")
     program = f"distgan bench {options.name}"
     if options.name == known.ALL:
         return everything.run_all(options.options, program)
-    if options.name in apart.APART:
-        return apart.run(options.name, options.options)
+    if options.name in known.APART:
+        return child.run(options.name, options.options)
     return command.run(known.load(options.name), options.options, program)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from distgan.plan.compute import Compute
-from distgan.plan.model import Prediction, predict
+from distgan.plan.model import TERMS, Prediction, predict
 from distgan.plan.network import Link, Network
 from distgan.plan.trace import trace
 from distgan.plan.work import Work
 
-__all__ = ["Compute", "Link", "Network", "Prediction", "Work", "predict", "trace"]
+__all__ = ["TERMS", "Compute", "Link", "Network", "Prediction", "Work", "predict", "trace"]

@@ -9,6 +9,9 @@ from distgan.plan.network import Network, ring_bytes
 from distgan.plan.timeline import Exchange, play
 from distgan.plan.work import Message, Update, Work
 
+TERMS = ("images", "fixed", "slowed", "exposed", "synchronised", "stragglers")
+"""What a cycle's seconds are divided into: see `Prediction`."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -43,9 +46,7 @@ def predict(
     share = -(-batch // workers)  # Of the worker that has most.
     cycle = compute.seconds(share)
     images = min(cycle, compute.per_image * share)
-    terms = dict.fromkeys(
-        ("images", "fixed", "slowed", "exposed", "synchronised", "stragglers"), 0.0
-    )
+    terms = dict.fromkeys(TERMS, 0.0)
     terms |= {"images": images, "fixed": cycle - images}
     sent = 0.0
     if workers > 1:

@@ -119,7 +119,8 @@ class FolderSource:
             if self._archive.getinfo(name).file_size > LARGEST_FILE:
                 return b""
             return self._archive.read(name)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
+        # A RuntimeError is an encrypted member, or one packed in a way that is not known.
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError):
             return b""
 
 

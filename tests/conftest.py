@@ -72,9 +72,13 @@ def cluster() -> Iterator[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every drill is slow: `-m "not slow"` replaces the option that leaves drills out."""
+    """Drills, and tests that start commands or use a cluster, are slow.
+
+    Drills, because `-m "not slow"` replaces the option that leaves them out.
+    """
     for item in items:
-        if item.get_closest_marker("drill"):
+        uses = set(getattr(item, "fixturenames", ()))
+        if item.get_closest_marker("drill") or uses & {"distgan", "cluster"}:
             item.add_marker("slow")
 
 

@@ -99,6 +99,7 @@ def _augmented(
     return ranks.train_all(world, configs, 12), _adapt(world, steps, state)
 
 
+@pytest.mark.slow
 def test_numbers_and_probability_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
     configs = [config(name, batch=31) for name in ACTIVE]
     alone = ranks.train_all(World(), configs, 12)

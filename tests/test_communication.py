@@ -60,6 +60,7 @@ def _sent(world: World, config: Config, steps: int) -> tuple[dict[str, int], int
     return state.sent, world.bytes_sent - before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "generator_updates"),
     [
@@ -93,6 +94,7 @@ def _compressed(world: World, config: Config) -> tuple[ranks.Weights, int]:
     return train(world, config), world.bytes_sent - before
 
 
+@pytest.mark.slow
 def test_compressed_gradients_are_rounded_alike_on_all_ranks(tmp_path: Path) -> None:
     (plain, full), _ = ranks.on_ranks(2, _compressed, tmp_path, configure(precision="float32"))
     config = configure(precision="float32", parallel__compress=True)

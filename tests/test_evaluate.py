@@ -58,6 +58,7 @@ def measured(world: World, num: int, data: str) -> dict[str, tuple[float, ...]]:
     return {name: tuple(v or 0.0 for v in value) for name, value in found.values.items()}
 
 
+@pytest.mark.slow
 def test_one_two_and_three_ranks_measure_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: str
 ) -> None:
@@ -96,6 +97,7 @@ def noisy(images: Tensor, share: float) -> Tensor:
     return torch.where(torch.rand(images.shape, generator=draw) < share, noise, images)
 
 
+@pytest.mark.slow
 def test_metrics_worsen_as_images_do(digits: tuple[Tensor, Tensor], classifier: Extractor) -> None:
     images, labels = digits
     real, other, of_other = images[:3_000], images[3_000:], labels[3_000:]

@@ -85,6 +85,7 @@ def spoil(world: World, config: Config, folder: Path, at: int, times: int) -> li
         return run_here(world, config, folder)
 
 
+@pytest.mark.slow
 def test_a_rolled_back_run_recovers_on_two_ranks(tmp_path: Path) -> None:
     config = settings(health__action="rollback")
     out = tmp_path / "run"

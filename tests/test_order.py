@@ -81,6 +81,7 @@ def delivered_all(world: World, jobs: Jobs) -> list[list[tuple[list[int], list[i
     return [delivered(world, *job) for job in jobs]
 
 
+@pytest.mark.slow
 def test_the_same_order_on_one_two_and_three_processes_and_after_a_resume(tmp_path: Path) -> None:
     data = write_numbered(tmp_path / "set", FILES)
     configs = [configure(way, data) for way in WAYS]

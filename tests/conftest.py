@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from . import forks
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -39,14 +41,8 @@ def distgan(tmp_path: Path) -> Run:
     def run(
         *arguments: str, timeout: float = 300, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(*arguments),
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            env={**os.environ, "COLUMNS": "200", **environment},
-        )
+        everything = {**os.environ, "COLUMNS": "200", **environment}
+        return forks.run(arguments, tmp_path, timeout, everything)
 
     return run
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from typing import Any, get_args
 
 import pytest
@@ -12,7 +14,8 @@ from torch import Tensor, nn
 from distgan.errors import UserError
 from distgan.networks import DISCRIMINATORS, GENERATORS, ImageShape
 from distgan.networks.base import halvings
-from distgan.recipes import RECIPES
+from distgan.networks.unfilled import unfilled
+from distgan.recipes import RECIPES, recipe
 
 from .small import small_discriminator, small_generator
 
@@ -168,3 +171,33 @@ def test_dcgan_refuses_odd_sizes_by_name() -> None:
 def test_recipes_name_themselves_and_say_what_they_are(name: str) -> None:
     assert RECIPES[name]().recipe == name
     assert RECIPES[name].__doc__
+
+
+def test_networks_of_shapes_alone_are_like_the_others() -> None:
+    image = ImageShape(3, 32, 32)
+    for name, labels in itertools.product(RECIPES, (0, 10)):
+        for network, words in (
+            (recipe(name).generator.network, (image, 16, labels)),
+            (recipe(name).discriminator.network, (image, labels)),
+        ):
+            with unfilled():
+                found = network.build(*words).state_dict()
+            expected = network.build(*words).state_dict()
+            assert all(tensor.is_meta for tensor in found.values())
+            shapes = [{n: t.shape for n, t in state.items()} for state in (found, expected)]
+            assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("name", ["mnist-mlp-conditional", "mnist-dcgan", "cifar10-r3gan"])
+def test_hearing_whether_a_network_fits_imports_no_compiler(name: str) -> None:
+    program = f"""
+import sys
+from distgan.networks import ImageShape
+from distgan.networks.unfilled import unfilled
+from distgan.recipes import recipe
+with unfilled():
+    recipe("{name}").generator.network.build(ImageShape(1, 32, 32), 16, 10)
+    recipe("{name}").discriminator.network.build(ImageShape(1, 32, 32), 10)
+sys.exit("torch._dynamo" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0

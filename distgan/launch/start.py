@@ -20,6 +20,7 @@ from distgan.launch.environment import check_address, prepare_own_cluster
 from distgan.launch.signals import StopRequest
 from distgan.launch.workers import Asked, Device, check_asked, check_gpus
 from distgan.loop import Status
+from distgan.networks.unfilled import unfilled
 from distgan.settings import leaves, override
 from distgan.storage import Storage
 
@@ -227,7 +228,7 @@ def check(
         evaluation.check(config.evaluate, len(images.classes) if config.conditional else 0)
     # Built without memory, to hear now whether the networks fit the images.
     labels = len(images.classes) if config.conditional else 0
-    with torch.device("meta"):
+    with unfilled():
         config.generator.network.build(images.shape, config.latent, labels)
         config.discriminator.network.build(images.shape, labels)
 

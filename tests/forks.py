@@ -1,7 +1,8 @@
 """`distgan` in a process of its own that starts with the libraries imported already.
 
-Importing them takes two seconds, most of what a command that meets a mistake does. Only they
-are there before the fork: distgan itself is imported by each command, as `python -m` has it.
+Importing them takes two seconds, most of what a command that meets a mistake does. Neither
+distgan is among them, which each command is to import by itself, nor Ray, which reads its
+environment then.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 LIBRARIES = [
     *("numpy", "torch", "torch._dynamo", "torch.distributed", "pydantic", "yaml", "rich.console"),
-    *("pyarrow.parquet", "pyarrow.fs", "PIL.Image", "safetensors.torch", "tensorboardX", "ray"),
+    *("pyarrow.parquet", "pyarrow.fs", "PIL.Image", "safetensors.torch", "tensorboardX"),
 ]
 
 _context = multiprocessing.get_context("forkserver")

@@ -10,20 +10,22 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from distgan import checkpoint, events, records
+from distgan.data.images import PACKAGED
 from distgan.export import load_generator
 from distgan.storage import Storage
 
 from .conftest import command
 from .drill_nodes import Nodes
 
-IMAGES = 76_800
-"""Into the second epoch of MNIST."""
+SET, IMAGES = 12_288, 38_400
+"""Into the fourth epoch of three row groups of MNIST."""
 SETTINGS = [
-    *("--output.checkpoint_every", "6400", "--output.log_every", "3200"),
+    *("--output.checkpoint_every", "3200", "--output.log_every", "1600"),
     *("--output.keep_checkpoints", "3", "--generator.network.widths", "64,128"),
     *("--output.sample_every", "1M"),
 ]
@@ -115,7 +117,10 @@ def _title(pid: int) -> str:
 @pytest.mark.ray
 @pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.drill), "2"])
 def test_three_stops_and_a_lost_worker_change_no_bit(tmp_path: Path, workers: str) -> None:
-    options = [*SETTINGS, "--workers", workers]
+    whole = pq.ParquetFile(PACKAGED["mnist"] / "train.parquet")
+    part = whole.read_row_groups([0, 1, 2]).slice(0, SET)
+    pq.write_table(part, tmp_path / "part.parquet", row_group_size=4096)
+    options = [*SETTINGS, "--workers", workers, "--data", "part.parquet"]
     straight = start(tmp_path, *options, "--images", str(IMAGES), "--out", "straight")
     output = straight.communicate(timeout=200)[0]
     assert straight.returncode == 0, output
@@ -123,26 +128,27 @@ def test_three_stops_and_a_lost_worker_change_no_bit(tmp_path: Path, workers: st
 
     # Ctrl-C, which a terminal sends to every process of the group.
     process = start(tmp_path, *options, "--images", str(IMAGES), "--out", "stopped")
-    wait_for(9_600, run, process)
+    wait_for(3_200, run, process)
     os.killpg(process.pid, signal.SIGINT)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 130, output
     assert "distgan train --resume stopped" in output
     first = final_state(run)["images_seen"]
-    assert 9_600 <= first < 60_000, "in the middle of the first epoch"
+    assert 3_200 <= first < SET, "in the middle of the first epoch"
 
     # SIGTERM to the command alone, as a scheduler sends it.
     process = start(tmp_path, "--resume", "stopped", "--workers", workers)
-    wait_for(first + 12_800, run, process)
+    wait_for(first + 3_200, run, process)
     process.terminate()
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 143, output
     second = final_state(run)["images_seen"]
-    assert first < second < 60_000
+    assert first < second < IMAGES - 12_800
+    assert second % SET, "in the middle of an epoch"
 
     # SIGKILL of everything at once, after which nothing may be left running.
     process = start(tmp_path, "--resume", "stopped", "--workers", workers)
-    wait_for(second + 9_600, run, process)
+    wait_for(second + 4_800, run, process)
     group = process.pid
     os.killpg(group, signal.SIGKILL)
     process.communicate(timeout=30)
@@ -156,7 +162,7 @@ def test_three_stops_and_a_lost_worker_change_no_bit(tmp_path: Path, workers: st
     while len(json.loads((run / "environment.json").read_text())["starts"]) < 4:
         assert process.poll() is None
         time.sleep(0.05)
-    wait_for(final_state(run)["images_seen"] + 6_400, run, process)
+    wait_for(final_state(run)["images_seen"] + 3_200, run, process)
     os.kill(workers_of(process.pid)[-1], signal.SIGKILL)
     output = process.communicate(timeout=200)[0]
     assert process.returncode == 0, output
@@ -166,7 +172,7 @@ def test_three_stops_and_a_lost_worker_change_no_bit(tmp_path: Path, workers: st
     assert (lost["kind"], restarted["kind"]) == ("worker lost", "restarted")
     assert restarted["workers"] == int(workers)
     # None, where the worker was lost just after a checkpoint.
-    assert 0 <= restarted["images_repeated"] < 76_800
+    assert 0 <= restarted["images_repeated"] < IMAGES
     assert not [file for file in run.rglob("*") if file.name.endswith(".tmp")]
     assert not processes_of_group(process.pid)
 

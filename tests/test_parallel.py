@@ -17,11 +17,12 @@ from distgan.settings import override
 
 from . import ranks
 
-SMALL_DCGAN = {"generator.network.width": 8, "discriminator.network.width": 8}
+SMALL_DCGAN = {"generator.network.width": 4, "discriminator.network.width": 4}
+SMALL_MLP = {"generator.network.widths": "64,128", "discriminator.network.widths": "128,64"}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "mlp": ("mnist-mlp", {}),
-    "minimax": ("mnist-mlp", {"loss": "minimax", "share_fakes": True}),
-    "conditional": ("mnist-mlp-conditional", {}),
+    "minimax": ("mnist-mlp", {**SMALL_MLP, "loss": "minimax", "share_fakes": True}),
+    "conditional": ("mnist-mlp-conditional", SMALL_MLP),
     "dcgan": ("mnist-dcgan", SMALL_DCGAN),
     "dcgan sharing fakes": ("mnist-dcgan", {**SMALL_DCGAN, "share_fakes": True}),
     "uneven shares": ("mnist-dcgan", {**SMALL_DCGAN, "batch": 31}),

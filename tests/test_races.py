@@ -17,6 +17,7 @@ from benchmarks.peers.contest import PEERS, Reference, Task, Unavailable
 from benchmarks.quality import records
 from benchmarks.quality.__main__ import COURSES, key, known
 from benchmarks.quality.race import Course, race
+from benchmarks.quality.racers import BEST_PEER
 
 _EXACT = Task("W1", 1, "float64")
 
@@ -64,6 +65,26 @@ def test_a_peer_computes_what_the_textbook_does(name: str) -> None:
     assert reference.deviation(contest.trained(name, task)) <= reference.allowed
 
 
+@pytest.mark.slow
+def test_the_peer_that_races_is_sampled_as_the_textbook_is() -> None:
+    if PEERS[BEST_PEER].missing:
+        pytest.skip(f"{BEST_PEER}: not installed")
+    task = Task("W2", 2)
+    drawn = []
+    for name in ("textbook", BEST_PEER):
+        contender, network = contest.build(name, task), task.networks()[0]
+        for _ in range(2):
+            contender.work()
+        assert contender.fill is not None
+        contender.fill(network)
+        for ours, theirs in zip(network.parameters(), contender.weights()[0], strict=True):
+            assert torch.equal(ours, torch.from_numpy(theirs))
+        with torch.no_grad():
+            drawn.append(network.eval()(torch.randn(32, 100, generator=torch.manual_seed(0))))
+    # One update less moves an image by 0.011.
+    assert (drawn[0] - drawn[1]).abs().max() < 0.002
+
+
 def test_who_computes_something_else_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     start = contest.trained_from(_EXACT)
     reference = Reference(_after("textbook", 4), start, allowed=1e-3)
@@ -85,7 +106,8 @@ def _record(seed: int, provisional: bool = False) -> dict[str, Any]:
         "key": key(course, names),
         "provisional": provisional,
         "seed": seed,
-        "course": {"features": "mnist", "target": 20.0, "limit": 100.0},
+        "course": {"name": "mnist", "features": "mnist", "target": 20.0, "limit": 100.0},
+        "images": 60_000,
         "machine": {**machine.describe(), "time": f"2026-01-0{seed}T00:00", "threads": 2},
         "sides": {
             "textbook": side((30, 300, 50.0), (60, 600, 19.0)),
@@ -96,9 +118,16 @@ def _record(seed: int, provisional: bool = False) -> dict[str, Any]:
 
 def test_a_record_tells_how_much_sooner_at_equal_time_and_images() -> None:
     record = _record(1)
-    assert records.row(record)[1:7] == ["60", "30", "2.0", "19.0", "7.0", "-"]
+    assert records.row(record, "textbook", "distgan")[1:7] == [
+        "60",
+        "30",
+        "2.0",
+        "19.0",
+        "7.0",
+        "-",
+    ]
     record["sides"]["textbook"]["reached"] = None
-    assert records.row(record)[1:4] == ["over 100", "30", "over 3.3"]
+    assert records.row(record, "textbook", "distgan")[1:4] == ["over 100", "30", "over 3.3"]
 
 
 def test_races_are_not_repeated_but_provisional_ones_are(tmp_path: Path) -> None:
@@ -113,7 +142,7 @@ def test_races_are_not_repeated_but_provisional_ones_are(tmp_path: Path) -> None
 
 
 def test_who_is_there_stops_after_a_minute_and_is_measured_less_often_from_then() -> None:
-    course = Course("mnist", "mnist", target=16, every=3, limit=300)
+    course = Course("mnist", "mnist", "mnist", target=16, every=3, limit=300)
     marks = [0.0]
     while marks[-1] < 70:
         marks.append(course.mark(marks[-1] + 0.1))
@@ -122,7 +151,7 @@ def test_who_is_there_stops_after_a_minute_and_is_measured_less_often_from_then(
 
 @pytest.mark.slow
 def test_a_race_measures_both_at_the_same_seconds() -> None:
-    course = Course("mnist", "mnist", target=1e9, every=0.3, limit=0.3, num=100, fine=0.3)
+    course = Course("mnist", "mnist", "mnist", target=1e9, every=0.3, limit=0.3, num=100, fine=0.3)
     found = race(course, ["textbook", "distgan"], 1, lambda *_: None)
     for side in found.values():
         assert len(side["evaluations"]) == 1

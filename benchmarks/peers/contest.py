@@ -92,14 +92,20 @@ class Task:
             for b in made
         ]
 
+    def turn(self, convert: Callable[[Batch], Any]) -> Iterator[Any]:
+        """Batches without end, as a contender takes them."""
+        return itertools.cycle([convert(batch) for batch in self.batches()])
+
 
 @dataclass(frozen=True)
 class Contender:
     """``work`` is one update of both networks; ``weights`` gives G's and D's parameters as they
-    are now, in torch's order and shapes."""
+    are now, in torch's order and shapes. ``fill`` writes G, with its running statistics, into a
+    torch network of the same layers, where a contender is to be sampled from."""
 
     work: Work
     weights: Callable[[], Trained]
+    fill: Callable[[nn.Module], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ It takes as many threads as its process has cores, so that fewer threads are few
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from torch import nn
 
 from benchmarks.peers.contest import Contender, Task, Weights
 from benchmarks.textbook import BETAS, RATE
+from distgan.step import Batch
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 Parameters = list[list[Any]]
@@ -141,10 +141,12 @@ def build(task: Task) -> Contender:
         (adam.init(own[0]), adam.init(own[1])),
         (generator.statistics, discriminator.statistics),
     )
-    turn = itertools.cycle(
-        (jnp.asarray(b.real.permute(0, 2, 3, 1).numpy()), jnp.asarray(b.generator_latent.numpy()))
-        for b in task.batches()
-    )
+
+    def taken(batch: Batch) -> tuple[Any, Any]:
+        real = batch.real.permute(0, 2, 3, 1).numpy()
+        return jnp.asarray(real), jnp.asarray(batch.generator_latent.numpy())
+
+    turn = task.turn(taken)
 
     def work() -> int:
         nonlocal state

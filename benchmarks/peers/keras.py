@@ -6,7 +6,6 @@ by a Model that is given batch after batch with `train_on_batch`.
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -16,10 +15,12 @@ os.environ |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
 import keras
 import numpy as np
 import tensorflow as tf
+import torch
 from torch import nn
 
 from benchmarks.peers.contest import Contender, Task, Weights
 from benchmarks.textbook import BETAS, RATE
+from distgan.step import Batch
 
 _cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits
 
@@ -75,6 +76,7 @@ class _Network:
             )
         self.model = keras.Sequential([keras.Input(shape), *layers])
         self._layers = [theirs for ours, theirs in made if list(ours.parameters())]
+        self._all = [theirs for _, theirs in made]
         for ours, theirs in made:
             for variable, parameter in zip(
                 theirs.trainable_variables, ours.parameters(), strict=True
@@ -83,6 +85,16 @@ class _Network:
 
     def weights(self) -> list[Weights]:
         return [_back(np.asarray(v)) for layer in self._layers for v in layer.trainable_variables]
+
+    def fill(self, network: nn.Module) -> None:
+        """Write weights and running statistics into a torch network of the same layers."""
+        assert isinstance(network.layers, nn.Sequential)
+        for ours, theirs in zip(network.layers, self._all, strict=True):
+            own = [*ours.parameters()]
+            if isinstance(ours, nn.BatchNorm2d):
+                own += [ours.running_mean, ours.running_var]
+            for tensor, variable in zip(own, theirs.variables, strict=True):
+                tensor.data.copy_(torch.from_numpy(_back(np.asarray(variable)).copy()))
 
 
 class _GAN(keras.Model):  # type: ignore[misc]
@@ -132,18 +144,14 @@ def build(task: Task, xla: bool = False, through_keras: bool = False) -> Contend
     networks = task.networks()
     generator, discriminator = _Network(networks[0], task, True), _Network(networks[1], task, False)
     gan = _GAN(generator.model, discriminator.model)
-    batches = [
-        (b.real.permute(0, 2, 3, 1).contiguous().numpy(), b.generator_latent.numpy())
-        for b in task.batches()
-    ]
     step: Callable[..., Any]
     if through_keras:
         # Its losses are its own; compile only makes it ready.
         gan.compile(jit_compile=False)
-        turn = itertools.cycle(batches)
+        turn = task.turn(_plain)
         step = gan.train_on_batch
     else:
-        turn = itertools.cycle([tuple(map(tf.constant, batch)) for batch in batches])
+        turn = task.turn(lambda batch: tuple(map(tf.constant, _plain(batch))))
         compiled = tf.function(gan.train_step, jit_compile=xla)
 
         def step(real: Any, latent: Any) -> Any:
@@ -153,4 +161,8 @@ def build(task: Task, xla: bool = False, through_keras: bool = False) -> Contend
         step(*next(turn))
         return task.workload.batch
 
-    return Contender(work, lambda: (generator.weights(), discriminator.weights()))
+    return Contender(work, lambda: (generator.weights(), discriminator.weights()), generator.fill)
+
+
+def _plain(batch: Batch) -> tuple[Weights, Weights]:
+    return batch.real.permute(0, 2, 3, 1).contiguous().numpy(), batch.generator_latent.numpy()

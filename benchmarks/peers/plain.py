@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-
 import torch
+from torch import nn
 
 from benchmarks.peers.contest import Contender, Task, of_torch
 from benchmarks.textbook import Textbook
@@ -15,7 +14,7 @@ def build(task: Task, rule: str) -> Contender:
     torch.set_num_threads(task.threads)
     generator, discriminator = task.networks()
     loop = Textbook(generator, discriminator)
-    turn = itertools.cycle(task.batches())
+    turn = task.turn(lambda batch: batch)
 
     def work() -> int:
         batch = next(turn)
@@ -23,4 +22,7 @@ def build(task: Task, rule: str) -> Contender:
         loop.step(batch.real, batch.generator_latent, second)
         return len(batch.real)
 
-    return Contender(work, lambda: (of_torch(generator), of_torch(discriminator)))
+    def fill(network: nn.Module) -> None:
+        network.load_state_dict(generator.state_dict())
+
+    return Contender(work, lambda: (of_torch(generator), of_torch(discriminator)), fill)

@@ -4,9 +4,12 @@
     python -m benchmarks.quality --data mnist --seeds 1 --provisional
 
 Fashion-MNIST is taken from --fashion, a folder of its IDX files (Debian's package
-dataset-fashion-mnist by default). Every race is kept in benchmarks/records and not run again
-while course and racers are the same; the same line goes on where it was stopped. What
---provisional made is made again without it.
+dataset-fashion-mnist by default), and CIFAR-10 from --cifar10, a set (what
+`distgan data prepare cifar10` makes by default). Beside the textbook loop races the peer that is
+fastest on convolutions, where it is installed.
+
+Every race is kept in benchmarks/records and not run again while course and racers are the same;
+the same line goes on where it was stopped. What --provisional made is made again without it.
 """
 
 from __future__ import annotations
@@ -21,16 +24,24 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers.contest import PEERS
 from benchmarks.quality import records
 from benchmarks.quality.race import Course, race
-from benchmarks.quality.racers import RACERS, described
+from benchmarks.quality.racers import BEST_PEER, RACERS, described
+from distgan.data.images import open_images
 from distgan.data.prepare import PrepareSettings, prepare
 
 RECORDS = Path(__file__).parent.parent / "records"
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 COURSES = {
-    "mnist": Course("mnist", "mnist", target=16.0, every=3.0, limit=300.0),
-    "fashion-mnist": Course("", "fashion-mnist", target=20.0, every=3.0, limit=300.0),
+    "mnist": Course("mnist", "mnist", "mnist", target=16.0, every=3.0, limit=300.0),
+    "fashion-mnist": Course(
+        "fashion-mnist", "", "fashion-mnist", target=20.0, every=3.0, limit=300.0
+    ),
+    # A measurement takes most of a minute.
+    "cifar10": Course(
+        "cifar10", "", "efficientnet", target=150.0, every=30.0, limit=600.0, num=2_500, fine=120.0
+    ),
 }
 FIRST_SEED = 1
 """Settings and targets are chosen on others, from 100 up."""
@@ -38,14 +49,14 @@ FIRST_SEED = 1
 
 def key(course: Course, names: list[str]) -> str:
     """Equal for races that may stand in one table."""
-    what: dict[str, Any] = {"course": asdict(replace(course, data=course.features))}
-    what["racers"] = {name: described(name, course.features, 0) for name in names}
+    what: dict[str, Any] = {"course": asdict(replace(course, data=course.name))}
+    what["racers"] = {name: described(name, course.name, 0) for name in names}
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def run(course: Course, names: list[str], seed: int, provisional: bool) -> records.Record:
     """One race, as it is kept."""
-    print(f"{course.features}, seed {seed}, to {course.target:g}", file=sys.stderr)
+    print(f"{course.name}, seed {seed}, to {course.target:g}", file=sys.stderr)
 
     def tell(name: str, seconds: float, images: int, value: float) -> None:
         line = f"  {name:<22} {seconds:6.1f} s  {images:9,} images  {value:9.2f}"
@@ -57,9 +68,10 @@ def run(course: Course, names: list[str], seed: int, provisional: bool) -> recor
         "key": key(course, names),
         "provisional": provisional,
         "seed": seed,
-        "course": asdict(replace(course, data=course.features)),
+        "course": asdict(replace(course, data=course.name)),
+        "images": open_images(course.data).count,
         "machine": machine,
-        "racers": {name: described(name, course.features, seed) for name in names},
+        "racers": {name: described(name, course.name, seed) for name in names},
         "sides": sides,
     }
 
@@ -74,14 +86,30 @@ def known(folder: Path, course: Course, names: list[str], seed: int, provisional
     )
 
 
+def place(course: Course, options: argparse.Namespace, scratch: Path) -> Path | str | None:
+    """Where a course's set is, or None, which is said, if it is not here."""
+    if course.data:
+        return course.data
+    option = {"fashion-mnist": "fashion", "cifar10": "cifar10"}[course.name]
+    given: Path = getattr(options, option)
+    if not given.exists():
+        print(f"--{option} {given}: is not there, so {course.name} is left out", file=sys.stderr)
+        return None
+    if course.name != "fashion-mnist":
+        return given
+    prepare(str(given), str(scratch / course.name), PrepareSettings())
+    return scratch / course.name
+
+
 def main() -> None:
     """Race, keep records, and print their index."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", action="append", choices=COURSES, help="[both]")
+    parser.add_argument("--data", action="append", choices=COURSES, help="[all that are there]")
     parser.add_argument("--seeds", type=int, default=3, help="how many [3]")
     parser.add_argument("--fashion", type=Path, default=FASHION, help=f"[{FASHION}]")
+    parser.add_argument("--cifar10", type=Path, default=Path("cifar10"), help="[cifar10]")
     parser.add_argument("--also", action="append", choices=RACERS, help="one more racer")
     parser.add_argument("--first", type=int, default=FIRST_SEED, help="the first seed [1]")
     parser.add_argument("--target", type=float, help="distance to reach, with one --data")
@@ -91,7 +119,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.target and len(options.data or COURSES) > 1:
         parser.error("--target: is of one set; name it with --data")
-    names = list(dict.fromkeys(["textbook", "distgan", *(options.also or [])]))
+    names = ["textbook", *([] if PEERS[BEST_PEER].missing else [BEST_PEER]), "distgan"]
+    if BEST_PEER not in names:
+        print(f"{BEST_PEER} is not installed, and does not race", file=sys.stderr)
+    names = list(dict.fromkeys([*names, *(options.also or [])]))
     with tempfile.TemporaryDirectory() as scratch:
         for data in options.data or COURSES:
             course = COURSES[data]
@@ -104,15 +135,9 @@ def main() -> None:
                 for seed in range(options.first, options.first + options.seeds)
                 if not known(options.out, course, names, seed, options.provisional)
             ]
-            if seeds and data == "fashion-mnist":
-                if not options.fashion.exists():
-                    print(f"{options.fashion} is not there; --fashion names Fashion-MNIST's files")
-                    continue
-                prepared = Path(scratch) / data
-                prepare(str(options.fashion), str(prepared), PrepareSettings())
-                course = replace(course, data=str(prepared))
-            for seed in seeds:
-                made = run(course, names, seed, options.provisional)
+            found = place(course, options, Path(scratch)) if seeds else None
+            for seed in seeds if found else ():
+                made = run(replace(course, data=str(found)), names, seed, options.provisional)
                 print(records.write(options.out, made))
     print(records.index(records.read(options.out)))
 

@@ -25,7 +25,8 @@ class Course:
     """What is raced on.
 
     Args:
-        data: the set, as `open_images` takes it.
+        name: of the set.
+        data: the same as `open_images` takes it.
         features: the extractor.
         target: the Frechet distance to reach.
         every: seconds of training between measurements, twice as many after ``fine`` seconds.
@@ -34,6 +35,7 @@ class Course:
         num: generated images in a measurement, and as many real ones.
     """
 
+    name: str
     data: str
     features: str
     target: float

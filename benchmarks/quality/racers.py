@@ -1,15 +1,17 @@
-"""Who races: the textbook loop on the tutorial's networks, and distgan's recipes."""
+"""Who races: the textbook loop, the same in a peer's way, and distgan's recipes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from benchmarks.peers.contest import Task, build
 from benchmarks.textbook import BETAS, RATE, Textbook
+from benchmarks.throughput import Workload
 from distgan.allocator import keep_freed_memory
 from distgan.config import Config
 from distgan.data.damage import Damage
@@ -21,6 +23,7 @@ from distgan.parallel import World
 from distgan.recipes import recipe
 from distgan.settings import override, to_dict
 from distgan.state import TrainingState
+from distgan.step import Batch
 
 
 @dataclass(frozen=True)
@@ -34,29 +37,66 @@ class Racer:
     latent: int
 
 
+def _batches(data: str, config: Config) -> Iterator[tuple[Tensor, Tensor]]:
+    """Reals, reshuffled every epoch, and latents, as a loop without a loader draws them."""
+    pixels = torch.from_numpy(read_resident(open_images(data)).images)
+    reals = scale_pixels(pixels, torch.float32).contiguous()
+    while True:
+        for chosen in torch.randperm(len(reals)).split(config.batch):
+            if len(chosen) == config.batch:
+                yield reals[chosen], torch.randn(config.batch, config.latent)
+
+
 def textbook(data: str, seed: int) -> Racer:
     """PyTorch's DCGAN example: the networks of `mnist-dcgan`, batch 128, float32, Adam.
 
     Its generator is sampled as it is, with the running statistics of its batch norms.
     """
     torch.manual_seed(seed)
-    config, images = recipe("mnist-dcgan"), open_images(data)
-    generator = config.generator.network.build(images.shape, config.latent, 0)
-    loop = Textbook(generator, config.discriminator.network.build(images.shape, 0))
-    pixels = torch.from_numpy(read_resident(images).images)
-    reals = scale_pixels(pixels, torch.float32).contiguous()
-    order, at = torch.randperm(len(reals)), 0
+    config, shape = recipe("mnist-dcgan"), open_images(data).shape
+    generator = config.generator.network.build(shape, config.latent, 0)
+    loop = Textbook(generator, config.discriminator.network.build(shape, 0))
+    batches = _batches(data, config)
 
     def step() -> int:
-        nonlocal order, at
-        if at + config.batch > len(reals):
-            order, at = torch.randperm(len(reals)), 0
-        chosen = order[at : at + config.batch]
-        at += config.batch
-        loop.step(reals[chosen], torch.randn(config.batch, config.latent))
+        loop.step(*next(batches))
         return config.batch
 
     return Racer(step, generator.eval, generator.train, config.latent)
+
+
+@dataclass(frozen=True)
+class _OfASet(Task):
+    """The textbook's networks and batches, for a peer."""
+
+    data: str = ""
+    seed: int = 0
+
+    @property
+    def workload(self) -> Workload:
+        return Workload("mnist-dcgan", open_images(self.data).shape, 128, 0.0, "dcgan")
+
+    @property
+    def config(self) -> Config:
+        return override(super().config, {"seed": self.seed})
+
+    def turn(self, convert: Callable[[Batch], Any]) -> Iterator[Any]:
+        for real, latent in _batches(self.data, self.config):
+            yield convert(Batch(real, None, latent, latent))
+
+
+def peer(data: str, seed: int, name: str) -> Racer:
+    """The same in a peer's way; of `benchmarks.peers`, by its name there."""
+    task = _OfASet("W2", torch.get_num_threads(), data=data, seed=seed)
+    contender, (generator, _) = build(name, task), task.networks()
+    assert contender.fill is not None, f"{name} cannot be sampled from"
+    fill = contender.fill
+
+    def sampler() -> nn.Module:
+        fill(generator)
+        return generator.eval()
+
+    return Racer(contender.work, sampler, lambda: None, task.config.latent)
 
 
 def configured(data: str, seed: int, name: str, changes: dict[str, Any]) -> Config:
@@ -81,8 +121,11 @@ def distgan(data: str, seed: int, name: str, changes: dict[str, Any]) -> Racer:
 
 SAME = {"precision": "bf16", "share_fakes": True}
 """What distgan changes where networks, batch and rates are the textbook's own."""
+BEST_PEER = "Keras"
+"""The fastest of `benchmarks.peers` on convolutions (W2), distgan aside."""
 RACERS: dict[str, tuple[Callable[..., Racer], tuple[Any, ...]]] = {
     "textbook": (textbook, ()),
+    BEST_PEER: (peer, (BEST_PEER,)),
     "distgan": (distgan, ("mnist-speedrun", {})),
     "distgan, mnist-dcgan": (distgan, ("mnist-dcgan", SAME)),
 }
@@ -91,7 +134,7 @@ RACERS: dict[str, tuple[Callable[..., Racer], tuple[Any, ...]]] = {
 
 def described(name: str, data: str, seed: int) -> dict[str, Any]:
     """What a racer is, for the record."""
-    build, arguments = RACERS[name]
-    if build is textbook:
-        return {"networks": "mnist-dcgan", "batch": 128, "adam": [RATE, *BETAS]}
-    return to_dict(configured(data, seed, *arguments))
+    kind, arguments = RACERS[name]
+    if kind is distgan:
+        return to_dict(configured(data, seed, *arguments))
+    return {"networks": "mnist-dcgan", "batch": 128, "adam": [RATE, *BETAS]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import statistics
@@ -41,7 +42,7 @@ def write(folder: Path, record: Record) -> Path:
     """Keep a record, and renew the index."""
     folder.mkdir(parents=True, exist_ok=True)
     day, course = record["machine"]["time"][:10], record["course"]
-    name = f"{day}-{course['features']}-{course['target']:g}-{record['seed']}"
+    name = f"{day}-{course['name']}-{course['target']:g}-{record['seed']}-{record['key']}"
     # A line for every measurement.
     text = re.sub(r"\{\s+(\"seconds\"[^{}]*?)\s+\}", _in_one_line, json.dumps(record, indent=1))
     file, draft = folder / f"{name}.json", folder / f"{name}-provisional.json"
@@ -62,10 +63,10 @@ def at(side: Record, key: str, most: float) -> Record | None:
     return found[-1] if found else None
 
 
-def row(record: Record, other: str = "distgan") -> list[str]:
+def row(record: Record, base: str, other: str) -> list[str]:
     """What a race says: seconds of both, how much sooner, and both at equal time and images."""
     sides = record["sides"]
-    book, ours = sides["textbook"], sides[other]
+    book, ours = sides[base], sides[other]
     there, here = book["reached"], ours["reached"]
     limit = record["course"]["limit"]
 
@@ -92,12 +93,12 @@ def row(record: Record, other: str = "distgan") -> list[str]:
 
 _COLUMNS = (
     "seed",
-    "textbook, s",
-    "{}, s",
+    "{base}, s",
+    "{other}, s",
     "times sooner",
-    "textbook then",
-    "{}, equal time",
-    "{}, equal images",
+    "{base} then",
+    "{other}, equal time",
+    "{other}, equal images",
     "taken by others",
 )
 
@@ -107,20 +108,21 @@ def _groups(records: Iterable[Record]) -> dict[tuple[str, ...], list[Record]]:
     for record in records:
         course, day = record["course"], record["machine"]["time"][:10]
         kind = "provisional" if record["provisional"] else ""
-        about = f"{course['features']}, Frechet distance of {course['target']:g}"
+        about = f"{course['name']}, Frechet distance of {course['target']:g}"
         key = (f"{about}, {day}", record["machine"]["processor"], kind, record["key"])
         groups.setdefault(key, []).append(record)
     return groups
 
 
-def table(records: list[Record], other: str = "distgan") -> str:
+def table(records: list[Record], base: str, other: str) -> str:
     """The races of one course on one day as a Markdown table, with the median of how much
-    sooner distgan was."""
-    lines = [" | ".join(("", *(c.format(other) for c in _COLUMNS), "")).strip()]
+    sooner one racer was than another."""
+    columns = (column.format(base=base, other=other) for column in _COLUMNS)
+    lines = [" | ".join(("", *columns, "")).strip()]
     lines.append("|" + "---|" * len(_COLUMNS))
     ratios = []
     for record in sorted(records, key=lambda r: int(r["seed"])):
-        cells = row(record, other)
+        cells = row(record, base, other)
         lines.append("| " + " | ".join(cells) + " |")
         if cells[3] != "-":
             ratios.append(float(cells[3].split()[-1]))
@@ -139,9 +141,9 @@ def index(records: list[Record]) -> str:
         parts.append(
             f"## {title}{f' ({kind})' if kind else ''}\n\n{machine.in_one_line(where)}; "
             f"extractor {card['extractor']} "
-            f"{card['extractor_hash'][:8]}, {card['real']:,} real and {card['fake']:,} generated "
-            f"images; settings {key}.\n"
+            f"{card['extractor_hash'][:8]}, {card['real']:,} real of "
+            f"{found[-1]['images']:,} and {card['fake']:,} generated images; settings {key}.\n"
         )
-        others = [name for name in found[-1]["sides"] if name != "textbook"]
-        parts += [table(found, other) + "\n" for other in others]
+        pairs = itertools.combinations(found[-1]["sides"], 2)
+        parts += [table(found, *pair) + "\n" for pair in pairs]
     return "\n".join(parts)

@@ -1,9 +1,9 @@
 """What the whole system costs over the bare step.
 
-Two runs live side by side and take turns of a few seconds, the other one stopped
-meanwhile with all its processes (SIGSTOP): `distgan train --workers 1` on a cluster of its
-own, and the same step in a plain loop over the same data in memory, in one process with as
-many threads. A machine that changes its speed within minutes then treats both alike.
+Runs live side by side and take turns of a few seconds, the others stopped meanwhile with all
+their processes (SIGSTOP): `distgan train --workers 1` on a cluster of its own, `--workers 0` in
+one process without Ray, and the same step in a plain loop over the same data in memory, in one
+process with as many threads. A machine that changes its speed within minutes treats all alike.
 
     python -m benchmarks.overhead
 """
@@ -138,10 +138,10 @@ def _bare(name: str) -> Run:
     return Run(["benchmarks.overhead", "--bare", name, str(run)], run, folder)
 
 
-def _system(name: str) -> Run:
+def _system(name: str, workers: int) -> Run:
     folder = tempfile.TemporaryDirectory()
     run = Path(folder.name) / "system"
-    options = ["--workers", "1", "--images", "100M", "--out", str(run)]
+    options = ["--workers", str(workers), "--images", "100M", "--out", str(run)]
     return Run(["distgan", "train", name, *options], run, folder)
 
 
@@ -153,7 +153,8 @@ def compare(options: argparse.Namespace) -> Iterator[Comparison]:
             "images/s",
             {
                 "bare step": partial(_bare, name),
-                "distgan train, 1 worker": partial(_system, name),
+                "distgan train, no Ray": partial(_system, name, 0),
+                "distgan train, 1 worker": partial(_system, name, 1),
             },
             about="a worker of as many threads as the bare step's process",
             warm=0,

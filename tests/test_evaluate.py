@@ -187,6 +187,14 @@ def test_the_classifier_knows_the_test_clothes() -> None:
     assert (found.argmax(1).numpy() == labels).mean() > 0.91
 
 
+def test_the_classifier_knows_test_images_in_colour(test_data: Path) -> None:
+    pixels = read_resident(open_images(str(test_data / "cifar10" / "test-2k.parquet")))
+    images = torch.from_numpy(pixels.images).permute(0, 3, 1, 2)
+    found = EXTRACTORS["cifar10"]()(images).probabilities
+    assert found is not None
+    assert (found.argmax(1).numpy() == pixels.labels).mean() > FLOOR
+
+
 def test_training_evaluates_and_keeps_the_best(tmp_path: Path) -> None:
     config = settings(
         evaluate__every=2_560, evaluate__num=500, output__checkpoint_every=1_280, images=7_680

@@ -34,7 +34,8 @@ class EvaluateSettings:
     num: Annotated[Count, Field(ge=10)] = 5_000
     """Generated images, and as many real ones where there are."""
     features: str = "auto"
-    """What sees the images: mnist, fashion-mnist, inception, efficientnet; auto: by the data."""
+    """What sees the images: mnist, fashion-mnist, cifar10, efficientnet, inception; auto: by the
+    data."""
     weights: Literal["ema", "generator"] = "ema"
     """The generator's moving average, or its last weights."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

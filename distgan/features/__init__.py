@@ -10,7 +10,7 @@ import torch
 from distgan.data.images import ImageSet
 from distgan.errors import UserError
 from distgan.features.base import Extractor
-from distgan.features.classifier import CLASSES, small_classifier
+from distgan.features.classifier import CLASSES, SHAPES, small_classifier
 from distgan.features.efficientnet import efficientnet
 from distgan.features.inception import inception
 from distgan.settings import nearest
@@ -18,6 +18,7 @@ from distgan.settings import nearest
 EXTRACTORS: dict[str, Callable[[], Extractor]] = {
     "mnist": lambda: small_classifier("mnist"),
     "fashion-mnist": lambda: small_classifier("fashion-mnist"),
+    "cifar10": lambda: small_classifier("cifar10"),
     "efficientnet": efficientnet,
     "inception": inception,
 }
@@ -57,8 +58,7 @@ def load(name: str) -> Extractor:
 
 
 def small_classifier_for(images: ImageSet) -> Extractor | None:
-    """The packaged classifier that learned the classes of a set, if there is one."""
-    if images.shape != (1, 28, 28):
-        return None
-    fits = [name for name, classes in CLASSES.items() if classes == images.classes]
+    """The packaged classifier that knows the classes of a set well, if there is one."""
+    gray = {name: classes for name, classes in CLASSES.items() if SHAPES[name].channels == 1}
+    fits = [name for name in gray if (gray[name], SHAPES[name]) == (images.classes, images.shape)]
     return load(fits[0]) if fits else None

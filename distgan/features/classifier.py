@@ -1,8 +1,9 @@
-"""A small classifier of 28x28 gray images, shipped with its weights.
+"""Small classifiers of gray images of 28x28 and of CIFAR-10's, shipped with their weights.
 
 `distgan.features.train_classifier` made them. Features are the 64 numbers before the last
 layer: enough to tell digits and styles of writing apart, and a Frechet distance on them takes
-milliseconds.
+milliseconds. Of CIFAR-10 it knows less: a measure for a race between runs, not of how real an
+image looks.
 """
 
 from __future__ import annotations
@@ -14,14 +15,27 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from distgan.data.shape import ImageShape
 from distgan.data.sources.named import NAMED
 from distgan.features.base import Extractor
 
 SIZE = 64
-_SIDE = 28
 
-CLASSES = {name: NAMED[name].classes for name in ("mnist", "fashion-mnist")}
+CLASSES = {
+    "mnist": NAMED["mnist"].classes,
+    "fashion-mnist": NAMED["fashion-mnist"].classes,
+    "cifar10": (
+        *("airplane", "automobile", "bird", "cat", "deer"),
+        *("dog", "frog", "horse", "ship", "truck"),
+    ),
+}
 """Of the sets that a classifier may be trained on."""
+SHAPES = {
+    "mnist": ImageShape(1, 28, 28),
+    "fashion-mnist": ImageShape(1, 28, 28),
+    "cifar10": ImageShape(3, 32, 32),
+}
+"""Of their images."""
 
 
 class SmallClassifier(nn.Module):
@@ -29,10 +43,10 @@ class SmallClassifier(nn.Module):
 
     deviation: Tensor
 
-    def __init__(self, classes: int = 10) -> None:
+    def __init__(self, classes: int = 10, channels: int = 1) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        inputs = 1
+        inputs = channels
         for outputs, stride in ((32, 1), (32, 2), (64, 1), (64, 2), (64, 2)):
             layers += [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)]
             layers += [nn.BatchNorm2d(outputs), nn.ReLU()]
@@ -43,27 +57,34 @@ class SmallClassifier(nn.Module):
         self.register_buffer("deviation", torch.ones(()))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (n, 64) and logits (n, classes) of float (n, 1, 28, 28) in [-1, 1]."""
+        """Features (n, 64) and logits (n, classes) of float (n, c, h, w) in [-1, 1]."""
         features = self.body(images)
         return features / self.deviation, self.head(features)
 
 
 class _Prepare(nn.Module):
+    def __init__(self, shape: ImageShape) -> None:
+        super().__init__()
+        self._shape = shape
+
     def forward(self, images: Tensor) -> Tensor:
-        gray = images.float().mean(1, keepdim=True)
-        if gray.shape[2:] != (_SIDE, _SIDE):
-            gray = interpolate(gray, (_SIDE, _SIDE), mode="bilinear", antialias=True)
-        return gray.mul_(2 / 255).sub_(1)
+        channels, *size = self._shape
+        found = images.float()
+        if found.shape[1] != channels:
+            found = found.mean(1, keepdim=True).repeat(1, channels, 1, 1)
+        if list(found.shape[2:]) != size:
+            found = interpolate(found, size, mode="bilinear", antialias=True)
+        return (found * (2 / 255)).sub_(1)
 
 
 def small_classifier(name: str) -> Extractor:
-    """The classifier that was trained on a set: ``mnist`` or ``fashion-mnist``.
+    """The classifier that was trained on a set: ``mnist``, ``fashion-mnist`` or ``cifar10``.
 
     Raises:
         FileNotFoundError: when the package has no weights for it.
     """
-    classes = CLASSES[name]
-    network = SmallClassifier(len(classes))
+    classes, shape = CLASSES[name], SHAPES[name]
+    network = SmallClassifier(len(classes), shape.channels)
     file = resources.files("distgan.features") / "weights" / f"{name}.safetensors"
     network.load_state_dict(load_tensors(file.read_bytes()))
     return Extractor(
@@ -71,7 +92,10 @@ def small_classifier(name: str) -> Extractor:
         network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
         f"small classifier, {name}",
         SIZE,
-        preprocessing="mean of the channels; bilinear with antialiasing to 28x28; [-1, 1]",
-        prepare=_Prepare(),
+        preprocessing=(
+            f"{'mean of the channels' if shape.channels == 1 else 'gray repeated'}; bilinear with "
+            f"antialiasing to {shape.height}x{shape.width}; [-1, 1]"
+        ),
+        prepare=_Prepare(shape),
         classes=classes,
     )

@@ -1,8 +1,10 @@
-"""Train the small classifier that the package ships.
+"""Train the small classifiers that the package ships.
 
     python -m distgan.features.train_classifier mnist --test sets/mnist-test --out m.safetensors
     python -m distgan.features.train_classifier fashion-mnist --data sets/fashion \
         --test sets/fashion-test --out fashion-mnist.safetensors
+    python -m distgan.features.train_classifier cifar10 --data sets/cifar10 \
+        --test sets/cifar10-test --epochs 20 --out cifar10.safetensors
 
 Sets are those of `distgan data prepare`. The same seed on the same machine gives the same
 weights.
@@ -21,22 +23,23 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
+from distgan.data.shape import ImageShape
 from distgan.errors import UserError
-from distgan.features.classifier import CLASSES, SmallClassifier
+from distgan.features.classifier import CLASSES, SHAPES, SmallClassifier
 from distgan.storage import Storage
 
 _BATCH, _LARGEST_RATE, _SHIFT = 250, 3e-3, 2
 
 
-def load(data: str) -> tuple[Tensor, Tensor]:
-    """A set as float (n, 1, 28, 28) in [-1, 1] and labels, int64 (n,).
+def load(data: str, shape: ImageShape) -> tuple[Tensor, Tensor]:
+    """A set as float (n, c, h, w) in [-1, 1] and labels, int64 (n,).
 
     Raises:
         UserError: for a set without labels, or of another shape.
     """
     images = open_images(data)
-    if not images.classes or tuple(images.shape) != (1, 28, 28):
-        raise UserError(f"--data {data}: should be of labelled gray images of 28x28")
+    if not images.classes or images.shape != shape:
+        raise UserError(f"--data {data}: should be of labelled images of shape {tuple(shape)}")
     pixels = read_resident(images)
     found = torch.from_numpy(pixels.images).permute(0, 3, 1, 2).float().mul_(2 / 255).sub_(1)
     assert pixels.labels is not None
@@ -44,10 +47,10 @@ def load(data: str) -> tuple[Tensor, Tensor]:
 
 
 def train(images: Tensor, labels: Tensor, classes: int, epochs: int, seed: int) -> SmallClassifier:
-    """Adam with one cycle of the learning rate, images shifted by up to two pixels, and the
-    average of the weights over the last few hundred steps."""
+    """Adam with one cycle of the learning rate, images shifted by up to two pixels and, in
+    colour, mirrored, and the average of the weights over the last few hundred steps."""
     torch.manual_seed(seed)
-    network = SmallClassifier(classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = SmallClassifier(classes, images.shape[1]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema = get_ema_multi_avg_fn(0.99)  # type: ignore[no-untyped-call]
     average = AveragedModel(network, multi_avg_fn=ema, use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01, fused=True)
@@ -76,6 +79,9 @@ def train(images: Tensor, labels: Tensor, classes: int, epochs: int, seed: int) 
 
 
 def _shifted(images: Tensor) -> Tensor:
+    # A digit's mirror image is none.
+    if images.shape[1] > 1 and torch.rand(()) < 0.5:
+        images = images.flip(3)
     down, right = torch.randint(0, 2 * _SHIFT + 1, (2,)).tolist()
     padded = pad(images, (_SHIFT,) * 4, value=-1)
     return padded[:, :, down : down + images.shape[2], right : right + images.shape[3]]
@@ -104,14 +110,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="[0]")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE.safetensors")
     options = parser.parse_args()
+    shape = SHAPES[options.name]
     network = train(
-        *load(options.data or options.name),
+        *load(options.data or options.name, shape),
         len(CLASSES[options.name]),
         options.epochs,
         options.seed,
     )
     if options.test:
-        print(f"accuracy on {options.test}: {accuracy(network, *load(options.test)):.4f}")
+        print(f"accuracy on {options.test}: {accuracy(network, *load(options.test, shape)):.4f}")
     tensors = {name: t.contiguous() for name, t in network.state_dict().items()}
     Storage(options.out.parent).write(options.out.name, save_tensors(tensors))
 

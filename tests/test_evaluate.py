@@ -192,7 +192,7 @@ def test_the_classifier_knows_test_images_in_colour(test_data: Path) -> None:
     images = torch.from_numpy(pixels.images).permute(0, 3, 1, 2)
     found = EXTRACTORS["cifar10"]()(images).probabilities
     assert found is not None
-    assert (found.argmax(1).numpy() == pixels.labels).mean() > FLOOR
+    assert (found.argmax(1).numpy() == pixels.labels).mean() > 0.7
 
 
 def test_training_evaluates_and_keeps_the_best(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ KNOWN = {
 """What each answers, by name: that of its module in benchmarks/. `all` runs them in this order."""
 
 APART = {
-    "quality": "the GAN speedrun: seconds to a Frechet distance, about half an hour",
+    "quality": "the GAN speedrun: seconds to a Frechet distance, about an hour",
     "recipes": "how good every recipe is after so many images",
     "learning": "whether generated images come closer to real ones, and all modes are found",
     "sense": "what metrics make of known damage to images",

@@ -126,9 +126,10 @@ def table(records: list[Record], base: str, other: str) -> str:
         lines.append("| " + " | ".join(cells) + " |")
         if cells[3] != "-":
             ratios.append(float(cells[3].split()[-1]))
-    if len(ratios) > 1:
-        spread = f"{min(ratios):.1f} to {max(ratios):.1f}"
-        lines += ["", f"{statistics.median(ratios):.1f} times sooner (median; {spread})."]
+    if ratios:
+        spread = f"median; {min(ratios):.1f} to {max(ratios):.1f}"
+        spread = spread if len(ratios) > 1 else "one race"
+        lines += ["", f"{statistics.median(ratios):.1f} times sooner ({spread})."]
     return "\n".join(lines)
 
 

@@ -55,8 +55,12 @@ def test_another_momentum_or_other_fakes_are_noticed(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["distgan, 2 ranks", *(n for n, p in PEERS.items() if p.needs)]
-)  # fmt: skip
+    "name",
+    [
+        pytest.param("distgan, 2 ranks", marks=pytest.mark.drill),
+        *(name for name, peer in PEERS.items() if peer.needs),
+    ],
+)
 def test_a_peer_computes_what_the_textbook_does(name: str) -> None:
     task = Task("W1", 2)
     if PEERS[name].missing:
@@ -117,17 +121,10 @@ def _record(seed: int, provisional: bool = False) -> dict[str, Any]:
 
 
 def test_a_record_tells_how_much_sooner_at_equal_time_and_images() -> None:
-    record = _record(1)
-    assert records.row(record, "textbook", "distgan")[1:7] == [
-        "60",
-        "30",
-        "2.0",
-        "19.0",
-        "7.0",
-        "-",
-    ]
+    record, pair = _record(1), ("textbook", "distgan")
+    assert records.row(record, *pair)[1:7] == ["60", "30", "2.0", "19.0", "7.0", "-"]
     record["sides"]["textbook"]["reached"] = None
-    assert records.row(record, "textbook", "distgan")[1:4] == ["over 100", "30", "over 3.3"]
+    assert records.row(record, *pair)[1:4] == ["over 100", "30", "over 3.3"]
 
 
 def test_races_are_not_repeated_but_provisional_ones_are(tmp_path: Path) -> None:

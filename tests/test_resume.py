@@ -22,8 +22,8 @@ from distgan.storage import Storage
 from .conftest import command
 from .drill_nodes import Nodes
 
-SET, IMAGES = 12_288, 38_400
-"""Into the fourth epoch of three row groups of MNIST."""
+SET, IMAGES = 12_000, 38_400
+"""Into the fourth epoch of a part of MNIST that no number of whole batches goes through."""
 SETTINGS = [
     *("--output.checkpoint_every", "3200", "--output.log_every", "1600"),
     *("--output.keep_checkpoints", "3", "--generator.network.widths", "64,128"),
@@ -193,8 +193,7 @@ def test_a_run_goes_on_without_ray_and_with_other_workers(tmp_path: Path, cluste
     begin, go_on = [*options, "--out"], ["--address", cluster, "--resume"]
     for words in (
         [*begin, "one", "--images", "12800", "--workers", "0"],
-        [*begin, "mixed", "--images", "6400", "--workers", "2"],
-        [*go_on, "mixed", "--images", "9600", "--workers", "0"],
+        [*begin, "mixed", "--images", "6400", "--workers", "0"],
         [*go_on, "mixed", "--images", "12800", "--workers", "3"],
     ):
         process = start(tmp_path, *words)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import torch
 from accelerate import Accelerator
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -21,7 +19,7 @@ def build(task: Task) -> Contender:
     generator, discriminator, for_generator, for_discriminator = accelerator.prepare(
         *networks, *optimizers
     )
-    turn = itertools.cycle(task.batches())
+    turn = task.turn(lambda batch: batch)
 
     def judge(images: torch.Tensor, target: float) -> torch.Tensor:
         logits = discriminator(images)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
@@ -21,7 +19,7 @@ def build(task: Task) -> Contender:
     loop = Textbook(generator, discriminator)
     half = task.workload.batch // 2
     mine = slice(half, None) if is_second() else slice(half)
-    turn = itertools.cycle([(b.real[mine], b.generator_latent[mine]) for b in task.batches()])
+    turn = task.turn(lambda batch: (batch.real[mine], batch.generator_latent[mine]))
 
     def work() -> int:
         pair.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 
 import torch
@@ -28,7 +27,7 @@ def build(task: Task, rule: str, compiled: str = "off") -> Contender:
     changes = {"share_fakes": rule != "fresh", "parallel.sync_batch_norm": False}
     config = override(task.config, {**changes, "compile": compiled})
     state = TrainingState(config, task.workload.image, 0, world)
-    turn = itertools.cycle([_share(batch, world) for batch in task.batches()])
+    turn = task.turn(lambda batch: _share(batch, world))
 
     def work() -> int:
         if pair is not None:

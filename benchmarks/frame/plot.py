@@ -12,6 +12,7 @@ from benchmarks.frame.figures import Row, Spread, rows
 from benchmarks.frame.folder import Folder, Record
 
 _HEIGHT_OF_BAR, _HEIGHT_OF_TITLE = 28, 90
+_ABOVE, _BELOW = 110, 50
 _BLUE = "#4477aa"
 _SHARES = (
     *("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#bbbbbb", "#332288"),
@@ -38,22 +39,23 @@ def draw(folder: Folder, path: Path) -> bool:
     if not panels:
         return False
     heights = [panel.height for panel in panels]
-    total = sum(heights) * _HEIGHT_OF_BAR + len(panels) * _HEIGHT_OF_TITLE
+    drawn = sum(heights) * _HEIGHT_OF_BAR + (len(panels) - 1) * _HEIGHT_OF_TITLE
     figure = make_subplots(
         rows=len(panels),
         cols=1,
         row_heights=heights,
-        vertical_spacing=min(_HEIGHT_OF_TITLE / total, 0.9 / len(panels)),
+        vertical_spacing=min(_HEIGHT_OF_TITLE / drawn, 0.9 / len(panels)),
         subplot_titles=[panel.title for panel in panels],
     )
     for place, panel in enumerate(panels, 1):
         for bar in panel.bars():
             figure.add_trace(bar, row=place, col=1)
-        figure.update_yaxes(autorange="reversed", row=place, col=1)
+        figure.update_yaxes(autorange="reversed", dtick=1, row=place, col=1)
     run = folder.run
     figure.update_layout(
         title=f"{run['benchmark']}, {run['date'][:10]}: {run['command']}",
-        height=total,
+        height=_ABOVE + drawn + _BELOW,
+        margin={"t": _ABOVE, "b": _BELOW},
         barmode="stack",
         template="plotly_white",
     )

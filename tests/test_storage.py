@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import resource
+import signal
 from pathlib import Path
 from typing import IO
 
@@ -12,6 +16,7 @@ import torch
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from distgan import checkpoint, records
+from distgan import storage as storage_module
 from distgan.errors import UserError
 from distgan.storage import AppendLog, Storage
 
@@ -49,6 +54,55 @@ def test_a_write_that_fails_half_way_leaves_the_old_file(storage: Storage) -> No
         storage.write("file", fail)
     assert storage.read_text("file") == "old"
     assert storage.names() == ["file"]
+
+
+LARGE = 5 * 2**20
+"""Bytes that are more than one piece, and pass by the cache where the filesystem lets them."""
+
+
+@pytest.mark.parametrize("more", [0, 1, 4096, 5000])
+def test_large_files_come_back_as_they_were(storage: Storage, more: int) -> None:
+    storage.write("large", b"an older and a shorter one")
+    content = os.urandom(LARGE + more)
+    storage.write("large", content)
+    assert storage.read("large") == content
+    assert storage.names() == ["large"]
+
+
+def test_a_large_file_that_the_filesystem_takes_only_through_its_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = []
+
+    def write(handle: int, piece: memoryview) -> int:
+        # The second piece is refused, so that what was written of the first is in the way.
+        pieces.append(len(piece))
+        if len(pieces) == 2:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return os.pwrite(handle, bytes(piece), 0)
+
+    content = os.urandom(LARGE + 1)
+    monkeypatch.setattr(storage_module.os, "write", write)
+    storage = Storage(tmp_path)
+    storage.write("large", content)
+    assert storage.read("large") == content
+    assert storage.names() == ["large"]
+
+
+def test_a_disk_that_fills_up_in_a_large_file_leaves_the_old_one(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    storage.write("large", "old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGE, hard))
+    try:
+        with pytest.raises(UserError, match=r"large: no space left.*before is intact"):
+            storage.write("large", os.urandom(LARGE + 1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert storage.read_text("large") == "old"
+    assert storage.names() == ["large"]
 
 
 def test_log_grows_over_several_openings(storage: Storage) -> None:

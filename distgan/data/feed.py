@@ -13,6 +13,7 @@ from torch import Tensor
 from distgan import draws
 from distgan.augment import AugmentNumbers
 from distgan.config import Config
+from distgan.data.ahead import Ahead
 from distgan.data.shape import ImageShape
 from distgan.parallel import World
 from distgan.step import Batch
@@ -52,82 +53,71 @@ class Feed:
 
     def __init__(self, rows: Rows, config: Config, image: ImageShape, world: World) -> None:
         self._rows, self._config, self._world = rows, config, world
-        latent, augment = config.latent, config.discriminator.augment.numbers
-        self._discriminator_latents = _Ahead(draws.normals, "discriminator", latent, config, world)
-        self._generator_latents = _Ahead(draws.normals, "generator", latent, config, world)
-        self._augment = {
-            use: _Ahead(draws.uniforms, f"augment-{use}", augment, config, world)
-            for use in (("real", "fake", "generator") if augment else ())
-        }
-        penalty = config.discriminator.penalty.numbers(image)
-        self._penalty = (
-            _Ahead(draws.uniforms, "penalty", penalty, config, world) if penalty else None
+        streams: dict[str, tuple[Draw, int]] = dict.fromkeys(
+            ("discriminator", "generator"), (draws.normals, config.latent)
         )
-        mirror = config.feed.mirror
-        self._mirror = _Ahead(draws.uniforms, "mirror", 1, config, world) if mirror else None
+        augment = config.discriminator.augment.numbers
+        self._augment = ("real", "fake", "generator") if augment else ()
+        streams |= {f"augment-{use}": (draws.uniforms, augment) for use in self._augment}
+        if penalty := config.discriminator.penalty.numbers(image):
+            streams["penalty"] = (draws.uniforms, penalty)
+        if config.feed.mirror:
+            streams["mirror"] = (draws.uniforms, 1)
+        self._numbers = _Numbers(streams, config, world)
 
     def batch(self, images_seen: int) -> Batch:
         """This rank's part of the global micro-batch from sample ``images_seen``."""
         images, labels = self._rows.batch(images_seen)
         # One byte a pixel travels; the device does the arithmetic.
         real = scale_pixels(to_device(images, self._world.device), self._config.dtype)
-        if self._mirror is not None:
-            flip = self._mirror.batch(images_seen).view(-1, 1, 1, 1) > 0.5
+        numbers = self._numbers.batch(images_seen)
+        if "mirror" in numbers:
+            flip = numbers["mirror"].view(-1, 1, 1, 1) > 0.5
             real = torch.where(flip, real.flip(3), real)
         wanted = labels if self._config.conditional else None
         return Batch(
             real=real,
             labels=None if wanted is None else to_device(wanted, self._world.device),
-            discriminator_latent=self._discriminator_latents.batch(images_seen),
-            generator_latent=self._generator_latents.batch(images_seen),
+            discriminator_latent=numbers["discriminator"],
+            generator_latent=numbers["generator"],
             weight=self._world.weight(self._config.micro_batch),
-            augment=AugmentNumbers(
-                **{use: ahead.batch(images_seen) for use, ahead in self._augment.items()}
-            ),
-            penalty=None if self._penalty is None else self._penalty.batch(images_seen),
+            augment=AugmentNumbers(**{use: numbers[f"augment-{use}"] for use in self._augment}),
+            penalty=numbers.get("penalty"),
         )
 
     def generator_latents(self, images_seen: int) -> Tensor:
         """This rank's latents of the generator's update at that sample: (n, latent)."""
-        return self._generator_latents.batch(images_seen)
+        return self._numbers.batch(images_seen)["generator"]
 
     def close(self) -> None:
         """Release what runs beside."""
         self._rows.close()
 
 
-class _Ahead:
-    """This rank's numbers of one stream: drawn, and copied, for many batches at a time.
+class _Numbers:
+    """The random numbers of this rank's part of a batch, stream by stream.
 
-    Between two steps the processor's caches belong to the networks, and drawing for one
-    batch costs three times its part of drawing for many.
+    Args:
+        streams: how each is drawn, and its numbers for a sample.
     """
 
-    def __init__(self, draw: Draw, stream: str, size: int, config: Config, world: World) -> None:
-        self._draw_numbers, self._stream, self._size = draw, stream, size
-        self._config, self._device = config, world.device
-        self._part = world.share(config.micro_batch)
-        numbers = max(1, self._part.stop - self._part.start) * size
-        self._ahead = max(1, _NUMBERS_AT_ONCE // numbers)
-        self._first = 0
-        self._drawn: tuple[Tensor, ...] = ()
+    def __init__(self, streams: dict[str, tuple[Draw, int]], config: Config, world: World) -> None:
+        self._streams, self._config, self._device = streams, config, world.device
+        largest = max(size for _, size in streams.values())
+        self._ahead = Ahead(self._draw, config.micro_batch, world, largest, _NUMBERS_AT_ONCE)
 
-    def batch(self, images_seen: int) -> Tensor:
-        """Those of this rank's part of the global batch from ``images_seen``: (count, size)."""
-        index, off = divmod(images_seen - self._first, self._config.micro_batch)
-        if off or not 0 <= index < len(self._drawn):
-            self._draw(images_seen)
-            index = 0
-        return self._drawn[index]
+    def batch(self, images_seen: int) -> dict[str, Tensor]:
+        """By stream, (n, numbers of a sample), for the global batch from ``images_seen``."""
+        return self._ahead.batch(images_seen)
 
-    def _draw(self, first: int) -> None:
-        starts = range(
-            first, first + self._ahead * self._config.micro_batch, self._config.micro_batch
-        )
-        parts = [range(n + self._part.start, n + self._part.stop) for n in starts]
-        numbers = self._draw_numbers(self._config.seed, self._stream, parts, self._size)
-        whole = to_device(torch.from_numpy(numbers), self._device).to(self._config.dtype)
-        self._first, self._drawn = first, whole.chunk(self._ahead)
+    def _draw(self, parts: Sequence[range]) -> list[dict[str, Tensor]]:
+        def draw(stream: str) -> Sequence[Tensor]:
+            how, size = self._streams[stream]
+            numbers = torch.from_numpy(how(self._config.seed, stream, parts, size))
+            return to_device(numbers, self._device).to(self._config.dtype).chunk(len(parts))
+
+        drawn = map(draw, self._streams)
+        return [dict(zip(self._streams, found, strict=True)) for found in zip(*drawn, strict=True)]
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from distgan.data.ahead import Ahead
 from distgan.data.damage import Damage
 from distgan.data.order import ShuffledOrder
 from distgan.data.pixels import Pixels
 from distgan.parallel import World
+
+_BYTES_AT_ONCE = 2**21
+"""Of pixels that are gathered ahead: a quarter of the time of one MNIST batch after another."""
 
 
 class Resident:
@@ -28,19 +33,25 @@ class Resident:
 
     def __init__(self, pixels: Pixels, seed: int, batch: int, world: World, damage: Damage) -> None:
         self._order = ShuffledOrder(seed, len(pixels.images))
-        self._part = world.share(batch)
         self._shape = pixels.images.shape[1:]
         # One row an image: torch gathers rows ten times faster than blocks.
         self._rows = borrow(pixels.images).flatten(1)
         self._labels = None if pixels.labels is None else borrow(pixels.labels)
+        self._ahead = Ahead(self._gather, batch, world, self._rows[0].numel(), _BYTES_AT_ONCE)
         damage.add(np.flatnonzero(pixels.replaced))
 
     def batch(self, images_seen: int) -> tuple[Tensor, Tensor | None]:
         """Images, uint8 (n, h, w, c), and labels, int64 (n,) or None."""
-        first = images_seen + self._part.start
-        numbers = torch.from_numpy(self._order.images(first, self._part.stop - self._part.start))
-        images = self._rows.index_select(0, numbers).view(-1, *self._shape)
-        return images, None if self._labels is None else self._labels.index_select(0, numbers)
+        return self._ahead.batch(images_seen)
+
+    def _gather(self, parts: Sequence[range]) -> list[tuple[Tensor, Tensor | None]]:
+        found = [self._order.images(part.start, len(part)) for part in parts]
+        numbers = torch.from_numpy(np.concatenate(found))
+        images = self._rows.index_select(0, numbers).view(-1, *self._shape).chunk(len(parts))
+        if self._labels is None:
+            return [(part, None) for part in images]
+        labels = self._labels.index_select(0, numbers).chunk(len(parts))
+        return list(zip(images, labels, strict=True))
 
     def close(self) -> None:
         """Nothing runs beside."""

@@ -255,6 +255,7 @@ BENCHMARK = Benchmark(
     "how fast images reach a worker, beside torch's and Ray Data's loaders",
     compare,
     add_options,
+    turns=6,
     seconds=2.0,
     quick=(3, 0.4),
 )

@@ -173,7 +173,7 @@ BENCHMARK = Benchmark(
     "what the whole system costs over the bare step",
     compare,
     add_options,
-    turns=10,
+    turns=8,
     seconds=6.0,
     quick=(2, 1.5),
 )

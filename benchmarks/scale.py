@@ -208,7 +208,7 @@ BENCHMARK = Benchmark(
     "how training scales with workers and networks, beside what the model expects",
     compare,
     add_options,
-    turns=4,
+    turns=3,
     seconds=1.5,
     quick=(2, 0.7),
 )

@@ -120,7 +120,7 @@ BENCHMARK = Benchmark(
     "seconds from the command to the first update, and where they go",
     compare,
     add_options,
-    turns=7,
+    turns=5,
     quick=(1, 1.0),
 )
 

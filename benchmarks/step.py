@@ -167,7 +167,7 @@ BENCHMARK = Benchmark(
     "how fast every recipe's step is, where its time goes, what each option is worth",
     compare,
     add_options,
-    turns=5,
+    turns=3,
     quick=(2, 0.6),
 )
 

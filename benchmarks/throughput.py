@@ -199,6 +199,7 @@ BENCHMARK = Benchmark(
     "the step beside a textbook loop of the same networks",
     compare,
     add_options,
+    turns=6,
     quick=(3, 1.0),
 )
 

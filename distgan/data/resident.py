@@ -37,7 +37,9 @@ class Resident:
         # One row an image: torch gathers rows ten times faster than blocks.
         self._rows = borrow(pixels.images).flatten(1)
         self._labels = None if pixels.labels is None else borrow(pixels.labels)
-        self._ahead = Ahead(self._gather, batch, world, self._rows[0].numel(), _BYTES_AT_ONCE)
+        # At most an epoch of a small set, each of which has a permutation of its own.
+        at_once = min(_BYTES_AT_ONCE, self._rows.numel())
+        self._ahead = Ahead(self._gather, batch, world, self._rows[0].numel(), at_once)
         damage.add(np.flatnonzero(pixels.replaced))
 
     def batch(self, images_seen: int) -> tuple[Tensor, Tensor | None]:

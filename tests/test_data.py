@@ -196,9 +196,10 @@ def test_ranks_share_out_a_batch() -> None:
         rows = Resident(pixels, config.seed, 8, world, damage)
         return Feed(rows, config, ImageShape(1, 1, 1), world)
 
+    alone, ranks = feed(0, 1), [feed(rank, 3) for rank in range(3)]
     for seen in (0, 48, 96):
-        whole = feed(0, 1).batch(seen)
-        parts = [feed(rank, 3).batch(seen) for rank in range(3)]
+        whole = alone.batch(seen)
+        parts = [rank.batch(seen) for rank in ranks]
         for name in ("real", "labels", "discriminator_latent", "generator_latent"):
             joined = torch.cat([getattr(part, name) for part in parts])
             assert torch.equal(joined, getattr(whole, name))

@@ -18,36 +18,48 @@ class Statistics:
     """
 
     def __init__(self, names: tuple[str, ...], device: torch.device) -> None:
-        self._sums = {n: torch.zeros((), dtype=torch.float64, device=device) for n in names}
-        self._counts = dict.fromkeys(names, 0)
+        self._names, self._device = names, device
+        # By the names that came together, so that a step costs two operations and not two a name.
+        self._sums: dict[tuple[str, ...], Tensor] = {}
+        self._counts: dict[tuple[str, ...], int] = {}
 
     def add(self, values: dict[str, Tensor]) -> None:
         """Count scalars, this rank's part of a mean over ranks."""
-        for name, value in values.items():
-            self._sums[name] += value
-            self._counts[name] += 1
+        together = tuple(values)
+        if together not in self._sums:
+            zeros = torch.zeros(len(together), dtype=torch.float64, device=self._device)
+            self._sums[together], self._counts[together] = zeros, 0
+        self._sums[together] += torch.stack(list(values.values()))
+        self._counts[together] += 1
 
     def means(self, world: World) -> dict[str, float]:
         """The mean since the last call of what was seen since; all ranks must call it."""
-        seen = [name for name, count in self._counts.items() if count]
-        sums = torch.stack([self._sums[name] / self._counts[name] for name in seen])
-        found = dict(zip(seen, world.mean(sums).tolist(), strict=True))
-        for name, total in self._sums.items():
-            total.zero_()
-            self._counts[name] = 0
-        return found
+        sums, counts = self._by_name()
+        seen = [name for name in self._names if counts[name]]
+        found = torch.stack([sums[name] / counts[name] for name in seen])
+        self._sums.clear()
+        self._counts.clear()
+        return dict(zip(seen, world.mean(found).tolist(), strict=True))
+
+    def _by_name(self) -> tuple[dict[str, Tensor], dict[str, int]]:
+        nothing = torch.zeros((), dtype=torch.float64, device=self._device)
+        sums, counts = dict.fromkeys(self._names, nothing), dict.fromkeys(self._names, 0)
+        for together, values in self._sums.items():
+            for name, value in zip(together, values, strict=True):
+                sums[name] = sums[name] + value
+                counts[name] += self._counts[together]
+        return sums, counts
 
     def state_dict(self) -> dict[str, Any]:
         """This rank's, for a checkpoint."""
-        return {
-            "sums": torch.stack(list(self._sums.values())).cpu(),
-            "counts": list(self._counts.values()),
-        }
+        sums, counts = self._by_name()
+        return {"sums": torch.stack(list(sums.values())).cpu(), "counts": list(counts.values())}
 
     def load_state_dict(self, ranks: list[dict[str, Any]], world: World) -> None:
         """Take up what each rank's `state_dict` gave, on any number of ranks."""
         mine = len(ranks) == world.size
         sums = ranks[world.rank]["sums"] if mine else sum(r["sums"] for r in ranks) / len(ranks)
-        for name, total, count in zip(self._sums, sums, ranks[0]["counts"], strict=True):
-            self._sums[name].copy_(total)
-            self._counts[name] = count
+        counts = zip(self._names, ranks[0]["counts"], strict=True)
+        self._counts = {(name,): count for name, count in counts if count}
+        whole = dict(zip(self._names, sums.to(self._device).split(1), strict=True))
+        self._sums = {(name,): whole[name].clone() for (name,) in self._counts}

@@ -229,7 +229,7 @@ def _discriminator_update(
     images_seen: int,
 ) -> dict[str, Tensor]:
     due = rule.penalty.due(images_seen)
-    found: list[dict[str, Tensor]] = []
+    found: list[Tensor] = []
     discriminator.begin_update()
     slopes = _discriminator_slopes(discriminator, rule, batches, fakes, due)
     for number, (batch, fake) in enumerate(zip(batches, fakes, strict=True)):
@@ -243,12 +243,12 @@ def _discriminator_update(
                 objective = value = rule.loss.discriminator(rule.whole(real), rule.whole(made))
             else:
                 value = rule.loss.discriminator(real, made)
-                objective = value * share
+                objective = _scaled(value, share)
             paid = [rule.penalty.weight(n, images_seen) * seen.charge(n) for n in due]
             anchored = rule.penalty.on_logits(real, made, images_seen)
             paid += [] if anchored is None else [anchored]
             for term in paid:
-                objective = objective + term * share
+                objective = objective + _scaled(term, share)
             if rule.auxiliary and batch.labels is not None:
                 wrong = seen.real.misclassified(batch.labels)
                 wrong = wrong + seen.fake.misclassified(batch.labels)
@@ -257,18 +257,26 @@ def _discriminator_update(
         with torch.no_grad():
             rule.augment.observe(real)
             rule.penalty.observe(real, made, share)
-            means = {
-                "d_loss": value,
-                "d_real": real.sigmoid(),
-                "d_fake": made.sigmoid(),
-                "d_accuracy": (real > made).to(real.dtype),
-                "d_sign": real.sign(),
-            }
-            if paid:
-                means["d_penalty"] = torch.stack(paid).sum()
-            found.append({k: v.detach().mean() * share for k, v in means.items()})
+            found.append(_scaled(_describe(value, real, made, paid), share))
     discriminator.end_update()
-    return {name: torch.stack([f[name] for f in found]).sum() for name in found[0]}
+    names = [name for name in STATISTICS if name.startswith("d_")]
+    return dict(zip(names, _added(found).unbind(), strict=False))
+
+
+def _describe(value: Tensor, real: Tensor, made: Tensor, paid: list[Tensor]) -> Tensor:
+    # The discriminator's `STATISTICS`, in their order and in few operations.
+    each = [real.sigmoid(), made.sigmoid(), (real > made).to(real.dtype), real.sign()]
+    penalties = [torch.stack(paid).sum(0, keepdim=True)] if paid else []
+    return torch.cat([value.view(1), torch.stack(each).mean(1), *penalties])
+
+
+def _scaled(value: Tensor, share: float) -> Tensor:
+    # Most batches are whole, and neither pass needs to multiply by one.
+    return value if share == 1 else value * share
+
+
+def _added(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
 
 
 def _discriminator_slopes(
@@ -332,14 +340,14 @@ def _generator_update(
             else:
                 real = _judge_reals(rule, frozen, batch) if rule.loss.relative else None
                 value = _loss_of(rule, fake.logits, real)
-                objective = value * share
+                objective = _scaled(value, share)
             if rule.auxiliary and batch.labels is not None:
                 objective = objective + rule.auxiliary * share * fake.misclassified(batch.labels)
             backward(objective)
-        values.append(value.detach() * share)
+        values.append(_scaled(value.detach(), share))
     generator.end_update()
     frozen.requires_grad_(True)
-    return torch.stack(values).sum()
+    return _added(values)
 
 
 def _fool(

@@ -143,14 +143,14 @@ def peak(threads: int, dtype: str) -> float:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Which workloads, on how many threads, and whether compiled too."""
     parser.add_argument("--workload", action="append", choices=WORKLOADS, help="[all; quick W1 W2]")
-    parser.add_argument("--threads", action="append", type=int, help="[1 and 2; quick 2]")
+    parser.add_argument("--threads", action="append", type=int, help="[2]")
     parser.add_argument("--compile", action="store_true", help="compiled sides too")
 
 
 def compare(options: argparse.Namespace) -> Iterator[Comparison]:
     """Each workload on each number of threads."""
     for name in options.workload or list(WORKLOADS)[: 2 if options.quick else None]:
-        for threads in options.threads or ((2,) if options.quick else (1, 2)):
+        for threads in options.threads or (2,):
             yield _comparison(name, threads, options.compile)
 
 

@@ -101,7 +101,7 @@ class TrainingState:
             self.augment.adaptation.move(config.batch, self.world)
         if turn:
             images = config.batch * config.discriminator.updates
-            self.ema.update(self.generator.network, self.images_seen, images)
+            self.ema.update(self.images_seen, images)
         self.images_seen += config.batch
 
     def agree_on_buffers(self) -> None:

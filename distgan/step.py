@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +25,9 @@ from distgan.schedule import Schedule
 
 _NO_NUMBERS = AugmentNumbers()
 _CPU = torch.device("cpu")
+
+Precision = AbstractContextManager[Any]
+"""What a forward runs under; nothing is cheaper than an autocast that is off."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +81,11 @@ class UpdateRule:
     bfloat16: bool = False
     whole: Callable[[Tensor], Tensor] = _itself
 
-    def autocast(self, device: torch.device, enabled: bool = True) -> torch.autocast:
+    def autocast(self, device: torch.device, enabled: bool = True) -> Precision:
         """The precision of a forward."""
-        return torch.autocast(device.type, torch.bfloat16, self.bfloat16 and enabled)
+        if self.bfloat16 and enabled:
+            return torch.autocast(device.type, torch.bfloat16)
+        return nullcontext()
 
 
 STATISTICS = (
@@ -126,7 +133,8 @@ def adversarial_step(
         fakes = [_imitate(generator.network, rule, batch) for batch in batches]
     found = _discriminator_update(discriminator, rule, batches, fakes, images_seen)
     if update_generator:
-        value = _generator_update(generator, discriminator, rule, batches, shared, images_seen)
+        with discriminator.frozen() as frozen:
+            value = _generator_update(generator, frozen, rule, batches, shared, images_seen)
         found["g_loss"] = value
     return found
 
@@ -310,17 +318,14 @@ def _discriminator_slopes(
 
 def _generator_update(
     generator: Player,
-    discriminator: Player,
+    frozen: nn.Module,
     rule: UpdateRule,
     batches: Sequence[Batch],
     shared: Tensor | None,
     images_seen: int,
 ) -> Tensor:
-    frozen, parts = discriminator.network, len(batches)
-    kept = rule.top_k.at(images_seen)
+    parts, kept = len(batches), rule.top_k.at(images_seen)
     couples = rule.loss.couples or kept < 1
-    # Frozen, the discriminator passes gradients on to the images and keeps none.
-    frozen.requires_grad_(False)
     slopes = None
     if couples and parts > 1:
         with torch.no_grad():
@@ -346,7 +351,6 @@ def _generator_update(
             backward(objective)
         values.append(_scaled(value.detach(), share))
     generator.end_update()
-    frozen.requires_grad_(True)
     return _added(values)
 
 

@@ -135,6 +135,7 @@ def test_a_run_writes_what_it_promises(tmp_path: Path, capsys: pytest.CaptureFix
     assert "plotly" in (out / "plot.html").read_text()
     lines = list(markdown(Folder.open(out, "DIR")))
     assert "| two | 50.0 | 35.0-65.0 | 12.500 | 11.964-16.250 | 3 | 5 |" in lines
+    assert any(line.startswith("`bench toy --busy 1`, ") for line in lines)
 
 
 def test_shares_are_drawn_of_the_sides_that_have_them_and_nothing_else_is(tmp_path: Path) -> None:

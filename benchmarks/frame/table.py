@@ -5,6 +5,7 @@ python -m benchmarks.table bench-results/step-...
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -125,11 +126,21 @@ def brief(folder: Folder) -> Iterator[str]:
 def _made(folder: Folder) -> Iterator[str]:
     run, limit = folder.run, folder.run["options"]["busy"]
     state = "" if folder.complete else " Not finished."
-    yield f"`{run['command']}`, {run['date'][:10]}; {machine.in_one_line(run['machine'])}.{state}"
+    command = _anybodys(run["command"])
+    yield f"`{command}`, {run['date'][:10]}; {machine.in_one_line(run['machine'])}.{state}"
     yield (
         f"Pairs during which others took more than {limit:.0%} of the machine are dropped; "
         f"the row \u201cagain\u201d is the first side beside itself."
     )
+
+
+def _anybodys(command: str) -> str:
+    """A command without where its results went, which is nobody else's."""
+    words = shlex.split(command)
+    while "--out" in words:
+        at = words.index("--out")
+        del words[at : at + 2]
+    return shlex.join(word for word in words if not word.startswith("--out="))
 
 
 def as_figures(record: Record, limit: float) -> list[dict[str, Any]]:

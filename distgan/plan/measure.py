@@ -46,7 +46,7 @@ class Cycles:
             for _ in range(updates):
                 state.discriminator.end_update()
             state.generator.end_update()
-            state.ema.update(state.generator.network, state.images_seen, self._config.batch)
+            state.ema.update(state.images_seen, self._config.batch)
 
         return statistics.median(_timed(work) for _ in range(5))
 

@@ -389,7 +389,7 @@ def test_without_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.slow
 def test_ctrl_c_of_a_real_benchmark(tmp_path: Path) -> None:
-    words = ["bench", "metrics", "--quick", "--turns", "3", "--out", "out"]
+    words = ["bench", "metrics", "--quick", "--turns", "1000", "--out", "out"]
     process = subprocess.Popen(
         [sys.executable, "-m", "distgan", *words], cwd=tmp_path, stdout=subprocess.PIPE, text=True
     )

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +24,6 @@ from distgan.schedule import Schedule
 
 _NO_NUMBERS = AugmentNumbers()
 _CPU = torch.device("cpu")
-
-Precision = AbstractContextManager[Any]
-"""What a forward runs under; nothing is cheaper than an autocast that is off."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +77,13 @@ class UpdateRule:
     bfloat16: bool = False
     whole: Callable[[Tensor], Tensor] = _itself
 
-    def autocast(self, device: torch.device, enabled: bool = True) -> Precision:
+    def autocast(
+        self, device: torch.device, enabled: bool = True
+    ) -> AbstractContextManager[object]:
         """The precision of a forward."""
         if self.bfloat16 and enabled:
             return torch.autocast(device.type, torch.bfloat16)
-        return nullcontext()
+        return nullcontext()  # Cheaper than an autocast that is off.
 
 
 STATISTICS = (
@@ -101,6 +99,7 @@ STATISTICS = (
 the share of pairs (x, G(z)) that D ranks rightly, which is 1/2 for one that cannot tell them
 apart whatever the loss, and E[sign(D(x))], ADA's measure of overfitting (Karras et al. 2020);
 and the penalties, where one was due."""
+_OF_DISCRIMINATOR = tuple(name for name in STATISTICS if name != "g_loss")
 
 
 def adversarial_step(
@@ -237,7 +236,7 @@ def _discriminator_update(
     images_seen: int,
 ) -> dict[str, Tensor]:
     due = rule.penalty.due(images_seen)
-    found: list[Tensor] = []
+    found = []
     discriminator.begin_update()
     slopes = _discriminator_slopes(discriminator, rule, batches, fakes, due)
     for number, (batch, fake) in enumerate(zip(batches, fakes, strict=True)):
@@ -267,20 +266,19 @@ def _discriminator_update(
             rule.penalty.observe(real, made, share)
             found.append(_scaled(_describe(value, real, made, paid), share))
     discriminator.end_update()
-    names = [name for name in STATISTICS if name.startswith("d_")]
-    return dict(zip(names, _added(found).unbind(), strict=False))
+    # The penalties come last, and not from every step.
+    return dict(zip(_OF_DISCRIMINATOR, _added(found).unbind(), strict=False))
 
 
 def _describe(value: Tensor, real: Tensor, made: Tensor, paid: list[Tensor]) -> Tensor:
-    # The discriminator's `STATISTICS`, in their order and in few operations.
+    # By `_OF_DISCRIMINATOR`, in few operations.
     each = [real.sigmoid(), made.sigmoid(), (real > made).to(real.dtype), real.sign()]
     penalties = [torch.stack(paid).sum(0, keepdim=True)] if paid else []
     return torch.cat([value.view(1), torch.stack(each).mean(1), *penalties])
 
 
 def _scaled(value: Tensor, share: float) -> Tensor:
-    # Most batches are whole, and neither pass needs to multiply by one.
-    return value if share == 1 else value * share
+    return value if share == 1 else value * share  # Most batches are whole.
 
 
 def _added(parts: list[Tensor]) -> Tensor:

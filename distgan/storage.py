@@ -289,9 +289,9 @@ class _Bytes:
                 os.ftruncate(handle, len(self._content))
             finally:
                 os.close(handle)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
+        except OSError:
+            # What the other way cannot write either, such as on a full disk, it will say.
+            os.truncate(path, 0)
             return False
         return True
 

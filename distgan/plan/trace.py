@@ -7,7 +7,7 @@ whatever a recipe turns on is counted as it happens.
 from __future__ import annotations
 
 import functools
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from distgan.plan.buckets import buckets
 from distgan.plan.work import Flops, Kind, Message, Update, Work
 from distgan.player import Player
 from distgan.state import TrainingState
-from distgan.step import Precision, UpdateRule, adversarial_step
+from distgan.step import UpdateRule, adversarial_step
 
 _META = torch.device("meta")
 _FEW, _MORE = 2, 4
@@ -112,7 +112,9 @@ def _run(config: Config, image: ImageShape, classes: int, images: int, seen: int
 class _Rule(UpdateRule):
     """For a device that knows no autocast; what is counted does not depend on it."""
 
-    def autocast(self, device: torch.device, enabled: bool = True) -> Precision:
+    def autocast(
+        self, device: torch.device, enabled: bool = True
+    ) -> AbstractContextManager[object]:
         return nullcontext()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -63,6 +64,11 @@ def cluster() -> Iterator[str]:
         logging_level="ERROR",
     )
     yield context.address_info["address"]
+    # A thread of Ray Data's that lets go of a block after the shutdown would end this process
+    # there, with status 1 and no word (Ray 2.60).
+    for thread in threading.enumerate():
+        if thread.name.startswith(("iter_threaded", "StreamingExecutor")):
+            thread.join(timeout=30)
     ray.shutdown()
 
 

@@ -166,7 +166,7 @@ def _best(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def best_score(storage: Storage) -> float:
-    """The lowest ``score`` of a checkpoint that is kept; infinite without any."""
+    """The lowest ``score``, a cost, of a checkpoint that is kept; infinite without any."""
     found = _best(index(storage))
     return float(found[0]["score"]) if found else float("inf")
 

@@ -13,6 +13,7 @@ from distgan.config import Config
 from distgan.data.feed import Feed, Rows
 from distgan.data.images import ImageSet
 from distgan.errors import IllHealthError, UserError
+from distgan.evaluate.directions import cost
 from distgan.evaluate.evaluation import Evaluator
 from distgan.health import treatment
 from distgan.health.diagnosis import Verdict
@@ -215,7 +216,8 @@ class _Training:
             network = state.generator.network.eval()
         found = self._evaluator.evaluate(network, state.images_seen)
         state.generator.network.train()
-        self._score = (state.images_seen, next(iter(found.values.values())).value)
+        name, first = next(iter(found.values.items()))
+        self._score = (state.images_seen, cost(name, first.value))
         if self._journal is not None:
             self._journal.evaluated(found, time.perf_counter() - start)
         # The checkpoint in flight may be the best so far.

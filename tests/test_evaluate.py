@@ -219,6 +219,21 @@ def test_training_evaluates_and_keeps_the_best(tmp_path: Path) -> None:
     assert len(evaluation.read(storage)) == 4
 
 
+def test_the_best_is_the_highest_where_higher_is_better(tmp_path: Path) -> None:
+    config = settings(
+        evaluate__every=1_280,
+        evaluate__num=500,
+        evaluate__metrics=("classifier-score",),
+        output__keep_checkpoints=1,
+        images=5_120,
+    )
+    run_here(World(), config, tmp_path / "run")
+    storage = Storage(tmp_path / "run")
+    values = [e["values"]["classifier-score"]["value"] for e in evaluation.read(storage)]
+    assert min(values) < max(values)
+    assert checkpoint.best_score(storage) == -max(values)
+
+
 def test_cards_differ_in_any_field(digits: tuple[Tensor, Tensor]) -> None:
     images = open_images("mnist")
     card = Evaluator(EvaluateSettings(num=100), images, "mnist", 8, 0, World())._card

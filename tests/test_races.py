@@ -107,7 +107,7 @@ def _record(seed: int, provisional: bool = False) -> dict[str, Any]:
 
     course, names = replace(COURSES["mnist"], target=20.0), ["textbook", "distgan"]
     return {
-        "key": key(course, names),
+        "key": key(course, names, 60_000),
         "provisional": provisional,
         "seed": seed,
         "course": {"name": "mnist", "features": "mnist", "target": 20.0, "limit": 100.0},
@@ -135,6 +135,7 @@ def test_races_are_not_repeated_but_provisional_ones_are(tmp_path: Path) -> None
     assert not known(tmp_path, course, names, 2, provisional=False)
     assert known(tmp_path, course, names, 2, provisional=True)
     assert not known(tmp_path, COURSES["mnist"], names, 1, provisional=False)
+    assert key(course, names, 60_000) != key(course, names, 50_000)
     assert "2.0 times sooner" in (tmp_path / "README.md").read_text()
 
 

@@ -44,9 +44,9 @@ FIRST_SEED = 1
 """Settings and targets are chosen on others, from 100 up."""
 
 
-def key(course: Course, names: list[str]) -> str:
-    """Equal for races that may stand in one table."""
-    what: dict[str, Any] = {"course": asdict(replace(course, data=course.name))}
+def key(course: Course, names: list[str], images: int) -> str:
+    """Equal for races that may stand in one table: over the same course, on as many images."""
+    what: dict[str, Any] = {"course": asdict(replace(course, data=course.name)), "images": images}
     what["racers"] = {name: described(name, course.name, 0) for name in names}
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
 
@@ -61,12 +61,13 @@ def run(course: Course, names: list[str], seed: int, provisional: bool) -> recor
 
     machine = records.described(os.cpu_count() or 1)
     sides = race(course, names, seed, tell)
+    images = open_images(course.data).count
     return {
-        "key": key(course, names),
+        "key": key(course, names, images),
         "provisional": provisional,
         "seed": seed,
         "course": asdict(replace(course, data=course.name)),
-        "images": open_images(course.data).count,
+        "images": images,
         "machine": machine,
         "racers": {name: described(name, course.name, seed) for name in names},
         "sides": sides,
@@ -75,8 +76,9 @@ def run(course: Course, names: list[str], seed: int, provisional: bool) -> recor
 
 def known(folder: Path, course: Course, names: list[str], seed: int, provisional: bool) -> bool:
     """Whether a race was run already."""
+    images = open_images(course.data).count
     return any(
-        record["key"] == key(course, names)
+        record["key"] == key(course, names, images)
         and record["seed"] == seed
         and (provisional or not record["provisional"])
         for record in records.read(folder)
@@ -127,15 +129,14 @@ def main() -> None:
                 course = replace(course, limit=options.limit)
             if options.target:
                 course = replace(course, target=options.target)
-            seeds = [
-                seed
-                for seed in range(options.first, options.first + options.seeds)
-                if not known(options.out, course, names, seed, options.provisional)
-            ]
-            found = place(course, options, Path(scratch)) if seeds else None
-            for seed in seeds if found else ():
-                made = run(replace(course, data=str(found)), names, seed, options.provisional)
-                print(records.write(options.out, made))
+            found = place(course, options, Path(scratch))
+            if found is None:
+                continue
+            course = replace(course, data=str(found))
+            for seed in range(options.first, options.first + options.seeds):
+                if not known(options.out, course, names, seed, options.provisional):
+                    made = run(course, names, seed, options.provisional)
+                    print(records.write(options.out, made))
     print(records.index(records.read(options.out)))
 
 

@@ -52,8 +52,9 @@ def add(verbs: Verbs[Parser]) -> None:
     parser.add_argument(
         "--workers",
         metavar="N",
-        help="processes [one per GPU, else one per two cores]; MIN:MAX: as many as the cluster "
-        "has room for, also when it grows or shrinks; 0: in this process, without Ray",
+        help="processes [one per GPU, else one per two cores, and two where there are two]; "
+        "MIN:MAX: as many as the cluster has room for, also when it grows or shrinks; 0: in this "
+        "process, without Ray",
     )
     parser.add_argument("--images", metavar="N", help="images to train on, such as 300k or 1.5M")
     parser.add_argument("--batch", metavar="N", help="images in a global batch, over all workers")

@@ -118,8 +118,3 @@ WANT_CLASSES = {"classifier-score", "modes"}
 
 WANT_LABELS = {"intra-class"}
 """Those of a conditional generator."""
-
-LOWER_IS_BETTER = (
-    *("frechet", "kernel", "sliced", "class-divergence", "missing-classes"),
-    *("copied", "intra-frechet", "worst-class-frechet"),
-)

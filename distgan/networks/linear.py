@@ -30,22 +30,25 @@ def mkl_is_slow() -> bool:
     return amd and found and torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None, then: str = "none") -> Tensor:
     # x weight^T + bias; strides may be any.
-    result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "")
     return result
 
 
 class _OneDNNLinear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return _product(x, weight, bias)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+        result = _product(x, weight, bias, "relu" if relu else "none")
+        ctx.save_for_backward(x, weight, result if relu else None)
+        return result
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        x, weight = ctx.saved_tensors
-        for_x, for_weight, for_bias = ctx.needs_input_grad
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, rectified = ctx.saved_tensors
+        for_x, for_weight, for_bias, _ = ctx.needs_input_grad
+        if rectified is not None:
+            grad = torch.ops.aten.threshold_backward(grad, rectified, 0)
         if torch.is_grad_enabled():
             # To be differentiated again, as penalties on gradients do.
             through_x = grad @ weight if for_x else None
@@ -53,14 +56,14 @@ class _OneDNNLinear(torch.autograd.Function):
         else:
             through_x = _product(grad, weight.t()) if for_x else None
             through_weight = _product(grad.t(), x.t()) if for_weight else None
-        return through_x, through_weight, grad.sum(0) if for_bias else None
+        return through_x, through_weight, grad.sum(0) if for_bias else None, None
 
 
 class Linear(nn.Linear):
     """`torch.nn.Linear` for float (n, inputs), as fast as the processor allows."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """float (n, inputs) -> float (n, outputs)."""
+    def forward(self, input: Tensor, relu: bool = False) -> Tensor:
+        """float (n, inputs) -> float (n, outputs), the negative ones 0 with ``relu``."""
         fits = (
             input.dtype == self.weight.dtype == torch.float32
             and input.device.type == "cpu"
@@ -70,8 +73,11 @@ class Linear(nn.Linear):
         # A compiler sees through neither the custom function nor the look at the processor.
         others = torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")
         if fits and not others and mkl_is_slow():
+            if not torch.is_grad_enabled():
+                return _product(input, self.weight, self.bias, "relu" if relu else "none")
             result: Tensor = _OneDNNLinear.apply(  # type: ignore[no-untyped-call]
-                input, self.weight, self.bias
+                input, self.weight, self.bias, relu
             )
             return result
-        return super().forward(input)
+        # In place: the backward of a linear layer does not need its output.
+        return super().forward(input).relu_() if relu else super().forward(input)

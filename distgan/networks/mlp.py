@@ -56,17 +56,35 @@ class MLPDiscriminatorSettings:
         return MLPDiscriminator(image, classes, self)
 
 
-def _layers(widths: tuple[int, ...]) -> nn.Sequential:
-    # He initialisation: with torch's default the signal shrinks sixfold a ReLU layer
-    # (variance), and this six-layer generator starts, and stays, nearly constant.
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(widths):
-        linear = Linear(inputs, outputs)
-        nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
-        nn.init.zeros_(linear.bias)
-        # In place: the backward of a linear layer does not need its output.
-        layers += [linear, nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers[:-1])
+class _Layers(nn.Sequential):
+    """Linear layers of these widths, with a ReLU between two."""
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            # He initialisation: with torch's default the signal shrinks sixfold a ReLU layer
+            # (variance), and this six-layer generator starts, and stays, nearly constant.
+            linear = Linear(inputs, outputs)
+            nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+            nn.init.zeros_(linear.bias)
+            layers += [linear, nn.ReLU()]
+        super().__init__(*layers[:-1])
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """What reaches the last layer."""
+        for layer in list(self)[:-1]:
+            # A ReLU is part of the layer before it, which is faster.
+            x = layer(x, relu=True) if isinstance(layer, Linear) else x
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float (n, first width) -> float (n, last width)."""
+        return self.last(self.hidden(x))
+
+    def last(self, features: Tensor) -> Tensor:
+        """The last layer alone."""
+        result: Tensor = self[-1](features)
+        return result
 
 
 class MLPGenerator(nn.Module):
@@ -79,7 +97,7 @@ class MLPGenerator(nn.Module):
         self.image = image
         self.input = ConcatLabel(latent, classes, embedding)
         pixels = image.channels * image.height * image.width
-        self.layers = _layers((self.input.width, *widths, pixels))
+        self.layers = _Layers((self.input.width, *widths, pixels))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """float (n, latent), int64 (n,) or None -> float (n, c, h, w) in [-1, 1]."""
@@ -95,11 +113,11 @@ class MLPDiscriminator(nn.Module):
         kind, widths = settings.conditioning, settings.widths
         pixels = image.channels * image.height * image.width
         self.input = ConcatLabel(pixels, classes if kind == "concat" else 0, settings.embedding)
-        self.layers = _layers((self.input.width, *widths, logit_count(classes, kind)))
+        self.layers = _Layers((self.input.width, *widths, logit_count(classes, kind)))
         self.projection = projection(widths[-1], classes, kind)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """float (n, c, h, w) in [-1, 1], int64 (n,) or None -> logits, float (n,) or
         (n, 1 + classes)."""
-        features = self.layers[:-1](self.input(images.flatten(1), labels))
-        return to_logits(self.layers[-1](features), features, labels, self.projection)
+        features = self.layers.hidden(self.input(images.flatten(1), labels))
+        return to_logits(self.layers.last(features), features, labels, self.projection)

@@ -6,16 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from distgan.evaluate import directions
 from distgan.report.curves import Chart, Series
 from distgan.report.reading import RunFolder, finite
 
-_DIRECTIONS = {
-    **dict.fromkeys(
-        ("frechet", "kernel", "sliced", "class-divergence", "missing-classes"), "lower"
-    ),
-    **dict.fromkeys(("precision", "recall", "density", "coverage"), "higher"),
-    **dict.fromkeys(("classifier-score", "class-entropy"), "higher"),
-}
 _TITLES = {
     "frechet": "Fréchet distance",
     "kernel": "Kernel distance",
@@ -108,7 +102,7 @@ def _describe(card: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _row(name: str, newest: list[dict[str, Any]]) -> Row:
-    better = _DIRECTIONS.get(name, "")
+    better = directions.better(name)
     values = [_part(entry, name, "value") for entry in newest]
     known = [value for value in values if value is not None]
     best = None
@@ -140,7 +134,7 @@ def _chart(
                 *(_ends(parts) if whole else ()),
             )
         )
-    better = _DIRECTIONS.get(name, "")
+    better = directions.better(name)
     about = f"{better} is better" if better else ""
     return Chart(f"{key}-{name}", title(name), about, "linear", series)
 

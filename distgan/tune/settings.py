@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from distgan.config import Config
 from distgan.errors import UserError
-from distgan.evaluate.measures import LOWER_IS_BETTER
+from distgan.evaluate.directions import better
 from distgan.settings import SETTINGS, Count, PositiveCount, nearest, override
 
 OBJECTIVES = {
@@ -95,7 +95,7 @@ class TuneSettings:
     @property
     def lower_is_better(self) -> bool:
         """The direction of the objective."""
-        return self.value in LOWER_IS_BETTER
+        return better(self.value) == "lower"
 
     def settle(self, base: Config) -> TuneSettings:
         """The same with nothing left open that a recipe decides.

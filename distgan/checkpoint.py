@@ -149,6 +149,7 @@ def save(storage: Storage, state: dict[str, Any], keep: int) -> str:
         "sha256": _sha256(content),
         "healthy": state.get("healthy", True),
         "score": state.get("score"),
+        "score_of": state.get("score_of", ""),
     }
     entries = [old for old in index(storage) if old["images_seen"] < images] + [entry]
     wanted = [*entries[-keep:], *_newest_healthy(entries), *_best(entries)]
@@ -160,14 +161,21 @@ def _newest_healthy(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [entry for entry in entries if entry.get("healthy", True)][-1:]
 
 
-def _best(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _best(entries: list[dict[str, Any]], of: str | None = None) -> list[dict[str, Any]]:
+    # Scores of different metrics, or cards, cannot be compared: by default the newest's.
     scored = [entry for entry in entries if entry.get("score") is not None]
-    return sorted(scored, key=lambda entry: float(entry["score"]))[:1]
+    of = scored[-1].get("score_of", "") if scored and of is None else of
+    alike = [entry for entry in scored if entry.get("score_of", "") == of]
+    return sorted(alike, key=lambda entry: float(entry["score"]))[:1]
 
 
-def best_score(storage: Storage) -> float:
-    """The lowest ``score``, a cost, of a checkpoint that is kept; infinite without any."""
-    found = _best(index(storage))
+def best_score(storage: Storage, of: str | None = None) -> float:
+    """The lowest ``score``, a cost, of a checkpoint that is kept; infinite without any.
+
+    Args:
+        of: the metric and its card; None for those of the newest score.
+    """
+    found = _best(index(storage), of)
     return float(found[0]["score"]) if found else float("inf")
 
 

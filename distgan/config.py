@@ -146,6 +146,12 @@ def _contradictions(config: Config) -> Iterator[str]:
     if batch % config.accumulate:
         yield f"--accumulate {config.accumulate}: does not divide the batch of {batch}"
     penalties = [n for n in GRADIENT_PENALTIES if config.discriminator.penalty.uses(n)]
+    health = config.health
+    if config.compile != "off" and health.action == "rollback" and health.change != "halve-lr":
+        yield (
+            f"--compile {config.compile}: a compiled network has no second derivative, which R1 "
+            f"needs, added by --health.change {health.change} after a rollback; use halve-lr"
+        )
     if config.compile != "off" and penalties:
         yield (
             f"--compile {config.compile}: a compiled network has no second derivative, which "

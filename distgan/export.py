@@ -101,6 +101,13 @@ def export(
     storage.write(CARD, json.dumps(card, indent=2) + "\n")
 
 
+def exported(storage: Storage) -> int:
+    """Images that the generator had seen which a run has exported; -1 without one."""
+    if not storage.exists(CARD):
+        return -1
+    return int(json.loads(storage.read_text(CARD))["images_seen"])
+
+
 def load_generator(uri: str, weights: str = "ema") -> LoadedGenerator:
     """The generator of a run: the exported one, or the newest checkpoint's before the end.
 
@@ -113,7 +120,9 @@ def load_generator(uri: str, weights: str = "ema") -> LoadedGenerator:
     """
     storage = Storage(uri)
     config = run.load_config(storage, "RUN")
-    if not storage.exists(CARD):
+    newest = checkpoint.index(storage)
+    # A run that went on after it was complete has gone beyond what was exported.
+    if not storage.exists(CARD) or (newest and newest[-1]["images_seen"] > exported(storage)):
         return _from_checkpoint(storage, config, weights)
     card: dict[str, Any] = json.loads(storage.read_text(CARD))
     tensors = load_tensors(storage.read(card["weights"][weights]))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -98,7 +100,9 @@ def train(
     """
     # Entered here, so that a checkpoint in flight is written whatever ends the training.
     with checkpoint.Writer(storage, config.output.keep_checkpoints, control.note) as writer:
-        return _Training(config, storage, images, rows, world, control, writer).run()
+        training = _Training(config, storage, images, rows, world, control, writer)
+        with training.kept():
+            return training.run()
 
 
 class _Training:
@@ -120,7 +124,7 @@ class _Training:
         self._journal: Journal | None = None
         self._record: records.Record = {}
         self._evaluator: Evaluator | None = None
-        self._score: tuple[int, float] | None = None
+        self._score: tuple[int, float, str] | None = None
         self._action = ""
         if world.leads:
             for folder in (checkpoint.FOLDER, "samples"):
@@ -144,6 +148,20 @@ class _Training:
             self._journal = Journal(config, self._storage, images, self._state, self._writer)
         furthest = self._journal.recorder.furthest if self._journal is not None else 0
         self._control.report(Status(self._state.images_seen, furthest=furthest))
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """However it ends, what was recorded gets to where the run lies."""
+        try:
+            yield
+        except BaseException:
+            if self._journal is not None:
+                # That error is the news, not that the records could not be moved either.
+                with contextlib.suppress(Exception):
+                    self._journal.close()
+            raise
+        if self._journal is not None:
+            self._journal.close()
 
     def run(self) -> Outcome:
         """Until the end, or a signal."""
@@ -175,12 +193,12 @@ class _Training:
             if stopped or self._passed(output.checkpoint_every):
                 self._save()
 
-        if not stopped:
+        if self._state.images_seen >= config.images:
+            # Whoever asked for a stop with the last step has nothing left to stop.
+            stopped = ""
             self._save()
             if self._journal is not None:
                 self._journal.finish(self._state)
-        if self._journal is not None:
-            self._journal.close()
         return Outcome(self._state.images_seen, stopped)
 
     def _note_damage(self, text: str) -> None:
@@ -194,9 +212,11 @@ class _Training:
         self._state.agree_on_buffers()
         contents = self._state.state_dict()
         contents |= {"set_count": self._images.count, "set_shape": list(self._images.shape)}
-        contents |= {"health": self._monitor.state_dict(), "healthy": self._monitor.sound}
+        # Weights may have turned into nan since the last record was judged.
+        healthy = self._monitor.sound and self._state.finite()
+        contents |= {"health": self._monitor.state_dict(), "healthy": healthy}
         if self._score is not None and self._score[0] == self._state.images_seen:
-            contents["score"] = self._score[1]
+            contents["score"], contents["score_of"] = self._score[1:]
         if self._journal is not None:
             # Records first: a checkpoint must not be ahead of them.
             self._writer.save(contents, first=self._journal.recorder.publish)
@@ -217,12 +237,13 @@ class _Training:
         found = self._evaluator.evaluate(network, state.images_seen)
         state.generator.network.train()
         name, first = next(iter(found.values.items()))
-        self._score = (state.images_seen, cost(name, first.value))
+        kind = f"{name} of card {found.card.key}"
+        self._score = (state.images_seen, cost(name, first.value), kind)
         if self._journal is not None:
             self._journal.evaluated(found, time.perf_counter() - start)
         # The checkpoint in flight may be the best so far.
         self._writer.wait()
-        best = checkpoint.best_score(self._storage) if self._world.leads else 0.0
+        best = checkpoint.best_score(self._storage, kind) if self._world.leads else 0.0
         best = self._world.broadcast(torch.tensor(best, dtype=torch.float64)).item()
         if self._score[1] < best:
             self._save()

@@ -49,9 +49,10 @@ class PenaltySettings:
     clip: NonNegativeFloat = 0.0
     """Clamp every weight to [-clip, clip] after each update (WGAN, Arjovsky et al. 2017)."""
 
-    def numbers(self, image: ImageShape) -> int:
-        """How many uniform numbers an image uses up: those of the penalties that are on."""
-        return sum(p.numbers(image) for name, p in GRADIENT_PENALTIES.items() if self.uses(name))
+    def numbers(self, image: ImageShape) -> dict[str, int]:
+        """How many uniform numbers of an image each penalty uses up that is on, if any."""
+        sizes = {n: p.numbers(image) for n, p in GRADIENT_PENALTIES.items() if self.uses(n)}
+        return {name: size for name, size in sizes.items() if size}
 
     def uses(self, name: str) -> bool:
         """Whether a term ever has a weight."""

@@ -14,10 +14,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -37,15 +39,30 @@ def create(storage: Storage, config: Config) -> None:
     Raises:
         UserError: when the folder holds a run or anything else.
     """
-    if storage.exists(CONFIG):
-        raise UserError(
-            f"--out {storage.uri}: holds another run; "
-            f"go on with it by --resume {storage.uri}, or choose another --out"
-        )
-    if storage.names():
-        raise UserError(f"--out {storage.uri}: is not empty; choose another --out")
-    storage.make()
+    with _reachable("--out", storage):
+        if storage.exists(CONFIG):
+            raise UserError(
+                f"--out {storage.uri}: holds another run; "
+                f"go on with it by --resume {storage.uri}, or choose another --out"
+            )
+        if storage.exists() and not storage.is_folder():
+            raise UserError(f"--out {storage.uri}: is a file, not a folder; choose another --out")
+        if storage.names():
+            raise UserError(f"--out {storage.uri}: is not empty; choose another --out")
+        storage.make()
     storage.write(CONFIG, to_yaml(config))
+
+
+@contextlib.contextmanager
+def _reachable(option: str, storage: Storage) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = str(error).split("\n", 1)[0]
+        raise UserError(
+            f"{option} {storage.uri}: cannot be reached ({reason}); see to its permissions, "
+            "credentials or network, or name another place"
+        ) from None
 
 
 def update(storage: Storage, config: Config) -> None:
@@ -59,7 +76,9 @@ def require(storage: Storage, option: str) -> None:
     Raises:
         UserError: when there is none, naming the ``option`` that pointed to it.
     """
-    if not storage.exists(CONFIG):
+    with _reachable(option, storage):
+        there = storage.exists(CONFIG)
+    if not there:
         raise UserError(
             f"{option} {storage.uri}: holds no run (no {CONFIG}); give a folder that "
             "`distgan train` wrote"

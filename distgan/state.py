@@ -104,6 +104,13 @@ class TrainingState:
             self.ema.update(self.images_seen, images)
         self.images_seen += config.batch
 
+    @torch.no_grad()
+    def finite(self) -> bool:
+        """Whether every weight of both networks is a number."""
+        players = (self.generator.network, self.discriminator.network)
+        weights: list[Tensor] = [weight for network in players for weight in network.parameters()]
+        return bool(torch.stack(torch._foreach_norm(weights)).isfinite().all())
+
     def agree_on_buffers(self) -> None:
         """Make batch statistics that each rank took for itself one; all ranks must call it."""
         if not self._config.parallel.sync_batch_norm:

@@ -8,9 +8,9 @@ what needs the whole global batch asks `UpdateRule.whole`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ class Batch:
     ``real`` is float (n, c, h, w) in [-1, 1], ``labels`` int64 (n,) or None, and the
     latents float (n, latent), one set for each player's update. Fakes take the labels
     of the reals. ``augment`` decides what the images go through on their way to the
-    discriminator, ``penalty`` float (n, k) where penalties on gradients are taken.
+    discriminator, ``penalty`` where penalties on gradients are taken: for each float (n, k).
     ``weight`` is n times the number of processes over the global micro-batch: 1 for equal
     shares, and what makes the average of gradients exact for unequal ones.
     """
@@ -44,7 +44,7 @@ class Batch:
     generator_latent: Tensor
     weight: float = 1.0
     augment: AugmentNumbers = _NO_NUMBERS
-    penalty: Tensor | None = None
+    penalty: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def _itself(values: Tensor) -> Tensor:
@@ -221,8 +221,7 @@ class _Examination:
         at, charge, _ = GRADIENT_PENALTIES[name]
         if isinstance(at, str):
             return charge(self._squares[at]).mean()
-        assert self._batch.penalty is not None, "the batch holds no numbers for the penalty"
-        images = at(self._images["real"], self._images["fake"], self._batch.penalty)
+        images = at(self._images["real"], self._images["fake"], self._batch.penalty[name])
         images = images.detach().requires_grad_()
         logits = _Opinion.of(self._network, images, self._batch.labels).logits
         return charge(squared_gradient_norms(logits, [images])[0]).mean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -101,10 +102,15 @@ def distance(found: Weights, expected: Weights) -> float:
     worst = 0.0
     for part, tensors in expected.items():
         for name, tensor in tensors.items():
-            if tensor.is_floating_point() and tensor.norm() > 0:
+            if tensor.is_floating_point() and tensor.norm() != 0:
                 difference = (found[part][name] - tensor).norm() / tensor.norm()
-                worst = max(worst, difference.item())
+                worst = max(worst, _or_infinite(difference.item()))
     return worst
+
+
+def _or_infinite(distance: float) -> float:
+    # max and sorted make nothing of nan, which is as far off as can be.
+    return distance if math.isfinite(distance) else math.inf
 
 
 def network_distance(found: Weights, expected: Weights) -> float:
@@ -115,6 +121,8 @@ def network_distance(found: Weights, expected: Weights) -> float:
         return torch.cat([x.double().flatten() for x in tensors])
 
     return max(
-        ((flat(found, part) - flat(expected, part)).norm() / flat(expected, part).norm()).item()
+        _or_infinite(
+            ((flat(found, part) - flat(expected, part)).norm() / flat(expected, part).norm()).item()
+        )
         for part in ("generator", "discriminator", "ema")
     )

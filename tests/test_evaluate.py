@@ -247,10 +247,10 @@ def test_cards_differ_in_any_field(digits: tuple[Tensor, Tensor]) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--metrics", "frechett"], "--evaluate.metrics"),
-        (["--num", "3"], "--evaluate.num '3'"),
-        (["--features", "inceptoin"], "--evaluate.features inceptoin: no such extractor"),
-        (["--weights", "both"], "--evaluate.weights 'both'"),
+        (["--metrics", "frechett"], "--metrics"),
+        (["--num", "3"], "--num '3'"),
+        (["--features", "inceptoin"], "--features inceptoin: no such extractor"),
+        (["--weights", "both"], "--weights 'both'"),
         (["--metrics", "intra-class"], "--metrics intra-class: the generator takes no labels"),
         (["--workers", "-1"], "--workers -1: should be 0 or more"),
         (["--device", "gpu"], "--device gpu: there is no GPU here"),

@@ -7,6 +7,7 @@ world size is spawned once and goes through all cases.
 from __future__ import annotations
 
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,10 @@ AIDS: dict[str, dict[str, Any]] = {
     "top-k": {"generator.top_k": 0.5},
     "top-k of pairs": {"generator.top_k": 0.5, "loss": "relativistic"},
     "clipped gradients": {"generator.clip_norm": 1e-3, "discriminator.clip_norm": 1e-3},
+    "two penalties on other images": {
+        "discriminator.penalty.wgan_gp": 0.5,
+        "discriminator.penalty.dragan": 0.3,
+    },
     "two updates": {"discriminator.updates": 2},
     "shared fakes": {"share_fakes": True},
     "schedules": {"generator.optimizer.lr": "1e-3:0:40:linear"},
@@ -103,7 +108,10 @@ def _batch(config: Config, world: World, first: int) -> Batch:
         generator_latent=normal("generator", config.latent),
         weight=world.weight(config.micro_batch),
         augment=AugmentNumbers(*(uniform(use, size) for use in ("a", "b", "c"))),
-        penalty=uniform("penalty", config.discriminator.penalty.numbers(IMAGE)),
+        penalty={
+            name: torch.from_numpy(draws.uniforms(1, name, mine, numbers)).to(config.dtype)
+            for name, numbers in config.discriminator.penalty.numbers(IMAGE).items()
+        },
     )
 
 
@@ -148,7 +156,9 @@ def distance(found: ranks.Weights, expected: ranks.Weights) -> float:
         return torch.cat([tensor.detach().flatten() for tensor in tensors.values()])
 
     pairs = [(whole(found[part]), whole(tensors)) for part, tensors in expected.items()]
-    return max(((a - b).norm() / b.norm().clamp_min(1e-12)).item() for a, b in pairs)
+    found_distances = [((a - b).norm() / b.norm().clamp_min(1e-12)).item() for a, b in pairs]
+    # max and sorted make nothing of nan, which is as far off as can be.
+    return max(each if math.isfinite(each) else math.inf for each in found_distances)
 
 
 def _reference(name: str) -> str:
@@ -169,7 +179,9 @@ def _worst(found: dict[str, ranks.Weights], alone: dict[str, ranks.Weights]) -> 
 
 @pytest.mark.slow
 def test_micro_batches_change_nothing(alone: dict[str, ranks.Weights]) -> None:
-    worst = _worst(alone, alone)
+    in_parts = {name: found for name, found in alone.items() if _reference(name) != name}
+    assert in_parts
+    worst = _worst(in_parts, alone)
     assert max(worst.values()) < BOUND, worst
 
 

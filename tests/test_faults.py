@@ -34,7 +34,7 @@ from distgan.errors import UserError
 from distgan.launch.faults import Preempted, Watch, describe
 from distgan.launch.follow import Follower
 from distgan.launch.signals import StopRequest
-from distgan.launch.workers import Workers, decide, parse_workers
+from distgan.launch.workers import Node, Workers, decide, parse_workers
 from distgan.patience import PatientStorage
 from distgan.report.facts import event_lines, summary
 from distgan.report.reading import read_runs
@@ -229,11 +229,11 @@ def test_a_number_of_workers_that_is_none(text: str) -> None:
 def test_as_many_workers_as_there_is_room_for() -> None:
     assert parse_workers("2:8") == (2, 8)
     asked = (2, 8)
-    assert decide(asked, "auto", 0, [2, 2], 128) == Workers(4, False, 1, asked)
-    assert decide(asked, "auto", 0, [16, 16], 128) == Workers(8, False, 4, asked)
-    assert decide(asked, "auto", 3, [16], 128) == Workers(3, True, 5, asked)
+    assert decide(asked, "auto", [Node(2), Node(2)], 128) == Workers(4, False, 1, asked)
+    assert decide(asked, "auto", [Node(16), Node(16)], 128) == Workers(8, False, 4, asked)
+    assert decide(asked, "auto", [Node(16, 3)], 128) == Workers(3, True, 5, asked)
     with pytest.raises(UserError, match="--workers 2:8: more than the 1 CPUs"):
-        decide(asked, "auto", 0, [1], 128)
+        decide(asked, "auto", [Node(1)], 128)
 
 
 @pytest.mark.parametrize(

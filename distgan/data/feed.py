@@ -59,8 +59,9 @@ class Feed:
         augment = config.discriminator.augment.numbers
         self._augment = ("real", "fake", "generator") if augment else ()
         streams |= {f"augment-{use}": (draws.uniforms, augment) for use in self._augment}
-        if penalty := config.discriminator.penalty.numbers(image):
-            streams["penalty"] = (draws.uniforms, penalty)
+        self._penalties = config.discriminator.penalty.numbers(image)
+        for name, size in self._penalties.items():
+            streams[f"penalty-{name}"] = (draws.uniforms, size)
         if config.feed.mirror:
             streams["mirror"] = (draws.uniforms, 1)
         self._numbers = _Numbers(streams, config, world)
@@ -82,7 +83,7 @@ class Feed:
             generator_latent=numbers["generator"],
             weight=self._world.weight(self._config.micro_batch),
             augment=AugmentNumbers(**{use: numbers[f"augment-{use}"] for use in self._augment}),
-            penalty=numbers.get("penalty"),
+            penalty={name: numbers[f"penalty-{name}"] for name in self._penalties},
         )
 
     def generator_latents(self, images_seen: int) -> Tensor:

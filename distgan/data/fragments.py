@@ -18,7 +18,11 @@ from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels, decode
 from distgan.data.shape import ImageShape
 from distgan.errors import UserError
+from distgan.patience import SECONDS, PatientStorage
 from distgan.storage import Storage
+
+_FAR_STORAGE = ("AWS Error", "google::cloud", "HDFS")
+"""In Arrow's words when storage behind a network fails, which may pass."""
 
 
 @dataclass(frozen=True)
@@ -50,18 +54,16 @@ def read_fragment(images: ImageSet, fragment: Fragment, replace: bool) -> Pixels
         UserError: for a missing or damaged file, and for damaged rows.
     """
     file = images.files[fragment.file]
+    columns = ["image", "label"] if images.classes else ["image"]
     try:
-        with _open(images.uri, file) as parquet:
-            table = parquet.read_row_group(
-                fragment.group, columns=["image", "label"] if images.classes else ["image"]
-            )
-    except FileNotFoundError:
-        raise UserError(f"--data {file}: is missing; bring it back or make the set again") from None
-    except (pa.ArrowException, OSError) as error:
+        table = _storage(images.uri).attempt(
+            lambda: _row_group(images.uri, file, fragment.group, columns)
+        )
+    except OSError as error:
         reason = str(error).split("\n", 1)[0]
         raise UserError(
-            f"--data {file}: row group {fragment.group} is damaged ({reason}); "
-            "copy or make the set again"
+            f"--data {file}: could not be read for {SECONDS:.0f} s ({reason}); see to the storage, "
+            "then go on with --resume"
         ) from None
     return decode(
         table,
@@ -72,6 +74,22 @@ def read_fragment(images: ImageSet, fragment: Fragment, replace: bool) -> Pixels
         first_row=sum(images.groups[fragment.file][: fragment.group]),
         replace=replace,
     )
+
+
+def _row_group(uri: str, file: str, group: int, columns: list[str]) -> pa.Table:
+    try:
+        with _open(uri, file) as parquet:
+            return parquet.read_row_group(group, columns=columns)
+    except FileNotFoundError:
+        raise UserError(f"--data {file}: is missing; bring it back or make the set again") from None
+    except (pa.ArrowException, OSError) as error:
+        # Arrow says by OSError too that bytes make no sense; of storage it gives a number or name.
+        if getattr(error, "errno", None) or any(name in str(error) for name in _FAR_STORAGE):
+            raise
+        reason = str(error).split("\n", 1)[0]
+        raise UserError(
+            f"--data {file}: row group {group} is damaged ({reason}); copy or make the set again"
+        ) from None
 
 
 def read_in_order(
@@ -112,6 +130,11 @@ def first_rows(images: ImageSet) -> list[int]:
     """The number of the first image of every row group, through all files."""
     counts = [rows for groups in images.groups for rows in groups]
     return [0, *accumulate(counts)][:-1]
+
+
+@lru_cache(maxsize=8)
+def _storage(uri: str) -> PatientStorage:
+    return PatientStorage(uri, lambda text, kind="": None)
 
 
 @lru_cache(maxsize=512)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
@@ -19,6 +20,7 @@ from distgan.data import manifest
 from distgan.data.manifest import Manifest
 from distgan.data.pixels import DamagedRowError, open_image, times
 from distgan.data.shape import ImageShape
+from distgan.data.sources.base import numbered_classes
 from distgan.data.sources.named import NAMED
 from distgan.data.unfinished import UNFINISHED
 from distgan.errors import UserError
@@ -234,6 +236,14 @@ def _classes(storage: Storage, files: list[str], made: Manifest | None) -> tuple
         return made.classes
     highest = 0
     for file in files:
+        schema = pq.read_schema(file, filesystem=storage.filesystem)
+        kind = schema.field("label").type if "label" in schema.names else None
+        if kind is None or not pa.types.is_integer(kind):
+            raise UserError(
+                f"--data {file}: column 'label' holds {kind or 'nothing'}, not whole numbers, as "
+                "classes should be; `distgan data prepare` numbers names"
+            )
         labels = pq.read_table(file, columns=["label"], filesystem=storage.filesystem)["label"]
-        highest = max(highest, int(max(labels.to_pylist(), default=0)))
-    return tuple(str(label) for label in range(highest + 1))
+        # A row without one is found when it is read.
+        highest = max(highest, pc.max(labels).as_py() or 0)
+    return numbered_classes(highest, f"--data {files[0]}")

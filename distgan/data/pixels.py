@@ -113,7 +113,7 @@ def open_image(value: Any) -> Image.Image:
         return image if image.mode in ("L", "RGB") else image.convert("RGB")
     except Image.DecompressionBombError:
         raise DamagedRowError(f"an image of more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
-    except (UnidentifiedImageError, OSError, TypeError, ValueError):
+    except (UnidentifiedImageError, OSError, SyntaxError, TypeError, ValueError):
         raise DamagedRowError("not an image") from None
 
 

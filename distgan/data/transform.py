@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from dataclasses import dataclass
 
@@ -22,6 +23,13 @@ FILTERS = {
     "box": Image.Resampling.BOX,
 }
 """Pillow's; each is widened by the factor of the reduction, so all are antialiased."""
+
+_DAMAGED = (
+    *(OSError, ValueError, SyntaxError, IndexError, EOFError),
+    # From EXIF data, which Pillow writes anew when it turns an image.
+    *(struct.error, TypeError, KeyError, ZeroDivisionError),
+)
+"""What Pillow raises for bytes that are not what they should be."""
 
 _GRAY = ("1", "L", "LA", "La", "I", "F")
 
@@ -62,7 +70,7 @@ class Transform:
         opened = _open(image)
         try:
             return self._finish(ImageOps.exif_transpose(opened))
-        except (OSError, ValueError, SyntaxError, IndexError, EOFError) as error:
+        except _DAMAGED as error:
             raise BadImageError(f"a damaged image ({error})") from None
 
     def is_as_wanted(self, content: bytes, shape: tuple[int, ...]) -> bool:

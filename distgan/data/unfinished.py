@@ -23,6 +23,12 @@ def refuse_occupied(storage: Storage, out: str) -> None:
     """
     if storage.exists(MANIFEST):
         raise UserError(f"--out {out}: already holds a prepared set; choose another folder")
+    inner = storage.names(VALIDATION) if storage.is_folder(VALIDATION) else []
+    if not storage.exists(UNFINISHED) and any(_of_a_set(name) for name in inner):
+        raise UserError(
+            f"--out {out}: its folder {VALIDATION}/ holds a set, where held-out images would go; "
+            "choose another folder"
+        )
     if storage.exists() and not storage.filesystem.get_file_info(storage.path()).is_file:
         others = [name for name in storage.names() if name.endswith(".parquet")]
         if not others or storage.exists(UNFINISHED):
@@ -31,6 +37,10 @@ def refuse_occupied(storage: Storage, out: str) -> None:
             f"--out {out}: holds {others[0]}, which would be taken for a part of the set; "
             "choose another folder"
         )
+
+
+def _of_a_set(name: str) -> bool:
+    return name == MANIFEST or name.endswith(".parquet")
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from distgan.evaluate.evidence import Evidence
 from distgan.parallel import World
 from distgan.storage import Storage
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def recall(what: dict[str, Any], see: Callable[[], Evidence], world: World) -> Evidence:

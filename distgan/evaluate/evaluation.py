@@ -14,11 +14,13 @@ from distgan import draws
 from distgan.data.images import ImageSet
 from distgan.errors import UserError
 from distgan.evaluate.card import Card
+from distgan.evaluate.evidence import Evidence
 from distgan.evaluate.gather import gather
 from distgan.evaluate.measures import MEASURES, WANT_CLASSES, WANT_LABELS, Value
 from distgan.evaluate.reals import Reals
 from distgan.evaluate.settings import EvaluateSettings
 from distgan.features import load, resolve
+from distgan.metrics.manifold import NEIGHBOURS
 from distgan.parallel import World
 from distgan.storage import Storage
 
@@ -75,9 +77,13 @@ class Evaluator:
         self._extractor = load(name).to(world.device)
         for metric in WANT_CLASSES & set(settings.metrics):
             if not self._extractor.classes:
-                raise UserError(f"--metrics {metric}: {name} is no classifier; name another")
+                raise UserError(
+                    f"--evaluate.metrics {metric}: {name} is no classifier; name another "
+                    "by --evaluate.features"
+                )
         reals = Reals(images, settings)
         self._real = reals.see(self._extractor, world)
+        _check_reals(settings, self._real)
         self._card = Card(
             extractor=self._extractor.name,
             extractor_hash=self._extractor.hash,
@@ -138,9 +144,27 @@ def check(settings: EvaluateSettings, classes: int) -> None:
     for metric in WANT_LABELS & set(settings.metrics):
         if not classes:
             raise UserError(
-                f"--metrics {metric}: the generator takes no labels; leave it out, or train "
-                "with --conditional true"
+                f"--evaluate.metrics {metric}: the generator takes no labels; leave it out, or "
+                "train with --conditional true"
             )
+        if settings.num < 2 * classes:
+            raise UserError(
+                f"--evaluate.num {settings.num}: --evaluate.metrics {metric} needs two images of "
+                f"each of {classes} classes; use {2 * classes} or more"
+            )
+
+
+def _check_reals(settings: EvaluateSettings, real: Evidence) -> None:
+    if "manifold" in settings.metrics and len(real.features) <= NEIGHBOURS:
+        raise UserError(
+            f"--evaluate.metrics manifold: needs more than {NEIGHBOURS} real images, and there "
+            f"are {len(real.features)}; leave it out"
+        )
+    most = 2 if real.labels is None else int(torch.bincount(real.labels).max())
+    if "intra-class" in settings.metrics and most < 2:
+        raise UserError(
+            "--evaluate.metrics intra-class: no class has two real images; leave it out"
+        )
 
 
 def remember(storage: Storage, evaluation: Evaluation) -> None:

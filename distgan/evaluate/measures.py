@@ -5,6 +5,7 @@ A metric is one function in `distgan.metrics`, and one here that gives its value
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -95,6 +96,8 @@ def _intra_class(real: Evidence, fake: Evidence, seed: int) -> dict[str, Value]:
 
 
 def _interval(value: float, spread: float) -> Value:
+    if not math.isfinite(spread):
+        return Value(value)
     return Value(value, value - _SIGMAS * spread, value + _SIGMAS * spread)
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distgan import draws
 from distgan.data import manifest
 from distgan.data.fragments import read_in_order, whole_set
 from distgan.data.images import ImageSet, open_images
@@ -61,6 +62,9 @@ class Reals:
         if self._images.classes:
             kept = [piece.labels for piece in pieces if piece.labels is not None]
             labels = torch.from_numpy(np.concatenate(kept))
+        # A set may lie class by class, and not all that is seen is kept.
+        mixed = torch.from_numpy(draws.permutation(0, "reals", 0, len(pixels)))
+        pixels, labels = pixels[mixed], None if labels is None else labels[mixed]
         found = gather(
             lambda numbers: pixels[numbers.start : numbers.stop].to(world.device),
             len(pixels),

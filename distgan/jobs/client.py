@@ -65,18 +65,22 @@ def url_of(address: str | None) -> str:
     """
     url = address or os.environ.get("RAY_API_SERVER_ADDRESS", "") or _HERE
     url = url.rstrip("/") if "://" in url else f"http://{url}"
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or parts.scheme not in ("http", "https"):
         raise UserError(
             f"--address {url}: not the address of a job server; give the dashboard's, such as "
             "http://HEAD:8265"
         )
-    if parts.port == 6379:
+    if port == 6379:
         raise UserError(
             f"--address {url}: that port is the cluster's own; a job server answers on the "
             "dashboard's, such as http://HEAD:8265"
         )
-    return url if parts.port or parts.scheme == "https" else f"{url}:8265"
+    return url if port or parts.scheme == "https" else f"{url}:8265"
 
 
 def connect(address: str | None = None) -> Any:

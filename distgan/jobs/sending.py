@@ -89,13 +89,13 @@ def _check(name: str | None, working_dir: str | Path | None, image: str | None) 
 
 
 def _folder(words: tuple[str, ...]) -> str:
-    """Where a run of ``train`` is written, as every node would name it; else empty."""
+    """Where ``train`` or ``tune`` writes, as every node would name it; else empty."""
     found = ""
     for position, word in enumerate(words):
         option, given, value = word.partition("=")
         if option in _FOLDERS:
             found = value if given else (words[position + 1 :] or ("",))[0]
-    if not words or words[0] != "train":
+    if not words or words[0] not in ("train", "tune"):
         return found
     if not found:
         raise UserError(

@@ -15,7 +15,7 @@ import ray
 
 from distgan.errors import UserError
 from distgan.launch.priority import make_attendants_give_way
-from distgan.launch.workers import Asked, Device, Workers, decide, most_of
+from distgan.launch.workers import Asked, Device, Node, Workers, decide, most_of
 from distgan.scratch import Scratch
 
 _FOR_READING = (
@@ -120,7 +120,6 @@ class Cluster:
         Raises:
             UserError: when it holds less than was asked for.
         """
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        gpus = sum(int(node.get("GPU", 0)) for node in nodes)
-        cores = [int(node.get("CPU", 0)) for node in nodes]
-        return decide(self._asked, device, gpus, cores, batch, threads)
+        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        nodes = [Node(int(has.get("CPU", 0)), int(has.get("GPU", 0))) for has in alive]
+        return decide(self._asked, device, nodes, batch, threads)

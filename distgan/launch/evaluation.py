@@ -71,9 +71,24 @@ def evaluate(
         UserError: when there is no run, a setting does not fit, or there is less than what
             was asked for.
     """
+    try:
+        return _evaluate(uri, changes or {}, workers, address, device, note)
+    except UserError as error:
+        # Here they are the options of a command of their own.
+        raise UserError(str(error).replace("--evaluate.", "--")) from None
+
+
+def _evaluate(
+    uri: str,
+    changes: Mapping[str, Any],
+    workers: int | None,
+    address: str | None,
+    device: Device,
+    note: Callable[[str], object],
+) -> Evaluation:
     storage = Storage(uri)
     config = run.load_config(storage, "RUN")
-    named = {f"evaluate.{name}": value for name, value in (changes or {}).items()}
+    named = {f"evaluate.{name}": value for name, value in changes.items()}
     config = settings.override(config, named)
     images = open_images(config.data)
     features.resolve(config.evaluate.features, images)

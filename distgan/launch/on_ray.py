@@ -47,7 +47,7 @@ from distgan.launch.probe import probe
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.launch.workers import Workers
-from distgan.loop import PREEMPTION, RESIZE, Control, NoControl, Outcome, train
+from distgan.loop import PREEMPTION, Control, NoControl, Outcome, train
 from distgan.parallel import World
 from distgan.patience import PatientStorage
 from distgan.storage import Storage
@@ -77,7 +77,7 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
     """
     with cluster:
         stop.install()
-        workers = cluster.workers(plan.device, plan.config.batch, plan.threads)
+        workers = cluster.workers(plan.device, plan.config.micro_batch, plan.threads)
         display.note(workers.describe())
         if not cluster.own:
             probe(plan.storage, plan.images)
@@ -197,7 +197,8 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
         outcome = train(config, storage, job.images, rows, world, control)
         # Nobody leaves before the checkpoint is written.
         world.gather(outcome.images_seen)
-        if outcome.stopped == RESIZE and world.leads:
+        if world.leads and outcome.stopped != PREEMPTION:
+            # Whoever waits to resize need not wait for a run that has ended meanwhile.
             mailbox.put("saved", outcome.images_seen)
         if outcome.stopped == PREEMPTION:
             raise Preempted

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from distgan import checkpoint, features, run
+from distgan import checkpoint, export, features, run
 from distgan.config import Config
 from distgan.data import ways
 from distgan.data.images import ImageSet, open_images
@@ -157,7 +157,8 @@ def resume(
     _check_same_run(path, saved, config)
     checkpoints = checkpoint.index(storage)
     seen = checkpoints[-1]["images_seen"] if checkpoints else 0
-    if seen >= config.images:
+    # One that was cut off between its last checkpoint and the export has that left to do.
+    if seen >= config.images and export.exported(storage) >= seen:
         raise UserError(
             f"--resume {path}: is complete at {seen:,} images; "
             f"give a larger --images than {config.images:,} to go on"
@@ -216,7 +217,7 @@ def check(
             f"--conditional true: the set {config.data} has no labels; "
             "use one with a label column, or --conditional false"
         )
-    check_asked(workers, config.batch)
+    check_asked(workers, config.batch, config.accumulate)
     if max_failures < 0:
         raise UserError(f"--max-failures {max_failures}: should be 0 or more")
     if address is None or workers == 0:

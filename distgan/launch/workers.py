@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from distgan.errors import UserError
 
@@ -59,8 +60,12 @@ def parse_workers(text: str) -> int | tuple[int, int]:
     return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
 
 
-def check_asked(asked: Asked, batch: int) -> None:
+def check_asked(asked: Asked, batch: int, parts: int = 1) -> None:
     """See that a number of workers makes sense for a batch.
+
+    Args:
+        batch: images in a global batch.
+        parts: micro-batches of it, of each of which every worker needs an image.
 
     Raises:
         UserError: when it does not.
@@ -74,9 +79,12 @@ def check_asked(asked: Asked, batch: int) -> None:
             )
     elif asked is not None and asked < 0:
         raise UserError(f"--workers {asked}: should be 0 or more")
-    if most_of(asked) > batch:
+    if most_of(asked) > batch // parts:
+        where = f"a batch ({batch})"
+        if parts > 1:
+            where = f"a micro-batch ({batch // parts}, with --accumulate {parts})"
         raise UserError(
-            f"--workers {_show(asked)}: more workers than images in a batch ({batch}); "
+            f"--workers {_show(asked)}: more workers than images in {where}; "
             "use fewer, or a larger --batch"
         )
 
@@ -95,11 +103,17 @@ def _show(asked: Asked) -> str:
     return f"{asked[0]}:{asked[1]}" if isinstance(asked, tuple) else str(asked)
 
 
+class Node(NamedTuple):
+    """What a machine of a cluster has."""
+
+    cores: int
+    gpus: int = 0
+
+
 def decide(
     asked: Asked,
     device: Device,
-    gpus: int,
-    node_cores: list[int],
+    nodes: Sequence[Node],
     batch: int,
     threads: int | None = None,
 ) -> Workers:
@@ -107,17 +121,16 @@ def decide(
 
     Args:
         asked: what the user wants, or None for the default.
-        gpus: how many GPUs there are.
-        node_cores: CPU cores of each node.
-        batch: images in a global batch, more than which no workers can share.
+        batch: images in a global micro-batch, more than which no workers can share.
         threads: CPUs for each worker, of a run that has not all there are; None for as many
             as there is room for.
 
     Raises:
         UserError: when there is less than what was asked for.
     """
+    gpus, cores = sum(node.gpus for node in nodes), sum(node.cores for node in nodes)
     check_gpus(asked, device, gpus)
-    gpu, cores = gpus > 0 and device != "cpu", sum(node_cores)
+    gpu = gpus > 0 and device != "cpu"
     room = gpus if gpu else cores
     between = asked if isinstance(asked, tuple) else None
     if between:
@@ -127,9 +140,15 @@ def decide(
     if threads is not None:
         return Workers(count, gpu, threads, between)
     # The most threads with which all workers still find room on the nodes.
-    for threads in range(max(node_cores), 0, -1):
-        if sum(n // threads for n in node_cores) >= count:
+    for threads in range(max(node.cores for node in nodes), 0, -1):
+        rooms = (min(n.cores // threads, n.gpus if gpu else n.cores) for n in nodes)
+        if sum(rooms) >= count:
             return Workers(count, gpu, threads, between)
+    if gpu:
+        raise UserError(
+            f"--workers {_show(asked or count)}: the nodes with GPUs have fewer CPUs than that; "
+            "use fewer, or --device cpu"
+        )
     raise UserError(
         f"--workers {_show(asked or count)}: more than the {cores} CPUs of the cluster; use "
         f"{cores} or fewer"

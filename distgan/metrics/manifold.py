@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+NEIGHBOURS = 5
 _ROWS_AT_ONCE = 2_000
 
 
@@ -29,7 +30,7 @@ class Manifold(NamedTuple):
     """Reals whose ball holds some fake."""
 
 
-def manifold(real: Tensor, fake: Tensor, k: int = 5) -> Manifold:
+def manifold(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> Manifold:
     """All four measures.
 
     Args:

@@ -169,20 +169,20 @@ def run(layer: nn.Module, maps: Tensor, labels: Tensor | None) -> Tensor:
     return result
 
 
-def halvings(image: ImageShape, network: str) -> int:
+def halvings(image: ImageShape, network: str, player: str = "generator") -> int:
     """How many strides of 2 lead to the seed image: until a side is odd or below 8.
 
     28x28 -> 2 (7x7), 32x32 -> 3 (4x4), 64x64 -> 4 (4x4).
 
     Raises:
-        UserError: for an image that cannot be halved once, naming the network.
+        UserError: for an image that cannot be halved once, naming the ``network`` of a ``player``.
     """
     height, width, count = image.height, image.width, 0
     while height % 2 == 0 and width % 2 == 0 and min(height, width) >= 8:
         height, width, count = height // 2, width // 2, count + 1
     if count == 0:
         raise UserError(
-            f"--generator.network.name {network}: needs images with even sides of at least 8, "
+            f"--{player}.network.name {network}: needs images with even sides of at least 8, "
             f"these are {image.height}x{image.width}; resize them or use the network mlp"
         )
     return count

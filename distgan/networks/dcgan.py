@@ -113,7 +113,7 @@ class DCGANDiscriminator(nn.Module):
         self, image: ImageShape, classes: int, settings: DCGANDiscriminatorSettings
     ) -> None:
         super().__init__()
-        kind, steps = settings.conditioning, halvings(image, "dcgan")
+        kind, steps = settings.conditioning, halvings(image, "dcgan", "discriminator")
         self.embed = LabelPlane(image, classes) if classes and kind == "concat" else None
         channels = image.channels + (self.embed is not None)
         layers: list[nn.Module] = []

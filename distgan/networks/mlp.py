@@ -72,9 +72,11 @@ class _Layers(nn.Sequential):
 
     def hidden(self, x: Tensor) -> Tensor:
         """What reaches the last layer."""
-        for layer in list(self)[:-1]:
-            # A ReLU is part of the layer before it, which is faster.
-            x = layer(x, relu=True) if isinstance(layer, Linear) else x
+        layers = list(self)[:-1]
+        for linear, activation in zip(layers[::2], layers[1::2], strict=True):
+            # As a part of the layer before it a ReLU costs nothing.
+            fused = type(activation) is nn.ReLU
+            x = linear(x, relu=True) if fused else activation(linear(x))
         return x
 
     def forward(self, x: Tensor) -> Tensor:

@@ -106,7 +106,7 @@ def plan(
     option = f"--{'generator' if generates else 'discriminator'}.network"
     widths = settings.widths if generates else settings.widths[::-1]
     if not widths:
-        steps = halvings(image, "r3gan")
+        steps = halvings(image, "r3gan", "generator" if generates else "discriminator")
         widths = tuple(max(1, 768 >> max(0, step - 3)) for step in range(steps + 1))
     stages = len(widths)
     scale = 1 << (stages - 1)

@@ -102,7 +102,7 @@ def discriminator_plan(image: ImageShape, width: int) -> list[tuple[int, bool]]:
     1024 again. Above 32 pixels there are at least five halvings or as many as go evenly,
     and a block that does not halve unless that left a side of 2.
     """
-    halvings(image, "sngan")
+    halvings(image, "sngan", "discriminator")
     sides, steps = [image.height, image.width], 0
     while all(each % 2 == 0 for each in sides) and (
         steps < 2 if _small(image) else steps < 5 or min(sides) > 4

@@ -20,7 +20,7 @@ def random_batches(
 
 def _random_batch(config: Config, image: ImageShape, images: int) -> Batch:
     numbers = config.discriminator.augment.numbers
-    penalty = config.discriminator.penalty.numbers(image)
+    penalties = config.discriminator.penalty.numbers(image)
     uses = {use: torch.rand(images, numbers) for use in ("real", "fake", "generator")}
     real = torch.rand(images, *image, dtype=config.dtype).mul_(2).sub_(1)
     return Batch(
@@ -29,5 +29,5 @@ def _random_batch(config: Config, image: ImageShape, images: int) -> Batch:
         discriminator_latent=torch.randn(images, config.latent, dtype=config.dtype),
         generator_latent=torch.randn(images, config.latent, dtype=config.dtype),
         augment=AugmentNumbers(**uses) if numbers else AugmentNumbers(),
-        penalty=torch.rand(images, penalty) if penalty else None,
+        penalty={name: torch.rand(images, size) for name, size in penalties.items()},
     )

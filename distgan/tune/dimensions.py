@@ -134,7 +134,7 @@ class Scale(Interval):
     log: bool = True
 
     def home(self, own: Any, other: Any) -> Raw:  # noqa: D102
-        return 1.0
+        return self._inside(1.0)
 
     def value(self, raw: Raw, base: Any) -> Any:  # noqa: D102
         return _times(base, float(raw))

@@ -6,8 +6,8 @@ import io
 import json
 import math
 import statistics
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -123,12 +123,30 @@ def _comparisons(trials: Sequence[Trial], settings: TuneSettings) -> list[Compar
     for trial in trials:
         if trial.confirms is not None and trial.final is not None:
             groups.setdefault(trial.confirms, []).append(trial.final.value)
-    recipe = groups.get(0, [])
-    return [
+    recipe, ill = groups.get(0, []), lost(trials)
+    found = [
         compare(number, values, recipe, settings.lower_is_better)
         for number, values in groups.items()
         if number != 0 and len(values) > 1 and len(recipe) > 1
     ]
+    return [_without_luck(comparison, ill) for comparison in found]
+
+
+def _without_luck(found: Comparison, ill: Mapping[int, Any]) -> Comparison:
+    # Seeds that are left where others fell ill were chosen by their having done well.
+    lucky = found.number in ill if found.verdict == "better" else 0 in ill
+    return replace(found, verdict="not distinguishable") if lucky else found
+
+
+def lost(trials: Sequence[Trial]) -> dict[int, tuple[int, int]]:
+    """By trial, 0 for the recipe: how many of its fresh seeds fell ill or failed, of how many."""
+    found: dict[int, tuple[int, int]] = {}
+    for trial in trials:
+        if trial.confirms is not None:
+            ill, all_of_it = found.get(trial.confirms, (0, 0))
+            ill += trial.state in ("ill", "failed")
+            found[trial.confirms] = (ill, all_of_it + 1)
+    return {number: counts for number, counts in found.items() if counts[0]}
 
 
 def compare(

@@ -250,8 +250,13 @@ def _run(plan: Plan, board: Board) -> Found:
     from distgan.launch.cluster import Cluster
 
     start = time.monotonic()
-    with StopRequest() as stop, Cluster(plan.address, None, plan.verbose):
+    with StopRequest() as stop, Cluster(plan.address, None, plan.verbose) as cluster:
         stop.install()
+        if not cluster.own:
+            from distgan.launch.probe import probe
+
+            # Trials on any node write where the search reads.
+            probe(plan.storage, open_images(plan.base.data))
         plan = replace(plan, room=_room(plan))
         assert plan.room is not None
         board.note(plan.room.describe())

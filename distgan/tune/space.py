@@ -60,6 +60,7 @@ class Space:
             self._add(name, text, source)
         if not self.free:
             raise UserError(f"{source}: leaves nothing to choose; give a range, such as {EXAMPLE}")
+        self._after = self._in_order(source)
         self._check(source)
 
     def _add(self, name: str, text: str, source: str) -> None:
@@ -78,6 +79,21 @@ class Space:
                 "no factor changes; give values, as in uniform(LOW, HIGH)"
             )
         self._dimensions[name] = dimension
+
+    def _in_order(self, source: str) -> list[str]:
+        """The settings, each after the one that it follows."""
+        found: list[str] = []
+        for name in self._dimensions:
+            chain = [name]
+            while (of := self._dimensions[chain[-1]].of) in self._dimensions:
+                if of in chain:
+                    raise UserError(
+                        f"{source} {name}={self.texts[name]}: follows itself "
+                        f"({' -> '.join([*chain, of])}); give one of them a range"
+                    )
+                chain.append(of)
+            found += [each for each in reversed(chain) if each not in found]
+        return found
 
     def _check(self, source: str) -> None:
         # Every end by itself first, so that the error names the one that does not fit.
@@ -100,11 +116,12 @@ class Space:
     def changes(self, point: Point) -> dict[str, Any]:
         """The values of the settings at a point; those it does not name stay as they are."""
         found: dict[str, Any] = {}
-        for name, dimension in self._dimensions.items():
+        for name in self._after:
+            dimension = self._dimensions[name]
             if name in point:
                 found[name] = dimension.value(point[name], self._base(dimension, name, found))
-            elif point and not dimension.free and dimension.of in found:
-                found[name] = found[dimension.of]
+            elif point and not dimension.free:
+                found[name] = found.get(dimension.of, self._own.get(dimension.of))
         return found
 
     def _base(self, dimension: Dimension, name: str, found: Mapping[str, Any]) -> Any:

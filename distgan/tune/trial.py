@@ -134,6 +134,9 @@ class _Runner:
             return
         kept = [e["images_seen"] for e in checkpoint.index(self._run)]
         for entry in evaluation.read(self._run):
+            # Somebody may have evaluated it by hand, otherwise than the search does.
+            if settings.value not in entry["values"] or entry["card"]["fake"] != settings.rung_num:
+                continue
             found = _measured(entry, settings)
             fresh = self._reported < found.rung and found.images < settings.max_images
             # A population passes checkpoints on, which are written a moment later.

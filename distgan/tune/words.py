@@ -6,7 +6,7 @@ from typing import Any
 
 from distgan.terminal import clock
 from distgan.tune.record import Trial
-from distgan.tune.results import Comparison, Found
+from distgan.tune.results import Comparison, Found, lost
 from distgan.tune.settings import TuneSettings
 
 
@@ -33,6 +33,9 @@ def conclusion(found: Found, settings: TuneSettings, seconds: bool = True) -> li
         names = ", ".join(str(number) for number in found.noise)
         lines.append(f"  trial {names} cannot be told from it: the intervals overlap")
     lines += [f"  {_sentence(comparison, settings)}" for comparison in found.comparisons]
+    for number, (ill, seeds) in lost(found.trials).items():
+        who = f"trial {number}" if number else "the recipe"
+        lines.append(f"  {who}: {ill} of its {seeds} fresh seeds fell ill or failed")
     lines.append(
         f"all trials together saw {found.images:,} images, {found.saved:.0%} less than "
         f"{found.images_of_all:,} in full"

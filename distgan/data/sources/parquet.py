@@ -49,11 +49,20 @@ def open_split(path: Path, split: str) -> ParquetSource:
         UserError: when a file is damaged or holds no column of images.
     """
     if path.is_file():
+        if split != "train":
+            of_split([path.name], split, str(path))
         return ParquetSource(str(path.parent), [path.name])
     place = _place(path) or path
     names = sorted(file.name for file in place.glob("*.parquet"))
     found = manifest.read(Storage(place))
     if found is not None:
+        made_of = str(found.source.get("split", split))
+        # The default asks for what there is.
+        if split not in ("train", made_of):
+            raise UserError(
+                f"{path}: is the split {made_of} of its source, not {split}; leave --split out, or "
+                "prepare the source itself"
+            )
         return ParquetSource(str(place), [file.name for file in found.files], found.classes)
     return ParquetSource(str(place), of_split(names, split, str(path)))
 

@@ -53,6 +53,10 @@ MISTAKES = {
     "train --generator.optimizer.lr": "--generator.optimizer.lr: needs a value",
     "train mnist-mlp extra": "unrecognized arguments: extra",
     "train --workers 129": "--workers 129: more workers than images in a batch (128)",
+    "train --workers 64 --accumulate 4": "a micro-batch (32, with --accumulate 4)",
+    "train --compile on --health.action rollback --health.change both": (
+        "added by --health.change both after a rollback; use halve-lr"
+    ),
     "train --workers -1": "--workers -1: should be 0 or more",
     "train --workers x": "--workers x: should be a number, such as 4, or MIN:MAX",
     "train --device gpu": "--device gpu: there is no GPU here",

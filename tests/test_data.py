@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from distgan.data import manifest
+from distgan import patience
+from distgan.data import fragments, manifest
 from distgan.data.damage import Damage
 from distgan.data.feed import Feed, scale_pixels
 from distgan.data.fragments import read_resident
@@ -36,7 +40,7 @@ def png(value: int, size: tuple[int, int] = (6, 4), mode: str = "L") -> bytes:
     return buffer.getvalue()
 
 
-def encoded(path: Path, images: list[object], labels: list[int] | None = None) -> str:
+def encoded(path: Path, images: list[object], labels: Sequence[object] | None = None) -> str:
     columns: dict[str, object] = {"image": images}
     if labels is not None:
         columns["label"] = labels
@@ -111,6 +115,14 @@ def broken(folder: Path, how: str) -> str:
         return encoded(file, [png(1), b"not an image"])
     if how == "mixed shapes":
         return encoded(file, [png(1), png(1, (8, 8))])
+    if how == "labels of text":
+        return encoded(file, [png(1)] * 2, ["cat", "dog"])
+    if how == "a label like a number of a row":
+        return encoded(file, [png(1)] * 2, [0, 10**9])
+    if how == "a missing label":
+        return encoded(file, [png(1)] * 2, [0, None])
+    if how == "a damaged chunk":
+        return encoded(file, [png(1), png(1, mode="RGBA").replace(b"IDAT", b"\1\2\3\4")])
     damaged = png(1, (64, 64))
     return encoded(file, [png(1, (64, 64)), damaged[: len(damaged) // 2]])
 
@@ -123,6 +135,10 @@ BROKEN = {
     "text": "column 'image' holds string, not images",
     "no image column": "has no column 'image' (columns: picture)",
     "not images": "row 1: not an image",
+    "labels of text": "column 'label' holds string, not whole numbers",
+    "a label like a number of a row": "a label of 1000000000, out of range",
+    "a missing label": "row 1",
+    "a damaged chunk": "row 1: not an image",
     "mixed shapes": "row 1: images of mixed shapes, 8x8x1 here but 4x6x1 before",
     "damaged": "row 1: a damaged image",
 }
@@ -205,3 +221,24 @@ def test_ranks_share_out_a_batch() -> None:
             assert torch.equal(joined, getattr(whole, name))
         assert sum(part.weight for part in parts) == pytest.approx(3)
         assert not torch.equal(whole.discriminator_latent, whole.generator_latent)
+
+
+def test_storage_that_fails_for_a_while_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = open_images(encoded(tmp_path / "set.parquet", [png(1)] * 4))
+    whole, failures, slept = fragments._open, [errno.EIO, errno.ETIMEDOUT], []
+
+    def failing(uri: str, file: str) -> pq.ParquetFile:
+        if failures:
+            raise OSError(failures.pop(), "the network is down")
+        return whole(uri, file)
+
+    monkeypatch.setattr(fragments, "_open", failing)
+    monkeypatch.setattr(time, "sleep", slept.append)
+    assert read_resident(images).images.shape == (4, 4, 6, 1)
+    assert len(slept) == 2
+    monkeypatch.setattr(patience.PatientStorage, "attempt", lambda self, action: action())
+    failures.append(errno.EIO)
+    with pytest.raises(UserError, match=r"could not be read for 120 s .*the network is down"):
+        read_resident(images)

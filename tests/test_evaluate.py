@@ -14,6 +14,7 @@ from distgan import checkpoint
 from distgan.cli import main
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
+from distgan.data.prepare import prepare
 from distgan.data.shape import ImageShape
 from distgan.data.sources import idx
 from distgan.data.sources.named import NAMED
@@ -217,6 +218,34 @@ def test_training_evaluates_and_keeps_the_best(tmp_path: Path) -> None:
     more = evaluate(str(tmp_path / "run"), {"num": "400", "metrics": "sliced"})
     assert more.card.key != again.card.key
     assert len(evaluation.read(storage)) == 4
+
+
+def test_a_set_that_lies_class_by_class_is_seen_as_a_whole(tmp_path: Path) -> None:
+    order = np.repeat(np.arange(4), 1_000)
+    pixels = order.astype(np.uint8)[:, None, None] + np.zeros((1, 28, 28), np.uint8)
+    np.savez(tmp_path / "set.npz", images=pixels, labels=order)
+    prepare(str(tmp_path / "set.npz"), str(tmp_path / "set"))
+    images = open_images(str(tmp_path / "set"))
+    wanted = EvaluateSettings(num=4_000, features="mnist", metrics=("sliced",))
+    seen = Reals(images, wanted)._look(EXTRACTORS["mnist"](), World())
+    # Of four thousand images the pixels of two thousand are kept.
+    kept = torch.bincount(seen.pixels[:, 0, 0, 0].long())
+    assert kept.sum() == 2_000
+    assert kept.min() > 400
+    assert seen.labels is not None
+    assert torch.equal(seen.labels[:2_000], seen.pixels[:, 0, 0, 0].long())
+
+
+def test_scores_of_different_metrics_are_not_compared(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    for images, score, of in ((1, 12.0, "a"), (2, 9.0, "a"), (3, 11.0, "a"), (4, -0.7, "b")):
+        state = {"images_seen": images, "score": score, "score_of": of}
+        checkpoint.save(storage, state, 2)
+        best = [entry["images_seen"] for entry in checkpoint.index(storage)]
+    assert best == [3, 4]
+    assert checkpoint.best_score(storage, "a") == 11.0
+    assert checkpoint.best_score(storage, "b") == -0.7
+    assert checkpoint.best_score(storage, "c") == float("inf")
 
 
 def test_the_best_is_the_highest_where_higher_is_better(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from distgan import checkpoint, records, run
+from distgan import checkpoint, export, loop, records, run
 from distgan.config import Config
 from distgan.data.damage import Damage
 from distgan.data.feed import Feed, scale_pixels
@@ -17,10 +17,12 @@ from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.resident import Resident
 from distgan.errors import UserError
+from distgan.export import load_generator
 from distgan.features import small_classifier_for
 from distgan.health import treatment
 from distgan.health.signs import FixedSamples, class_counts, distances, player_signs, weight_norm
-from distgan.loop import NoControl, train
+from distgan.launch import start as launch
+from distgan.loop import NoControl, Status, train
 from distgan.networks import ImageShape
 from distgan.parallel import World
 from distgan.recipes import recipe
@@ -83,6 +85,67 @@ def spoil(world: World, config: Config, folder: Path, at: int, times: int) -> li
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Feed, "batch", batch)
         return run_here(world, config, folder)
+
+
+def test_a_checkpoint_of_weights_that_are_no_numbers_is_not_healthy(tmp_path: Path) -> None:
+    # Saved after the weights were spoilt and before a record could name it.
+    often = {"output__checkpoint_every": 1_280, "output__log_every": 2_560}
+    config = settings(health__action="rollback", output__keep_checkpoints=9, **often)
+    told = spoil(World(), config, tmp_path / "run", 6_016, 1)
+    storage = Storage(tmp_path / "run")
+    (entry,) = treatment.past(storage)
+    assert (entry["back_to"], entry["images"]) == (5_120, 7_680)
+    assert any("back to 5,120 images" in note for note in told)
+    last = checkpoint.load_newest(storage)
+    assert last is not None
+    assert last["images_seen"] == 12_800
+    assert last["generator"]["layers.0.weight"].isfinite().all()
+
+
+class _Stopping(NoControl):
+    """Asks for a stop once a run has seen so many images."""
+
+    def __init__(self, at: int) -> None:
+        self._at, self._seen = at, 0
+
+    def report(self, status: Status) -> None:
+        self._seen = status.images_seen
+
+    def stop_signal(self) -> str:
+        return "SIGINT" if self._seen >= self._at else ""
+
+
+def test_a_stop_with_the_last_step_leaves_a_complete_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_TICKS", 0.0)
+    config = settings(images=1_280)
+    storage, images = Storage(tmp_path / "run"), open_images("mnist")
+    run.create(storage, config)
+    damage = Damage(images, 0)
+    rows = Resident(read_resident(images), config.seed, config.batch, World(), damage)
+    outcome = train(config, storage, images, rows, World(), _Stopping(1_280))
+    assert (outcome.images_seen, outcome.stopped) == (1_280, "")
+    assert load_generator(storage.uri).images_seen == 1_280
+    assert export.exported(storage) == 1_280
+
+
+def test_what_was_cut_off_before_its_export_is_exported_and_the_newest_is_taken(
+    tmp_path: Path,
+) -> None:
+    path = str(tmp_path / "run")
+    launch.train(settings(images=1_280), out=path, workers=0)
+    storage = Storage(path)
+    with pytest.raises(UserError, match="is complete at 1,280 images"):
+        launch.resume(path, workers=0)
+    storage.delete(export.CARD)
+    assert launch.resume(path, workers=0).images_seen == 1_280
+    assert export.exported(storage) == 1_280
+    # Gone on, and stopped before its end: what was exported is no longer the newest.
+    card = storage.read_text(export.CARD)
+    launch.resume(path, {"images": 2_560}, workers=0)
+    storage.write(export.CARD, card)
+    assert load_generator(path).images_seen == 2_560
 
 
 @pytest.mark.slow

@@ -80,6 +80,9 @@ def mistake(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (("--image", "one", "--working-dir", ".", *TRAIN), "--image"),
         (("--address", "ray://head:10001", *TRAIN), "not the address of a job server"),
         (("--address", "head:6379", *TRAIN), "the cluster's own"),
+        (("--address", "http://head:82650", *TRAIN), "not the address of a job server"),
+        (("--address", "http://[::1", *TRAIN), "not the address of a job server"),
+        (("--", "tune", "mnist-mlp"), "--out: needed on a cluster"),
         (("--address", "http://127.0.0.1:9", *TRAIN), "no job server answers"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,19 @@ def test_kernel_distance_is_unbiased_and_its_error_honest() -> None:
     assert abs(same.value) < 4 * same.error
     other = kernel_distance(features(4_000, 4, 1), features(4_000, 4, 2, 0.5), subsets=50, size=200)
     assert other.value > 10 * other.error
+
+
+@pytest.mark.parametrize("count", [100, 400, 4_000])
+def test_the_error_of_the_kernel_distance_is_that_of_other_images(count: int) -> None:
+    found = [
+        kernel_distance(
+            features(count, 4, 2 * n), features(count, 4, 2 * n + 1, 0.5), subsets=20, size=200
+        )
+        for n in range(60)
+    ]
+    spread = statistics.stdev(one.value for one in found)
+    claimed = statistics.fmean(one.error for one in found)
+    assert 0.7 < claimed / spread < 1.5
 
 
 def test_manifold_measures_against_their_definitions() -> None:

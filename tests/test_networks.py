@@ -175,6 +175,8 @@ def test_initial_signal_survives_the_depth_of_the_mlp() -> None:
 def test_dcgan_refuses_odd_sizes_by_name() -> None:
     with pytest.raises(UserError, match=r"dcgan.*27x28"):
         halvings(ImageShape(1, 27, 28), "dcgan")
+    with pytest.raises(UserError, match=r"--discriminator\.network\.name dcgan"):
+        DISCRIMINATORS["dcgan"]().build(ImageShape(1, 27, 28), 0)
 
 
 @pytest.mark.parametrize("name", RECIPES)

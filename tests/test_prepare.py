@@ -209,6 +209,20 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="already holds a prepared set"):
         prepare(str(source), str(tmp_path / "set"))
     assert content(source) == before
+    # Held-out images would go where somebody else's set is.
+    prepare(str(source), str(tmp_path / "outer" / "validation"))
+    inner = content(tmp_path / "outer" / "validation")
+    with pytest.raises(UserError, match="its folder validation/ holds a set"):
+        prepare(str(source), str(tmp_path / "outer"))
+    assert content(tmp_path / "outer" / "validation") == inner
+
+
+def test_the_split_of_a_prepared_set_is_what_it_is(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=np.zeros((4, 8, 8), np.uint8))
+    prepare(str(tmp_path / "a.npz"), str(tmp_path / "set"))
+    prepare(str(tmp_path / "set"), str(tmp_path / "small"), options(size="4"))
+    with pytest.raises(UserError, match="is the split train of its source, not test"):
+        prepare(str(tmp_path / "set"), str(tmp_path / "test"), options(split="test"))
 
 
 def bomb() -> bytes:

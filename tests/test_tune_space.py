@@ -16,6 +16,7 @@ from distgan.tune.record import Measured, Trial
 from distgan.tune.results import compare, ranked, sum_up
 from distgan.tune.settings import TuneSettings
 from distgan.tune.space import Space, default_space, read_space
+from distgan.tune.words import conclusion
 
 LR = "generator.optimizer.lr"
 
@@ -158,3 +159,37 @@ def test_an_interval_around_zero_is_no_verdict() -> None:
     assert compare(1, [1.0, 2.0, 3.0], [1.5, 2.5, 2.0], True).verdict == "not distinguishable"
     assert compare(1, [1.0, 1.1, 0.9], [5.0, 5.1, 4.9], True).verdict == "better"
     assert compare(1, [1.0, 1.1, 0.9], [5.0, 5.1, 4.9], False).verdict == "worse"
+
+
+def test_what_follows_another_setting_may_stand_before_it() -> None:
+    base = override(recipe("mnist-mlp"), {LR: "2e-4"})
+    ratio, same = f"ratio({LR}, 0.5, 4)", f"same({LR})"
+    texts = {
+        "discriminator.optimizer.lr": ratio,
+        "generator.optimizer.beta1": "same(discriminator.optimizer.beta1)",
+        LR: "scale(0.5, 2)",
+    }
+    changes = Space(base, texts).changes({LR: 2.0, "discriminator.optimizer.lr": 4.0})
+    assert changes["discriminator.optimizer.lr"].start == pytest.approx(1.6e-3)
+    # Of a setting that the search leaves alone it is the recipe's own.
+    assert changes["generator.optimizer.beta1"] == base.discriminator.optimizer.beta1
+    circle = {LR: "same(discriminator.optimizer.lr)", "discriminator.optimizer.lr": same}
+    with pytest.raises(UserError, match="follows itself"):
+        Space(base, {**circle, "batch": "choice(32, 64)"})
+
+
+def test_the_home_of_a_range_lies_in_it() -> None:
+    assert Space(recipe("mnist-mlp"), {LR: "scale(2, 10)"}).home() == {LR: 2.0}
+
+
+def test_seeds_that_fell_ill_are_no_luck() -> None:
+    confirmed = [finished(100 + n, 3.0 + n / 10, confirms=0) for n in range(3)]
+    confirmed += [finished(200 + n, 1.0 + n / 10, confirms=1) for n in range(2)]
+    trials = [finished(0, 3.0), finished(1, 1.0), *confirmed]
+    (found,) = sum_up("x", trials, TuneSettings(max_images=900)).comparisons
+    assert found.verdict == "better"
+    trials.append(Trial(number=202, point={}, seed=2, confirms=1, state="ill", why="collapsed"))
+    summed = sum_up("x", trials, TuneSettings(max_images=900))
+    assert [c.verdict for c in summed.comparisons] == ["not distinguishable"]
+    said = "\n".join(conclusion(summed, TuneSettings(max_images=900)))
+    assert "trial 1: 1 of its 3 fresh seeds fell ill or failed" in said

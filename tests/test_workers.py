@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from distgan.errors import UserError
-from distgan.launch.workers import Node, Workers, decide
+from distgan.launch.workers import Node, Workers, check_asked, decide
 
 
 def cores(*counts: int) -> list[Node]:
@@ -57,3 +57,9 @@ def test_cpu_may_be_chosen_beside_gpus() -> None:
 def test_more_than_there_is(asked: int, device: str, gpus: int, said: str) -> None:
     with pytest.raises(UserError, match=said):
         decide(asked, device, [Node(8, gpus)], 128)  # type: ignore[arg-type]
+
+
+def test_every_worker_needs_an_image_of_every_micro_batch() -> None:
+    check_asked(32, 128, 4)
+    with pytest.raises(UserError, match=r"a micro-batch \(32, with --accumulate 4\)"):
+        check_asked(33, 128, 4)

@@ -61,7 +61,7 @@ def decode(
         return _nothing(shape, "label" in table.column_names)
     column, labels = table.column("image"), None
     if "label" in table.column_names:
-        labels = table.column("label").to_numpy().astype(np.int64)
+        labels = table.column("label").fill_null(-1).to_numpy().astype(np.int64)
     if pa.types.is_fixed_size_binary(column.type):
         size = shape.height * shape.width * shape.channels
         chunks = [_view(chunk, size) for chunk in column.chunks]

@@ -45,7 +45,9 @@ def measured(results: dict[str, Any]) -> Iterator[Curve]:
         rounds = [r for r in comparison["rounds"] if "ranks" in r]
         if not rounds:
             continue
-        name, option, link, mode = comparison["name"].split(", ")
+        name, option, link, mode, *more = comparison["name"].split(", ")
+        if more:
+            continue  # Of more than two ranks.
         terms = _medians([r["the model"]["values"] for r in rounds])
         ranks = _medians([r["ranks"]["values"] for r in rounds])
         config = override(recipe(name), OPTIONS[option])

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.frame import Benchmark, Comparison, Unavailable, Values, main
+from benchmarks.frame import Benchmark, Comparison, Values, main
 from distgan import records
 from distgan.allocator import keep_freed_memory
 from distgan.data.damage import Damage
@@ -84,7 +84,7 @@ class Run:
         try:
             while len(self._records()) < 5:
                 if self._process.poll() is not None:
-                    raise Unavailable(f"{' '.join(command)} ended with {self._process.returncode}")
+                    raise RuntimeError(f"{' '.join(command)} ended with {self._process.returncode}")
                 time.sleep(0.5)
             self._signal(signal.SIGSTOP)
         except BaseException:
@@ -97,6 +97,8 @@ class Run:
         before = len(self._records())
         time.sleep(seconds)
         while len(self._records()) < before + 3:
+            if self._process.poll() is not None:
+                raise RuntimeError(f"a run ended in its turn with {self._process.returncode}")
             time.sleep(0.2)
         self._signal(signal.SIGSTOP)
         # The record in which the pause lies counts for neither turn.

@@ -151,7 +151,8 @@ def compare(options: argparse.Namespace) -> Iterator[Comparison]:
             for workers in range(2, options.workers + 1):
                 every = options.link or (_QUICK if options.quick else LINKS)
                 links = [x for x in every if workers == 2 or x == LOOPBACK]
-                yield from _compare(f"{name}, {option}", config, workers, links, options.quick)
+                title = f"{name}, {option}"
+                yield from _compare(title, config, workers, links, options.quick)
 
 
 def _same(config: Config, plain: Config) -> bool:
@@ -174,9 +175,11 @@ def _compare(
     share = config.batch // workers
     try:
         for link in links:
-            yield _comparison(f"{title}, {link}, strong", the_stage, link, share)
+            # Two are what all have.
+            more = f", {workers} workers" if workers > 2 else ""
+            yield _comparison(f"{title}, {link}, strong{more}", the_stage, link, share)
             if not quick and title.endswith("as it is"):
-                yield _comparison(f"{title}, {link}, weak", the_stage, link, config.batch)
+                yield _comparison(f"{title}, {link}, weak{more}", the_stage, link, config.batch)
     finally:
         if stage is not None:
             stage.end()

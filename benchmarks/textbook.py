@@ -8,12 +8,29 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy, relu
+from torch.nn.functional import binary_cross_entropy, linear, relu
 
+from distgan.networks.linear import Linear
 from distgan.networks.spectral import spectral_norms
 
 RATE, BETAS = 2e-4, (0.5, 0.999)
 """Adam's, as in Radford et al. 2016 and every tutorial since."""
+
+
+class _TorchLinear(Linear):
+    """distgan's layer with torch's own product."""
+
+    def forward(self, input: Tensor, relu: bool = False) -> Tensor:
+        product = linear(input, self.weight, self.bias)
+        return product.relu_() if relu else product
+
+
+def in_plain_torch(network: nn.Module) -> nn.Module:
+    """The network as anybody would have it who writes the same layers with `torch.nn`."""
+    for part in network.modules():
+        if type(part) is Linear:
+            part.__class__ = _TorchLinear
+    return network
 
 
 class Textbook:

@@ -98,6 +98,10 @@ class Training:
         Returns:
             this rank's images, and its seconds.
         """
+        if not self._pace:
+            # The first cycle compiles and fills caches, and says nothing of the next.
+            for _ in range(self.cycle):
+                self.step()
         cycles = max(1, round(seconds / self._pace)) if self._pace else 1
         cycles = int(self.world.broadcast(torch.tensor(cycles)).item())
         start = time.perf_counter()

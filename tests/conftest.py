@@ -80,7 +80,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         uses = set(getattr(item, "fixturenames", ()))
-        if item.get_closest_marker("drill") or uses & {"distgan", "cluster"}:
+        if item.get_closest_marker("drill") or uses & {"distgan", "cluster", "trained"}:
             item.add_marker("slow")
 
 

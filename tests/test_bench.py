@@ -254,10 +254,10 @@ def test_own_processes_are_no_disturbance_and_others_are() -> None:
     side = Process(burn, 0.5)
     before = Usage.now()
     side.turn(0)
-    own = Usage.now().own - before.own
+    own = Usage.now().own_since(before)
     side.end()
     assert own > 0.4
-    ended = Usage.now().own - before.own
+    ended = Usage.now().own_since(before)
     assert ended >= own, "what an ended child took stays counted"
     # One that is nobody's child here, and takes one of the cores.
     busy = "import time, os\nif os.fork(): os._exit(0)\nt=time.time()\nwhile time.time()<t+1: pass"
@@ -265,6 +265,13 @@ def test_own_processes_are_no_disturbance_and_others_are() -> None:
     subprocess.run([sys.executable, "-c", busy], check=True)
     time.sleep(0.7)
     assert Usage.now().busy_since(before) > 0.25 / (os.cpu_count() or 1)
+
+
+def test_processes_that_ended_are_counted_once_whether_waited_for_or_not() -> None:
+    before = Usage(0.0, 0.0, {1: (5.0, 2.0), 2: (3.0, 0.0)})
+    assert Usage(1.0, 0.0, {1: (6.0, 2.0), 2: (3.5, 0.0), 3: (0.5, 0.0)}).own_since(before) == 2
+    assert Usage(1.0, 0.0, {1: (6.0, 5.5)}).own_since(before) == 1.5
+    assert Usage(1.0, 0.0, {1: (6.0, 2.0)}).own_since(before) == 1
 
 
 def test_flops_of_the_tutorials_pair() -> None:
@@ -391,11 +398,18 @@ def test_without_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_ctrl_c_of_a_real_benchmark(tmp_path: Path) -> None:
     words = ["bench", "metrics", "--quick", "--turns", "1000", "--out", "out"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "distgan", *words], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "distgan", *words],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        # A shell has the tests ignore SIGINT when it runs them in its background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+    until = time.monotonic() + 120
     turns = tmp_path / "out" / "turns.jsonl"
     while not turns.exists() or '"round"' not in turns.read_text():
         assert process.poll() is None
+        assert time.monotonic() < until
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=60)

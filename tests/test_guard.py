@@ -2,9 +2,9 @@
 
 Ratios, never times: images in a second of processor time, one thread, both sides in turns. That
 hardly depends on what else the machine does; a step has nothing to wait for that it could miss.
-Measured on two cores of an AMD EPYC, torch 2.13, while others kept them busy, three times:
-1.37 to 1.38 for mnist-mlp and 1.41 to 1.60 for mnist-dcgan. The floors, 1.15 of both, leave room
-for processors on which less is gained.
+Measured on two cores of an AMD EPYC, torch 2.13, three times: 1.84 to 2.32 for mnist-mlp and 1.50
+to 1.66 for mnist-dcgan. The floors leave room for noise, and 1.15 for processors on which less is
+gained; where oneDNN's product is what makes the MLP faster, to lose it would be noticed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import pytest
 from benchmarks.throughput import Workload, ours, textbook
 from benchmarks.turns import Process, Turn, Values, Work
 from distgan.networks import ImageShape
+from distgan.networks.linear import mkl_is_slow
 
 GUARDED = {
-    "mnist-mlp": (Workload("", ImageShape(1, 28, 28), 128, 0, "mlp"), 1.15),
-    "mnist-dcgan": (Workload("", ImageShape(1, 28, 28), 128, 0, "dcgan"), 1.15),
+    "mnist-mlp": (Workload("", ImageShape(1, 28, 28), 128, "mlp"), 1.4 if mkl_is_slow() else 1.15),
+    "mnist-dcgan": (Workload("", ImageShape(1, 28, 28), 128, "dcgan"), 1.15),
 }
 """Each recipe's networks, and the floor of the ratio."""
 

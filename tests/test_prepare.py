@@ -171,6 +171,7 @@ def test_shards_are_the_same_from_any_number_of_workers(tmp_path: Path, cluster:
     assert not (tmp_path / "no").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_stopped_it_leaves_no_set_and_can_be_repeated(tmp_path: Path, how: signal.Signals) -> None:
     source, out = photographs(tmp_path / "source", 400, 160), tmp_path / "set"

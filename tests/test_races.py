@@ -13,11 +13,13 @@ import torch
 from benchmarks import textbook
 from benchmarks.frame import machine
 from benchmarks.peers import contest
-from benchmarks.peers.contest import PEERS, Reference, Task, Unavailable
+from benchmarks.peers.contest import PEERS, Reference, Task
 from benchmarks.quality import records
 from benchmarks.quality.__main__ import COURSES, key, known
 from benchmarks.quality.race import Course, race
 from benchmarks.quality.racers import BEST_PEER
+from distgan.networks import linear
+from distgan.networks.mlp import MLPGenerator
 
 _EXACT = Task("W1", 1, "float64")
 
@@ -94,8 +96,18 @@ def test_who_computes_something_else_is_not_measured(monkeypatch: pytest.MonkeyP
     reference = Reference(_after("textbook", 4), start, allowed=1e-3)
     assert contest.prepare("distgan", _EXACT, reference)(0.01)["deviation"] < 1e-8
     monkeypatch.setattr(textbook, "BETAS", (0.6, 0.999))
-    with pytest.raises(Unavailable, match="deviate by"):
+    with pytest.raises(RuntimeError, match="deviate by"):
         contest.prepare("textbook", _EXACT, reference)
+
+
+def test_others_are_given_plain_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(linear, "mkl_is_slow", lambda: True)
+    monkeypatch.setattr(linear, "_product", lambda *_: asked.append("oneDNN"))
+    for network in Task("W1", 2).networks():
+        size = 100 if isinstance(network, MLPGenerator) else 784
+        network(torch.rand(4, size) if size == 100 else torch.rand(4, 1, 28, 28))
+    assert not asked
 
 
 def _record(seed: int, provisional: bool = False) -> dict[str, Any]:

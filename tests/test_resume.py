@@ -113,6 +113,13 @@ def _title(pid: int) -> str:
         return ""
 
 
+def _wait_for_the_end_of(group: int) -> None:
+    deadline = time.monotonic() + 20
+    while processes_of_group(group) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not processes_of_group(group)
+
+
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.drill), "2"])
@@ -152,10 +159,7 @@ def test_three_stops_and_a_lost_worker_change_no_bit(tmp_path: Path, workers: st
     group = process.pid
     os.killpg(group, signal.SIGKILL)
     process.communicate(timeout=30)
-    deadline = time.monotonic() + 20
-    while processes_of_group(group) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not processes_of_group(group)
+    _wait_for_the_end_of(group)
 
     # SIGKILL of a worker, after which the run goes on by itself.
     process = start(tmp_path, "--resume", "stopped", "--workers", workers)
@@ -174,7 +178,7 @@ def test_three_stops_and_a_lost_worker_change_no_bit(tmp_path: Path, workers: st
     # None, where the worker was lost just after a checkpoint.
     assert 0 <= restarted["images_repeated"] < IMAGES
     assert not [file for file in run.rglob("*") if file.name.endswith(".tmp")]
-    assert not processes_of_group(process.pid)
+    _wait_for_the_end_of(process.pid)
 
     assert_identical(final_state(run), final_state(tmp_path / "straight"))
     both = [records.read(Storage(folder)) for folder in (run, tmp_path / "straight")]

@@ -171,9 +171,18 @@ def _folder(benchmark: Benchmark, options: argparse.Namespace, command: str) -> 
     if name != benchmark.name:
         raise UserError(f"--resume {folder.path}: is of the benchmark {name}, not {benchmark.name}")
     vars(options).update(folder.run["options"])
-    before, now = folder.run["machine"]["commit"], machine.describe()["commit"]
-    if before != now:
-        print(f"the code has changed: commit {before} at the start, {now} now", file=sys.stderr)
+    before, now = folder.run["machine"], machine.describe()
+    for name in ("processor", "cores", "capability", "gpus", "versions"):
+        if before.get(name) != now[name]:
+            raise UserError(
+                f"--resume {folder.path}: was begun with {name} {before.get(name)}, here it is "
+                f"{now[name]}, and figures of both are not comparable; begin anew"
+            )
+    if before["commit"] != now["commit"]:
+        print(
+            f"the code has changed: commit {before['commit']} at the start, {now['commit']} now",
+            file=sys.stderr,
+        )
     return folder
 
 

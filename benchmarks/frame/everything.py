@@ -32,6 +32,10 @@ def run_all(words: Sequence[str], program: str) -> int:
     if options.resume is not None and not root.is_dir():
         raise UserError(f"--resume {root}: is not there; give a folder that `{program}` made")
     root.mkdir(parents=True, exist_ok=True)
+    # All of a folder is as quick as its first.
+    begun = next((root / n for n in KNOWN if (root / n / "run.json").exists()), None)
+    if begun is not None:
+        options.quick = bool(Folder.open(begun, "--resume").run["options"]["quick"])
     started, failed = time.monotonic(), []
     for place, name in enumerate(KNOWN, 1):
         minutes = (time.monotonic() - started) / 60

@@ -20,23 +20,37 @@ KNOWN_HERE = (_PROC / "stat").exists()
 
 @dataclass(frozen=True)
 class Usage:
-    """Processor seconds spent until now: by all, and by this process and its descendants."""
+    """Processor seconds spent until now: by all, and by this process and its descendants.
+
+    ``own`` holds by process its own seconds, and those of its children that ended and were
+    waited for.
+    """
 
     at: float
     everybody: float
-    own: float
+    own: dict[int, tuple[float, float]]
 
     @staticmethod
     def now() -> Usage:
         """A reading; takes milliseconds."""
         now = time.perf_counter()
-        return Usage(now, _everybody(), _own()) if KNOWN_HERE else Usage(now, 0.0, 0.0)
+        return Usage(now, _everybody(), _own()) if KNOWN_HERE else Usage(now, 0.0, {})
 
     def busy_since(self, before: Usage) -> float:
         """Share of the machine's processor time that others took, in [0, 1]."""
-        others = (self.everybody - before.everybody) - (self.own - before.own)
+        others = (self.everybody - before.everybody) - self.own_since(before)
         whole = (self.at - before.at) * (os.cpu_count() or 1)
         return min(max(others / whole, 0.0), 1.0)
+
+    def own_since(self, before: Usage) -> float:
+        """Processor seconds that this process and its descendants took."""
+        nothing, was = (0.0, 0.0), before.own
+        alive = sum(own - was.get(process, nothing)[0] for process, (own, _) in self.own.items())
+        ended = sum(past - was.get(process, nothing)[1] for process, (_, past) in self.own.items())
+        # Of those that ended, what they had spent before is no part of it; nobody has waited for
+        # some of them.
+        ended -= sum(sum(was[process]) for process in was.keys() - self.own.keys())
+        return alive + max(ended, 0.0)
 
 
 def wait_until_quiet(most: float) -> None:
@@ -60,18 +74,18 @@ def _everybody() -> float:
     return (sum(spent) - spent[3] - spent[4]) / _TICKS
 
 
-def _own() -> float:
+def _own() -> dict[int, tuple[float, float]]:
     parents: dict[int, int] = {}
-    seconds: dict[int, float] = {}
+    seconds: dict[int, tuple[float, float]] = {}
     for folder in _PROC.glob("[0-9]*"):
         with contextlib.suppress(OSError):
             # The name, in parentheses, may hold anything.
             words = (folder / "stat").read_text().rpartition(")")[2].split()
             process = int(folder.name)
             parents[process] = int(words[1])
-            # Its own time, and that of children that ended.
-            seconds[process] = sum(map(int, words[11:15])) / _TICKS
-    return sum(seconds[process] for process in seconds if _descends(process, parents))
+            user, system, past_user, past_system = map(int, words[11:15])
+            seconds[process] = (user + system) / _TICKS, (past_user + past_system) / _TICKS
+    return {process: spent for process, spent in seconds.items() if _descends(process, parents)}
 
 
 def _descends(process: int, parents: dict[int, int]) -> bool:

@@ -84,6 +84,8 @@ def _started(
                 running[name] = start()
             except Unavailable as reason:
                 _leave_out(name, first, str(reason), folder, record, shown)
+            except RuntimeError as error:
+                _leave_out(name, first, f"{FAILED} {error}", folder, record, shown)
         for name, contender in list(running.items()) if comparison.warm else ():
             shown.update(f"{name}, getting ready", 0, 1)
             try:

@@ -117,9 +117,12 @@ def brief(folder: Folder) -> Iterator[str]:
         for row in rows(record, limit):
             cells.append(number(row.value[0]))
             if row.ratio is not None:
-                cells.append("{:.3f} ({:.3f}-{:.3f})".format(*row.ratio))
+                star = r"\*" if row.all_kept else ""
+                cells.append("{:.3f} ({:.3f}-{:.3f})".format(*row.ratio) + star)
         yield "| " + " | ".join(cells) + " |"
     yield ""
+    for note in {footnote(record, limit) for record in folder.records.values()} - {""}:
+        yield f"\\{note}\n"
     yield from _made(folder)
 
 
@@ -152,6 +155,7 @@ def as_figures(record: Record, limit: float) -> list[dict[str, Any]]:
             "ratio": None if row.ratio is None else _named(row.ratio),
             "pairs": row.pairs,
             "dropped": row.dropped,
+            "all_kept": row.all_kept,
             "others": row.others,
         }
         for row in rows(record, limit)

@@ -109,7 +109,8 @@ def _groups(records: Iterable[Record]) -> dict[tuple[str, ...], list[Record]]:
         course, day = record["course"], record["machine"]["time"][:10]
         kind = "provisional" if record["provisional"] else ""
         about = f"{course['name']}, Frechet distance of {course['target']:g}"
-        key = (f"{about}, {day}", record["machine"]["processor"], kind, record["key"])
+        made_by = f"{record['machine']['processor']} {record['machine'].get('commit')}"
+        key = (f"{about}, {day}", made_by, kind, record["key"])
         groups.setdefault(key, []).append(record)
     return groups
 

@@ -18,7 +18,7 @@ from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels, decode
 from distgan.data.shape import ImageShape
 from distgan.errors import UserError
-from distgan.patience import SECONDS, PatientStorage
+from distgan.patience import PatientStorage
 from distgan.storage import Storage
 
 _FAR_STORAGE = ("AWS Error", "google::cloud", "HDFS")
@@ -62,8 +62,8 @@ def read_fragment(images: ImageSet, fragment: Fragment, replace: bool) -> Pixels
     except OSError as error:
         reason = str(error).split("\n", 1)[0]
         raise UserError(
-            f"--data {file}: could not be read for {SECONDS:.0f} s ({reason}); see to the storage, "
-            "then go on with --resume"
+            f"--data {file}: cannot be read ({reason}), and trying again was no use; see to the "
+            "storage and its permissions, then go on with --resume"
         ) from None
     return decode(
         table,

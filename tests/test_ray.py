@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,13 @@ def test_a_cluster_of_our_own_listens_on_loopback_only(tmp_path: Path) -> None:
         pytest.skip("needs the command ss")
     code = [sys.executable, "-c", _LISTENERS, str(tmp_path / "run")]
     listed = subprocess.run(code, capture_output=True, text=True, check=True).stdout
+    # Nothing of it outlives the run.
+    until = time.monotonic() + 20
+    alive = {pid for pid in listed.split("\n")[0].split() if Path(f"/proc/{pid}/exe").exists()}
+    while alive and time.monotonic() < until:
+        time.sleep(0.2)
+        alive = {pid for pid in alive if Path(f"/proc/{pid}/exe").exists()}
+    assert not alive
     # Ray's servers; the store at which torch's processes meet has no such choice.
     pids, *lines = listed.splitlines()
     # Other clusters of this machine may listen elsewhere.

@@ -14,6 +14,7 @@ from typing import Any
 import ray
 
 from distgan.errors import UserError
+from distgan.launch.leftovers import end, started_by_raylets
 from distgan.launch.priority import make_attendants_give_way
 from distgan.launch.workers import Asked, Device, Node, Workers, decide, most_of
 from distgan.scratch import Scratch
@@ -94,7 +95,10 @@ class Cluster:
             return
         self._ready.set()
         self._over.wait()
+        started = started_by_raylets() if self.own else []
         ray.shutdown()
+        # Ray Train's controller may hang on its way out (Ray 2.60), and stay for good.
+        end(started)
         ray._private.worker.print_to_stdstream = show
 
     def settle(self, reads_on: bool) -> None:

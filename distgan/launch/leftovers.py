@@ -1,0 +1,25 @@
+"""Processes of a cluster of our own that would outlive it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+
+import psutil  # Ray brings it.
+
+
+def started_by_raylets() -> list[psutil.Process]:
+    """What the raylets that this process has started have started in turn."""
+    found: list[psutil.Process] = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if process.name() == "raylet":
+                found += process.children(recursive=True)
+    return found
+
+
+def end(processes: Iterable[psutil.Process]) -> None:
+    """End those that are still there."""
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()

@@ -15,9 +15,10 @@ import pytest
 import torch
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
-from distgan import checkpoint, records
+from distgan import checkpoint, records, run
 from distgan import storage as storage_module
 from distgan.errors import UserError
+from distgan.recipes import recipe
 from distgan.storage import AppendLog, Storage
 
 
@@ -179,3 +180,18 @@ def test_a_handed_checkpoint_cannot_run_code(tmp_path: Path) -> None:
 def test_unknown_scheme_is_named() -> None:
     with pytest.raises(UserError, match="nonsense://x: not a path or URI"):
         Storage("nonsense://x")
+
+
+def test_a_run_does_not_begin_in_a_file_or_where_nobody_may_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match=r"notes\.txt: is a file, not a folder"):
+        run.create(Storage(tmp_path / "notes.txt"), recipe("mnist-mlp"))
+
+    def refuse(self: Storage, name: str) -> object:
+        raise OSError(errno.EACCES, "no credentials")
+
+    monkeypatch.setattr(Storage, "_type", refuse)
+    with pytest.raises(UserError, match="cannot be reached .*no credentials"):
+        run.require(Storage(tmp_path / "far"), "--resume")

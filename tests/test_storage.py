@@ -193,5 +193,5 @@ def test_a_run_does_not_begin_in_a_file_or_where_nobody_may_look(
         raise OSError(errno.EACCES, "no credentials")
 
     monkeypatch.setattr(Storage, "_type", refuse)
-    with pytest.raises(UserError, match="cannot be reached .*no credentials"):
+    with pytest.raises(UserError, match=r"cannot be reached .*no credentials"):
         run.require(Storage(tmp_path / "far"), "--resume")

@@ -69,7 +69,11 @@ def cluster() -> Iterator[str]:
     for thread in threading.enumerate():
         if thread.name.startswith(("iter_threaded", "StreamingExecutor")):
             thread.join(timeout=30)
+    from distgan.launch.leftovers import end, started_by_raylets
+
+    started = started_by_raylets()
     ray.shutdown()
+    end(started)
 
 
 @pytest.hookimpl(tryfirst=True)

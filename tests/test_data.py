@@ -152,6 +152,13 @@ def test_what_is_said_of_a_broken_set(tmp_path: Path, how: str) -> None:
     assert str(tmp_path) in str(caught.value)
 
 
+def test_a_file_without_labels_beside_one_with_them(tmp_path: Path) -> None:
+    encoded(tmp_path / "a.parquet", [png(1)] * 2, [0, 1])
+    encoded(tmp_path / "b.parquet", [png(1)] * 2)
+    with pytest.raises(UserError, match=r"b\.parquet: .*'label'"):
+        open_images(str(tmp_path))
+
+
 def test_name_that_is_nearly_right() -> None:
     with pytest.raises(UserError, match="did you mean mnist"):
         open_images("mnits")

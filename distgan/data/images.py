@@ -236,14 +236,14 @@ def _classes(storage: Storage, files: list[str], made: Manifest | None) -> tuple
         return made.classes
     highest = 0
     for file in files:
-        schema = pq.read_schema(file, filesystem=storage.filesystem)
-        kind = schema.field("label").type if "label" in schema.names else None
-        if kind is None or not pa.types.is_integer(kind):
+        with pq.ParquetFile(file, filesystem=storage.filesystem) as parquet:
+            found = parquet.read(columns=["label"])
+        kind = found["label"].type if found.num_columns else pa.null()
+        if not pa.types.is_integer(kind):
             raise UserError(
-                f"--data {file}: column 'label' holds {kind or 'nothing'}, not whole numbers, as "
-                "classes should be; `distgan data prepare` numbers names"
+                f"--data {file}: column 'label' holds {kind}, not whole numbers, as classes "
+                "should be; `distgan data prepare` numbers names"
             )
-        labels = pq.read_table(file, columns=["label"], filesystem=storage.filesystem)["label"]
         # A row without one is found when it is read.
-        highest = max(highest, pc.max(labels).as_py() or 0)
+        highest = max(highest, pc.max(found["label"]).as_py() or 0)
     return numbered_classes(highest, f"--data {files[0]}")

@@ -188,7 +188,8 @@ def of_peak(peak: float, prepare: Callable[..., Work], name: str, threads: int, 
     with torch_products(), counter() as counted:
         images = work()
     seconds_per_image = counted.get_total_flops() / images / peak
-    turn = timed(prepare, name, threads, *more)
+    compiled = more[1:]
+    turn = timed(prepare, name, threads, *more) if compiled else timed(lambda: work)
 
     def measured(seconds: float) -> Values:
         found = turn(seconds)

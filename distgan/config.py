@@ -79,7 +79,7 @@ class OutputConfig:
     """Images between records of losses, D(x), gradient norms and speed."""
     sample_every: PositiveCount = 60_000
     """Images between grids of samples."""
-    checkpoint_every: PositiveCount = 120_000
+    checkpoint_every: PositiveCount = 300_000
     """Images between checkpoints."""
     keep_checkpoints: PositiveInt = 2
     """How many of the newest checkpoints stay."""

@@ -48,7 +48,7 @@ def mnist_dcgan() -> Config:
         images=300_000,
         generator=GeneratorConfig(network=DCGANGeneratorSettings()),
         discriminator=DiscriminatorConfig(network=DCGANDiscriminatorSettings()),
-        output=OutputConfig(log_every=2_000, sample_every=20_000, checkpoint_every=20_000),
+        output=_OFTEN,
     )
 
 

@@ -114,9 +114,13 @@ class Cluster:
         for name, namespace in () if reads_on or self._elastic else _FOR_READING:
             with contextlib.suppress(ValueError):
                 ray.kill(ray.get_actor(name, namespace))
-        if not self._verbose and (node := ray._private.worker._global_node) is not None:
-            node.kill_log_monitor(check_alive=False)
-        make_attendants_give_way()
+        if (node := ray._private.worker._global_node) is not None:
+            # The autoscaler, and the dashboard's process, which is there also without one.
+            node.kill_monitor(check_alive=False)
+            node.kill_dashboard(check_alive=False)
+            if not self._verbose:
+                node.kill_log_monitor(check_alive=False)
+        make_attendants_give_way(reads_on)
 
     def workers(self, device: Device, batch: int, threads: int | None = None) -> Workers:
         """Decide on the workers by what the cluster holds; see `decide`.

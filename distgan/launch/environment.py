@@ -14,6 +14,11 @@ _OWN_CLUSTER = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     # Nothing gives notice of taking a laptop away, and the watcher is a process of its own.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    # Ray's workers have the lowest precedence but for their own children's, so that all else
+    # on the machine comes first; training without Ray has none of that.
+    "RAY_worker_niceness": "0",
+    # Its words are for the log of a process of its own; here it is a part of the driver.
+    "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",
     # The end of training is noticed at the next poll; every poll disturbs the worker.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
     # Bookkeeping for a dashboard that is not there takes processor time from training.
@@ -21,6 +26,15 @@ _OWN_CLUSTER = {
     "RAY_enable_metrics_collection": "0",
     "RAY_event_stats": "0",
     "RAY_raylet_report_resources_period_milliseconds": "1000",
+    "RAY_report_worker_backlog_interval_ms": "10000",
+    "RAY_gcs_pull_resource_loads_period_milliseconds": "10000",
+    "RAY_io_context_monitor_probe_interval_ms": "60000",
+    "RAY_io_context_event_loop_lag_collection_interval_ms": "60000",
+    "REPORTER_UPDATE_INTERVAL_MS": "60000",
+    # Looked for five to ten times a second by default.
+    "RAY_memory_monitor_refresh_ms": "1000",
+    "RAY_raylet_check_gc_period_milliseconds": "1000",
+    "RAY_kill_idle_workers_interval_ms": "1000",
 }
 
 

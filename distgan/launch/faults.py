@@ -66,11 +66,11 @@ class Watch(ControllerCallback):  # type: ignore[misc]
 
     Args:
         out: the run's folder.
-        mailbox: its key.
+        mailbox: its messages.
         max_failures: failures in a row after which the workers are started once more.
     """
 
-    def __init__(self, out: str, mailbox: str, max_failures: int) -> None:
+    def __init__(self, out: str, mailbox: Mailbox, max_failures: int) -> None:
         self._out, self._mailbox, self._max_failures = out, mailbox, max_failures
         self._failures, self._newest, self._cause = 0, -1, ""
         self._waiting_since = 0.0
@@ -160,7 +160,7 @@ class Watch(ControllerCallback):  # type: ignore[misc]
     def _save_before_resizing(self, workers: int) -> None:
         # The controller does nothing else meanwhile, so workers that end are not missed.
         self._tell(f"room for {workers} workers; changing over", "resizing")
-        mailbox = Mailbox(self._mailbox)
+        mailbox = self._mailbox
         with contextlib.suppress(Exception):
             mailbox.put("resize", RESIZE)
             deadline = time.monotonic() + _SECONDS_FOR_A_CHECKPOINT
@@ -172,7 +172,7 @@ class Watch(ControllerCallback):  # type: ignore[misc]
     def _tell(self, text: str, kind: str) -> None:
         self._told.append((text, kind))
         with contextlib.suppress(Exception):
-            Mailbox(self._mailbox).put("told", self._told)
+            self._mailbox.put("told", self._told)
 
 
 def mistake_in(failure: BaseException) -> UserError | None:

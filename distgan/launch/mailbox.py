@@ -1,7 +1,6 @@
-"""Small messages between driver, rank 0 and controller, through the cluster's key-value store.
+"""Small messages between driver, rank 0 and controller; of each topic the newest only.
 
-The store is part of every Ray cluster, so this needs no actor, whose process would cost
-a second at the start. Each key holds the newest message only.
+No actor carries them, whose process would cost a second at the start.
 """
 
 from __future__ import annotations
@@ -11,19 +10,40 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
 
 from distgan.loop import PREEMPTION, Status
 
 _NAMESPACE = "distgan"
-_SECONDS_BETWEEN_CALLS = 0.5
+_SECONDS_BETWEEN_CALLS = 1.0
 _SECONDS_TO_SEND_THE_REST = 10
 
 
-class Mailbox:
-    """The messages of one run, named by a key that its driver chose."""
+class Mailbox(Protocol):
+    """The messages of one run. Travels to its workers by pickle."""
+
+    def put(self, topic: str, message: Any) -> None:
+        """Replace the message under a topic; anything JSON can hold."""
+
+    def get(self, topic: str) -> Any:
+        """The message under a topic, or None."""
+
+    def remove(self, topic: str) -> None:
+        """Remove the message under a topic."""
+
+    def clear(self) -> None:
+        """Remove all messages of the run."""
+
+
+class ClusterMailbox:
+    """Through the key-value store that is part of every Ray cluster.
+
+    Args:
+        key: names the run; its driver chooses it.
+    """
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -44,6 +64,40 @@ class Mailbox:
     def clear(self) -> None:
         """Remove all messages of the run."""
         _internal_kv_del(self.key, del_by_prefix=True, namespace=_NAMESPACE)
+
+
+class FolderMailbox:
+    """Through files, on one machine: no process between has to wake for a message.
+
+    Args:
+        folder: is made where it is missing.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+        self._folder.mkdir(exist_ok=True)
+
+    def put(self, topic: str, message: Any) -> None:
+        """Replace the message under a topic; anything JSON can hold."""
+        unfinished = self._folder / f".{topic}"
+        unfinished.write_text(json.dumps(message))
+        unfinished.replace(self._folder / topic)
+
+    def get(self, topic: str) -> Any:
+        """The message under a topic, or None."""
+        try:
+            return json.loads((self._folder / topic).read_text())
+        except FileNotFoundError:
+            return None
+
+    def remove(self, topic: str) -> None:
+        """Remove the message under a topic."""
+        (self._folder / topic).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove all messages of the run."""
+        for message in self._folder.iterdir():
+            message.unlink(missing_ok=True)
 
 
 class MailboxControl:

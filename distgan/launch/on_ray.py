@@ -41,8 +41,9 @@ from distgan.launch.faults import (
 )
 from distgan.launch.follow import Follower
 from distgan.launch.gauges import Gauges
-from distgan.launch.mailbox import Mailbox, MailboxControl
-from distgan.launch.priority import give_way
+from distgan.launch.mailbox import ClusterMailbox, FolderMailbox, Mailbox, MailboxControl
+from distgan.launch.own_trainer import Left, OwnTrainer
+from distgan.launch.priority import give_way, make_others_give_way
 from distgan.launch.probe import probe
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
@@ -55,6 +56,9 @@ from distgan.storage import Storage
 _SECONDS_BETWEEN_RESIZES = 15.0
 """How often a run that may grow looks whether it can."""
 
+_SECONDS_TO_LEAVE = 30.0
+"""How long a driver that stops while workers start waits for Ray Train."""
+
 
 @dataclass(frozen=True)
 class _Job:
@@ -63,7 +67,7 @@ class _Job:
     out: str
     images: ImageSet
     resident: Any
-    mailbox: str
+    mailbox: Mailbox
     threads: int
     verbose: bool
 
@@ -85,9 +89,13 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
         if plan.config.feed.way == "resident":
             replace = plan.config.feed.skip_bad > 0
             resident = read_resident_on_ray(plan.images, replace, plan.verbose)
-        mailbox = Mailbox(uuid.uuid4().hex)
+        mailbox = (
+            FolderMailbox(f"{cluster.scratch}/mailbox")
+            if cluster.own
+            else ClusterMailbox(uuid.uuid4().hex)
+        )
         out = plan.storage.anywhere()
-        job = _Job(out, plan.images, resident, mailbox.key, workers.threads, plan.verbose)
+        job = _Job(out, plan.images, resident, mailbox, workers.threads, plan.verbose)
         fit = _Fit(job, workers, cluster, plan.max_failures)
         settle = lambda: cluster.settle(reads_on=resident is None)  # noqa: E731
         follower = Follower(mailbox, display, stop, plan.storage, settle)
@@ -95,23 +103,9 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
         try:
             follower.follow(fit)
         finally:
+            fit.leave()
             mailbox.clear()
         return fit.outcome() or Outcome(follower.saved, stop.name)
-
-
-class _LeanTrainer(TorchTrainer):  # type: ignore[misc]
-    """Leaves out two of Ray Train's callbacks, each of which starts a process.
-
-    One hands out Ray datasets passed to the trainer; ours go to the workers as
-    references. The other frees placement groups after the controller's death; a cluster
-    of our own dies with its driver.
-    """
-
-    _UNUSED = ("DatasetsCallback", "PlacementGroupCleanerCallback")
-
-    def _create_default_callbacks(self) -> list[Any]:
-        callbacks = super()._create_default_callbacks()
-        return [c for c in callbacks if type(c).__name__ not in self._UNUSED]
 
 
 class _Fit(threading.Thread):
@@ -121,7 +115,7 @@ class _Fit(threading.Thread):
         super().__init__(daemon=True)
         self._result: Any = None
         self._error: BaseException | None = None
-        self._trainer = (_LeanTrainer if cluster.own else TorchTrainer)(
+        self._trainer = (OwnTrainer if cluster.own else TorchTrainer)(
             _work,
             train_loop_config={"job": job},
             torch_config=TorchConfig(
@@ -134,7 +128,7 @@ class _Fit(threading.Thread):
                 elastic_resize_monitor_interval_s=_SECONDS_BETWEEN_RESIZES,
             ),
             run_config=RunConfig(
-                name=job.mailbox,
+                name=uuid.uuid4().hex,
                 storage_path=cluster.scratch,
                 # The callback counts them, and ends the run.
                 failure_config=FailureConfig(max_failures=-1),
@@ -148,6 +142,12 @@ class _Fit(threading.Thread):
         except BaseException as error:
             self._error = error
 
+    def leave(self) -> None:
+        """Where the controller is a part of this process, see that it asks nothing more of Ray."""
+        if isinstance(self._trainer, OwnTrainer):
+            self._trainer.leave()
+            self.join(_SECONDS_TO_LEAVE)
+
     def outcome(self) -> Outcome | None:
         """How the run ended, or None when it was left before its first step.
 
@@ -158,6 +158,8 @@ class _Fit(threading.Thread):
         if isinstance(error, ControllerError):
             # What the callback let go through.
             error = error.controller_failure
+        if isinstance(error, Left):
+            return None
         if isinstance(error, WorkerGroupError):
             for failure in error.worker_failures.values():
                 error = mistake_in(failure) or error
@@ -173,15 +175,18 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
     # A cluster may promise more CPUs than this machine has.
     torch.set_num_threads(min(job.threads, os.cpu_count() or 1))
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
-    # Ray's main thread beside this one only listens.
-    give_way([os.getpid()])
+    # What Ray has made beside this thread only listens, unless it brings images.
+    if job.resident is None:
+        give_way([os.getpid()])
+    else:
+        make_others_give_way()
     if world.size == 1:
         # Ray has made a group of one, whose thread would wake a hundred times a second.
         torch.distributed.destroy_process_group()
     # Ray brings a hundred thousand objects that the collector need not walk in every step.
     gc.collect()
     gc.freeze()
-    mailbox = Mailbox(job.mailbox)
+    mailbox = job.mailbox
     with contextlib.ExitStack() as stack:
         control: Control = NoControl()
         if world.leads:

@@ -15,7 +15,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from distgan.errors import UserError
-from distgan.launch.mailbox import Mailbox
+from distgan.launch.mailbox import ClusterMailbox
 from distgan.launch.signals import StopRequest
 from distgan.storage import Storage
 from distgan.tune import record
@@ -97,7 +97,7 @@ class Search:
         count: int,
     ) -> None:
         self._job, self._room, self._stop = job, room, stop
-        self._mailbox, self._storage = Mailbox(job.mailbox), Storage(job.out)
+        self._mailbox, self._storage = ClusterMailbox(job.mailbox), Storage(job.out)
         self._ears, self._error = _Ears(), ""
         self._points = points
         self._stopped_at = 0.0

@@ -17,7 +17,7 @@ from distgan.errors import IllHealthError, UserError
 from distgan.evaluate import evaluation
 from distgan.health.treatment import ALARM
 from distgan.launch.evaluation import evaluate
-from distgan.launch.mailbox import Mailbox
+from distgan.launch.mailbox import ClusterMailbox
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Plan, Result
 from distgan.launch.workers import Device
@@ -76,7 +76,7 @@ class _Runner:
         self._trial = known or Trial(**given)
         self._trial.state, self._trial.why = "running", ""
         self._run = Storage(f"{job.out}/{record.FOLDER}/{self._trial.name}")
-        self._mailbox = Mailbox(job.mailbox)
+        self._mailbox = ClusterMailbox(job.mailbox)
         self._started = time.monotonic()
         self._spent = self._trial.seconds
         history = self._trial.history

@@ -1,9 +1,10 @@
-"""What the whole system costs over the bare step.
+"""What the whole system costs over a plain loop around its step.
 
 Runs live side by side and take turns of a few seconds, the others stopped meanwhile with all
 their processes (SIGSTOP): `distgan train --workers 1` on a cluster of its own, `--workers 0` in
-one process without Ray, and the same step in a plain loop over the same data in memory, in one
-process with as many threads. A machine that changes its speed within minutes treats all alike.
+one process without Ray, and the same step, in one process with as many threads, in a plain loop
+over the same data in memory. The step is measured alone besides, on batches and latents that lie
+ready. A machine that changes its speed within minutes treats all alike.
 
     python -m benchmarks.overhead
 """
@@ -11,6 +12,7 @@ process with as many threads. A machine that changes its speed within minutes tr
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import signal
@@ -29,11 +31,11 @@ import torch
 from benchmarks.frame import Benchmark, Comparison, Values, main
 from distgan import records
 from distgan.allocator import keep_freed_memory
-from distgan.data.damage import Damage
-from distgan.data.feed import Feed
+from distgan.config import Config
+from distgan.data.feed import scale_pixels
 from distgan.data.fragments import read_resident
-from distgan.data.images import open_images
-from distgan.data.resident import Resident
+from distgan.data.images import ImageSet, open_images
+from distgan.data.resident import borrow
 from distgan.parallel import World
 from distgan.recipes import recipe
 from distgan.state import TrainingState
@@ -43,29 +45,46 @@ from distgan.storage import Storage
 RECIPES = ("mnist-mlp", "mnist-dcgan")
 
 
-def bare(name: str, run: Path) -> None:
-    """The step and nothing else, for ever: batches and latents lie ready in memory."""
+def loop(name: str, run: Path, ready: bool) -> None:
+    """The step in a plain loop, for ever: what anybody would write around it.
+
+    Args:
+        ready: go round a few batches and latents that lie ready, so that the step is alone.
+    """
     torch.set_num_threads(os.cpu_count() or 1)
     keep_freed_memory()
     config = recipe(name)
     images = open_images(config.data)
-    world = World()
-    state = TrainingState(config, images.shape, len(images.classes), world)
-    rows = Resident(read_resident(images), config.seed, config.batch, world, Damage(images, 0))
-    feed = Feed(rows, config, images.shape, world)
-    batches: list[Batch] = [feed.batch(n * config.batch) for n in range(20)]
+    state = TrainingState(config, images.shape, len(images.classes), World())
+    batches = _batches(config, images)
+    if ready:
+        batches = itertools.cycle(list(itertools.islice(batches, 20)))
     # As often as the recipe's own records come.
     steps = config.output.log_every // config.batch
     run.mkdir()
     with (run / "metrics.jsonl").open("w", buffering=1) as log:
-        step = 0
         while True:
             start = time.perf_counter()
-            for _ in range(steps):
-                state.step([batches[step % len(batches)]])
-                step += 1
+            for batch in itertools.islice(batches, steps):
+                state.step([batch])
             speed = steps * config.batch / (time.perf_counter() - start)
             log.write(json.dumps({"images_per_second": speed, "data_wait": 0.0}) + "\n")
+
+
+def _batches(config: Config, images: ImageSet) -> Iterator[Batch]:
+    """All images in float32 in memory, shuffled anew in every epoch, and torch's own latents."""
+    pixels = read_resident(images).images
+    shape = pixels.shape[1:]
+    # One row an image, which torch gathers fastest.
+    reals = scale_pixels(borrow(pixels), torch.float32).permute(0, 2, 3, 1).flatten(1)
+    while True:
+        for rows in torch.randperm(len(reals)).split(config.batch)[:-1]:
+            yield Batch(
+                real=reals[rows].view(-1, *shape).permute(0, 3, 1, 2),
+                labels=None,
+                discriminator_latent=torch.randn(config.batch, config.latent),
+                generator_latent=torch.randn(config.batch, config.latent),
+            )
 
 
 class Run:
@@ -134,10 +153,11 @@ def _tree(root: int) -> list[int]:
     return found
 
 
-def _bare(name: str) -> Run:
+def _loop(name: str, ready: bool) -> Run:
     folder = tempfile.TemporaryDirectory()
-    run = Path(folder.name) / "bare"
-    return Run(["benchmarks.overhead", "--bare", name, str(run)], run, folder)
+    run = Path(folder.name) / "loop"
+    way = "--ready" if ready else "--loop"
+    return Run(["benchmarks.overhead", way, name, str(run)], run, folder)
 
 
 def _system(name: str, workers: int) -> Run:
@@ -154,11 +174,12 @@ def compare(options: argparse.Namespace) -> Iterator[Comparison]:
             f"{name} through the whole system",
             "images/s",
             {
-                "bare step": partial(_bare, name),
+                "plain loop": partial(_loop, name, False),
+                "the step alone": partial(_loop, name, True),
                 "distgan train, no Ray": partial(_system, name, 0),
                 "distgan train, 1 worker": partial(_system, name, 1),
             },
-            about="a worker of as many threads as the bare step's process",
+            about="a worker of as many threads as the plain loop's process",
             warm=0,
         )
 
@@ -172,15 +193,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 BENCHMARK = Benchmark(
     "overhead",
-    "what the whole system costs over the bare step",
+    "what the whole system costs over a plain loop",
     compare,
     add_options,
-    turns=8,
-    seconds=6.0,
+    turns=24,
+    seconds=2.5,
     quick=(2, 1.5),
 )
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--bare"]:
-        bare(sys.argv[2], Path(sys.argv[3]))
+    if sys.argv[1:2] in (["--loop"], ["--ready"]):
+        loop(sys.argv[2], Path(sys.argv[3]), ready=sys.argv[1] == "--ready")
     main(BENCHMARK)

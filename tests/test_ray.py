@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import threading
@@ -105,7 +106,9 @@ class Look:
         if not self.done:
             self.done = True
             import psutil  # Ray brings it.
-            print(*(child.pid for child in psutil.Process().children(recursive=True)))
+            children = psutil.Process().children(recursive=True)
+            print(*(child.pid for child in children))
+            print({(c.cmdline() or [""])[0].strip(): c.nice() for c in children})
             print(subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True).stdout)
 
 config = distgan.override(distgan.recipe("mnist-mlp"), {"images": 1280})
@@ -114,11 +117,18 @@ distgan.train(config, out=sys.argv[1], workers=1, display=Look())
 
 
 @pytest.mark.slow
-def test_a_cluster_of_our_own_listens_on_loopback_only(tmp_path: Path) -> None:
+def test_a_cluster_of_our_own_is_small_and_listens_on_loopback_only(tmp_path: Path) -> None:
     if subprocess.run(["which", "ss"], capture_output=True).returncode:
         pytest.skip("needs the command ss")
     code = [sys.executable, "-c", _LISTENERS, str(tmp_path / "run")]
     listed = subprocess.run(code, capture_output=True, text=True, check=True).stdout
+    # Beside the worker, only what Ray cannot do without; the worker comes after nobody.
+    nice = ast.literal_eval(listed.split("\n")[1])
+    actors = {name for name in nice if name.startswith("ray::")}
+    assert actors == {"ray::RayTrainWorker", "ray::DashboardAgent", "ray::RuntimeEnvAgent"}
+    assert nice["ray::RayTrainWorker"] == 0
+    servers = sorted(Path(name).name for name in nice if not name.startswith("ray::") and name)
+    assert servers == ["gcs_server", "raylet"]
     # Nothing of it outlives the run.
     until = time.monotonic() + 20
     alive = {pid for pid in listed.split("\n")[0].split() if Path(f"/proc/{pid}/exe").exists()}
@@ -127,7 +137,7 @@ def test_a_cluster_of_our_own_listens_on_loopback_only(tmp_path: Path) -> None:
         alive = {pid for pid in alive if Path(f"/proc/{pid}/exe").exists()}
     assert not alive
     # Ray's servers; the store at which torch's processes meet has no such choice.
-    pids, *lines = listed.splitlines()
+    pids, _, *lines = listed.splitlines()
     # Other clusters of this machine may listen elsewhere.
     mine = {f"pid={pid}," for pid in pids.split()}
     lines = [line for line in lines if any(pid in line for pid in mine)]

@@ -22,7 +22,7 @@ from distgan.storage import Storage
 from .conftest import command
 from .drill_nodes import Nodes
 
-SET, IMAGES = 12_000, 38_400
+SET, IMAGES = 20_000, 64_000
 """Into the fourth epoch of a part of MNIST that no number of whole batches goes through."""
 SETTINGS = [
     *("--output.checkpoint_every", "3200", "--output.log_every", "1600"),
@@ -125,7 +125,7 @@ def _wait_for_the_end_of(group: int) -> None:
 @pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.drill), "2"])
 def test_three_stops_and_a_lost_worker_change_no_bit(tmp_path: Path, workers: str) -> None:
     whole = pq.ParquetFile(PACKAGED["mnist"] / "train.parquet")
-    part = whole.read_row_groups([0, 1, 2]).slice(0, SET)
+    part = whole.read_row_groups([0, 1, 2, 3, 4]).slice(0, SET)
     pq.write_table(part, tmp_path / "part.parquet", row_group_size=4096)
     options = [*SETTINGS, "--workers", workers, "--data", "part.parquet"]
     straight = start(tmp_path, *options, "--images", str(IMAGES), "--out", "straight")
@@ -188,6 +188,24 @@ def test_three_stops_and_a_lost_worker_change_no_bit(tmp_path: Path, workers: st
     assert torch.equal(
         load_generator(str(run)).sample(4), load_generator(str(tmp_path / "straight")).sample(4)
     )
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_stop_while_workers_start(tmp_path: Path) -> None:
+    process = start(tmp_path, *SETTINGS, "--images", "100k", "--workers", "1", "--out", "run")
+    assert process.stdout is not None
+    said = [process.stdout.readline() for _ in range(4)]
+    assert [said[2], said[3][:12]] == ["starting Ray\n", "1 worker of "]
+    os.killpg(process.pid, signal.SIGINT)
+    rest = process.communicate(timeout=60)[0].splitlines()
+    assert process.returncode == 130
+    assert rest == [
+        "stopping as soon as Ray Train has started the workers",
+        "stopped by SIGINT before the first update",
+        "  go on      distgan train --resume run",
+    ]
+    _wait_for_the_end_of(process.pid)
 
 
 @pytest.mark.slow

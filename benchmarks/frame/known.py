@@ -16,7 +16,7 @@ KNOWN = {
     "feed": "how fast images reach a worker, beside torch's and Ray Data's loaders",
     "metrics": "how long the Frechet distance takes, beside scipy and torch-fidelity",
     "checkpoint": "how long training stands still for a checkpoint",
-    "overhead": "what the whole system, Ray included, costs over the bare step",
+    "overhead": "what the whole system, Ray included, costs over a plain loop",
     "startup": "seconds from the command to the first update, and where they go",
 }
 """What each answers, by name: that of its module in benchmarks/. `all` runs them in this order."""

@@ -53,8 +53,9 @@ class Feed:
 
     def __init__(self, rows: Rows, config: Config, image: ImageShape, world: World) -> None:
         self._rows, self._config, self._world = rows, config, world
+        updates = ("generator",) if config.share_fakes else ("discriminator", "generator")
         streams: dict[str, tuple[Draw, int]] = dict.fromkeys(
-            ("discriminator", "generator"), (draws.normals, config.latent)
+            updates, (draws.normals, config.latent)
         )
         augment = config.discriminator.augment.numbers
         self._augment = ("real", "fake", "generator") if augment else ()
@@ -79,7 +80,7 @@ class Feed:
         return Batch(
             real=real,
             labels=None if wanted is None else to_device(wanted, self._world.device),
-            discriminator_latent=numbers["discriminator"],
+            discriminator_latent=numbers.get("discriminator", numbers["generator"]),
             generator_latent=numbers["generator"],
             weight=self._world.weight(self._config.micro_batch),
             augment=AugmentNumbers(**{use: numbers[f"augment-{use}"] for use in self._augment}),

@@ -18,7 +18,8 @@ from distgan.loop import Status
 from distgan.storage import Storage
 
 _SECONDS_BETWEEN_LOOKS = 0.5
-_DOWN = ("worker lost", "worker failed", "waiting")
+_LOSSES = ("worker lost", "worker failed")
+_DOWN = (*_LOSSES, "waiting")
 """Events after which there are no workers until they start again."""
 
 
@@ -42,7 +43,7 @@ class Follower:
         self._start, self._workers, self._told = "", 0, 0
         self._notes_of, self._noted = "", 0
         self._seen, self._moved_at = 0, time.monotonic()
-        self._up = False
+        self._up = self._fell = False
 
     def follow(self, fit: Thread) -> None:
         """Until the thread ends, or a stop finds no workers that could hear it."""
@@ -76,6 +77,7 @@ class Follower:
         told = self._mailbox.get("told") or []
         for text, kind in told[self._told :]:
             self._up = self._up and kind not in _DOWN
+            self._fell = self._fell or kind in _LOSSES
             self._say(text, kind)
         self._told = len(told)
         if news is not None and news["status"] is not None:
@@ -84,9 +86,10 @@ class Follower:
     def _progress(self, news: dict[str, Any]) -> None:
         status = Status(**news["status"])
         if news["start"] != self._start:
-            if self._start:
+            # Workers may be lost before anything is heard of them.
+            if self._start or self._fell:
                 self._again(status, news["workers"])
-            else:
+            if not self._start:
                 self._settle()
             self._start, self._workers, self._up = news["start"], news["workers"], True
         if status.images_seen != self._seen:
@@ -98,7 +101,7 @@ class Follower:
         images, seconds = status.images_seen, time.monotonic() - self._moved_at
         repeated = max(0, max(self._seen, status.furthest) - images)
         who = f"{workers} worker{'s' if workers > 1 else ''}"
-        if workers == self._workers:
+        if self._workers in (0, workers):
             kind, text = "restarted", f"restarted from {images:,} images with {who}"
         else:
             kind, text = "resized", f"now {who}, from {images:,} images"

@@ -18,7 +18,7 @@ from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _in
 from distgan.loop import PREEMPTION, Status
 
 _NAMESPACE = "distgan"
-_SECONDS_BETWEEN_CALLS = 1.0
+_SECONDS_BETWEEN_CALLS = 0.5
 _SECONDS_TO_SEND_THE_REST = 10
 
 

@@ -8,6 +8,7 @@ import os
 import threading
 import uuid
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import ray.train
@@ -103,7 +104,9 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
         try:
             follower.follow(fit)
         finally:
-            fit.leave()
+            if cluster.own and fit.is_alive():
+                display.note("stopping as soon as Ray Train has started the workers")
+                fit.leave()
             mailbox.clear()
         return fit.outcome() or Outcome(follower.saved, stop.name)
 
@@ -115,7 +118,8 @@ class _Fit(threading.Thread):
         super().__init__(daemon=True)
         self._result: Any = None
         self._error: BaseException | None = None
-        self._trainer = (OwnTrainer if cluster.own else TorchTrainer)(
+        kind = partial(OwnTrainer, verbose=job.verbose) if cluster.own else TorchTrainer
+        self._trainer = kind(
             _work,
             train_loop_config={"job": job},
             torch_config=TorchConfig(
@@ -143,10 +147,9 @@ class _Fit(threading.Thread):
             self._error = error
 
     def leave(self) -> None:
-        """Where the controller is a part of this process, see that it asks nothing more of Ray."""
-        if isinstance(self._trainer, OwnTrainer):
-            self._trainer.leave()
-            self.join(_SECONDS_TO_LEAVE)
+        """See that a controller in this process asks nothing more of a cluster that stops."""
+        self._trainer.leave()
+        self.join(_SECONDS_TO_LEAVE)
 
     def outcome(self) -> Outcome | None:
         """How the run ended, or None when it was left before its first step.

@@ -7,6 +7,7 @@ a share of a core as long as it lasts.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import ray
@@ -22,6 +23,9 @@ class OwnTrainer(TorchTrainer):  # type: ignore[misc]
 
     An actor outlives a driver and may lie on another machine, neither of which a cluster of
     our own knows.
+
+    Args:
+        verbose: let Ray Train log here what an actor would log out of the user's sight.
     """
 
     _UNUSED = ("DatasetsCallback", "PlacementGroupCleanerCallback")
@@ -29,9 +33,21 @@ class OwnTrainer(TorchTrainer):  # type: ignore[misc]
     passed to the trainer, ours go to the workers as references; the other frees placement
     groups when the controller died alone."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, verbose: bool, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._attendant = _Attendant()
+        self._attendant, self._verbose = _Attendant(), verbose
+
+    def fit(self) -> Result:
+        """As `TorchTrainer`'s."""
+        logger = logging.getLogger("ray.train")
+        level = logger.level
+        if not self._verbose:
+            # It logs what it raises, and what it mends.
+            logger.setLevel(logging.CRITICAL)
+        try:
+            return super().fit()
+        finally:
+            logger.setLevel(level)
 
     def leave(self) -> None:
         """Make `fit` raise a `ControllerError` of `Left` soon, also while workers start."""

@@ -98,6 +98,13 @@ import subprocess, sys, threading
 import distgan
 from distgan.launch.environment import prepare_own_cluster
 
+def facts(process):
+    import psutil
+    try:
+        return (process.cmdline() or [""])[0].strip(), process.nice()
+    except psutil.Error:
+        return "", 0  # On its way out.
+
 class Look:
     done = False
     def start(self, plan): pass
@@ -108,10 +115,10 @@ class Look:
             import psutil  # Ray brings it.
             children = psutil.Process().children(recursive=True)
             print(*(child.pid for child in children))
-            print({(c.cmdline() or [""])[0].strip(): c.nice() for c in children})
+            print({c.pid: facts(c) for c in children})
             print(subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True).stdout)
 
-config = distgan.override(distgan.recipe("mnist-mlp"), {"images": 1280})
+config = distgan.override(distgan.recipe("mnist-mlp"), {"images": 40_000})
 distgan.train(config, out=sys.argv[1], workers=1, display=Look())
 """
 
@@ -123,7 +130,7 @@ def test_a_cluster_of_our_own_is_small_and_listens_on_loopback_only(tmp_path: Pa
     code = [sys.executable, "-c", _LISTENERS, str(tmp_path / "run")]
     listed = subprocess.run(code, capture_output=True, text=True, check=True).stdout
     # Beside the worker, only what Ray cannot do without; the worker comes after nobody.
-    nice = ast.literal_eval(listed.split("\n")[1])
+    nice = dict(ast.literal_eval(listed.split("\n")[1]).values())
     actors = {name for name in nice if name.startswith("ray::")}
     assert actors == {"ray::RayTrainWorker", "ray::DashboardAgent", "ray::RuntimeEnvAgent"}
     assert nice["ray::RayTrainWorker"] == 0

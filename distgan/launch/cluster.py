@@ -120,7 +120,7 @@ class Cluster:
             node.kill_dashboard(check_alive=False)
             if not self._verbose:
                 node.kill_log_monitor(check_alive=False)
-        make_attendants_give_way(reads_on)
+        make_attendants_give_way()
 
     def workers(self, device: Device, batch: int, threads: int | None = None) -> Workers:
         """Decide on the workers by what the cluster holds; see `decide`.

@@ -14,8 +14,8 @@ _OWN_CLUSTER = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     # Nothing gives notice of taking a laptop away, and the watcher is a process of its own.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    # Ray's workers have the lowest precedence but for their own children's, so that all else
-    # on the machine comes first; training without Ray has none of that.
+    # By default all else on the machine comes before Ray's workers; training without Ray is
+    # a program as any other.
     "RAY_worker_niceness": "0",
     # Its words are for the log of a process of its own; here it is a part of the driver.
     "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",
@@ -32,7 +32,6 @@ _OWN_CLUSTER = {
     "RAY_io_context_event_loop_lag_collection_interval_ms": "60000",
     "REPORTER_UPDATE_INTERVAL_MS": "60000",
     # Looked for five to ten times a second by default.
-    "RAY_memory_monitor_refresh_ms": "1000",
     "RAY_raylet_check_gc_period_milliseconds": "1000",
     "RAY_kill_idle_workers_interval_ms": "1000",
 }

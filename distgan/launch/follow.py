@@ -52,13 +52,20 @@ class Follower:
             fit.join(_SECONDS_BETWEEN_LOOKS)
             self._look()
             if self._stop.name and not passed_on:
-                passed_on = self._stop.name
-                self._mailbox.put("stop", passed_on)
+                passed_on = self._pass_on(self._stop.name)
             if passed_on and not self._up:
                 break
         self._events.flush()
         with contextlib.suppress(OSError, UserError):
             self._storage.clear_unfinished()
+
+    def _pass_on(self, stop: str) -> str:
+        # Where the disk of the messages is full, there may be room at the next look.
+        try:
+            self._mailbox.put("stop", stop)
+        except OSError:
+            return ""
+        return stop
 
     @property
     def saved(self) -> int:
@@ -74,20 +81,21 @@ class Follower:
             for text, kind in news["notes"][self._noted :]:
                 self._say(text, kind)
             self._noted = len(news["notes"])
-        told = self._mailbox.get("told") or []
+        fell, told = self._fell, self._mailbox.get("told") or []
         for text, kind in told[self._told :]:
             self._up = self._up and kind not in _DOWN
-            self._fell = self._fell or kind in _LOSSES
+            if kind in _LOSSES and not self._start:
+                self._fell, self._moved_at = True, time.monotonic()
             self._say(text, kind)
         self._told = len(told)
         if news is not None and news["status"] is not None:
-            self._progress(news)
+            self._progress(news, fell)
 
-    def _progress(self, news: dict[str, Any]) -> None:
+    def _progress(self, news: dict[str, Any], fell: bool) -> None:
         status = Status(**news["status"])
         if news["start"] != self._start:
             # Workers may be lost before anything is heard of them.
-            if self._start or self._fell:
+            if self._start or fell:
                 self._again(status, news["workers"])
             if not self._start:
                 self._settle()

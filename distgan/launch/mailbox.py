@@ -153,7 +153,7 @@ class MailboxControl:
         while not last:
             last = self._closed.wait(_SECONDS_BETWEEN_CALLS)
             news = (self._status, len(self._notes))
-            # The head of the cluster may be away for a moment.
+            # The head of the cluster may be away for a moment, or a disk be full.
             with contextlib.suppress(Exception):
                 if news != sent:
                     if news[0] is not None:
@@ -162,4 +162,5 @@ class MailboxControl:
                     notes = self._notes[: news[1]]
                     self._mailbox.put("news", {**self._who, "status": status, "notes": notes})
                     sent = news
+            with contextlib.suppress(Exception):
                 self._stop = self._mailbox.get("stop") or self._mailbox.get("resize") or ""

@@ -57,7 +57,7 @@ from distgan.storage import Storage
 _SECONDS_BETWEEN_RESIZES = 15.0
 """How often a run that may grow looks whether it can."""
 
-_SECONDS_TO_LEAVE = 30.0
+_SECONDS_TO_LEAVE = 60.0
 """How long a driver that stops while workers start waits for Ray Train."""
 
 
@@ -105,7 +105,8 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
             follower.follow(fit)
         finally:
             if cluster.own and fit.is_alive():
-                display.note("stopping as soon as Ray Train has started the workers")
+                if stop.name:
+                    display.note("stopping as soon as Ray Train has started the workers")
                 fit.leave()
             mailbox.clear()
         return fit.outcome() or Outcome(follower.saved, stop.name)
@@ -178,8 +179,8 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
     # A cluster may promise more CPUs than this machine has.
     torch.set_num_threads(min(job.threads, os.cpu_count() or 1))
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
-    # What Ray has made beside this thread only listens, unless it brings images.
-    if job.resident is None:
+    # What Ray has made beside this thread only listens, unless it brings images or gradients.
+    if job.resident is None or world.size > 1:
         give_way([os.getpid()])
     else:
         make_others_give_way()
@@ -207,7 +208,8 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
         world.gather(outcome.images_seen)
         if world.leads and outcome.stopped != PREEMPTION:
             # Whoever waits to resize need not wait for a run that has ended meanwhile.
-            mailbox.put("saved", outcome.images_seen)
+            with contextlib.suppress(Exception):
+                mailbox.put("saved", outcome.images_seen)
         if outcome.stopped == PREEMPTION:
             raise Preempted
         return asdict(outcome)

@@ -14,6 +14,7 @@ import ray
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.execution.callback import ControllerCallback, WorkerGroupCallback
 from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2._internal.execution.worker_group import WorkerGroup
 from ray.train.v2.api.result import Result
 
@@ -28,10 +29,10 @@ class OwnTrainer(TorchTrainer):  # type: ignore[misc]
         verbose: let Ray Train log here what an actor would log out of the user's sight.
     """
 
-    _UNUSED = ("DatasetsCallback", "PlacementGroupCleanerCallback")
-    """Two of Ray Train's callbacks, each of which starts a process: one hands out Ray datasets
-    passed to the trainer, ours go to the workers as references; the other frees placement
-    groups when the controller died alone."""
+    _UNUSED = ("DatasetsCallback", "PlacementGroupCleanerCallback", "StateManagerCallback")
+    """Some of Ray Train's callbacks. Each of the first two starts a process: one hands out Ray
+    datasets passed to the trainer, ours go to the workers as references; the other frees
+    placement groups when the controller died alone. The third tells the dashboard of an actor."""
 
     def __init__(self, *args: Any, verbose: bool, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -61,6 +62,8 @@ class OwnTrainer(TorchTrainer):  # type: ignore[misc]
         ]
 
     def _initialize_and_run_controller(self, **parts: Any) -> Result:
+        if isinstance(parts["scaling_policy"], FixedScalingPolicy):
+            parts["scaling_policy"] = _Fixed(self.scaling_config)
         controller = _Controller(**parts)
         asyncio.run(controller.run())
         return controller.get_result()
@@ -110,6 +113,14 @@ class _Group(WorkerGroup):  # type: ignore[misc]
             begun.append(answer)
         ray.get(begun)
         self._decorate_worker_log_file_paths(workers)
+
+
+class _Fixed(FixedScalingPolicy):  # type: ignore[misc]
+    """Asks no actor for more nodes, of which there are none."""
+
+    def after_controller_start(self, train_run_context: Any) -> None: ...
+    async def before_controller_shutdown(self) -> None: ...
+    def _maybe_send_resource_request(self) -> None: ...
 
 
 class _Controller(TrainController):  # type: ignore[misc]

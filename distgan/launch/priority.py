@@ -15,21 +15,18 @@ from collections.abc import Iterable
 import psutil  # Ray brings it.
 
 _ATTENDANTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent", "gcs_server")
-"""Processes of Ray that only wait while training runs."""
-_RAYLET = "raylet/raylet"
-"""Hands out processes and objects, both of which streamed images need all the time."""
+"""Processes of Ray that only wait while training runs, and of which no worker is a child."""
 
 
 def give_way(threads: Iterable[int]) -> None:
-    """Let threads, by their ids, run only where no other wants to; on Linux only.
+    """Let threads, by their ids, and what they start run only where no other wants to.
 
-    What they start later does not.
+    On Linux only. Without privileges there is no way back.
     """
     if hasattr(os, "SCHED_IDLE"):
-        policy = os.SCHED_IDLE | os.SCHED_RESET_ON_FORK
         for thread in threads:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.sched_setscheduler(thread, policy, os.sched_param(0))
+                os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
 
 
 def make_others_give_way() -> None:
@@ -38,14 +35,9 @@ def make_others_give_way() -> None:
     give_way(thread.id for thread in threads if thread.id != threading.get_native_id())
 
 
-def make_attendants_give_way(reads_on: bool) -> None:
-    """Let the processes of a cluster that this one started give way to its workers.
-
-    Args:
-        reads_on: images are streamed.
-    """
-    names = _ATTENDANTS if reads_on else (*_ATTENDANTS, _RAYLET)
+def make_attendants_give_way() -> None:
+    """Let the processes of a cluster that this one started give way to its workers."""
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            if any(name in part for part in process.cmdline()[:1] for name in names):
+            if any(name in part for part in process.cmdline()[:1] for name in _ATTENDANTS):
                 give_way(thread.id for thread in process.threads())

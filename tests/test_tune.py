@@ -105,8 +105,11 @@ def test_a_killed_search_goes_on_where_it_was(distgan: Run, tmp_path: Path) -> N
     assert starts(out, 0)[0] == 0
     assert len(starts(out, 0)) == 2, "a trial whose process died went on"
     assert starts(out, 0)[1] > 0, "from its checkpoint"
+    trainer = Path(f"/proc/{trainer_of(process.pid)}/exe")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    # Ray's workers are in no such group; they end when they notice.
+    wait_for(lambda: not trainer.exists(), 20)
     first = (out / "trials" / "0000.json").read_bytes()
     reached = checkpoint.index(second)[-1]["images_seen"]
     assert trial(out, 0).state == "finished"

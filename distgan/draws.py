@@ -33,23 +33,6 @@ def _joined(parts: Sequence[range]) -> list[range]:
     return joined
 
 
-def _uniforms(seed: int, stream: str, parts: Sequence[range], size: int) -> NDArray[np.float32]:
-    """`uniforms`, each sample padded to the whole blocks it consumes."""
-    blocks = -(-size // (2 * _WORDS_PER_BLOCK))
-    words = [
-        _philox(seed, stream, run.start * blocks).random_raw(len(run) * blocks * _WORDS_PER_BLOCK)
-        for run in _joined(parts)
-    ]
-    halves = (words[0] if len(words) == 1 else np.concatenate(words)).view(np.uint32)
-    halves >>= 8
-    # 24 bits are what float32 holds; half a step above zero keeps a logarithm finite. Signed
-    # numbers convert several times faster.
-    uniform: NDArray[np.float32] = halves.view(np.int32).astype(np.float32)
-    uniform += np.float32(0.5)
-    uniform *= np.float32(2.0**-24)
-    return uniform.reshape(-1, blocks * 2 * _WORDS_PER_BLOCK)
-
-
 def uniforms(seed: int, stream: str, parts: Sequence[range], size: int) -> NDArray[np.float32]:
     """Numbers above 0 and at most 1 for the samples whose numbers ``parts`` hold.
 
@@ -64,7 +47,19 @@ def uniforms(seed: int, stream: str, parts: Sequence[range], size: int) -> NDArr
     Returns:
         float32 of shape (samples in all parts, size), in (0, 1].
     """
-    return np.ascontiguousarray(_uniforms(seed, stream, parts, size)[:, :size])
+    blocks = -(-size // (2 * _WORDS_PER_BLOCK))
+    words = [
+        _philox(seed, stream, run.start * blocks).random_raw(len(run) * blocks * _WORDS_PER_BLOCK)
+        for run in _joined(parts)
+    ]
+    halves = (words[0] if len(words) == 1 else np.concatenate(words)).view(np.uint32)
+    halves >>= 8
+    halves = halves.reshape(-1, blocks * 2 * _WORDS_PER_BLOCK)[:, :size]
+    # 24 bits are what float32 holds; half a step above zero keeps a logarithm finite.
+    uniform: NDArray[np.float32] = halves.astype(np.float32)
+    uniform += np.float32(0.5)
+    uniform *= np.float32(2.0**-24)
+    return uniform
 
 
 def normals(seed: int, stream: str, parts: Sequence[range], size: int) -> NDArray[np.float32]:
@@ -76,18 +71,14 @@ def normals(seed: int, stream: str, parts: Sequence[range], size: int) -> NDArra
         float32 of shape (samples in all parts, size).
     """
     pairs = -(-size // 2)
-    uniform = _uniforms(seed, stream, parts, 2 * pairs)
-    # Copied, and with what is not needed: numpy is several times faster on adjoining numbers.
-    radius, angle = (np.ascontiguousarray(uniform[:, side::2]) for side in (0, 1))
-    np.log(radius, out=radius)
+    uniform = uniforms(seed, stream, parts, 2 * pairs).reshape(-1, pairs, 2)
+    radius = np.log(uniform[..., 0])
     radius *= np.float32(-2.0)
     np.sqrt(radius, out=radius)
-    angle *= np.float32(2.0 * np.pi)
+    angle = uniform[..., 1] * np.float32(2.0 * np.pi)
     both = np.empty((len(uniform), 2 * pairs), np.float32)
-    part = np.cos(angle)
-    np.multiply(radius[:, :pairs], part[:, :pairs], out=both[:, :pairs])
-    np.sin(angle, out=angle)
-    np.multiply(radius[:, :pairs], angle[:, :pairs], out=both[:, pairs:])
+    np.multiply(radius, np.cos(angle), out=both[:, :pairs])
+    np.multiply(radius, np.sin(angle, out=angle), out=both[:, pairs:])
     return np.ascontiguousarray(both[:, :size])
 
 

@@ -124,7 +124,7 @@ def _add(writer: SummaryWriter, images: int, values: Record) -> None:
             writer.add_text(name, value, images)
         elif name != "images" and value is not None and math.isfinite(value):
             scalars.append(Summary.Value(tag=name, simple_value=value))
-    # One event of them all: one for each took the step five times as long.
+    # One event of them all: one for each takes more than twice as long.
     writer.file_writer.add_summary(Summary(value=scalars), images)
 
 

@@ -97,7 +97,7 @@ class Cluster:
         self._over.wait()
         started = started_by_raylets() if self.own else []
         ray.shutdown()
-        # Ray Train's controller may hang on its way out (Ray 2.60), and stay for good.
+        # A trial's controller may hang on its way out (Ray Train 2.60), and stay for good.
         end(started)
         ray._private.worker.print_to_stdstream = show
 

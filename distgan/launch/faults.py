@@ -160,14 +160,13 @@ class Watch(ControllerCallback):  # type: ignore[misc]
     def _save_before_resizing(self, workers: int) -> None:
         # The controller does nothing else meanwhile, so workers that end are not missed.
         self._tell(f"room for {workers} workers; changing over", "resizing")
-        mailbox = self._mailbox
         with contextlib.suppress(Exception):
-            mailbox.put("resize", RESIZE)
+            self._mailbox.put("resize", RESIZE)
             deadline = time.monotonic() + _SECONDS_FOR_A_CHECKPOINT
-            while mailbox.get("saved") is None and time.monotonic() < deadline:
+            while self._mailbox.get("saved") is None and time.monotonic() < deadline:
                 time.sleep(0.1)
-            mailbox.remove("saved")
-            mailbox.remove("resize")
+            self._mailbox.remove("saved")
+            self._mailbox.remove("resize")
 
     def _tell(self, text: str, kind: str) -> None:
         self._told.append((text, kind))

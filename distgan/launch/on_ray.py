@@ -190,14 +190,13 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
     # Ray brings a hundred thousand objects that the collector need not walk in every step.
     gc.collect()
     gc.freeze()
-    mailbox = job.mailbox
     with contextlib.ExitStack() as stack:
         control: Control = NoControl()
         if world.leads:
             start = uuid.uuid4().hex
             export = Gauges(job.out).set
             control = stack.enter_context(
-                MailboxControl(mailbox, start, world.size, preempted, export)
+                MailboxControl(job.mailbox, start, world.size, preempted, export)
             )
         storage = PatientStorage(job.out, control.note)
         # Not the configuration at the start of the run, which a rollback may have changed.
@@ -209,7 +208,7 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
         if world.leads and outcome.stopped != PREEMPTION:
             # Whoever waits to resize need not wait for a run that has ended meanwhile.
             with contextlib.suppress(Exception):
-                mailbox.put("saved", outcome.images_seen)
+                job.mailbox.put("saved", outcome.images_seen)
         if outcome.stopped == PREEMPTION:
             raise Preempted
         return asdict(outcome)

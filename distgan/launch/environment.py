@@ -21,7 +21,8 @@ _OWN_CLUSTER = {
     "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",
     # The end of training is noticed at the next poll; every poll disturbs the worker.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
-    # Bookkeeping for a dashboard and an autoscaler that are not there takes processor time from training.
+    # Bookkeeping for a dashboard and an autoscaler that are not there takes processor time
+    # from training.
     "RAY_task_events_report_interval_ms": "0",
     "RAY_enable_metrics_collection": "0",
     "RAY_event_stats": "0",

@@ -1,0 +1,109 @@
+"""What driver and workers tell each other, without Ray: messages, losses, disks that are full."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from distgan import events
+from distgan.launch.follow import Follower
+from distgan.launch.mailbox import FolderMailbox, MailboxControl
+from distgan.launch.signals import StopRequest
+from distgan.loop import Status
+from distgan.storage import Storage
+
+
+class FullDisk(FolderMailbox):
+    """Has no room for the first messages."""
+
+    refusals = 10**9
+
+    def put(self, topic: str, message: Any) -> None:
+        self.refusals -= 1
+        if self.refusals >= 0:
+            raise OSError(28, "No space left on device")
+        super().put(topic, message)
+
+
+class Fit:
+    """A thread that trains for so many looks."""
+
+    def __init__(self, looks: list[Any]) -> None:
+        self._looks = looks
+
+    def is_alive(self) -> bool:
+        return bool(self._looks)
+
+    def join(self, _: float) -> None:
+        self._looks.pop(0)()
+
+
+def test_messages_in_a_folder(tmp_path: Path) -> None:
+    mailbox, other = FolderMailbox(str(tmp_path / "m")), FolderMailbox(str(tmp_path / "m"))
+    assert mailbox.get("news") is None
+    mailbox.put("news", {"images": 1})
+    mailbox.put("news", {"images": 2})
+    mailbox.put("stop", "SIGINT")
+    assert other.get("news") == {"images": 2}
+    other.remove("news")
+    other.remove("news")
+    assert (mailbox.get("news"), mailbox.get("stop")) == (None, "SIGINT")
+    other.clear()
+    assert not list((tmp_path / "m").iterdir())
+
+
+def test_a_worker_hears_a_stop_though_it_can_tell_nothing(tmp_path: Path) -> None:
+    FolderMailbox(str(tmp_path / "m")).put("stop", "SIGTERM")
+    mailbox = FullDisk(str(tmp_path / "m"))
+    with MailboxControl(mailbox, "first", 1, lambda: False, lambda status: None) as control:
+        control.report(Status(128))
+        until = time.monotonic() + 20
+        while not control.stop_signal() and time.monotonic() < until:
+            time.sleep(0.05)
+        assert control.stop_signal() == "SIGTERM"
+
+
+def _follow(folder: Path, mailbox: FolderMailbox, stop: StopRequest, looks: list[Any]) -> list[str]:
+    said: list[str] = []
+    display: Any = SimpleNamespace(note=said.append, progress=lambda status: None)
+    follower = Follower(mailbox, display, stop, Storage(folder), lambda: said.append("settled"))
+    fit: Any = Fit(looks)
+    follower.follow(fit)
+    return said
+
+
+def _news(start: str, images: int) -> dict[str, Any]:
+    status = {"images_seen": images, "record": {}, "furthest": images}
+    return {"start": start, "workers": 2, "status": status, "notes": []}
+
+
+def test_a_stop_is_passed_on_when_there_is_room(tmp_path: Path) -> None:
+    mailbox, stop = FullDisk(str(tmp_path / "m")), StopRequest()
+    mailbox.refusals = 0
+    mailbox.put("news", _news("first", 128))
+    mailbox.refusals, stop.name = 2, "SIGINT"
+    _follow(tmp_path, mailbox, stop, [lambda: None] * 4)
+    assert mailbox.get("stop") == "SIGINT"
+
+
+def test_a_loss_before_anything_was_heard_is_told_as_a_restart(tmp_path: Path) -> None:
+    mailbox = FolderMailbox(str(tmp_path / "m"))
+    looks = [
+        lambda: mailbox.put("told", [("worker 0 lost", "worker lost")]),
+        lambda: mailbox.put("news", _news("second", 256)),
+    ]
+    said = _follow(tmp_path, mailbox, StopRequest(), looks)
+    assert said[0] == "worker 0 lost"
+    assert said[1].startswith("restarted from 256 images with 2 workers; ")
+    assert said[2:] == ["settled"]
+    kinds = [event["kind"] for event in events.read(Storage(tmp_path))]
+    assert kinds == ["worker lost", "restarted"]
+
+
+def test_the_first_start_is_no_restart_though_its_loss_is_heard_with_it(tmp_path: Path) -> None:
+    mailbox = FolderMailbox(str(tmp_path / "m"))
+    mailbox.put("told", [("worker 0 lost", "worker lost")])
+    looks = [lambda: mailbox.put("news", _news("first", 128))]
+    assert _follow(tmp_path, mailbox, StopRequest(), looks) == ["worker 0 lost", "settled"]

@@ -1,6 +1,14 @@
-"""The one exception that means: the user can mend this."""
+"""The one exception that means: the user can mend this; and how foreign text is put into words.
+
+Names, values and reasons that come out of files or off a command line are foreign text: they
+may hold a terminal's control sequences, bytes that are no text, or megabytes.
+"""
 
 from __future__ import annotations
+
+import reprlib
+import unicodedata
+from typing import Any
 
 
 class UserError(Exception):
@@ -13,3 +21,48 @@ class UserError(Exception):
 
 class IllHealthError(UserError):
     """A run that ended itself for its health."""
+
+
+_LONGEST_VALUE = 80
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _LONGEST_VALUE
+_REPR.maxlong = 40
+
+
+def printable(text: str) -> str:
+    """``text`` without anything that a terminal would obey instead of showing.
+
+    Control characters, marks that turn the direction of writing, and bytes of file names that
+    are not UTF-8 become the replacement character; line breaks and tabs stay.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if _is_shown(char) else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def _is_shown(char: str) -> bool:
+    # Cc are control characters, Cs lone surrogates (how Python keeps bytes that are not UTF-8),
+    # and of the formats (Cf) those that reorder what stands around them.
+    if char in "\n\t":
+        return True
+    kind = unicodedata.category(char)
+    return kind not in ("Cc", "Cs", "Zl", "Zp") and char not in _REORDERING
+
+
+_REORDERING = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def brief(value: Any) -> str:
+    """A value as an error message names it: its repr, cut where it is long or deep."""
+    try:
+        return _REPR.repr(value)
+    except Exception:
+        # A repr of a foreign object may raise anything; its type is all there is to say then.
+        return f"<{type(value).__name__}>"
+
+
+def first_line(error: BaseException, limit: int = 200) -> str:
+    """The first line of what a library says of a failure, or its type where it says nothing."""
+    lines = str(error).strip().splitlines()
+    text = printable(lines[0]) if lines else type(error).__name__
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

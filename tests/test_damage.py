@@ -64,7 +64,12 @@ def write_set(folder: Path, rows: list[bytes], labels: list[int]) -> Path:
         files.append({"name": file.name, "count": half, "bytes": len(content), "sha256": digest})
     made = {
         **{"format": 2, "count": len(rows), "height": 28, "width": 28, "channels": 1},
-        **{"classes": ["a", "b", "c"], "class_counts": [0, 0, 0], "mean": [0.5], "files": files},
+        **{
+            "classes": ["a", "b", "c"],
+            "class_counts": [len(rows), 0, 0],
+            "mean": [0.5],
+            "files": files,
+        },
         **{"schema": "", "skipped": 0, "source": {}},
     }
     (folder / "manifest.json").write_text(json.dumps(made))

@@ -110,6 +110,7 @@ def run_prepare(options: argparse.Namespace) -> int:
                 workers=options.workers,
                 address=options.address,
                 progress=shown.update,
+                note=shown.note,
             )
     except KeyboardInterrupt:
         console.print("stopped; nothing was kept, the same command begins again", soft_wrap=True)

@@ -57,6 +57,10 @@ class Preparation:
     ) -> None:
         self._bar.stop()
 
+    def note(self, text: str) -> None:
+        """A line of its own, above the bar."""
+        self._console.print(Text(text, "dim"), soft_wrap=True)
+
     def update(self, what: str, done: int, total: int) -> None:
         """Take in how much of ``total`` is done, and redraw or, now and then, print a line."""
         now = time.monotonic()

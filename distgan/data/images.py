@@ -1,10 +1,4 @@
-"""A set of images: where it lies, what it promises, and how its rows become pixels.
-
-The package's format is Parquet: column ``image`` holds raw uint8 pixels, height x width x
-channels, as fixed-size binary whose field metadata gives the shape; column ``label``, if
-there, int32. Encoded images (PNG, JPEG, ...; also Hugging Face's ``{bytes, path}``) are
-read too.
-"""
+"""A set of images: where it lies, and what its manifest and footers promise."""
 
 from __future__ import annotations
 
@@ -12,22 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
-from distgan.data import manifest
+from distgan.data import columns, decoder, manifest
+from distgan.data.columns import SHAPE_KEY
+from distgan.data.decoder import BadImageError
 from distgan.data.manifest import Manifest
-from distgan.data.pixels import DamagedRowError, open_image, times
 from distgan.data.shape import ImageShape
 from distgan.data.sources.base import numbered_classes
 from distgan.data.sources.named import NAMED
 from distgan.data.unfinished import UNFINISHED
-from distgan.errors import UserError
+from distgan.errors import UserError, first_line, printable
 from distgan.settings import nearest
 from distgan.storage import Storage
-
-SHAPE_KEY = b"distgan.shape"
 
 PACKAGED = {"mnist": Path(__file__).parent / "mnist"}
 """Sets that come with the package, by the name that ``--data`` takes."""
@@ -109,11 +101,10 @@ def open_images(data: str) -> ImageSet:
         )
     if made is not None:
         _check_shards(storage, data, made)
-    files = _parquet_files(storage)
-    if not files:
-        raise UserError(
-            f"--data {data}: holds no .parquet file; make a set with `distgan data prepare`"
-        )
+        # Nothing but what the manifest vouches for, in its order.
+        files = [storage.path(shard.name) for shard in made.files]
+    else:
+        files = _parquet_files(storage, data)
     footers = [_footer(storage, file) for file in files]
     groups = tuple(
         tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
@@ -121,21 +112,14 @@ def open_images(data: str) -> ImageSet:
     )
     if sum(map(sum, groups)) == 0:
         raise UserError(f"--data {data}: holds no images (0 rows); make the set again")
-    shapes = {
-        file: _shape(storage, file, schema)
-        for file, (_, schema) in zip(files, footers, strict=True)
-    }
-    first = shapes[files[0]]
-    for file, shape in shapes.items():
-        if shape != first:
-            raise UserError(
-                f"--data {data}: images of mixed shapes, {times(first)} in {files[0]} but "
-                f"{times(shape)} in {file}; resize them to one shape"
-            )
+    shape = _common_shape(storage, data, files, [schema for _, schema in footers])
     schema = footers[0][1]
-    encoded = not pa.types.is_fixed_size_binary(schema.field("image").type)
-    classes = _classes(storage, files, made) if "label" in schema.names else ()
-    return ImageSet(storage.uri, tuple(files), groups, first, classes, encoded)
+    encoded = columns.holds_bytes(schema.field("image").type)
+    labelled = _labelled(files, [schema for _, schema in footers])
+    if made is not None:
+        _check_promises(data, made, shape, [sum(rows) for rows in groups], labelled)
+    classes = _classes(storage, files, made) if labelled else ()
+    return ImageSet(storage.uri, tuple(files), groups, shape, classes, encoded)
 
 
 def pixel_schema(
@@ -166,10 +150,29 @@ def pixel_schema(
     return pa.schema(fields)
 
 
-def _parquet_files(storage: Storage) -> list[str]:
+def _parquet_files(storage: Storage, data: str) -> list[str]:
     if storage.filesystem.get_file_info(storage.path()).is_file:
         return [storage.path()]
-    return [storage.path(name) for name in storage.names() if name.endswith(".parquet")]
+    names = storage.names()
+    found = [storage.path(name) for name in names if name.endswith(".parquet")]
+    below = [
+        name
+        for name in names
+        if not name.startswith(".")
+        and storage.is_folder(name)
+        and any(file.endswith(".parquet") for file in storage.names(name))
+    ]
+    if below:
+        beside = "holds .parquet files in sub-folders too" if found else "holds no .parquet file"
+        raise UserError(
+            f"--data {data}: {beside}, but in {printable(below[0])}/; give one folder, such as "
+            f"{storage.show(below[0])}, or make a set with `distgan data prepare`"
+        )
+    if not found:
+        raise UserError(
+            f"--data {data}: holds no .parquet file; make a set with `distgan data prepare`"
+        )
+    return found
 
 
 def _check_shards(storage: Storage, data: str, made: Manifest) -> None:
@@ -187,48 +190,122 @@ def _check_shards(storage: Storage, data: str, made: Manifest) -> None:
             )
 
 
+def _check_promises(
+    data: str, made: Manifest, shape: ImageShape, rows: list[int], labelled: bool
+) -> None:
+    """Compare the manifest with the footers.
+
+    Raises:
+        UserError: for the first thing in which they differ.
+    """
+    promised = ImageShape(made.channels, made.height, made.width)
+    pairs: list[tuple[str, object, object]] = [("a shape of", promised, shape)]
+    pairs += [
+        (f"images in {shard.name}:", shard.count, count)
+        for shard, count in zip(made.files, rows, strict=True)
+    ]
+    pairs += [
+        ("images in all:", made.count, sum(rows)),
+        ("labels:", bool(made.classes), labelled),
+    ]
+    for what, said, found in pairs:
+        if said != found:
+            raise UserError(
+                f"--data {data}: its manifest says {what} {said}, the files hold {found}; copy it "
+                "again, or make the set again with `distgan data prepare`"
+            )
+
+
 def _footer(storage: Storage, file: str) -> tuple[pq.FileMetaData, pa.Schema]:
     try:
         with pq.ParquetFile(file, filesystem=storage.filesystem) as parquet:
             return parquet.metadata, parquet.schema_arrow
-    except (pa.ArrowInvalid, OSError) as error:
-        reason = str(error).split(".", 1)[0].split("\n", 1)[0]
+    except Exception as error:
+        # Arrow, and what it calls, raise whatever the damaged bytes led them to.
+        reason = first_line(error).split(".", 1)[0]
         raise UserError(
             f"--data {file}: not a whole Parquet file ({reason}); copy or make it again"
         ) from None
 
 
-def _shape(storage: Storage, file: str, schema: pa.Schema) -> ImageShape:
-    if "image" not in schema.names:
+def _common_shape(
+    storage: Storage, data: str, files: list[str], schemas: list[pa.Schema]
+) -> ImageShape:
+    shapes = [_shape(storage, f, schema) for f, schema in zip(files, schemas, strict=True)]
+    # A file without rows has none.
+    known = [(shape, file) for shape, file in zip(shapes, files, strict=True) if shape is not None]
+    first, where = known[0]
+    for shape, file in known:
+        if shape != first:
+            raise UserError(
+                f"--data {data}: images of mixed shapes, {first} in {where} but {shape} in {file}; "
+                "resize them to one shape"
+            )
+    kinds = [columns.holds_bytes(schema.field("image").type) for schema in schemas]
+    if len(set(kinds)) > 1:
         raise UserError(
-            f"--data {file}: has no column 'image' (columns: {', '.join(schema.names)}); "
+            f"--data {data}: some files hold pixels and some encoded images; make one set of them "
+            "with `distgan data prepare`"
+        )
+    return first
+
+
+def _shape(storage: Storage, file: str, schema: pa.Schema) -> ImageShape | None:
+    if schema.names.count("image") != 1:
+        raise UserError(
+            f"--data {file}: has no column 'image' (columns: {columns.shown(schema)}); "
             "make a set with `distgan data prepare`"
         )
     field = schema.field("image")
-    if pa.types.is_fixed_size_binary(field.type) and SHAPE_KEY in (field.metadata or {}):
-        height, width, channels = map(int, field.metadata[SHAPE_KEY].split(b","))
-        return ImageShape(channels, height, width)
-    if not (_is_bytes(field.type) or _is_hugging_face(field.type)):
+    raw = columns.raw_shape(field, f"--data {file}")
+    if raw is not None:
+        return raw
+    if not columns.holds_bytes(field.type):
         raise UserError(
-            f"--data {file}: column 'image' holds {field.type}, not images; "
+            f"--data {file}: column 'image' holds {str(field.type)[:60]}, not images; "
             "make a set with `distgan data prepare`"
         )
-    with pq.ParquetFile(file, filesystem=storage.filesystem) as parquet:
-        for rows in parquet.iter_batches(1, columns=["image"]):
-            try:
-                image = open_image(rows.column("image")[0].as_py())
-            except DamagedRowError as damage:
-                raise UserError(f"--data {file}, row 0: {damage}; replace that row") from None
-            return ImageShape(len(image.getbands()), image.height, image.width)
-    return ImageShape(0, 0, 0)
+    try:
+        with pq.ParquetFile(file, filesystem=storage.filesystem) as parquet:
+            rows = next(parquet.iter_batches(1, columns=["image"]), None)
+            column = None if rows is None else pa.chunked_array([rows.column("image")])
+    except Exception as error:
+        raise UserError(
+            f"--data {file}, row 0: cannot be read ({first_line(error)}); copy or make it again"
+        ) from None
+    if column is None or not len(column):
+        return None
+    path = columns.only_paths(column)
+    if path is not None:
+        raise UserError(
+            f"--data {file}: column 'image' holds only paths of images, such as "
+            f"{printable(path[:200])}, and not the images; make a set of the folder of those files"
+        )
+    try:
+        return decoder.shape_of(columns.cells(column)[0] or b"")
+    except BadImageError as damage:
+        raise UserError(f"--data {file}, row 0: {damage}; replace that row") from None
 
 
-def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _is_hugging_face(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
+def _labelled(files: list[str], schemas: list[pa.Schema]) -> bool:
+    """Whether there are labels, of which all files have to know the same."""
+    kinds = [
+        schema.field("label").type if schema.names.count("label") == 1 else None
+        for schema in schemas
+    ]
+    for file, kind in zip(files, kinds, strict=True):
+        if (kind is None) != (kinds[0] is None):
+            there, lacking = (file, files[0]) if kinds[0] is None else (files[0], file)
+            raise UserError(
+                f"--data {lacking}: lacks the column 'label' that {there} has; give files of one "
+                "kind"
+            )
+        if kind is not None and not pa.types.is_integer(columns.plain_type(kind)):
+            raise UserError(
+                f"--data {file}: column 'label' holds {str(kind)[:60]}, not whole numbers, as "
+                "classes should be; `distgan data prepare` numbers names"
+            )
+    return kinds[0] is not None
 
 
 def _classes(storage: Storage, files: list[str], made: Manifest | None) -> tuple[str, ...]:
@@ -236,14 +313,14 @@ def _classes(storage: Storage, files: list[str], made: Manifest | None) -> tuple
         return made.classes
     highest = 0
     for file in files:
-        with pq.ParquetFile(file, filesystem=storage.filesystem) as parquet:
-            found = parquet.read(columns=["label"])
-        kind = found["label"].type if found.num_columns else pa.null()
-        if not pa.types.is_integer(kind):
+        try:
+            with pq.ParquetFile(file, filesystem=storage.filesystem) as parquet:
+                labels = columns.whole_numbers(parquet.read(columns=["label"])["label"])
+        except Exception as error:
             raise UserError(
-                f"--data {file}: column 'label' holds {kind}, not whole numbers, as classes "
-                "should be; `distgan data prepare` numbers names"
-            )
+                f"--data {file}: column 'label' cannot be read as whole numbers "
+                f"({first_line(error)}); make the set again with `distgan data prepare`"
+            ) from None
         # A row without one is found when it is read.
-        highest = max(highest, pc.max(found["label"]).as_py() or 0)
+        highest = max(highest, int(labels.max(initial=0)))
     return numbered_classes(highest, f"--data {files[0]}")

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distgan.data import manifest, picture
+from distgan.data.decoder import BadImageError, Decoded, range_note
 from distgan.data.images import ImageSet, open_images
 from distgan.data.manifest import Manifest
 from distgan.data.sources.parquet import ParquetSource
-from distgan.data.transform import BadImageError, Transform
+from distgan.data.transform import Transform
 from distgan.errors import UserError
 from distgan.storage import Storage
 
@@ -25,6 +26,7 @@ class Information:
     """What `distgan data info` shows."""
 
     lines: dict[str, str]
+    """What each is about, and the text."""
     classes: tuple[str, ...]
     counts: tuple[int, ...]
     picture: bytes
@@ -49,6 +51,11 @@ def inform(
         _verify(storage, made, progress)
     source = _source(images, made)
     counts = _counts(source)
+    if made is not None and counts != made.class_counts:
+        raise UserError(
+            f"{storage.show(manifest.MANIFEST)}: its counts of the classes are not those of the "
+            "labels in the files; make the set again"
+        )
     shape = images.shape
     lines = {
         "images": f"{images.count:,}",
@@ -61,7 +68,13 @@ def inform(
         lines |= _of_manifest(storage, made)
     title = f"{_name(uri)}: {images.count:,} images of {shape.height}x{shape.width}"
     title += f", {len(counts)} classes" if counts else ""
-    return Information(lines, source.classes, counts, _picture(title, images, source, counts))
+    heard: list[Decoded] = []
+    drawn = _picture(title, images, source, counts, heard.append)
+    low = [each.darkest for each in heard if each.darkest is not None]
+    high = [each.brightest for each in heard if each.brightest is not None]
+    if low and (remark := range_note(min(low), max(high))):
+        lines["brightness"] = f"of those drawn: {remark}"
+    return Information(lines, source.classes, counts, drawn)
 
 
 def _verify(storage: Storage, made: Manifest, progress: Callable[[str, int, int], None]) -> None:
@@ -102,6 +115,10 @@ def _of_manifest(storage: Storage, made: Manifest) -> dict[str, str]:
     }
     if made.skipped:
         lines["skipped"] = f"{made.skipped} bad images, listed in {storage.show('bad-images.txt')}"
+    known = {shard.name for shard in made.files}
+    others = [n for n in storage.names() if n.endswith(".parquet") and n not in known]
+    if others:
+        lines["left alone"] = f"{len(others)} .parquet files that the manifest does not name"
     if storage.exists("validation/manifest.json"):
         lines["validation"] = f"a set of its own: {storage.show('validation')}"
     return lines
@@ -127,12 +144,18 @@ def _counts(source: ParquetSource) -> tuple[int, ...]:
     return tuple(np.bincount(kept, minlength=len(source.classes)).tolist())
 
 
-def _picture(title: str, images: ImageSet, source: ParquetSource, counts: tuple[int, ...]) -> bytes:
+def _picture(
+    title: str,
+    images: ImageSet,
+    source: ParquetSource,
+    counts: tuple[int, ...],
+    hear: Callable[[Decoded], object],
+) -> bytes:
     """The first images of each class, a row each; without labels, of the whole set."""
     size = images.shape.height, images.shape.width
     columns, cell = picture.columns_and_cell(size, len(counts) or 10)
     if not counts:
-        pixels = _pixels(source, np.arange(min(images.count, 10 * columns)))
+        pixels = _pixels(source, np.arange(min(images.count, 10 * columns)), hear)
         rows = [pixels[start : start + columns] for start in range(0, len(pixels), columns)]
         return picture.draw(title, rows, cell)
     labels = source.labels()
@@ -141,16 +164,18 @@ def _picture(title: str, images: ImageSet, source: ParquetSource, counts: tuple[
         title += f", the first {shown} drawn"
     chosen = [np.flatnonzero(labels == label)[:columns] for label in range(shown)]
     numbers = np.unique(np.concatenate(chosen))
-    read = dict(zip(numbers.tolist(), _pixels(source, numbers), strict=True))
+    read = dict(zip(numbers.tolist(), _pixels(source, numbers, hear), strict=True))
     by_class = [[read[number] for number in row.tolist()] for row in chosen]
     return picture.draw(title, by_class, cell, source.classes[:shown], counts[:shown])
 
 
-def _pixels(source: ParquetSource, numbers: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+def _pixels(
+    source: ParquetSource, numbers: NDArray[np.int64], hear: Callable[[Decoded], object]
+) -> list[NDArray[np.uint8]]:
     transform, found = Transform(), []
     for item in source.read(numbers):
         try:
-            found.append(transform.pixels(item.image))
+            found.append(transform.pixels(item.image, hear))
         except BadImageError as error:
             raise UserError(f"{item.where}: {error}; mend or remove that row") from None
     return found

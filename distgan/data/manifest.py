@@ -6,11 +6,11 @@ import dataclasses
 import json
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from distgan import settings
-from distgan.errors import UserError
+from distgan.errors import UserError, brief
 from distgan.settings import SETTINGS
 from distgan.storage import Storage
 
@@ -18,15 +18,29 @@ MANIFEST = "manifest.json"
 FORMAT = 2
 
 _AtLeastOne = Annotated[int, Field(ge=1)]
+_Number = Annotated[int, Field(ge=0)]
+
+
+def _is_file_name(name: str) -> str:
+    # A manifest that was handed on must not reach beyond its folder.
+    if not name or name in (".", "..") or any(part in name for part in ("/", "\\", "://", "\0")):
+        raise ValueError("should be the name of a file in the set's own folder")
+    return name
+
+
+def _each_once(files: tuple[Shard, ...]) -> tuple[Shard, ...]:
+    if len({shard.name for shard in files}) != len(files):
+        raise ValueError("should name each file once")
+    return files
 
 
 @dataclass(frozen=True, config=SETTINGS)
 class Shard:
     """One Parquet file of a set."""
 
-    name: str
-    count: int
-    bytes: int
+    name: Annotated[str, AfterValidator(_is_file_name)]
+    count: _Number
+    bytes: _Number
     sha256: str
 
 
@@ -43,11 +57,11 @@ class Manifest:
     channels: _AtLeastOne
     classes: tuple[str, ...]
     """Names of the labels 0, 1, ...; empty without labels."""
-    class_counts: tuple[int, ...]
+    class_counts: tuple[_Number, ...]
     """Images of each class."""
     mean: tuple[float, ...]
     """Mean of each channel over all pixels, in [0, 1], to six places."""
-    files: tuple[Shard, ...]
+    files: Annotated[tuple[Shard, ...], Field(min_length=1), AfterValidator(_each_once)]
     """In the order of the images."""
     schema: str
     """The Arrow schema of every shard, as Arrow prints it."""
@@ -55,6 +69,18 @@ class Manifest:
     """Bad images left out; bad-images.txt lists them."""
     source: dict[str, Any]
     """Kind of source, split, and the options that it was made with."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Manifest:
+        if self.count != sum(shard.count for shard in self.files):
+            raise ValueError(f"count {self.count}: is not the sum of the files' counts")
+        if len(self.class_counts) != len(self.classes):
+            raise ValueError(
+                f"class_counts: {len(self.class_counts)} numbers for {len(self.classes)} classes"
+            )
+        if self.classes and sum(self.class_counts) != self.count:
+            raise ValueError(f"class_counts: their sum is not the count of {self.count}")
+        return self
 
 
 def read(storage: Storage) -> Manifest | None:
@@ -69,7 +95,7 @@ def read(storage: Storage) -> Manifest | None:
     try:
         values = json.loads(storage.read_text(MANIFEST))
         version = values["format"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError, OSError):
         raise UserError(
             f"{where}: not a manifest of a set (damaged JSON or no format); make the set again"
         ) from None
@@ -79,7 +105,7 @@ def read(storage: Storage) -> Manifest | None:
             if isinstance(version, int) and version > FORMAT
             else "make the set again with `distgan data prepare`"
         )
-        raise UserError(f"{where}: of format {version!r}, not {FORMAT}; {remedy}")
+        raise UserError(f"{where}: of format {brief(version)}, not {FORMAT}; {remedy}")
     return settings.from_dict(Manifest, values, where)
 
 

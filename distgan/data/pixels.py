@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
+from distgan.data import columns, decoder
+from distgan.data.decoder import BadImageError
 from distgan.data.shape import ImageShape
-from distgan.errors import UserError
+from distgan.errors import UserError, first_line
 
 
 @dataclass(frozen=True)
@@ -26,10 +25,6 @@ class Pixels:
     images: NDArray[np.uint8]
     labels: NDArray[np.int64] | None
     replaced: NDArray[np.bool_]
-
-
-class DamagedRowError(Exception):
-    """One row that cannot be used: ``str`` says why."""
 
 
 def decode(
@@ -59,14 +54,17 @@ def decode(
     """
     if rows.start == rows.stop:
         return _nothing(shape, "label" in table.column_names)
-    column, labels = table.column("image"), None
+    column, labels = columns.plain(table.column("image")), None
     if "label" in table.column_names:
-        labels = table.column("label").fill_null(-1).to_numpy().astype(np.int64)
+        labels = _labels(table.column("label"), source)
     if pa.types.is_fixed_size_binary(column.type):
         size = shape.height * shape.width * shape.channels
         chunks = [_view(chunk, size) for chunk in column.chunks]
         images = (chunks[0] if len(chunks) == 1 else np.concatenate(chunks))[rows]
         bad = _bad_labels(labels, rows, classes)
+        if column.null_count:
+            missing = np.flatnonzero(column.is_null().to_numpy()[rows])
+            bad |= {rows.start + int(row): "is missing (null)" for row in missing}
     else:
         images, bad = _decode_rows(column, labels, rows, shape, classes)
     replaced = np.zeros(len(images), np.bool_)
@@ -94,32 +92,6 @@ def join(parts: list[Pixels]) -> Pixels:
         np.concatenate(labels) if labels else None,
         np.concatenate([part.replaced for part in parts]),
     )
-
-
-def open_image(value: Any) -> Image.Image:
-    """The image of a cell, not yet decoded: L or RGB.
-
-    Args:
-        value: encoded bytes, or Hugging Face's ``{bytes, path}``.
-
-    Raises:
-        DamagedRowError: when it is no image, or so large that it may be a decompression bomb.
-    """
-    content = value["bytes"] if isinstance(value, dict) else value
-    try:
-        image = Image.open(io.BytesIO(content))
-        if image.width * image.height > (Image.MAX_IMAGE_PIXELS or 0):
-            raise Image.DecompressionBombError
-        return image if image.mode in ("L", "RGB") else image.convert("RGB")
-    except Image.DecompressionBombError:
-        raise DamagedRowError(f"an image of more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, TypeError, ValueError):
-        raise DamagedRowError("not an image") from None
-
-
-def times(shape: ImageShape) -> str:
-    """A shape as people write it: height x width x channels."""
-    return f"{shape.height}x{shape.width}x{shape.channels}"
 
 
 def _nothing(shape: ImageShape, labelled: bool) -> Pixels:
@@ -155,29 +127,33 @@ def _decode_rows(
 ) -> tuple[NDArray[np.uint8], dict[int, str]]:
     images = np.zeros((rows.stop - rows.start, *_array_shape(shape)), np.uint8)
     bad = _bad_labels(labels, rows, classes)
-    for number, row in enumerate(range(rows.start, rows.stop)):
+    contents = columns.cells(column.slice(rows.start, rows.stop - rows.start))
+    for number, content in enumerate(contents):
+        row = rows.start + number
         if row in bad:
             continue
         try:
-            images[number] = _decode_one(column[row].as_py(), shape)
-        except DamagedRowError as damage:
+            images[number] = _decode_one(content, shape)
+        except BadImageError as damage:
             bad[row] = str(damage)
     return images, dict(sorted(bad.items()))
 
 
-def _decode_one(value: Any, shape: ImageShape) -> NDArray[np.uint8]:
-    image = open_image(value)
-    # The header alone tells the size: nothing large is decoded in vain.
-    found = ImageShape(len(image.getbands()), image.height, image.width)
-    if found != shape:
-        raise DamagedRowError(
-            f"images of mixed shapes, {times(found)} here but {times(shape)} before; "
-            "resize them with `distgan data prepare --size`"
-        )
+def _decode_one(content: bytes | None, shape: ImageShape) -> NDArray[np.uint8]:
+    if content is None:
+        raise BadImageError("is missing (null)")
+    pixels = np.asarray(decoder.decode(content, shape=shape).image, np.uint8)
+    return pixels.reshape(_array_shape(shape))
+
+
+def _labels(column: pa.ChunkedArray, source: str) -> NDArray[np.int64]:
     try:
-        return np.asarray(image).reshape(_array_shape(shape))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DamagedRowError(f"a damaged image ({error})") from None
+        return columns.whole_numbers(column)
+    except (pa.ArrowException, ValueError) as error:
+        raise UserError(
+            f"--data {source}: column 'label' cannot be read as whole numbers "
+            f"({first_line(error)}); make the set again with `distgan data prepare`"
+        ) from None
 
 
 def _array_shape(shape: ImageShape) -> tuple[int, int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -14,11 +14,12 @@ from pydantic.dataclasses import dataclass
 
 from distgan import draws, settings
 from distgan.data import manifest
+from distgan.data.decoder import BadImageError, range_note
 from distgan.data.manifest import Manifest, Shard
 from distgan.data.shape import ImageShape
 from distgan.data.shards import Job, Layout, Made, check, image_bytes, make_shard, too_many
 from distgan.data.sources import Source, open_source
-from distgan.data.transform import BadImageError, Transform
+from distgan.data.transform import Transform
 from distgan.data.unfinished import BAD_IMAGES, UNFINISHED, VALIDATION, refuse_occupied, unfinished
 from distgan.errors import UserError
 from distgan.settings import SETTINGS, Count, PositiveCount
@@ -77,6 +78,7 @@ def prepare(
     workers: int | None = None,
     address: str | None = None,
     progress: Progress = lambda what, done, total: None,
+    note: Callable[[str], object] = lambda text: None,
 ) -> Manifest:
     """Turn a source into Parquet shards and a manifest.
 
@@ -92,6 +94,7 @@ def prepare(
         address: of a Ray cluster to use, whose nodes all see ``source`` and ``out``; by
             default RAY_ADDRESS, else Ray is started here.
         progress: told how far it is.
+        note: told in a line how the source was read, and what in it was left alone.
 
     Raises:
         UserError: when the source cannot be used, or ``out`` already holds a set.
@@ -102,6 +105,8 @@ def prepare(
     storage = Storage(out)
     refuse_occupied(storage, out)
     opened = open_source(source, options.split, progress)
+    for line in opened.notes:
+        note(line)
     taken, held_out = _choose(opened.count, options)
     layout = _layout(opened, np.sort(np.concatenate([taken, held_out])), options)
     parts = {"": taken, VALIDATION: held_out} if len(held_out) else {"": taken}
@@ -112,6 +117,8 @@ def prepare(
             for job in _jobs(storage, folder, numbers, layout, options)
         ]
         made = _make(jobs, opened, layout, workers, address, progress)
+        for line in _remarks(made):
+            note(line)
         written: Manifest | None = None
         # The set itself goes last: with its manifest, all of it is there.
         for folder in reversed(parts):
@@ -223,6 +230,16 @@ def _make(
         _limit(list(finished.values()), layout.skip_bad)
         report(len(jobs[number].numbers))
     return [finished[number] for number in range(len(jobs))]
+
+
+def _remarks(made: list[Made]) -> Iterator[str]:
+    """What a person should hear of the images that were taken."""
+    low = [one.darkest for one in made if one.darkest is not None]
+    high = [one.brightest for one in made if one.brightest is not None]
+    if low and (line := range_note(min(low), max(high))):
+        yield line
+    if several := sum(one.frames for one in made):
+        yield f"left alone: all but the first frame or page of {several:,} images"
 
 
 def _limit(made: list[Made], allowed: int) -> None:

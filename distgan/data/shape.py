@@ -11,3 +11,7 @@ class ImageShape(NamedTuple):
     channels: int
     height: int
     width: int
+
+    def __str__(self) -> str:
+        """As people write it: height x width x channels."""
+        return f"{self.height}x{self.width}x{self.channels}"

@@ -18,10 +18,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
+from distgan.data.decoder import BadImageError, Decoded, is_plain
 from distgan.data.images import pixel_schema
 from distgan.data.shape import ImageShape
 from distgan.data.sources import ImageData, Item, Source
-from distgan.data.transform import BadImageError, Transform
+from distgan.data.transform import Transform
 from distgan.errors import UserError
 from distgan.storage import Storage
 
@@ -86,6 +87,18 @@ class Made:
     sums: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
     class_counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     bad: list[str] = field(default_factory=list)
+    darkest: int | None = None
+    """Lowest and highest value of all 16-bit gray images; None without one."""
+    brightest: int | None = None
+    frames: int = 0
+    """Files with more than the one image that was taken of them."""
+
+    def hear(self, decoded: Decoded) -> None:
+        """Take in what an image that was taken has to say."""
+        self.frames += decoded.frames
+        if decoded.darkest is not None and decoded.brightest is not None:
+            self.darkest = min(decoded.darkest, self.darkest or decoded.darkest)
+            self.brightest = max(decoded.brightest, self.brightest or 0)
 
 
 def image_bytes(shape: ImageShape) -> int:
@@ -167,16 +180,20 @@ def _good(items: list[Item], layout: Layout, made: Made) -> list[_Row]:
     for item in items:
         try:
             check(item, layout)
-            pixels = _fitting(item.image, layout)
+            heard: list[Decoded] = []
+            pixels = _fitting(item.image, layout, heard.append)
             image = _stored(item.image, pixels, layout)
             pair = None
             if layout.pairs and item.pair is not None:
-                pair = _stored(item.pair, _fitting(item.pair, layout), layout)
+                other = _fitting(item.pair, layout, heard.append)
+                pair = _stored(item.pair, other, layout)
         except BadImageError as error:
             made.bad.append(f"{item.where}: {error}")
             if len(made.bad) > layout.skip_bad:
                 raise UserError(too_many(made.bad, layout.skip_bad)) from None
         else:
+            for decoded in heard:
+                made.hear(decoded)
             rows.append(_Row(item, pixels, image, pair))
     return rows
 
@@ -188,8 +205,8 @@ def too_many(bad: list[str], allowed: int) -> str:
     return f"{bad[-1]}; and {len(bad) - 1} bad images before it, more than --skip-bad {allowed}"
 
 
-def _fitting(image: ImageData, layout: Layout) -> Pixels:
-    pixels = layout.transform.pixels(image)
+def _fitting(image: ImageData, layout: Layout, hear: Callable[[Decoded], object]) -> Pixels:
+    pixels = layout.transform.pixels(image, hear)
     height, width, channels = pixels.shape
     wanted = layout.shape
     if (height, width) != (wanted.height, wanted.width):
@@ -208,11 +225,7 @@ def _fitting(image: ImageData, layout: Layout) -> Pixels:
 def _stored(image: ImageData, pixels: Pixels, layout: Layout) -> ImageData:
     if layout.store == "raw":
         return pixels
-    if (
-        layout.store == "original"
-        and isinstance(image, bytes)
-        and layout.transform.is_as_wanted(image, pixels.shape)
-    ):
+    if layout.store == "original" and isinstance(image, bytes) and is_plain(image, layout.shape):
         return image
     buffer = io.BytesIO()
     plain = pixels[..., 0] if pixels.shape[2] == 1 else pixels

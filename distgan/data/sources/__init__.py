@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from distgan.data.sources import arrays, cifar, folder, idx, named, parquet, webdataset
-from distgan.data.sources.base import ArraySource, ImageData, Item, Source
-from distgan.errors import UserError
+from distgan.data.sources.base import ArraySource, ImageData, Item, Source, regular
+from distgan.errors import UserError, first_line, printable
 from distgan.settings import nearest
 
 __all__ = ["SOURCES", "ImageData", "Item", "Kind", "Source", "open_source"]
@@ -45,26 +46,67 @@ def open_source(
     Raises:
         UserError: when nothing is there, it is of no known kind, damaged, or holds no images.
     """
-    path = Path(location).expanduser()
-    download = None if path.exists() else named.NAMED.get(location)
+    shown = printable(location)
+    path = _path(location)
+    download = None if _exists(path, shown) else named.NAMED.get(location)
     if download is not None:
         path = named.fetch(location, progress)
-    elif not path.exists():
+    elif not _exists(path, shown):
         known = ", ".join(named.NAMED)
         raise UserError(
-            f"{location}: no such file or folder{nearest(location, list(named.NAMED))}; give "
+            f"{shown}: no such file or folder{nearest(location, list(named.NAMED))}; give "
             f"one, or a name that can be downloaded: {known}"
         )
     try:
+        if not path.is_dir() and not regular(path):
+            raise UserError(f"{shown}: is a pipe, device or socket; give a file or a folder")
         kind = next((kind for kind in SOURCES.values() if kind.looks_like(path)), None)
         if kind is None:
-            looked = "; ".join(kind.about for kind in SOURCES.values())
-            raise UserError(f"{location}: no images of a known kind; looked for {looked}")
+            raise UserError(f"{shown}: {_nothing_known()}")
         source = kind.open_split(path, split)
+    except UserError:
+        raise
     except OSError as error:
-        raise UserError(f"{location}: cannot be read ({error})") from None
+        raise UserError(f"{shown}: cannot be read ({first_line(error)})") from None
+    except Exception as error:
+        # Whatever a library raises while it reads a foreign file, the file is damaged.
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise UserError(f"{shown}: damaged, or no source of images ({reason})") from None
     if isinstance(source, ArraySource) and download is not None and download.classes:
         source.classes = download.classes
     if source.count == 0:
-        raise UserError(f"{location}: holds no images (0 of them); give another source")
+        notes = "".join(f"; {note}" for note in source.notes)
+        if isinstance(source, folder.FolderSource):
+            raise UserError(f"{shown}: {_nothing_known()}{notes}")
+        raise UserError(f"{shown}: holds no images (0 of them); give another source{notes}")
     return source
+
+
+def _nothing_known() -> str:
+    looked = "; ".join(kind.about for kind in SOURCES.values())
+    return f"no images of a known kind; looked for {looked}"
+
+
+def _path(location: str) -> Path:
+    """The path of a source, which may be given as a ``file://`` URI.
+
+    Raises:
+        UserError: for any other URI.
+    """
+    scheme, separator, rest = location.partition("://")
+    if not separator or "/" in scheme:
+        return Path(location).expanduser()
+    if scheme.lower() != "file":
+        raise UserError(
+            f"{printable(location)}: sources are read from this machine's disks; copy it here and "
+            "give its path (--out may be a URI)"
+        )
+    # "file://localhost/a" and "file:///a" are the same place.
+    return Path(unquote(rest.removeprefix("localhost")))
+
+
+def _exists(path: Path, shown: str) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{shown}: cannot be a path ({first_line(error)})") from None

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import IO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distgan.errors import UserError
-
-SPLITS = ("train", "test")
-
-IMAGE_ENDINGS = frozenset(
-    ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm", "pbm")
-)
-"""Endings of the files that are taken for images; others are left alone."""
+from distgan.errors import UserError, first_line, printable
 
 LARGEST_FILE = 1 << 28
 """Bytes of the largest encoded image that is read: 256 MiB."""
@@ -26,8 +23,16 @@ LARGEST_ARRAY = 1 << 34
 
 _MOST_CLASSES = 1 << 16
 
-ImageData = bytes | NDArray[np.uint8]
-"""An encoded image, or pixels as uint8 (h, w, c)."""
+
+@dataclass(frozen=True)
+class Unreadable:
+    """In the place of an image: why its bytes could not be had. It counts as a bad image."""
+
+    reason: str
+
+
+ImageData = bytes | NDArray[np.uint8] | Unreadable
+"""An encoded image, or pixels as uint8 (h, w, c), or neither."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ class Source(Protocol):
     """Images in a fixed order. Travels to Ray tasks by pickle, so holds no open file.
 
     ``classes`` names the labels 0, 1, ... and is empty for images without labels.
-    ``captions`` and ``pairs`` say whether items have them.
+    ``captions`` and ``pairs`` say whether items have them. ``notes`` are lines for the user: how
+    the source was read where that is not plain, and what in it was left alone.
     """
 
     kind: str
@@ -56,6 +62,7 @@ class Source(Protocol):
     classes: tuple[str, ...]
     captions: bool
     pairs: bool
+    notes: tuple[str, ...]
 
     def read(self, numbers: NDArray[np.int64]) -> list[Item]:
         """The items of these ascending numbers, reading as little else as it can."""
@@ -68,6 +75,7 @@ class ArraySource:
         images: uint8 (n, h, w, c).
         labels: int64 (n,), or None.
         files: the files they came from, in order, and how many came from each.
+        notes: see `Source`.
     """
 
     captions = pairs = False
@@ -79,8 +87,9 @@ class ArraySource:
         labels: NDArray[np.int64] | None,
         classes: tuple[str, ...],
         files: Sequence[tuple[str, int]],
+        notes: tuple[str, ...] = (),
     ) -> None:
-        self.kind, self.count, self.classes = kind, len(images), classes
+        self.kind, self.count, self.classes, self.notes = kind, len(images), classes, notes
         self._images, self._labels = images, labels
         self._files = [name for name, _ in files]
         self._ends = np.cumsum([count for _, count in files])
@@ -110,28 +119,71 @@ def numbered_classes(highest: int, where: str) -> tuple[str, ...]:
     return tuple(str(label) for label in range(highest + 1))
 
 
-def of_split(names: Sequence[str], split: str, where: str) -> list[str]:
-    """The files of a split: those whose names begin with it, or all where none name a split.
+def class_names(folders: Iterable[str]) -> tuple[str, ...]:
+    """Names of classes that are folders, each printable and there only once."""
+    names: list[str] = []
+    for folder in folders:
+        # Bytes that are not UTF-8, which Python keeps as lone surrogates, fit no JSON.
+        name = wanted = printable(folder).replace("\n", " ").replace("\t", " ")
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{wanted} ({number})"
+        names.append(name)
+    return tuple(names)
+
+
+def regular(path: Path) -> bool:
+    """Whether a path, or what it links to, is a regular file: no pipe, device or socket."""
+    return stat.S_ISREG(path.stat().st_mode)
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a regular file for reading.
+
+    A pipe would be waited for without end, and a device read without end.
 
     Raises:
-        UserError: when there is no such split.
+        OSError: when it cannot be opened, or is no regular file.
     """
-    chosen = [name for name in names if _begins(name, split)]
-    if chosen:
-        return chosen
-    if split == "train" and not any(_begins(name, other) for name in names for other in _OTHERS):
-        return list(names)
-    raise UserError(f"{where}: has no split {split}; its files are {_some(names)}")
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError("not a regular file but a folder, pipe, device or socket")
+    return os.fdopen(handle, "rb")
 
 
-_OTHERS = ("test", "validation", "val")
+def read_image(path: Path) -> bytes | Unreadable:
+    """An image file's content, or why there is none."""
+    try:
+        with open_regular(path) as stream:
+            if os.fstat(stream.fileno()).st_size > LARGEST_FILE:
+                return TOO_LARGE
+            # One more than is allowed: a file may grow, or lie about its size.
+            content = stream.read(LARGEST_FILE + 1)
+    except OSError as error:
+        return Unreadable(f"cannot be read ({error.strerror or first_line(error)})")
+    return content if len(content) <= LARGEST_FILE else TOO_LARGE
 
 
-def _begins(name: str, split: str) -> bool:
-    rest = name.rsplit("/", 1)[-1].lower().removeprefix(split)
-    return len(rest) < len(name.rsplit("/", 1)[-1]) and not rest[:1].isalpha()
+TOO_LARGE = Unreadable(f"too large for an image (over {LARGEST_FILE >> 20} MiB)")
 
 
-def _some(names: Sequence[str]) -> str:
-    short = [name.rsplit("/", 1)[-1] for name in names]
-    return ", ".join(short[:3]) + (", ..." if len(short) > 3 else "")
+def left_alone(names: Sequence[str], what: str) -> tuple[str, ...]:
+    """The line that counts what a source did not take, by ending; none for nothing.
+
+    Args:
+        names: of the files.
+        what: what they are, such as "files that are no images".
+    """
+    if not names:
+        return ()
+    endings = Counter(_ending(name) for name in names)
+    most = ", ".join(f"{count:,} {ending}" for ending, count in endings.most_common(4))
+    rest = ", ..." if len(endings) > 4 else ""
+    return (f"left alone: {len(names):,} {what} ({most}{rest}), such as {printable(names[0])}",)
+
+
+def _ending(name: str) -> str:
+    _, dot, ending = name.rsplit("/", 1)[-1].rpartition(".")
+    return f".{printable(ending[:12].lower())}" if dot else "without an ending"

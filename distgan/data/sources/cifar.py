@@ -5,15 +5,14 @@ from __future__ import annotations
 import io
 import pickle
 import tarfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distgan.data.sources.base import ArraySource, numbered_classes
-from distgan.errors import UserError
+from distgan.data.sources.base import ArraySource, class_names, numbered_classes, open_regular
+from distgan.errors import UserError, first_line
 
 ABOUT = "CIFAR's data_batch_1, train or .bin files, or their .tar.gz"
 
@@ -92,7 +91,12 @@ def _folder(path: Path) -> Path | None:
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name in _WANTED and p.is_file()}
+    found = {}
+    for path in folder.iterdir():
+        if path.name in _WANTED and path.is_file():
+            with open_regular(path) as stream:
+                found[path.name] = stream.read(_LARGEST_MEMBER)
+    return found
 
 
 def _archive(path: Path) -> dict[str, bytes]:
@@ -104,8 +108,9 @@ def _archive(path: Path) -> dict[str, bytes]:
                 if name in _WANTED and member.isfile() and member.size <= _LARGEST_MEMBER:
                     stream = archive.extractfile(member)
                     members[name] = stream.read() if stream else b""
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: a damaged archive ({error}); copy it again") from None
+    except Exception as error:
+        # Each packing raises errors of its own for damaged bytes.
+        raise UserError(f"{path}: a damaged archive ({first_line(error)}); copy it again") from None
     return members
 
 
@@ -134,8 +139,8 @@ def _python(content: bytes, layout: str, where: str) -> tuple[NDArray[np.uint8],
         raise UserError(f"{where}: holds no uint8 pixels of shape (n, {_PIXELS}); copy it again")
     if not isinstance(labels, list) or len(labels) != len(pixels):
         raise UserError(f"{where}: the labels do not fit {len(pixels)} images; copy it again")
-    if not all(isinstance(label, int) for label in labels):
-        raise UserError(f"{where}: the labels are not all whole numbers; copy it again")
+    if not all(isinstance(label, int) and 0 <= label < 100 for label in labels):
+        raise UserError(f"{where}: the labels are not all whole numbers below 100; copy it again")
     return pixels, np.array(labels, np.int64)
 
 
@@ -145,8 +150,10 @@ def _classes(members: dict[str, bytes], layout: str, where: str) -> tuple[str, .
         return ()
     if key:
         named = _unpickle(members[name], f"{where}: {name}").get(key, [])
-        return tuple(_text(each) for each in named)
-    return tuple(members[name].decode("utf-8", "replace").split())
+        if not isinstance(named, list):
+            raise UserError(f"{where}: {name}: {key} is no list; copy it again")
+        return class_names(_text(each)[:200] for each in named)
+    return class_names(members[name].decode("utf-8", "replace").split())
 
 
 class _Unpickler(pickle.Unpickler):
@@ -184,7 +191,7 @@ def _unpickle(content: bytes, where: str) -> dict[str, Any]:
         found = _Unpickler(io.BytesIO(content), encoding="bytes").load()
     except Exception as error:
         # Damaged or hostile, a pickle may raise anything.
-        reason = str(error).split("\n", 1)[0] or type(error).__name__
+        reason = first_line(error)
         raise UserError(f"{where}: not a pickle of CIFAR's ({reason}); copy it again") from None
     if not isinstance(found, dict):
         raise UserError(f"{where}: not a pickle of CIFAR's (no dictionary); copy it again")

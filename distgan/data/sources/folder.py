@@ -6,24 +6,29 @@ In StyleGAN's layout `dataset.json` gives the labels, and the sub-folders mean n
 from __future__ import annotations
 
 import json
-import os
 import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distgan.data.decoder import ENDINGS
 from distgan.data.sources.base import (
-    IMAGE_ENDINGS,
     LARGEST_FILE,
-    SPLITS,
+    TOO_LARGE,
     Item,
+    Unreadable,
+    class_names,
+    left_alone,
     numbered_classes,
+    open_regular,
+    read_image,
 )
-from distgan.errors import UserError
+from distgan.data.sources.listing import Listing, list_folder, list_zip
+from distgan.data.sources.splits import folders_of_split
+from distgan.errors import UserError, brief, first_line, printable
 
 ABOUT = "a folder or zip of images (.png, .jpg, .webp, ...)"
 
@@ -32,9 +37,9 @@ _LARGEST_LABELS = 1 << 30
 
 
 def looks_like(path: Path) -> bool:
-    """Whether this is a zip, or a folder with an image somewhere inside."""
+    """Whether this is a zip, or a folder: the last kind that is tried, it takes any."""
     if path.is_dir():
-        return next(_walk(path), None) is not None
+        return True
     return zipfile.is_zipfile(path) or path.suffix.lower() == ".zip"
 
 
@@ -42,32 +47,36 @@ def open_split(path: Path, split: str) -> FolderSource:
     """The images of a folder or zip, sorted by name; of its sub-folder SPLIT if it has those.
 
     Raises:
-        UserError: when it is damaged, holds no images of the split, or unclear labels.
+        UserError: when it is damaged, or holds no images of the split but others, or unclear
+            labels.
     """
-    names = sorted(_walk(path) if path.is_dir() else _listing(path))
-    if not any(_is_image(name) for name in names):
-        raise UserError(f"{path}: holds no images; looked for .{', .'.join(sorted(IMAGE_ENDINGS))}")
-    prefix = _split_folder(names, split, path)
-    names = [name for name in names if name.startswith(prefix)]
-    images = [name for name in names if _is_image(name)]
-    lists = [name for name in names if name.rsplit("/", 1)[-1] == _LABELS]
+    listing = list_folder(path) if path.is_dir() else list_zip(path)
+    images = sorted(name for name in listing.names if _is_image(name))
+    where = printable(str(path))
+    lists = sorted((n for n in listing.names if _is_list(n)), key=lambda name: name.count("/"))
+    others = [name for name in listing.names if not _is_image(name) and name not in lists[:1]]
+    notes = (*listing.notes, *left_alone(others, "files that are no images"))
+    if not images:
+        return FolderSource(path, listing, [], None, (), notes)
+    images, inside, more = folders_of_split(images, split, where)
+    notes = (*more, *notes)
     if lists:
-        return _stylegan(path, images, min(lists, key=lambda name: name.count("/")))
-    common = os.path.commonpath([name.rpartition("/")[0] for name in images])
-    folders = [name[len(common) :].lstrip("/").rpartition("/")[0] for name in images]
+        return _stylegan(path, listing, images, lists[0], notes)
+    folders = [name[len(inside) :].rpartition("/")[0] for name in images]
     if all(folders):
         tops = [folder.split("/", 1)[0] for folder in folders]
-        classes = tuple(sorted(set(tops)))
-        number = {name: label for label, name in enumerate(classes)}
-        return FolderSource(path, images, [number[top] for top in tops], classes)
+        distinct = sorted(set(tops))
+        number = {name: label for label, name in enumerate(distinct)}
+        labels = [number[top] for top in tops]
+        return FolderSource(path, listing, images, labels, class_names(distinct), notes)
     if any(folders):
         beside = images[folders.index("")]
-        inside = next(name for name, folder in zip(images, folders, strict=True) if folder)
+        deeper = next(name for name, folder in zip(images, folders, strict=True) if folder)
         raise UserError(
-            f"{path}: has images both beside and inside sub-folders ({beside}, {inside}); "
-            "give every class a sub-folder, or put all images in one"
+            f"{where}: has images both beside and inside sub-folders ({printable(beside)}, "
+            f"{printable(deeper)}); give every class a sub-folder, or put all images in one"
         )
-    return FolderSource(path, images, None, ())
+    return FolderSource(path, listing, images, None, (), notes)
 
 
 class FolderSource:
@@ -75,8 +84,10 @@ class FolderSource:
 
     Args:
         path: the folder or zip.
-        names: of the images inside it.
+        listing: what is in it.
+        names: of the images, as the listing has them.
         labels: one for each, None for an image without; or None if there are none.
+        notes: see `Source`.
     """
 
     captions = pairs = False
@@ -84,116 +95,97 @@ class FolderSource:
     def __init__(
         self,
         path: Path,
+        listing: Listing,
         names: list[str],
-        labels: list[int | None] | list[int] | None,
+        labels: Sequence[int | None] | None,
         classes: tuple[str, ...],
+        notes: tuple[str, ...],
     ) -> None:
         self.kind = "folder" if path.is_dir() else "zip"
-        self.count, self.classes = len(names), classes
-        self._path, self._names, self._labels = path.absolute(), names, labels
-        self._shown = str(path)
+        self.count, self.classes, self.notes = len(names), classes, notes
+        self._path, self._labels = path.absolute(), labels
+        self._names = names
+        self._members = [listing.names[name] for name in names]
+        self._shown = printable(str(path))
         self._archive: zipfile.ZipFile | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_archive": None}
 
     def read(self, numbers: NDArray[np.int64]) -> list[Item]:
-        """The items of these numbers; an image that cannot be read is empty bytes."""
+        """The items of these numbers; an image that cannot be read is `Unreadable`."""
         return [self._item(number) for number in numbers.tolist()]
 
     def _item(self, number: int) -> Item:
-        name = self._names[number]
+        name, member = self._names[number], self._members[number]
         label = None if self._labels is None else self._labels[number]
         if self.kind == "folder":
-            file = self._path / name
-            # Too large for an image, it is not read, and refused like an empty one.
-            content = file.read_bytes() if file.stat().st_size <= LARGEST_FILE else b""
-            return Item(content, f"{self._shown}/{name}", label)
-        return Item(self._unzip(name), f"{self._shown}: {name}", label)
+            return Item(read_image(self._path / name), f"{self._shown}/{printable(name)}", label)
+        return Item(self._unzip(member), f"{self._shown}: {printable(name)}", label)
 
-    def _unzip(self, name: str) -> bytes:
-        if self._archive is None:
-            self._archive = zipfile.ZipFile(self._path)
+    def _unzip(self, member: int) -> bytes | Unreadable:
         try:
+            if self._archive is None:
+                self._archive = zipfile.ZipFile(self._path)
+            # By its place and not by its name, which another may have too.
+            info = self._archive.infolist()[member]
             # Never more than this size is unpacked, whatever the member really holds.
-            if self._archive.getinfo(name).file_size > LARGEST_FILE:
-                return b""
-            return self._archive.read(name)
-        # A RuntimeError is an encrypted member, or one packed in a way that is not known.
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError):
-            return b""
+            if info.file_size > LARGEST_FILE:
+                return TOO_LARGE
+            return self._archive.read(info)
+        except Exception as error:
+            # Encrypted, damaged, or packed in a way that is not known: each packing raises errors
+            # of its own.
+            return Unreadable(f"cannot be unpacked ({first_line(error)})")
 
 
-def _stylegan(path: Path, images: list[str], list_name: str) -> FolderSource:
-    where = f"{path}: {list_name}" if path.is_file() else f"{path}/{list_name}"
+def _stylegan(
+    path: Path, listing: Listing, images: list[str], list_name: str, notes: tuple[str, ...]
+) -> FolderSource:
+    where = printable(f"{path}: {list_name}" if path.is_file() else f"{path}/{list_name}")
     folder = list_name.removesuffix(_LABELS)
     try:
-        found = json.loads(_read_list(path, list_name))["labels"]
+        found = json.loads(_read_list(path, listing, list_name))["labels"]
         labels = None if found is None else {f"{folder}{name}": label for name, label in found}
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, zlib.error):
+    except OSError as error:
+        raise UserError(f"{where}: cannot be read ({first_line(error)})") from None
+    except Exception:
+        # Damaged JSON, or JSON of another shape: the sentence is the same.
         raise UserError(
             f'{where}: should be {{"labels": [["NAME", LABEL], ...]}} or have "labels": null'
         ) from None
     if labels is None:
-        return FolderSource(path, images, None, ())
+        return FolderSource(path, listing, images, None, (), notes)
     wrong = next((name for name, label in labels.items() if type(label) is not int), None)
     if wrong is not None:
-        raise UserError(f"{where}: label {labels[wrong]!r} of {wrong}; labels are whole numbers")
-    there = set(images)
-    missing = next((name for name in labels if name not in there), None)
+        raise UserError(
+            f"{where}: label {brief(labels[wrong])} of {printable(wrong[:200])}; labels are whole "
+            "numbers"
+        )
+    missing = next((name for name in labels if name not in listing.names), None)
     if missing is not None:
-        raise UserError(f"{where}: names {missing}, which is not there; copy the set again")
+        raise UserError(
+            f"{where}: names {printable(missing[:200])}, which is not there; copy the set again"
+        )
     classes = numbered_classes(max(labels.values(), default=0), where)
-    return FolderSource(path, images, [labels.get(name) for name in images], classes)
+    return FolderSource(path, listing, images, [labels.get(n) for n in images], classes, notes)
 
 
-def _read_list(path: Path, name: str) -> bytes:
+def _read_list(path: Path, listing: Listing, name: str) -> bytes:
     if path.is_dir():
-        return (path / name).read_bytes()
+        with open_regular(path / name) as stream:
+            return stream.read(_LARGEST_LABELS)
     with zipfile.ZipFile(path) as archive:
-        if archive.getinfo(name).file_size > _LARGEST_LABELS:
+        info = archive.infolist()[listing.names[name]]
+        if info.file_size > _LARGEST_LABELS:
             raise ValueError
-        return archive.read(name)
+        return archive.read(info)
 
 
-def _split_folder(names: list[str], split: str, path: Path) -> str:
-    """The folder, with a slash, that the split's images lie in; nothing if not split."""
-    folders = {name.partition("/")[0] for name in names if _is_image(name) and "/" in name}
-    inside = all("/" in name for name in names if _is_image(name))
-    if inside and folders & set(SPLITS) and folders <= {*SPLITS, "val", "valid", "validation"}:
-        if split in folders:
-            return f"{split}/"
-    elif split == "train":
-        return ""
-    raise UserError(f"{path}: has no split {split}; that would be a sub-folder {split}/")
-
-
-def _walk(folder: Path) -> Iterator[str]:
-    """Names, relative and with slashes, of all images and label lists below a folder."""
-    for place, _, files in os.walk(folder):
-        inside = Path(place).relative_to(folder).as_posix()
-        for file in files:
-            name = file if inside == "." else f"{inside}/{file}"
-            if _counts(name):
-                yield name
-
-
-def _listing(path: Path) -> list[str]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise UserError(f"{path}: not a whole zip ({error}); copy it again") from None
-    return [name for name in names if _counts(name)]
-
-
-def _counts(name: str) -> bool:
-    # What macOS and Windows leave in folders begins with a dot or two underscores.
-    parts = name.split("/")
-    if any(part.startswith((".", "__")) for part in parts):
-        return False
-    return _is_image(name) or parts[-1] == _LABELS
+def _is_list(name: str) -> bool:
+    return name.rsplit("/", 1)[-1] == _LABELS
 
 
 def _is_image(name: str) -> bool:
-    return name.rpartition(".")[2].lower() in IMAGE_ENDINGS
+    _, dot, ending = name.rsplit("/", 1)[-1].rpartition(".")
+    return bool(dot) and ending.lower() in ENDINGS

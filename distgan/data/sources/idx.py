@@ -13,9 +13,9 @@ from typing import IO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from distgan.data.sources.base import LARGEST_ARRAY, ArraySource, numbered_classes
+from distgan.data.sources.base import LARGEST_ARRAY, ArraySource, numbered_classes, open_regular
 from distgan.data.sources.named import NAMED
-from distgan.errors import UserError
+from distgan.errors import UserError, first_line
 
 ABOUT = "IDX files such as train-images-idx3-ubyte.gz"
 
@@ -77,12 +77,14 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
                 raise UserError(f"{path}: not an IDX file of uint8 in {dimensions} dimensions")
             shape = struct.unpack(f">{dimensions}I", header[4:])
             promised = math.prod(shape)
+            if promised == 0 and shape[0]:
+                raise UserError(f"{path}: promises images of no pixels, {shape}; copy it again")
             if promised > LARGEST_ARRAY:
                 raise UserError(f"{path}: promises {promised} bytes, too many; copy it again")
             # A little gzip can hold a lot: never more than is promised is unpacked.
             content = stream.read(promised + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read ({error}); copy it again") from None
+        raise UserError(f"{path}: cannot be read ({first_line(error)}); copy it again") from None
     if len(content) != promised:
         found = len(content) if len(content) < promised else "more"
         raise UserError(f"{path}: promises {promised} bytes but holds {found}; copy it again")
@@ -90,9 +92,10 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
 
 
 def _open(path: Path) -> IO[bytes]:
-    with open(path, "rb") as stream:
-        packed = stream.read(2) == b"\x1f\x8b"
-    return cast(IO[bytes], gzip.open(path)) if packed else open(path, "rb")
+    stream = open_regular(path)
+    packed = stream.read(2) == b"\x1f\x8b"
+    stream.seek(0)
+    return cast(IO[bytes], gzip.open(stream)) if packed else stream
 
 
 def _find(folder: Path, stem: str, kind: str) -> Path:

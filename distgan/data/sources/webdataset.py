@@ -1,51 +1,70 @@
 """WebDataset: tars whose files of one name and several endings are one sample.
 
-Of ``NAME.png`` (or another image), ``NAME.cls`` is the label, ``NAME.txt`` the caption and
-``NAME.pair.png`` the paired image.
+Of ``NAME.png`` (or another image), ``NAME.cls`` is the label, as is ``"label"`` or ``"cls"`` in
+``NAME.json``; ``NAME.txt`` is the caption and ``NAME.pair.png`` the paired image.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import tarfile
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distgan.data.decoder import ENDINGS
 from distgan.data.sources.base import (
-    IMAGE_ENDINGS,
     LARGEST_FILE,
+    TOO_LARGE,
     Item,
+    Unreadable,
+    left_alone,
     numbered_classes,
-    of_split,
+    open_regular,
 )
-from distgan.errors import UserError
+from distgan.data.sources.listing import is_clutter, relative_name
+from distgan.data.sources.splits import files_of_split
+from distgan.errors import UserError, brief, first_line, printable
 
 ABOUT = "WebDataset .tar files"
 
 _BLOCK = 512
-_Span = tuple[int, int]
+_LARGEST_TEXT = 1 << 20
+_TEXTS = ("cls", "json", "txt")
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A file in a tar: its name, and where its content lies there."""
+
+    name: str
+    offset: int
+    size: int
 
 
 @dataclass
 class _Sample:
-    """Where in its tar the parts of a sample lie: offset and bytes."""
+    """The parts of a sample."""
 
     name: str
-    image: _Span | None = None
+    image: _Member
     label: int | None = None
-    caption: _Span | None = None
-    pair: _Span | None = None
+    caption: _Member | None = None
+    pair: _Member | None = None
 
 
 def looks_like(path: Path) -> bool:
     """Whether this is a tar, or a folder of them."""
     if path.is_dir():
         return any(path.glob("*.tar"))
-    return path.suffix == ".tar" or tarfile.is_tarfile(path)
+    return path.suffix.lower() == ".tar" or tarfile.is_tarfile(path)
 
 
 def open_split(path: Path, split: str) -> WebDatasetSource:
@@ -54,14 +73,30 @@ def open_split(path: Path, split: str) -> WebDatasetSource:
     Raises:
         UserError: when a tar is damaged, compressed, or holds no images.
     """
+    where = printable(str(path))
     tars = sorted(map(str, path.glob("*.tar"))) if path.is_dir() else [str(path)]
-    files = of_split(tars, split, str(path))
+    files, notes = files_of_split(tars, split, where)
     samples: list[tuple[int, _Sample]] = []
+    rest: list[str] = []
+    if path.is_dir():
+        rest += [
+            entry.name
+            for entry in sorted(path.iterdir())
+            if str(entry) not in tars and not entry.name.startswith(".")
+        ]
     for number, file in enumerate(files):
-        samples += [(number, sample) for sample in _index(file)]
+        found, others = _samples(file)
+        samples += [(number, sample) for sample in found]
+        rest += others
     if not samples:
-        raise UserError(f"{path}: holds no images named as WebDataset does, such as 000000.jpg")
-    return WebDatasetSource(files, samples, str(path))
+        raise UserError(f"{where}: holds no images named as WebDataset does, such as 000000.jpg")
+    notes += left_alone(rest, "files that belong to no image")
+    source = WebDatasetSource(files, samples, where)
+    folders = {sample.image.name.rpartition("/")[0] for _, sample in samples}
+    if not source.classes and len(folders) > 1:
+        notes += ("read as WebDataset: folders inside tars are no classes, NAME.cls gives those",)
+    source.notes = notes
+    return source
 
 
 class WebDatasetSource:
@@ -73,9 +108,11 @@ class WebDatasetSource:
     """
 
     kind = "webdataset"
+    notes: tuple[str, ...] = ()
 
     def __init__(self, files: list[str], samples: list[tuple[int, _Sample]], where: str) -> None:
-        self._files, self._samples = files, samples
+        self._files, self._samples = [os.path.abspath(file) for file in files], samples
+        self._shown = [printable(file) for file in files]
         self.count = len(samples)
         labels = [sample.label for _, sample in samples if sample.label is not None]
         self.classes = numbered_classes(max(labels), where) if labels else ()
@@ -87,88 +124,196 @@ class WebDatasetSource:
         chosen = [self._samples[number] for number in numbers.tolist()]
         items = []
         for file in sorted({file for file, _ in chosen}):
-            with open(self._files[file], "rb") as stream:
+            with open_regular(Path(self._files[file])) as stream:
                 items += [
-                    _item(stream, self._files[file], sample)
+                    self._item(stream, self._shown[file], sample)
                     for owner, sample in chosen
                     if owner == file
                 ]
         return items
 
-
-def _item(stream: IO[bytes], file: str, sample: _Sample) -> Item:
-    caption = _part(stream, sample.caption)
-    return Item(
-        _part(stream, sample.image) or b"",
-        f"{file}: {sample.name}",
-        sample.label,
-        None if caption is None else caption.decode("utf-8", "replace").strip(),
-        _part(stream, sample.pair),
-    )
-
-
-def _part(stream: IO[bytes], span: _Span | None) -> bytes | None:
-    if span is None:
-        return None
-    stream.seek(span[0])
-    # Too large for an image, it is not read, and refused like an empty one.
-    return stream.read(span[1]) if span[1] <= LARGEST_FILE else b""
+    @staticmethod
+    def _item(stream: IO[bytes], file: str, sample: _Sample) -> Item:
+        caption = None
+        if sample.caption is not None:
+            content = _part(stream, sample.caption)
+            caption = content.decode("utf-8", "replace") if isinstance(content, bytes) else ""
+        return Item(
+            _part(stream, sample.image),
+            f"{file}: {printable(sample.name)}",
+            sample.label,
+            None if caption is None else caption.strip(),
+            None if sample.pair is None else _part(stream, sample.pair),
+        )
 
 
-def _index(file: str) -> list[_Sample]:
-    samples: dict[str, _Sample] = {}
-    end = 0
+def _part(stream: IO[bytes], member: _Member) -> bytes | Unreadable:
+    if member.size > LARGEST_FILE:
+        return TOO_LARGE
+    stream.seek(member.offset)
+    return stream.read(member.size)
+
+
+def _samples(file: str) -> tuple[list[_Sample], list[str]]:
+    """The samples of a tar, and the names of its files that are part of none."""
+    where = printable(file)
+    samples: list[_Sample] = []
+    rest: list[str] = []
     try:
-        with tarfile.open(file, "r:") as archive:
-            for member in archive:
-                end = member.offset_data + member.size
-                name, _, ending = _split_name(member.name)
-                if not member.isfile() or not ending:
-                    continue
-                sample = samples.setdefault(name, _Sample(member.name))
-                _place(sample, archive, member, ending, file)
-    except (tarfile.TarError, OSError, EOFError) as error:
+        with open_regular(Path(file)) as stream:
+            for members, others in _archives(stream):
+                found, unused = _assemble(_parts(members, where, others), stream, where)
+                samples += found
+                rest += others + unused
+    except UserError:
+        raise
+    except Exception as error:
+        # Python's reader raises what the damaged bytes led it to.
         raise UserError(
-            f"{file}: not a whole, uncompressed tar ({error}); copy or unpack it again"
+            f"{where}: not a whole, uncompressed tar ({first_line(error)}); copy or unpack it again"
         ) from None
-    if not _is_closed(file, end):
-        raise UserError(f"{file}: a truncated tar (it has no end mark); copy it again")
-    return [sample for sample in samples.values() if sample.image is not None]
+    return samples, rest
 
 
-def _split_name(path: str) -> tuple[str, str, str]:
-    # WebDataset's rule: the ending begins at the first dot of the last part of the path.
-    folder, slash, last = path.rpartition("/")
-    name, dot, ending = last.partition(".")
-    return f"{folder}{slash}{name}", dot, ending.lower() if name else ""
-
-
-def _place(
-    sample: _Sample, archive: tarfile.TarFile, member: tarfile.TarInfo, ending: str, file: str
-) -> None:
-    span = (member.offset_data, member.size)
-    if ending in IMAGE_ENDINGS:
-        sample.image, sample.name = sample.image or span, member.name
-    elif ending.startswith("pair.") and ending.removeprefix("pair.") in IMAGE_ENDINGS:
-        sample.pair = span
-    elif ending == "txt":
-        sample.caption = span
-    elif ending == "cls":
-        stream = archive.extractfile(member)
-        text = stream.read(64) if stream else b""
-        try:
-            sample.label = int(text)
-        except ValueError:
+def _parts(members: list[_Member], where: str, others: list[str]) -> dict[str, dict[str, _Member]]:
+    """Files by the name of their sample and the part of it that they are."""
+    parts: dict[str, dict[str, _Member]] = defaultdict(dict)
+    for member in members:
+        key, ending = _split_name(member.name)
+        if not ending:
+            others.append(member.name)
+        elif ending in parts[key]:
             raise UserError(
-                f"{file}: {member.name}: label {text.decode('utf-8', 'replace')!r}; "
-                "a .cls file holds one whole number"
-            ) from None
+                f"{where}: holds {printable(member.name)} more than once; pack it again"
+            )
+        else:
+            parts[key][ending] = member
+    return parts
 
 
-def _is_closed(file: str, end: int) -> bool:
-    """Whether a block of zeros follows the last member, as tar has it."""
-    if os.path.getsize(file) < end + _BLOCK:
-        return False
-    with open(file, "rb") as stream:
-        stream.seek(-_BLOCK, os.SEEK_END)
-        return stream.read() == bytes(_BLOCK)
+def _assemble(
+    parts: dict[str, dict[str, _Member]], stream: IO[bytes], where: str
+) -> tuple[list[_Sample], list[str]]:
+    samples, rest = [], []
+    for key, members in parts.items():
+        images = [ending for ending in members if ending in ENDINGS]
+        # NAME.mask.png beside NAME.png is a part of that sample that is not known here.
+        outer, _, _ = key.rpartition(".")
+        if not images or any(ending in ENDINGS for ending in parts.get(outer, ())):
+            rest += [member.name for member in members.values()]
+            continue
+        image, pair = images[0], next((e for e in members if e.startswith("pair.")), None)
+        sample = _Sample(members[image].name, members[image])
+        sample.label = _label(members, stream, where)
+        sample.caption = members.get("txt")
+        sample.pair = members.pop(pair) if pair else None
+        samples.append(sample)
+        used = {image, "txt", "cls"}
+        if "cls" not in members and sample.label is not None:
+            used.add("json")
+        rest += [member.name for ending, member in members.items() if ending not in used]
+    return samples, rest
+
+
+def _split_name(path: str) -> tuple[str, str]:
+    """The name of the sample that a file belongs to, and which part of it that is."""
+    folder, slash, last = path.rpartition("/")
+    name, _, ending = last.rpartition(".")
+    ending = ending.lower()
+    if not name or (ending not in ENDINGS and ending not in _TEXTS):
+        return path, ""
+    if ending in ENDINGS and name.lower().endswith(".pair"):
+        name, ending = name[: -len(".pair")], f"pair.{ending}"
+    return f"{folder}{slash}{name}", ending
+
+
+def _label(members: dict[str, _Member], stream: IO[bytes], where: str) -> int | None:
+    """The label of a sample, if it has one.
+
+    Raises:
+        UserError: when it is no whole number.
+    """
+    member = members.get("cls") or members.get("json")
+    if member is None:
+        return None
+    shown = f"{where}: {printable(member.name)}"
+    content = _part(stream, _Member(member.name, member.offset, min(member.size, _LARGEST_TEXT)))
+    assert isinstance(content, bytes)
+    text = content.decode("utf-8", "replace").strip()
+    if "cls" in members:
+        if not re.fullmatch(r"[+-]?\d{1,18}", text):
+            raise UserError(f"{shown}: label {brief(text)}; a .cls file holds one whole number")
+        return int(text)
+    try:
+        about: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        raise UserError(f"{shown}: not JSON; mend or remove it") from None
+    label = about.get("label", about.get("cls")) if isinstance(about, dict) else None
+    if label is not None and type(label) is not int:
+        raise UserError(f"{shown}: label {brief(label)}; labels are whole numbers from 0")
+    return label
+
+
+def _archives(stream: IO[bytes]) -> Iterator[tuple[list[_Member], list[str]]]:
+    """A tar's files, and what in it is none; then those of others behind its end.
+
+    A link to a file of the tar is that file; other links are none.
+
+    Raises:
+        tarfile.TarError: for a damaged tar, or one that is cut off.
+    """
+    size = os.fstat(stream.fileno()).st_size
+    start = 0
+    while start < size or start == 0:
+        stream.seek(start)
+        end = start
+        members: dict[str, list[_Member]] = defaultdict(list)
+        others: list[str] = []
+        with tarfile.open(fileobj=stream, mode="r:") as archive:
+            for member in archive:
+                end = max(end, member.offset_data + (member.size if member.isreg() else 0))
+                name = relative_name(member.name)
+                parts = name.split("/")
+                if member.isdir() or any(is_clutter(part) for part in parts):
+                    continue
+                found = None if any(p.startswith(".") for p in parts) else _file(member, members)
+                if found is None:
+                    others.append(name)
+                else:
+                    members[name].append(found)
+        yield [found for same in members.values() for found in same], others
+        start = _next_archive(stream, end, size)
+
+
+def _file(member: tarfile.TarInfo, before: dict[str, list[_Member]]) -> _Member | None:
+    """Where the content of a tar's member lies; None for what is no file or link to one."""
+    name = relative_name(member.name)
+    if member.isreg() and not member.issparse():
+        return _Member(name, member.offset_data, member.size)
+    if not member.issym() and not member.islnk():
+        return None
+    # A hard link names its target from the root of the tar, a symbolic one from its own folder.
+    base = name.rpartition("/")[0] if member.issym() else ""
+    target = before.get(_target(base, member.linkname))
+    return _Member(name, target[-1].offset, target[-1].size) if target else None
+
+
+def _target(base: str, link: str) -> str:
+    return relative_name(os.path.normpath(f"{base}/{link}"))
+
+
+def _next_archive(stream: IO[bytes], end: int, size: int) -> int:
+    """Where another tar begins behind one whose last member ends at ``end``; or ``size``."""
+    start = -(-end // _BLOCK) * _BLOCK
+    if size < start + _BLOCK:
+        raise tarfile.ReadError("truncated: it has no end mark")
+    stream.seek(start)
+    if stream.read(_BLOCK) != bytes(_BLOCK):
+        raise tarfile.ReadError("damaged behind its last member")
+    stream.seek(start)
+    while block := stream.read(1 << 20):
+        filled = block.lstrip(b"\0")
+        if filled:
+            return start + (len(block) - len(filled)) // _BLOCK * _BLOCK
+        start += len(block)
+    return size

@@ -1,0 +1,133 @@
+"""Which files and folders of a source belong to which split, and which are classes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from distgan.data.sources.base import left_alone
+from distgan.errors import UserError, printable
+
+SPLITS = ("train", "test")
+"""What can be asked for."""
+
+_WORDS = {
+    "train": "train", "training": "train", "test": "test", "testing": "test",
+    "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation",
+}  # fmt: skip
+"""Words that name a split, and which."""
+
+# The word; maybe the letter of one side of an image translation, as in trainA; and maybe what
+# follows no letter, as in train2017 and train-00000-of-00001.parquet.
+_NAME = re.compile(
+    rf"({'|'.join(sorted(_WORDS, key=len, reverse=True))})[ab]?(?:[^a-z].*)?", re.IGNORECASE
+)
+
+
+def split_of(name: str) -> str | None:
+    """The split that a file's or folder's name tells: train, test, validation, or None."""
+    found = _NAME.fullmatch(name.rsplit("/", 1)[-1])
+    return _WORDS[found[1].lower()] if found else None
+
+
+def files_of_split(
+    names: Sequence[str], split: str, where: str
+) -> tuple[list[str], tuple[str, ...]]:
+    """The files of a split: those whose names begin with it, or all where none name a split.
+
+    Returns:
+        the files, and notes for the user.
+
+    Raises:
+        UserError: when there is no such split.
+    """
+    named = {name: split_of(name) for name in names}
+    chosen = [name for name in names if named[name] == split]
+    if chosen:
+        # That a split leaves the other splits out needs no word; anything else does.
+        others = [name for name in names if named[name] is None]
+        return chosen, left_alone(others, f"files that name no split, beside those of {split}")
+    if split == "train" and not any(named.values()):
+        return list(names), ()
+    raise UserError(f"{where}: has no split {split}; its files are {_some(names)}")
+
+
+def folders_of_split(
+    names: Sequence[str], split: str, where: str
+) -> tuple[list[str], str, tuple[str, ...]]:
+    """The images of a split, by the folders that they lie in.
+
+    The folders on the first level with more than one of them are classes, unless they name
+    splits, such as train and test; then those of other names are left alone.
+
+    Args:
+        names: of all images, with slashes between folders; never empty.
+
+    Returns:
+        the images of the split; the folder, ending in a slash, in which their classes are
+        folders, or empty; and notes for the user.
+
+    Raises:
+        UserError: when there is no such split, or it cannot be told.
+    """
+    common = _common_folder(names)
+    inside = next(
+        (_WORDS[part.lower()] for part in common.split("/") if part.lower() in _WORDS), None
+    )
+    if inside is not None:
+        if inside != split:
+            raise UserError(f"{where}: has no split {split}, only {printable(common)}")
+        return list(names), common, ()
+    tops = {name: name[len(common) :].partition("/")[0] for name in names}
+    folders = sorted({top for name, top in tops.items() if _in_folder(name, common)})
+    told = {folder: split_of(folder) for folder in folders}
+    kinds = {kind for kind in told.values() if kind}
+    if not kinds or (len(kinds) == 1 and None in told.values()):
+        return _unsplit(names, split, where, common, told)
+    mine = [folder for folder in folders if told[folder] == split]
+    if not mine:
+        raise UserError(f"{where}: has no split {split}; its folders are {_some(folders)}")
+    chosen = [name for name in names if tops[name] in mine and _in_folder(name, common)]
+    rest = [name for name in names if told.get(tops[name]) is None]
+    notes = left_alone(rest, f"images beside the folders of splits ({_some(sorted(told))})")
+    if len(mine) == 1:
+        if mine[0].lower() not in _WORDS:
+            notes = (f"read as split {split}: the folder {printable(mine[0])}", *notes)
+        return chosen, f"{common}{mine[0]}/", notes
+    return chosen, common, (f"read as split {split}: {_some(mine)}, each a class", *notes)
+
+
+def _unsplit(
+    names: Sequence[str], split: str, where: str, common: str, told: dict[str, str | None]
+) -> tuple[list[str], str, tuple[str, ...]]:
+    exact = [folder for folder in told if folder.lower() in _WORDS]
+    if exact and len(told) > 1:
+        other = next(folder for folder in told if told[folder] is None)
+        raise UserError(
+            f"{where}: is {printable(exact[0])}/ a split or a class, beside {printable(other)}/? "
+            f"For the split give {where}/{printable(common + exact[0])}; as a class give it "
+            "another name"
+        )
+    if split != "train":
+        raise UserError(f"{where}: has no split {split}; that would be a sub-folder {split}/")
+    return list(names), common, ()
+
+
+def _common_folder(names: Sequence[str]) -> str:
+    """The folder that all lie in, with a slash at its end, or nothing."""
+    parts = [name.split("/")[:-1] for name in names]
+    shared = []
+    for level in zip(*parts, strict=False):
+        if len(set(level)) > 1:
+            break
+        shared.append(level[0])
+    return "".join(f"{part}/" for part in shared)
+
+
+def _in_folder(name: str, common: str) -> bool:
+    return "/" in name[len(common) :]
+
+
+def _some(names: Sequence[str]) -> str:
+    short = [printable(name.rsplit("/", 1)[-1]) for name in names]
+    return ", ".join(short[:4]) + (f" and {len(short) - 4} more" if len(short) > 4 else "")

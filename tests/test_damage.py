@@ -114,7 +114,7 @@ SAID = {
     "truncated image": "part-1.parquet, row 10: a damaged image",
     "not an image": "part-1.parquet, row 10: not an image",
     "wrong shape": "part-1.parquet, row 10: images of mixed shapes, 28x32x1 here but 28x28x1",
-    "bomb": "part-1.parquet, row 10: an image of more than",
+    "bomb": "part-1.parquet, row 10: too large to be decoded safely",
     "label": "part-1.parquet, row 10: label 3 is not one of the 3 classes",
     "missing shard": "shard part-1.parquet is missing",
     "size": "shard part-1.parquet has",

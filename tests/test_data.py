@@ -133,7 +133,7 @@ BROKEN = {
     "no rows": "holds no images (0 rows)",
     "truncated": "not a whole Parquet file",
     "text": "column 'image' holds string, not images",
-    "no image column": "has no column 'image' (columns: picture: binary)",
+    "no image column": "has no column 'image' of images (picture: binary)",
     "not images": "row 1: not an image",
     "labels of text": "column 'label' holds string, not whole numbers",
     "a label like a number of a row": "a label of 1000000000, out of range",

@@ -36,7 +36,11 @@ def holds_bytes(kind: pa.DataType) -> bool:
     kind = plain_type(kind)
     if pa.types.is_struct(kind):
         at = kind.get_field_index("bytes")
-        return bool(at >= 0 and holds_bytes(kind.field(at).type))
+        if at < 0:
+            return False
+        # Of nothing but null, a file holds paths only: see `only_paths`.
+        inner = kind.field(at).type
+        return bool(pa.types.is_null(inner)) or holds_bytes(inner)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
@@ -93,6 +97,18 @@ def raw_shape(field: pa.Field, where: str) -> ImageShape | None:
     if channels not in (1, 3):
         raise UserError(f"{where}: images of {channels} channels; 1 and 3 are known")
     return ImageShape(channels, height, width)
+
+
+def no_images(schema: pa.Schema) -> str:
+    """What to say of a file without a column of images."""
+    paths = any(
+        pa.types.is_string(plain_type(field.type)) and field.name in ("image", "img", "path")
+        for field in schema
+    )
+    hint = "; of paths? give the folder of those files, or embed them" if paths else ""
+    if "image" in schema.names:
+        return f"column 'image' holds {str(schema.field('image').type)[:60]}, not images{hint}"
+    return f"has no column 'image' of images ({shown(schema)}){hint}"
 
 
 def shown(schema: pa.Schema) -> str:

@@ -253,8 +253,7 @@ def _common_shape(
 def _shape(storage: Storage, file: str, schema: pa.Schema) -> ImageShape | None:
     if schema.names.count("image") != 1:
         raise UserError(
-            f"--data {file}: has no column 'image' (columns: {columns.shown(schema)}); "
-            "make a set with `distgan data prepare`"
+            f"--data {file}: {columns.no_images(schema)}; make a set with `distgan data prepare`"
         )
     field = schema.field("image")
     raw = columns.raw_shape(field, f"--data {file}")
@@ -262,8 +261,7 @@ def _shape(storage: Storage, file: str, schema: pa.Schema) -> ImageShape | None:
         return raw
     if not columns.holds_bytes(field.type):
         raise UserError(
-            f"--data {file}: column 'image' holds {str(field.type)[:60]}, not images; "
-            "make a set with `distgan data prepare`"
+            f"--data {file}: {columns.no_images(schema)}; make a set with `distgan data prepare`"
         )
     try:
         with pq.ParquetFile(file, filesystem=storage.filesystem) as parquet:

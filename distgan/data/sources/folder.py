@@ -66,6 +66,9 @@ def open_split(path: Path, split: str) -> FolderSource:
     if all(folders):
         tops = [folder.split("/", 1)[0] for folder in folders]
         distinct = sorted(set(tops))
+        if len(distinct) == 1:
+            # One class tells nothing apart.
+            return FolderSource(path, listing, images, None, (), notes)
         number = {name: label for label, name in enumerate(distinct)}
         labels = [number[top] for top in tops]
         return FolderSource(path, listing, images, labels, class_names(distinct), notes)

@@ -315,10 +315,7 @@ def _columns(schema: pa.Schema, where: str) -> dict[str, str]:
             if name in schema.names and part not in found and _fits(part, schema.field(name)):
                 found[part] = name
     if "image" not in found:
-        raise UserError(
-            f"{where}: has no column 'image' of encoded images ({columns.shown(schema)}); rename "
-            "or encode it"
-        )
+        raise UserError(f"{where}: {columns.no_images(schema)}; rename or encode it")
     wrong = [name for name in _NAMES["label"] if name in schema.names and "label" not in found]
     if wrong:
         kind = str(schema.field(wrong[0]).type)[:60]

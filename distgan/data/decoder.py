@@ -42,6 +42,10 @@ _SIXTEEN_BITS = frozenset(("I;16", "I;16L", "I;16B", "I;16N"))
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 
+# Pillow warns at `LARGEST_PIXELS` and refuses at twice that; here the first is refused already. A
+# filter for each image instead (warnings.catch_warnings) would not be safe in several threads.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
 
 class BadImageError(Exception):
     """What is wrong with one image; whoever catches it knows which one it is."""
@@ -140,10 +144,7 @@ def _decode(content: bytes, gray: bool | None, shape: ImageShape | None) -> Deco
 
 def _open(content: bytes) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            # Pillow warns at the limit and refuses at twice that; the limit is enough.
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError:
         raise BadImageError("too large to be decoded safely (a decompression bomb?)") from None
     except Exception:

@@ -23,6 +23,7 @@ from distgan.features import load, resolve
 from distgan.metrics.manifold import NEIGHBOURS
 from distgan.parallel import World
 from distgan.storage import Storage
+from distgan.textfiles import Shape, read_lines
 
 LOG = "evaluations.jsonl"
 """In a run's folder: a line for every evaluation."""
@@ -181,7 +182,26 @@ def _same(entry: dict[str, Any], evaluation: Evaluation) -> bool:
 
 
 def read(storage: Storage) -> list[dict[str, Any]]:
-    """All evaluations of a run, in the order in which they were made."""
-    if not storage.exists(LOG):
-        return []
-    return [json.loads(line) for line in storage.read_text(LOG).splitlines()]
+    """All evaluations of a run, in the order in which they were made.
+
+    Raises:
+        UserError: for a file that is damaged.
+    """
+    remedy = "delete the line, and evaluate again"
+    return read_lines(storage, LOG, _Entry, remedy)
+
+
+class _Card(Shape):
+    key: str
+
+
+class _Value(Shape):
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+class _Entry(Shape):
+    images: int
+    card: _Card
+    values: dict[str, _Value]

@@ -90,6 +90,8 @@ def _evaluate(
     config = run.load_config(storage, "RUN")
     named = {f"evaluate.{name}": value for name, value in changes.items()}
     config = settings.override(config, named)
+    # What the result is added to; after the work would be late to hear that it is damaged.
+    evaluation.read(storage)
     images = open_images(config.data)
     features.resolve(config.evaluate.features, images)
     job = Job(config, images, storage.anywhere())

@@ -71,6 +71,7 @@ class LoadedGenerator:
     latent: int
     classes: tuple[str, ...]
     images_seen: int
+    image: ImageShape
 
     @torch.no_grad()
     def sample(self, num: int, *, seed: int = 0, label: int | None = None) -> Tensor:
@@ -96,13 +97,15 @@ class LoadedGenerator:
     def _labels(self, num: int, label: int | None) -> Tensor | None:
         if not self.classes:
             if label is not None:
-                raise UserError(f"--label {label}: this generator takes no labels; leave it out")
+                raise UserError(
+                    f"--label {brief(label)}: this generator takes no labels; leave it out"
+                )
             return None
         if label is None:
             return torch.arange(num) % len(self.classes)
         if not 0 <= label < len(self.classes):
             raise UserError(
-                f"--label {label}: this generator has labels 0 to {len(self.classes) - 1}"
+                f"--label {brief(label)}: this generator has labels 0 to {len(self.classes) - 1}"
             )
         return torch.full((num,), label)
 
@@ -262,7 +265,7 @@ def _rebuild(
             f"{source}: does not fit its weights ({first_line(error)}); put back the files "
             "as the run wrote them"
         ) from None
-    return LoadedGenerator(network.float().eval(), latent, classes, images_seen)
+    return LoadedGenerator(network.float().eval(), latent, classes, images_seen, image)
 
 
 def _compare(expected: Mapping[str, Tensor], tensors: Any) -> None:

@@ -98,7 +98,7 @@ def _evaluate(
     generator = job.load()
     if not generator.images_seen:
         raise UserError(f"RUN {uri}: has not trained yet; go on with --resume {uri}")
-    evaluation.check(config.evaluate, len(generator.classes))
+    evaluation.check(config.evaluate, len(generator.classes), images.count)
     address = address or os.environ.get("RAY_ADDRESS") or None
     if workers is not None and workers < 0:
         raise UserError(f"--workers {workers}: should be 0 or more")

@@ -16,6 +16,7 @@ from distgan.data import ways
 from distgan.data.images import ImageSet, open_images
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
+from distgan.grid import MOST_CLASSES
 from distgan.health import treatment
 from distgan.launch.environment import check_address, prepare_own_cluster
 from distgan.launch.signals import StopRequest
@@ -182,6 +183,8 @@ def _start(plan: Plan, display: Display | None, stop: StopRequest | None) -> Res
     display = display or _Silent()
     display.start(plan)
     display.note(ways.describe(plan.config.feed, plan.images))
+    if plan.config.conditional and len(plan.images.classes) > MOST_CLASSES:
+        display.note(f"samples/ shows {MOST_CLASSES} of {len(plan.images.classes):,} classes")
     start = time.perf_counter()
     with stop or StopRequest() as stop:
         if plan.workers == 0:
@@ -230,7 +233,8 @@ def check(
         check_address(address)
     if config.evaluate.every:
         features.resolve(config.evaluate.features, images)
-        evaluation.check(config.evaluate, len(images.classes) if config.conditional else 0)
+        classes = len(images.classes) if config.conditional else 0
+        evaluation.check(config.evaluate, classes, images.count)
     # Built without memory, to hear now whether the networks fit the images.
     labels = len(images.classes) if config.conditional else 0
     with unfilled():

@@ -206,7 +206,8 @@ def _check_measures(settings: TuneSettings, trial: Config, images: ImageSet) -> 
     except UserError as error:
         text = str(error).removeprefix("--evaluate.features ")
         raise UserError(f"--metric {settings.metric}: {text}") from None
-    evaluation.check(trial.evaluate, len(images.classes) if trial.conditional else 0)
+    classes = len(images.classes) if trial.conditional else 0
+    evaluation.check(trial.evaluate, classes, images.count)
 
 
 def _require_optuna() -> None:

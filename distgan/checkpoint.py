@@ -11,23 +11,36 @@ import copy
 import hashlib
 import io
 import json
-import pickle
 import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from distgan.errors import UserError
+from distgan.errors import UserError, first_line
 from distgan.parallel import World
+from distgan.settings import Count
 from distgan.storage import Storage
+from distgan.textfiles import Shape, read_json
 
 FOLDER = "checkpoints"
 INDEX = f"{FOLDER}/index.json"
+
+
+class _Entry(Shape):
+    """A checkpoint in the index; its file lies in `FOLDER`, and no name leads elsewhere."""
+
+    file: Annotated[str, Field(pattern=rf"^{FOLDER}/\w[\w.-]{{0,99}}\.pt$")]
+    images_seen: Count
+    sha256: str
+    healthy: bool = True
+    score: float | None = None
+    score_of: str = ""
 
 
 class Writer:
@@ -207,11 +220,16 @@ def _keep_only(storage: Storage, entries: list[dict[str, Any]]) -> None:
 
 
 def index(storage: Storage) -> list[dict[str, Any]]:
-    """The checkpoints that were written whole, oldest first."""
+    """The checkpoints that were written whole, oldest first.
+
+    Raises:
+        UserError: for an index that is damaged, or that names files outside of `FOLDER`.
+    """
     if not storage.exists(INDEX):
         return []
-    entries: list[dict[str, Any]] = json.loads(storage.read_text(INDEX))
-    return entries
+    remedy = "put back the file that the run wrote, or start a new run with --out"
+    entries: list[dict[str, Any]] = read_json(storage, INDEX, list[_Entry], remedy)
+    return sorted(entries, key=lambda entry: int(entry["images_seen"]))
 
 
 def load_newest(
@@ -232,7 +250,7 @@ def load_newest(
     entries = [entry for entry in index(storage) if entry.get("healthy", True) or not healthy]
     for entry in reversed(entries):
         name = entry["file"]
-        content = storage.read(name) if storage.exists(name) else b""
+        content = _content(storage, name)
         if _sha256(content) == entry["sha256"]:
             return _read(content, storage.show(name))
         note(f"{storage.show(name)} is damaged or missing; using the one before")
@@ -243,17 +261,26 @@ def load_newest(
     )
 
 
-def _read(content: bytes, source: str) -> dict[str, Any]:
+def _content(storage: Storage, name: str) -> bytes:
+    # What cannot be read at all is as good as missing.
     try:
-        state: dict[str, Any] = torch.load(
-            io.BytesIO(content), map_location="cpu", weights_only=True
-        )
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = " ".join(str(error).split())
+        return storage.read(name) if storage.exists(name) else b""
+    except OSError:
+        return b""
+
+
+def _read(content: bytes, source: str) -> dict[str, Any]:
+    remedy = "get the run from somebody you trust"
+    try:
+        state: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:
+        # Whatever the library raises while it reads a foreign file.
         raise UserError(
             f"{source}: is not a checkpoint of tensors and numbers alone, and was not read "
-            f"({reason[:120]}); get the run from somebody you trust"
+            f"({first_line(error, 120)}); {remedy}"
         ) from None
+    if not isinstance(state, dict) or type(state.get("images_seen")) is not int:
+        raise UserError(f"{source}: is no checkpoint of a run (no images_seen); {remedy}")
     return state
 
 

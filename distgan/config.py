@@ -8,13 +8,19 @@ from typing import Annotated, Any, Literal
 
 import torch
 import yaml
-from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    PositiveInt,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 from distgan.augment import Augmentation, NoneSettings
 from distgan.data.ways import FeedSettings
 from distgan.ema import EMASettings
-from distgan.errors import UserError
 from distgan.evaluate.settings import EvaluateSettings
 from distgan.health.settings import HealthSettings
 from distgan.losses import LOSSES
@@ -22,13 +28,20 @@ from distgan.networks import DiscriminatorNetwork, GeneratorNetwork
 from distgan.optimizer import AdamSettings
 from distgan.penalties import GRADIENT_PENALTIES, PenaltySettings
 from distgan.schedule import Schedule, Share
-from distgan.settings import SETTINGS, Count, PositiveCount, from_dict, nearest, to_dict
+from distgan.settings import SETTINGS, Count, PositiveCount, Width, from_dict, nearest, to_dict
+from distgan.textfiles import parse_yaml
 
 
 def _known_loss(name: str) -> str:
     if name not in LOSSES:
-        raise ValueError(f"no such loss{nearest(name, list(LOSSES))}; have {', '.join(LOSSES)}")
+        near = nearest(name[:80], list(LOSSES))
+        raise ValueError(f"no such loss{near}; have {', '.join(LOSSES)}")
     return name
+
+
+def _switch(value: Any) -> Any:
+    # Who writes YAML by hand may well mean on and off by true and false.
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -52,7 +65,7 @@ class DiscriminatorConfig:
     optimizer: AdamSettings = field(default_factory=AdamSettings)
     augment: Augmentation = field(default_factory=NoneSettings)
     penalty: PenaltySettings = field(default_factory=PenaltySettings)
-    updates: PositiveInt = 1
+    updates: Annotated[int, Field(gt=0, le=10_000)] = 1
     """Updates of the discriminator, each on its own batch, for one of the generator."""
     auxiliary: NonNegativeFloat = 1.0
     """Weight of the classes' cross entropy, for a network with conditioning auxiliary."""
@@ -95,13 +108,13 @@ class Config:
     """A packaged set, a Parquet file, or a folder or URI made by `distgan data prepare`."""
     images: Count = 1_000_000
     """Real images to train on, repeats included; rounded up to whole batches."""
-    batch: PositiveInt = 128
+    batch: Annotated[int, Field(gt=0, le=2**20)] = 128
     """Real images in a global batch, over all workers."""
     accumulate: PositiveInt = 1
     """Micro-batches that a batch is divided into, one in memory at a time."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Decides weights, order of the data and latents."""
-    latent: PositiveInt = 100
+    latent: Width = 100
     """Length of the generator's input z."""
     conditional: bool = False
     """Give both networks the labels."""
@@ -112,7 +125,7 @@ class Config:
     """Run the generator once a step for both updates, instead of once for each."""
     precision: Literal["float32", "bf16", "float64"] = "float32"
     """Arithmetic: float32, bf16 (autocast; weights and penalties stay float32), float64."""
-    compile: Literal["off", "on", "graphs"] = "off"
+    compile: Annotated[Literal["off", "on", "graphs"], BeforeValidator(_switch)] = "off"
     """torch.compile both networks; graphs: with CUDA graphs, for a GPU. Costs a minute at the
     start, wants a C++ compiler, and cannot go with penalties on gradients."""
     generator: GeneratorConfig
@@ -175,10 +188,5 @@ def from_yaml(text: str, source: str) -> Config:
     Raises:
         UserError: naming ``source`` and the first field that does not fit.
     """
-    try:
-        values: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{source}: not YAML ({str(error).splitlines()[0]})") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{source}: not a configuration; write one with `distgan show --yaml`")
-    return from_dict(Config, values, source)
+    remedy = "mend it, or write one with `distgan show --yaml`"
+    return from_dict(Config, parse_yaml(text, source, remedy), source)

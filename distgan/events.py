@@ -10,6 +10,7 @@ from typing import Any
 
 from distgan.errors import UserError
 from distgan.storage import Storage
+from distgan.textfiles import Shape, read_lines
 
 LOG = "events.jsonl"
 
@@ -46,10 +47,13 @@ class EventLog:
 
 
 def read(storage: Storage) -> list[dict[str, Any]]:
-    """All events of a run, oldest first."""
-    if not storage.exists(LOG):
-        return []
-    return [json.loads(line) for line in storage.read_text(LOG).splitlines()]
+    """All events of a run, oldest first.
+
+    Raises:
+        UserError: for a file that is damaged.
+    """
+    remedy = "delete the line, or the file, and what befell the run is left out"
+    return read_lines(storage, LOG, Shape, remedy)
 
 
 def count(events: Iterable[dict[str, Any]]) -> dict[str, int]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
@@ -14,14 +17,47 @@ from torch import Tensor, nn
 import distgan
 from distgan import checkpoint, draws, run
 from distgan.config import Config, GeneratorConfig
-from distgan.errors import UserError
-from distgan.networks import ImageShape
-from distgan.settings import from_dict, to_dict
+from distgan.errors import UserError, brief, first_line
+from distgan.networks import GeneratorNetwork, ImageShape
+from distgan.networks.unfilled import check_size, unfilled
+from distgan.settings import PositiveCount, Width, from_dict, to_dict
 from distgan.storage import Storage
+from distgan.textfiles import Shape, convert, read_bytes, read_json
 
 CARD = "generator.json"
 WEIGHTS = {"ema": "generator_ema.safetensors", "generator": "generator.safetensors"}
 """File of each kind of weights: the moving average, and the last generator itself."""
+
+_FORMAT = 2
+"""Of the card. The first had no ``sha256`` of the weights, and is read still."""
+_REMEDY = (
+    "put back the files that the run exported, or delete this one, and the newest checkpoint is "
+    "taken"
+)
+
+_FileName = Annotated[str, Field(pattern=r"^\w[\w.-]{0,99}$")]
+"""Of a file directly in the run's folder: nothing that leads anywhere else."""
+
+
+class _Image(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    channels: Annotated[int, Field(gt=0, le=2**10)]
+    height: Width
+    width: Width
+
+
+class _Card(Shape):
+    """What rebuilds the generator."""
+
+    format: Annotated[int, Field(ge=1, le=_FORMAT)]
+    images_seen: PositiveCount
+    network: dict[str, Any]
+    latent: Width
+    image: _Image
+    classes: list[str]
+    weights: dict[str, _FileName]
+    sha256: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -35,6 +71,7 @@ class LoadedGenerator:
     latent: int
     classes: tuple[str, ...]
     images_seen: int
+    image: ImageShape
 
     @torch.no_grad()
     def sample(self, num: int, *, seed: int = 0, label: int | None = None) -> Tensor:
@@ -60,13 +97,15 @@ class LoadedGenerator:
     def _labels(self, num: int, label: int | None) -> Tensor | None:
         if not self.classes:
             if label is not None:
-                raise UserError(f"--label {label}: this generator takes no labels; leave it out")
+                raise UserError(
+                    f"--label {brief(label)}: this generator takes no labels; leave it out"
+                )
             return None
         if label is None:
             return torch.arange(num) % len(self.classes)
         if not 0 <= label < len(self.classes):
             raise UserError(
-                f"--label {label}: this generator has labels 0 to {len(self.classes) - 1}"
+                f"--label {brief(label)}: this generator has labels 0 to {len(self.classes) - 1}"
             )
         return torch.full((num,), label)
 
@@ -84,11 +123,14 @@ def export(
     Args:
         networks: a module for each key of `WEIGHTS`.
     """
+    digests = {}
     for kind, file in WEIGHTS.items():
         tensors = {name: t.contiguous().cpu() for name, t in networks[kind].state_dict().items()}
-        storage.write(file, save_tensors(tensors))
+        content = save_tensors(tensors)
+        digests[kind] = hashlib.sha256(content).hexdigest()
+        storage.write(file, content)
     card = {
-        "format": 1,
+        "format": _FORMAT,
         "distgan": distgan.__version__,
         "recipe": config.recipe,
         "images_seen": images_seen,
@@ -97,15 +139,30 @@ def export(
         "image": image._asdict(),
         "classes": list(classes) if config.conditional else [],
         "weights": WEIGHTS,
+        "sha256": digests,
     }
     storage.write(CARD, json.dumps(card, indent=2) + "\n")
 
 
 def exported(storage: Storage) -> int:
-    """Images that the generator had seen which a run has exported; -1 without one."""
-    if not storage.exists(CARD):
-        return -1
-    return int(json.loads(storage.read_text(CARD))["images_seen"])
+    """Images that the generator had seen which a run has exported; -1 without one.
+
+    Raises:
+        UserError: for a card that is damaged or of a newer distgan.
+    """
+    return _read_card(storage).images_seen if storage.exists(CARD) else -1
+
+
+def _read_card(storage: Storage) -> _Card:
+    source = storage.show(CARD)
+    written = read_json(storage, CARD, dict[str, Any], _REMEDY)
+    version = written.get("format")
+    if type(version) is int and version > _FORMAT:
+        raise UserError(
+            f"{source}: is of format {brief(version)}, and this distgan reads up to {_FORMAT}; "
+            "use the distgan that exported it, or a newer one"
+        )
+    return convert(_Card, written, source, _REMEDY)
 
 
 def load_generator(uri: str, weights: str = "ema") -> LoadedGenerator:
@@ -116,7 +173,8 @@ def load_generator(uri: str, weights: str = "ema") -> LoadedGenerator:
         weights: ``ema`` or ``generator``.
 
     Raises:
-        UserError: when the folder holds no run, or one without weights yet.
+        UserError: when the folder holds no run, one without weights yet, or files that are
+            damaged or do not belong together.
     """
     storage = Storage(uri)
     config = run.load_config(storage, "RUN")
@@ -124,16 +182,39 @@ def load_generator(uri: str, weights: str = "ema") -> LoadedGenerator:
     # A run that went on after it was complete has gone beyond what was exported.
     if not storage.exists(CARD) or (newest and newest[-1]["images_seen"] > exported(storage)):
         return _from_checkpoint(storage, config, weights)
-    card: dict[str, Any] = json.loads(storage.read_text(CARD))
-    tensors = load_tensors(storage.read(card["weights"][weights]))
-    network = from_dict(GeneratorConfig, {"network": card["network"]}, CARD).network
+    card = _read_card(storage)
+    source = storage.show(CARD)
     return _rebuild(
-        network.build(ImageShape(**card["image"]), card["latent"], len(card["classes"])),
-        tensors,
-        card["latent"],
-        tuple(card["classes"]),
-        card["images_seen"],
+        from_dict(GeneratorConfig, {"network": card.network}, source).network,
+        ImageShape(**card.image.model_dump()),
+        _read_weights(storage, card, weights),
+        card.latent,
+        tuple(card.classes),
+        card.images_seen,
+        source,
     )
+
+
+def _read_weights(storage: Storage, card: _Card, weights: str) -> dict[str, Tensor]:
+    if weights not in card.weights or (card.format > 1 and weights not in card.sha256):
+        raise UserError(f"{storage.show(CARD)}: is damaged (names no {weights} weights); {_REMEDY}")
+    name = card.weights[weights]
+    remedy = (
+        f"put back the file that the run exported, or delete {CARD}, and the newest "
+        "checkpoint is taken"
+    )
+    content = read_bytes(storage, name, remedy)
+    if card.format > 1 and hashlib.sha256(content).hexdigest() != card.sha256[weights]:
+        raise UserError(
+            f"{storage.show(name)}: is damaged (not what {CARD} has the sha256 of); {remedy}"
+        )
+    try:
+        return load_tensors(content)
+    except Exception as error:
+        # Whatever the library raises while it reads a foreign file: a header of any content.
+        raise UserError(
+            f"{storage.show(name)}: is damaged (no safetensors: {first_line(error)}); {remedy}"
+        ) from None
 
 
 def _from_checkpoint(storage: Storage, config: Config, weights: str) -> LoadedGenerator:
@@ -144,16 +225,53 @@ def _from_checkpoint(storage: Storage, config: Config, weights: str) -> LoadedGe
         raise UserError(f"RUN {storage.uri}: holds no weights yet; train it further first")
     images = open_images(config.data)
     classes = images.classes if config.conditional else ()
-    network = config.generator.network.build(images.shape, config.latent, len(classes))
-    return _rebuild(network, state[weights], config.latent, classes, state["images_seen"])
+    return _rebuild(
+        config.generator.network,
+        images.shape,
+        state.get(weights),
+        config.latent,
+        classes,
+        state["images_seen"],
+        f"{storage.show()}: its newest checkpoint",
+    )
 
 
 def _rebuild(
-    network: nn.Module,
-    tensors: dict[str, Tensor],
+    settings: GeneratorNetwork,
+    image: ImageShape,
+    tensors: Any,
     latent: int,
     classes: tuple[str, ...],
     images_seen: int,
+    source: str,
 ) -> LoadedGenerator:
-    network.load_state_dict(tensors)
-    return LoadedGenerator(network.float().eval(), latent, classes, images_seen)
+    """The network with its weights, which may be anything that a file held.
+
+    Raises:
+        UserError: naming the ``source`` when they do not fit each other.
+    """
+    try:
+        # Without memory first: what a card asks for may be more than there is.
+        with unfilled():
+            expected = settings.build(image, latent, len(classes))
+        check_size(expected, "generator")
+        _compare(expected.state_dict(), tensors)
+        network = settings.build(image, latent, len(classes))
+        network.load_state_dict(tensors)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{source}: does not fit its weights ({first_line(error)}); put back the files "
+            "as the run wrote them"
+        ) from None
+    return LoadedGenerator(network.float().eval(), latent, classes, images_seen, image)
+
+
+def _compare(expected: Mapping[str, Tensor], tensors: Any) -> None:
+    if not isinstance(tensors, dict) or set(tensors) != set(expected):
+        raise ValueError("there are other tensors than the network has")
+    for name, tensor in expected.items():
+        found = tensors[name]
+        if not isinstance(found, Tensor) or found.shape != tensor.shape:
+            raise ValueError(f"{name} should have the shape {tuple(tensor.shape)}")

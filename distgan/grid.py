@@ -9,10 +9,33 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from distgan.errors import UserError
+from distgan.data.shape import ImageShape
+from distgan.errors import UserError, brief
 
 _SMALLEST = 560
 """A grid with fewer pixels across is enlarged by a whole factor, so that it can be read."""
+
+
+_MOST_PIXELS = 2**26
+"""Of a grid, enlarged or not; viewers, and Pillow itself, refuse pictures of somewhat more."""
+
+MOST_CLASSES = 100
+"""That a grid shows a row or a column each of."""
+
+
+def check_grid(num: int, image: ImageShape, columns: int) -> None:
+    """See that a grid of ``num`` images can be shown, before they are made.
+
+    Raises:
+        UserError: for one of more pixels than pictures have, naming ``--num``.
+    """
+    height, width = -(-num // columns) * (image.height + 1), columns * (image.width + 1)
+    if height * width > _MOST_PIXELS:
+        most = max(1, _MOST_PIXELS // ((image.height + 1) * (image.width + 1)))
+        raise UserError(
+            f"--num {brief(num)}: would be a picture of {width:,} x {height:,} pixels, more than "
+            f"viewers open; use {most:,} or less"
+        )
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ from distgan import checkpoint, records, run
 from distgan.config import Config
 from distgan.data.feed import Feed, Rows
 from distgan.data.images import ImageSet
-from distgan.errors import IllHealthError, UserError
+from distgan.errors import IllHealthError, UserError, first_line
 from distgan.evaluate.directions import cost
 from distgan.evaluate.evaluation import Evaluator
 from distgan.health import treatment
@@ -136,14 +136,16 @@ class _Training:
         config, images, world = self._config, self._images, self._world
         self._state = TrainingState(config, images.shape, len(images.classes), world)
         if saved is not None:
-            _check_same_set(saved, config.data, images)
-            self._state.load_state_dict(saved, self._storage.uri)
+            with _whole(self._storage.uri):
+                _check_same_set(saved, config.data, images)
+                self._state.load_state_dict(saved, self._storage.uri)
         self._clock = _Clock(self._state.images_seen, world)
         self._ticker = _Ticker(world, self._control)
         latents = self._feed.generator_latents(0)
         self._monitor = Monitor(config, self._state, latents, images)
         if saved is not None:
-            self._monitor.load_state_dict(saved["health"])
+            with _whole(self._storage.uri):
+                self._monitor.load_state_dict(saved["health"])
         if world.leads:
             self._journal = Journal(config, self._storage, images, self._state, self._writer)
         furthest = self._journal.recorder.furthest if self._journal is not None else 0
@@ -297,6 +299,18 @@ class _Training:
             treatment.remember(self._storage, verdict, ill_at, back_to, change)
             self._control.note(f"back to {back_to:,} images, with {change}")
         self._begin(saved)
+
+
+@contextlib.contextmanager
+def _whole(source: str) -> Iterator[None]:
+    """A checkpoint that anybody may have written, whose parts fit the run or are an error."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError(
+            f"--resume {source}: its checkpoint has not what this run needs "
+            f"({type(error).__name__}: {first_line(error)}); put back the one that the run wrote"
+        ) from None
 
 
 def _check_same_set(saved: dict[str, Any], data: str, images: ImageSet) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from distgan.scratch import Scratch
 from distgan.storage import AppendLog, Storage
+from distgan.textfiles import Shape, read_lines
 
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
@@ -122,7 +123,7 @@ def _add(writer: SummaryWriter, images: int, values: Record) -> None:
     for name, value in _flat(values):
         if isinstance(value, str):
             writer.add_text(name, value, images)
-        elif name != "images" and value is not None and math.isfinite(value):
+        elif name != "images" and isinstance(value, (int, float)) and math.isfinite(value):
             scalars.append(Summary.Value(tag=name, simple_value=value))
     # One event of them all: one for each takes more than twice as long.
     writer.file_writer.add_summary(Summary(value=scalars), images)
@@ -143,14 +144,15 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+class _Record(Shape):
+    images: int
+
+
 def read(storage: Storage) -> list[dict[str, Any]]:
-    """All records of a run; a last line cut off by a kill is left out."""
-    if not storage.exists(METRICS):
-        return []
-    records = []
-    for line in storage.read_text(METRICS).splitlines():
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            break
-    return records
+    """All records of a run; a last line cut off by a kill is left out.
+
+    Raises:
+        UserError: for a file that is damaged otherwise.
+    """
+    remedy = "put back the file that the run wrote, or delete the line"
+    return read_lines(storage, METRICS, _Record, remedy, cut=True)

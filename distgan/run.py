@@ -28,9 +28,12 @@ from distgan.config import Config, from_yaml, to_yaml
 from distgan.errors import UserError
 from distgan.machine import processor, version
 from distgan.storage import Storage
+from distgan.textfiles import Shape, read_json, read_text
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
+
+CONFIG_REMEDY = "put back the file that `distgan train` wrote"
 
 
 def create(storage: Storage, config: Config) -> None:
@@ -92,15 +95,30 @@ def load_config(storage: Storage, option: str) -> Config:
         UserError: when there is no run, as `require`, or its configuration does not fit.
     """
     require(storage, option)
-    return from_yaml(storage.read_text(CONFIG), storage.show(CONFIG))
+    return from_yaml(read_text(storage, CONFIG, CONFIG_REMEDY), storage.show(CONFIG))
+
+
+class _Environment(Shape):
+    starts: list[dict[str, Any]]
+
+
+def starts(storage: Storage) -> list[dict[str, Any]]:
+    """Every start of the run in ``environment.json``, oldest first; none without the file.
+
+    Raises:
+        UserError: for a file that is damaged.
+    """
+    if not storage.exists(ENVIRONMENT):
+        return []
+    remedy = "delete it, and hardware and versions of earlier starts are left out"
+    found: list[dict[str, Any]] = read_json(storage, ENVIRONMENT, _Environment, remedy)["starts"]
+    return found
 
 
 def record_environment(storage: Storage, workers: int, device: str, images_seen: int) -> None:
     """Add this start of the run to ``environment.json``."""
-    starts: list[dict[str, Any]] = []
-    if storage.exists(ENVIRONMENT):
-        starts = json.loads(storage.read_text(ENVIRONMENT))["starts"]
-    starts.append(
+    begun = [
+        *starts(storage),
         {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "images_seen": images_seen,
@@ -112,9 +130,9 @@ def record_environment(storage: Storage, workers: int, device: str, images_seen:
             "processor": processor(),
             "python": platform.python_version(),
             "versions": {name: version(name) for name in _PACKAGES},
-        }
-    )
-    storage.write(ENVIRONMENT, json.dumps({"starts": starts}, indent=2) + "\n")
+        },
+    ]
+    storage.write(ENVIRONMENT, json.dumps({"starts": begun}, indent=2) + "\n")
 
 
 _PACKAGES = ("distgan", "torch", "ray", "pyarrow", "numpy", "pydantic", "safetensors")

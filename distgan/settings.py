@@ -13,12 +13,15 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from distgan.errors import UserError
+from distgan.errors import UserError, brief, printable
 
-SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 """Pydantic configuration of every settings dataclass."""
 
 T = TypeVar("T")
+
+MOST_IMAGES = 10**15
+"""Of any count, so that whoever means less by a slip hears it at once."""
 
 _SUFFIXES = {"k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 
@@ -33,7 +36,7 @@ def parse_count(value: Any) -> Any:
         number = float(text[:-1] if scale > 1 else text) * scale
     except ValueError:
         return value
-    return int(number) if number.is_integer() else value
+    return int(number) if number.is_integer() and number <= MOST_IMAGES else value
 
 
 def split_commas(value: Any) -> Any:
@@ -41,14 +44,17 @@ def split_commas(value: Any) -> Any:
     return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-Count = Annotated[int, BeforeValidator(parse_count), Field(ge=0)]
+Count = Annotated[int, BeforeValidator(parse_count), Field(ge=0, le=MOST_IMAGES)]
 """A number of images; text may say ``60_000``, ``1.5M``, ``300k`` or ``1e6``."""
 
-PositiveCount = Annotated[int, BeforeValidator(parse_count), Field(ge=1)]
+PositiveCount = Annotated[int, BeforeValidator(parse_count), Field(ge=1, le=MOST_IMAGES)]
 """A `Count` of at least one."""
 
+Width = Annotated[int, Field(gt=0, le=2**16)]
+"""Channels, features, or the length of a vector: what networks allocate by the square of."""
+
 Widths = Annotated[
-    tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(split_commas), Field(min_length=1)
+    tuple[Width, ...], BeforeValidator(split_commas), Field(min_length=1, max_length=100)
 ]
 """Layer widths; text may say ``128,256,512``."""
 
@@ -124,6 +130,7 @@ def override(config: T, changes: Mapping[str, Any]) -> T:
 def unknown_setting(name: str, config: Any) -> str:
     """The sentence for a setting that does not exist, with the nearest that does."""
     known = [setting.name for setting in leaves(config)]
+    name = _short(name)
     return f"--{name}: no such setting{nearest(name, known, '--')}; `distgan show` lists them"
 
 
@@ -168,9 +175,9 @@ def _explain(error: ValidationError, source: str, config: Any = None) -> str:
     if first["type"] == "union_tag_invalid":
         context = first["ctx"]
         known = context["expected_tags"].replace("'", "")
-        near = nearest(context["tag"], known.split(", "))
-        return f"{prefix}.name {context['tag']!r}: no such choice{near}; have {known}"
-    return f"{prefix} {first['input']!r}: {message}"
+        near = nearest(_short(context["tag"]), known.split(", "))
+        return f"{prefix}.name {brief(context['tag'])}: no such choice{near}; have {known}"
+    return f"{prefix} {brief(first['input'])}: {message}"
 
 
 def _dotted(loc: tuple[int | str, ...], config: Any) -> str:
@@ -183,6 +190,11 @@ def _dotted(loc: tuple[int | str, ...], config: Any) -> str:
         tagged = not tagged and dataclasses.is_dataclass(node) and hasattr(node, "name")
         if tagged:
             continue
-        parts.append(name)
+        parts.append(_short(name))
         node = getattr(node, name, None)
     return ".".join(parts)
+
+
+def _short(name: str) -> str:
+    # Of a name that is none there may be any number of letters, of any kind.
+    return printable(name if len(name) <= 80 else f"{name[:77]}...")

@@ -237,10 +237,14 @@ def test_mistakes_cost_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "is a folder; name a file" in says(good, out=str(good))
     assert "is a folder; name a file" in says(good, out=f"{good}/")
     for name, content, said in (
-        ("config.yaml", "[", "config.yaml: is damaged"),
+        ("config.yaml", "[", "config.yaml: cannot be read as YAML"),
         ("environment.json", "[]", "environment.json: is damaged"),
         ("samples/images-000000000005.png", "x", "000005.png: is not a PNG that can be read"),
-        ("evaluations.jsonl", '{"images": 1}', "evaluations.jsonl: line 1 has no card"),
+        (
+            "evaluations.jsonl",
+            '{"images": 1}',
+            "evaluations.jsonl: line 1: is damaged (has no card)",
+        ),
     ):
         bad = write_run(tmp_path / name.replace("/", "-"))
         (bad / name).write_text(content)

@@ -20,11 +20,12 @@ def read_file(path: str, option: str, remedy: str) -> str:
         UserError: when there is none, naming the ``option`` that pointed to it.
     """
     from distgan.storage import split
+    from distgan.textfiles import read_text
 
     storage, name = split(path)
     if not name or not storage.exists(name):
         raise UserError(f"{option} {path}: there is no such file; {remedy}")
-    return storage.read_text(name)
+    return read_text(storage, name, remedy)
 
 
 def stem(uri: str) -> str:

@@ -6,7 +6,7 @@ import argparse
 
 from distgan.cli.files import stem, write_file
 from distgan.cli.parser import Parser, Verbs
-from distgan.errors import UserError
+from distgan.errors import UserError, brief
 
 
 def add(verbs: Verbs[Parser]) -> None:
@@ -26,14 +26,16 @@ def add(verbs: Verbs[Parser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Draw a grid."""
     from distgan.export import load_generator
-    from distgan.grid import grid_png, to_uint8
+    from distgan.grid import MOST_CLASSES, check_grid, grid_png, to_uint8
 
     if options.num < 1:
-        raise UserError(f"--num {options.num}: should be at least 1")
+        raise UserError(f"--num {brief(options.num)}: should be at least 1")
     generator = load_generator(options.run, options.weights)
-    images = generator.sample(options.num, seed=options.seed, label=options.label)
     labels = len(generator.classes)
-    columns = labels if labels and options.label is None else round(options.num**0.5)
+    by_label = options.label is None and 0 < labels <= MOST_CLASSES
+    columns = labels if by_label else round(min(options.num, 2**32) ** 0.5)
+    check_grid(options.num, generator.image, columns)
+    images = generator.sample(options.num, seed=options.seed, label=options.label)
     out = options.out or f"{stem(options.run)}-samples.png"
     write_file(out, grid_png(to_uint8(images), columns))
     print(f"{options.num} images after {generator.images_seen:,} training images: {out}")

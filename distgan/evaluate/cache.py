@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
@@ -50,5 +49,6 @@ def _load(storage: Storage, name: str) -> Evidence | None:
     # What is damaged is seen again, and replaced.
     try:
         return Evidence.from_tensors(load_tensors(storage.read(name)))
-    except (OSError, SafetensorError, KeyError):
+    except Exception:
+        # Whatever the library raises while it reads a damaged file.
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -17,12 +18,13 @@ from distgan.evaluate.card import Card
 from distgan.evaluate.evidence import Evidence
 from distgan.evaluate.gather import gather
 from distgan.evaluate.measures import MEASURES, WANT_CLASSES, WANT_LABELS, Value
+from distgan.evaluate.needs import check_counts
 from distgan.evaluate.reals import Reals
 from distgan.evaluate.settings import EvaluateSettings
 from distgan.features import load, resolve
-from distgan.metrics.manifold import NEIGHBOURS
 from distgan.parallel import World
 from distgan.storage import Storage
+from distgan.textfiles import Shape, read_lines
 
 LOG = "evaluations.jsonl"
 """In a run's folder: a line for every evaluation."""
@@ -72,7 +74,7 @@ class Evaluator:
     ) -> None:
         self._settings, self._world = settings, world
         self._latent, self._classes = latent, classes
-        check(settings, classes)
+        check(settings, classes, images.count)
         name = resolve(settings.features, images)
         self._extractor = load(name).to(world.device)
         for metric in WANT_CLASSES & set(settings.metrics):
@@ -111,7 +113,9 @@ class Evaluator:
         )
         values: dict[str, Value] = {}
         for name in self._settings.metrics:
-            values |= MEASURES[name](self._real, fake, self._settings.seed)
+            found = MEASURES[name](self._real, fake, self._settings.seed)
+            _check_finite(name, found)
+            values |= found
         return Evaluation(images_seen, time.perf_counter() - start, self._card, values)
 
     @torch.no_grad()
@@ -132,14 +136,16 @@ class Evaluator:
         return torch.arange(numbers.start, numbers.stop) % self._classes
 
 
-def check(settings: EvaluateSettings, classes: int) -> None:
+def check(settings: EvaluateSettings, classes: int, real: int) -> None:
     """See that every metric can be had, as far as is known without an extractor.
 
     Args:
         classes: labels of a conditional generator, or 0.
+        real: images of the set.
 
     Raises:
-        UserError: for a metric of classes of a generator that takes no labels.
+        UserError: for a metric of classes of a generator that takes no labels, or of more images
+            than there are.
     """
     for metric in WANT_LABELS & set(settings.metrics):
         if not classes:
@@ -147,24 +153,24 @@ def check(settings: EvaluateSettings, classes: int) -> None:
                 f"--evaluate.metrics {metric}: the generator takes no labels; leave it out, or "
                 "train with --conditional true"
             )
-        if settings.num < 2 * classes:
-            raise UserError(
-                f"--evaluate.num {settings.num}: --evaluate.metrics {metric} needs two images of "
-                f"each of {classes} classes; use {2 * classes} or more"
-            )
+    check_counts(settings, real, classes)
 
 
 def _check_reals(settings: EvaluateSettings, real: Evidence) -> None:
-    if "manifold" in settings.metrics and len(real.features) <= NEIGHBOURS:
-        raise UserError(
-            f"--evaluate.metrics manifold: needs more than {NEIGHBOURS} real images, and there "
-            f"are {len(real.features)}; leave it out"
-        )
     most = 2 if real.labels is None else int(torch.bincount(real.labels).max())
     if "intra-class" in settings.metrics and most < 2:
         raise UserError(
             "--evaluate.metrics intra-class: no class has two real images; leave it out"
         )
+
+
+def _check_finite(metric: str, found: dict[str, Value]) -> None:
+    for name, value in found.items():
+        if not math.isfinite(value.value):
+            raise UserError(
+                f"--evaluate.metrics {metric}: {name} is no number for these images, as when most "
+                "of the real ones are copies of each other; leave it out, or look at the set"
+            )
 
 
 def remember(storage: Storage, evaluation: Evaluation) -> None:
@@ -181,7 +187,26 @@ def _same(entry: dict[str, Any], evaluation: Evaluation) -> bool:
 
 
 def read(storage: Storage) -> list[dict[str, Any]]:
-    """All evaluations of a run, in the order in which they were made."""
-    if not storage.exists(LOG):
-        return []
-    return [json.loads(line) for line in storage.read_text(LOG).splitlines()]
+    """All evaluations of a run, in the order in which they were made.
+
+    Raises:
+        UserError: for a file that is damaged.
+    """
+    remedy = "delete the line, and evaluate again"
+    return read_lines(storage, LOG, _Entry, remedy)
+
+
+class _Card(Shape):
+    key: str
+
+
+class _Value(Shape):
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+class _Entry(Shape):
+    images: int
+    card: _Card
+    values: dict[str, _Value]

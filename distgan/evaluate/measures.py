@@ -35,7 +35,9 @@ def _frechet(real: Evidence, fake: Evidence, seed: int) -> dict[str, Value]:
     whole = Moments.merged(real.folds)
     value = frechet.distance(whole, Moments.merged(fake.folds))
     count = len(fake.folds)
-    if count < 2:
+    rest = sum(fold.count for fold in fake.folds) - max(fold.count for fold in fake.folds)
+    # Without any one of them there have to be two images left, for a covariance.
+    if count < 2 or rest < 2:
         return {"frechet": Value(value)}
     # The jackknife over folds: Efron and Stein 1981.
     without = torch.tensor(

@@ -15,7 +15,7 @@ def _known(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if name not in MEASURES:
             raise ValueError(
-                f"no such metric{nearest(name, list(MEASURES))}; have {', '.join(MEASURES)}"
+                f"no such metric{nearest(name[:80], list(MEASURES))}; have {', '.join(MEASURES)}"
             )
     return names
 
@@ -31,7 +31,7 @@ class EvaluateSettings:
     ] = ("frechet", "kernel")
     """Which: frechet, kernel, manifold, classifier-score, modes, sliced, memorisation,
     intra-class."""
-    num: Annotated[Count, Field(ge=10)] = 5_000
+    num: Annotated[Count, Field(ge=10, le=10_000_000)] = 5_000
     """Generated images, and as many real ones where there are."""
     features: str = "auto"
     """What sees the images: mnist, fashion-mnist, cifar10, efficientnet, inception; auto: by the

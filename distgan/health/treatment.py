@@ -11,6 +11,7 @@ from distgan.health.settings import HealthSettings
 from distgan.schedule import Schedule
 from distgan.settings import override
 from distgan.storage import Storage
+from distgan.textfiles import Shape, read_lines
 
 ALARM = "health:"
 """How every line on health begins."""
@@ -80,10 +81,13 @@ def _scaled(schedule: Schedule, factor: float) -> str:
 
 
 def past(storage: Storage) -> list[dict[str, Any]]:
-    """The rollbacks of a run so far, oldest first."""
-    if not storage.exists(LOG):
-        return []
-    return [json.loads(line) for line in storage.read_text(LOG).splitlines()]
+    """The rollbacks of a run so far, oldest first.
+
+    Raises:
+        UserError: for a file that is damaged.
+    """
+    remedy = "delete the line, and that rollback is not counted"
+    return read_lines(storage, LOG, Shape, remedy)
 
 
 def remember(storage: Storage, verdict: Verdict, ill_at: int, back_to: int, change: str) -> None:

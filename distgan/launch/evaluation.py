@@ -90,13 +90,15 @@ def _evaluate(
     config = run.load_config(storage, "RUN")
     named = {f"evaluate.{name}": value for name, value in changes.items()}
     config = settings.override(config, named)
+    # What the result is added to; after the work would be late to hear that it is damaged.
+    evaluation.read(storage)
     images = open_images(config.data)
     features.resolve(config.evaluate.features, images)
     job = Job(config, images, storage.anywhere())
     generator = job.load()
     if not generator.images_seen:
         raise UserError(f"RUN {uri}: has not trained yet; go on with --resume {uri}")
-    evaluation.check(config.evaluate, len(generator.classes))
+    evaluation.check(config.evaluate, len(generator.classes), images.count)
     address = address or os.environ.get("RAY_ADDRESS") or None
     if workers is not None and workers < 0:
         raise UserError(f"--workers {workers}: should be 0 or more")

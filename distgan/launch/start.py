@@ -10,17 +10,19 @@ from typing import Any, Protocol
 
 import torch
 
-from distgan import checkpoint, export, features, run
+from distgan import checkpoint, events, export, features, records, run
 from distgan.config import Config
 from distgan.data import ways
 from distgan.data.images import ImageSet, open_images
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
+from distgan.grid import MOST_CLASSES
+from distgan.health import treatment
 from distgan.launch.environment import check_address, prepare_own_cluster
 from distgan.launch.signals import StopRequest
 from distgan.launch.workers import Asked, Device, check_asked, check_gpus
 from distgan.loop import Status
-from distgan.networks.unfilled import unfilled
+from distgan.networks.unfilled import check_size, unfilled
 from distgan.settings import leaves, override
 from distgan.storage import Storage
 
@@ -155,6 +157,9 @@ def resume(
     saved = run.load_config(storage, "--resume")
     config = override(saved, changes or {})
     _check_same_run(path, saved, config)
+    # All that the run goes on writing; after a start would be late to hear that it is damaged.
+    for read in (run.starts, records.read, events.read, evaluation.read, treatment.past):
+        read(storage)
     checkpoints = checkpoint.index(storage)
     seen = checkpoints[-1]["images_seen"] if checkpoints else 0
     # One that was cut off between its last checkpoint and the export has that left to do.
@@ -178,6 +183,8 @@ def _start(plan: Plan, display: Display | None, stop: StopRequest | None) -> Res
     display = display or _Silent()
     display.start(plan)
     display.note(ways.describe(plan.config.feed, plan.images))
+    if plan.config.conditional and len(plan.images.classes) > MOST_CLASSES:
+        display.note(f"samples/ shows {MOST_CLASSES} of {len(plan.images.classes):,} classes")
     start = time.perf_counter()
     with stop or StopRequest() as stop:
         if plan.workers == 0:
@@ -226,12 +233,13 @@ def check(
         check_address(address)
     if config.evaluate.every:
         features.resolve(config.evaluate.features, images)
-        evaluation.check(config.evaluate, len(images.classes) if config.conditional else 0)
+        classes = len(images.classes) if config.conditional else 0
+        evaluation.check(config.evaluate, classes, images.count)
     # Built without memory, to hear now whether the networks fit the images.
     labels = len(images.classes) if config.conditional else 0
     with unfilled():
-        config.generator.network.build(images.shape, config.latent, labels)
-        config.discriminator.network.build(images.shape, labels)
+        check_size(config.generator.network.build(images.shape, config.latent, labels), "generator")
+        check_size(config.discriminator.network.build(images.shape, labels), "discriminator")
 
 
 def _check_same_run(path: str, saved: Config, config: Config) -> None:

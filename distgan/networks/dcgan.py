@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
-from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -24,7 +23,7 @@ from distgan.networks.base import (
     run,
     to_logits,
 )
-from distgan.settings import SETTINGS
+from distgan.settings import SETTINGS, Width
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -33,9 +32,9 @@ class DCGANGeneratorSettings:
 
     name: Literal["dcgan"] = "dcgan"
     """Network: mlp, dcgan, sngan or r3gan."""
-    width: PositiveInt = 64
+    width: Width = 64
     """Channels at the last hidden layer; doubled at each layer towards the latent."""
-    embedding: PositiveInt = 10
+    embedding: Width = 10
     """Length of the label embedding e in [z; e] of conditioning concat."""
     conditioning: GeneratorConditioning = "concat"
     """Use of the label: concat or batchnorm."""
@@ -51,7 +50,7 @@ class DCGANDiscriminatorSettings:
 
     name: Literal["dcgan"] = "dcgan"
     """Network: mlp, dcgan, sngan or r3gan."""
-    width: PositiveInt = 64
+    width: Width = 64
     """Channels of the first layer; doubled at each further layer."""
     conditioning: DiscriminatorConditioning = "concat"
     """Use of the label: concat, projection or auxiliary."""

@@ -6,7 +6,6 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
-from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -19,7 +18,7 @@ from distgan.networks.base import (
     to_logits,
 )
 from distgan.networks.linear import Linear
-from distgan.settings import SETTINGS, Widths
+from distgan.settings import SETTINGS, Width, Widths
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -30,7 +29,7 @@ class MLPGeneratorSettings:
     """Network: mlp, dcgan, sngan or r3gan."""
     widths: Widths = (128, 256, 512, 1024)
     """Hidden layer widths, from the latent side."""
-    embedding: PositiveInt = 10
+    embedding: Width = 10
     """Length of the label embedding e in [z; e] of a conditional generator."""
 
     def build(self, image: ImageShape, latent: int, classes: int) -> nn.Module:
@@ -46,7 +45,7 @@ class MLPDiscriminatorSettings:
     """Network: mlp, dcgan, sngan or r3gan."""
     widths: Widths = (512, 256, 128)
     """Hidden layer widths, from the image side."""
-    embedding: PositiveInt = 10
+    embedding: Width = 10
     """Length of the label embedding that conditioning concat puts beside the pixels."""
     conditioning: DiscriminatorConditioning = "concat"
     """Use of the label: concat, projection or auxiliary."""

@@ -12,7 +12,7 @@ from math import gcd, sqrt
 from typing import Annotated, Literal, TypeAlias
 
 import torch
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
@@ -26,12 +26,19 @@ from distgan.networks.base import (
     halvings,
     logit_count,
 )
-from distgan.settings import SETTINGS, split_commas
+from distgan.settings import SETTINGS, Width, split_commas
 
 PerStage: TypeAlias = Annotated[
-    tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(split_commas)
+    tuple[Width, ...], BeforeValidator(split_commas), Field(max_length=20)
 ]
 """A number for each stage, one for all, or none for the published ones."""
+
+Blocks: TypeAlias = Annotated[
+    tuple[Annotated[int, Field(gt=0, le=100)], ...],
+    BeforeValidator(split_commas),
+    Field(max_length=20),
+]
+"""As `PerStage`, of blocks, each of which is built one by one."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -45,13 +52,13 @@ class R3GANGeneratorSettings:
     fifth stage on half of the one before."""
     cardinality: PerStage = ()
     """Groups of each 3x3 convolution; empty as published: one for 16 of its channels."""
-    blocks: PerStage = (2,)
+    blocks: Blocks = (2,)
     """Residual blocks of each stage."""
-    expansion: PositiveInt = 2
+    expansion: Annotated[int, Field(gt=0, le=64)] = 2
     """Width inside a block over the width of its stage."""
     bf16_from: NonNegativeInt = 0
     """Stages whose images have at least this side compute in bfloat16; 0 for none."""
-    embedding: PositiveInt = 64
+    embedding: Width = 64
     """Length of the label embedding e in [z; e]."""
 
     def build(self, image: ImageShape, latent: int, classes: int) -> nn.Module:
@@ -69,9 +76,9 @@ class R3GANDiscriminatorSettings:
     """Channels of each stage, from the image side; empty as published: the generator's."""
     cardinality: PerStage = ()
     """Groups of each 3x3 convolution; empty as published: one for 16 of its channels."""
-    blocks: PerStage = (2,)
+    blocks: Blocks = (2,)
     """Residual blocks of each stage."""
-    expansion: PositiveInt = 2
+    expansion: Annotated[int, Field(gt=0, le=64)] = 2
     """Width inside a block over the width of its stage."""
     bf16_from: NonNegativeInt = 0
     """Stages whose images have at least this side compute in bfloat16; 0 for none."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 from math import sqrt
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
@@ -33,7 +33,7 @@ from distgan.networks.base import (
     to_logits,
 )
 from distgan.networks.spectral import spectral_norm
-from distgan.settings import SETTINGS
+from distgan.settings import SETTINGS, Width
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -42,13 +42,13 @@ class SNGANGeneratorSettings:
 
     name: Literal["sngan"] = "sngan"
     """Network: mlp, dcgan, sngan or r3gan."""
-    width: NonNegativeInt = 0
+    width: Annotated[int, Field(ge=0, le=2**16)] = 0
     """Channels of the widest layer; 0 as published: 256 up to 32 pixels, 1024 above."""
     attention: NonNegativeInt = 0
     """Side of the feature map that gets self-attention, as in SAGAN; 0 for none."""
     spectral_norm: bool = False
     """Normalise every weight of convolutions and linear layers, as SAGAN does in G too."""
-    embedding: PositiveInt = 10
+    embedding: Width = 10
     """Length of the label embedding e in [z; e] of conditioning concat."""
     conditioning: GeneratorConditioning = "batchnorm"
     """Use of the label: concat or batchnorm."""
@@ -64,7 +64,7 @@ class SNGANDiscriminatorSettings:
 
     name: Literal["sngan"] = "sngan"
     """Network: mlp, dcgan, sngan or r3gan."""
-    width: NonNegativeInt = 0
+    width: Annotated[int, Field(ge=0, le=2**16)] = 0
     """Channels of the widest layer; 0 as published: 128 up to 32 pixels, 1024 above."""
     attention: NonNegativeInt = 0
     """Side of the feature map that gets self-attention, as in SAGAN; 0 for none."""

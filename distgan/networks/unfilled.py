@@ -9,6 +9,11 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from distgan.errors import UserError
+
+MOST_WEIGHTS = 2_000_000_000
+"""Of one network. Published GANs have up to a billion."""
+
 _DRAWS = (torch.Tensor.normal_, torch.nn.init.normal_)
 
 
@@ -17,6 +22,20 @@ def unfilled() -> Iterator[None]:
     """Tensors made within have no memory, and no values are drawn for them."""
     with torch.device("meta"), _Undrawn():
         yield
+
+
+def check_size(network: torch.nn.Module, player: str) -> None:
+    """See that a network can be meant, before memory is asked for.
+
+    Raises:
+        UserError: for one of more than `MOST_WEIGHTS`, naming the ``player``.
+    """
+    weights = sum(weight.numel() for weight in network.parameters())
+    if weights > MOST_WEIGHTS:
+        raise UserError(
+            f"--{player}.network: would have {weights:,} weights, and {MOST_WEIGHTS:,} are the "
+            "most; make it narrower"
+        )
 
 
 class _Undrawn(TorchFunctionMode):

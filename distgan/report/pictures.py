@@ -8,16 +8,17 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from distgan.errors import UserError
 from distgan.storage import Storage
+from distgan.textfiles import read_bytes
 
 FOLDER = "samples"
 MOST = 25
 """Grids of one run that a page holds."""
-WIDEST = 1024
-"""Pixels across; larger grids are reduced."""
+WIDEST, TALLEST = 1024, 16_383
+"""Pixels across and down; larger grids are reduced. WebP holds no more than so many down."""
 
 _NAME = re.compile(r"images-(\d+)\.png")
 
@@ -55,20 +56,20 @@ def evenly(items: list[tuple[int, str]], most: int) -> list[tuple[int, str]]:
 
 
 def _sample(storage: Storage, images: int, name: str) -> Sample:
-    path = f"{FOLDER}/{name}"
+    path, remedy = f"{FOLDER}/{name}", "delete it, and the report leaves it out"
+    content = read_bytes(storage, path, remedy)
     try:
-        with Image.open(io.BytesIO(storage.read(path)), formats=["PNG"]) as opened:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as opened:
             picture = opened.convert("L" if opened.mode in ("1", "L") else "RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError):
-        raise UserError(
-            f"{storage.show(path)}: is not a PNG that can be read; delete it, and the report "
-            "leaves it out"
-        ) from None
+    except Exception:
+        # Whatever the library raises while it reads a foreign file.
+        raise UserError(f"{storage.show(path)}: is not a PNG that can be read; {remedy}") from None
     small = _reduced(picture)
     pixelated = small.width < picture.width
-    if small.width > WIDEST:
-        height = max(1, round(small.height * WIDEST / small.width))
-        small = small.resize((WIDEST, height), Image.Resampling.LANCZOS)
+    scale = min(1.0, WIDEST / small.width, TALLEST / small.height)
+    if scale < 1:
+        size = (max(1, round(small.width * scale)), max(1, round(small.height * scale)))
+        small = small.resize(size, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     small.save(buffer, "WEBP", quality=88, method=4)
     uri = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from distgan import events, records, run
 from distgan.errors import UserError
+from distgan.evaluate import evaluation
 from distgan.storage import Storage
-
-EVALUATIONS = "evaluations.jsonl"
+from distgan.textfiles import parse_yaml, read_text
 
 
 @dataclass(frozen=True)
@@ -65,36 +62,16 @@ def _read(uri: str, name: str) -> RunFolder:
         name,
         storage,
         settings=_settings(storage),
-        starts=_starts(storage),
-        records=_by_images(_decoded(storage, records.METRICS, records.read)),
-        evaluations=_by_images(_decoded(storage, EVALUATIONS, _evaluations)),
-        events=_decoded(storage, events.LOG, _events),
+        starts=run.starts(storage),
+        records=_by_images(records.read(storage)),
+        evaluations=_by_images(evaluation.read(storage)),
+        events=events.read(storage),
     )
 
 
-def _decoded(
-    storage: Storage, name: str, read: Callable[[Storage], list[dict[str, Any]]]
-) -> list[dict[str, Any]]:
-    try:
-        return read(storage)
-    except UnicodeDecodeError:
-        raise UserError(
-            f"{storage.show(name)}: is damaged (not UTF-8); delete it, and the report leaves out "
-            "what it held"
-        ) from None
-
-
 def _settings(storage: Storage) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(storage.read_text(run.CONFIG))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        tree = None
-    if not isinstance(tree, dict):
-        raise UserError(
-            f"{storage.show(run.CONFIG)}: is damaged (no mapping of settings); put back the file "
-            "that `distgan train` wrote"
-        )
-    return dict(_leaves(tree, ""))
+    text = read_text(storage, run.CONFIG, run.CONFIG_REMEDY)
+    return dict(_leaves(parse_yaml(text, storage.show(run.CONFIG), run.CONFIG_REMEDY), ""))
 
 
 def _leaves(tree: dict[Any, Any], prefix: str) -> list[tuple[str, Any]]:
@@ -105,55 +82,8 @@ def _leaves(tree: dict[Any, Any], prefix: str) -> list[tuple[str, Any]]:
     return found
 
 
-def _starts(storage: Storage) -> list[dict[str, Any]]:
-    if not storage.exists(run.ENVIRONMENT):
-        return []
-    try:
-        starts = json.loads(storage.read_text(run.ENVIRONMENT))["starts"]
-        return [start for start in starts if isinstance(start, dict)]
-    except (ValueError, KeyError, TypeError):
-        raise UserError(
-            f"{storage.show(run.ENVIRONMENT)}: is damaged (no list of starts); delete it, and the "
-            "report leaves out hardware and versions"
-        ) from None
-
-
-def _evaluations(storage: Storage) -> list[dict[str, Any]]:
-    if not storage.exists(EVALUATIONS):
-        return []
-    found = []
-    for number, line in enumerate(storage.read_text(EVALUATIONS).splitlines(), 1):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            break  # the line that a kill cut off
-        if not (
-            isinstance(entry, dict)
-            and isinstance(entry.get("card"), dict)
-            and isinstance(entry.get("values"), dict)
-        ):
-            raise UserError(
-                f"{storage.show(EVALUATIONS)}: line {number} has no card and values; delete the "
-                "line, or evaluate again"
-            )
-        found.append(entry)
-    return found
-
-
-def _events(storage: Storage) -> list[dict[str, Any]]:
-    try:
-        found: list[Any] = events.read(storage)
-    except ValueError:
-        raise UserError(
-            f"{storage.show(events.LOG)}: is damaged (a line is no JSON); delete it, and the "
-            "report leaves out what befell the run"
-        ) from None
-    return [event for event in found if isinstance(event, dict)]
-
-
-def _by_images(entries: list[Any]) -> list[dict[str, Any]]:
-    whole = [e for e in entries if isinstance(e, dict) and finite(e.get("images")) is not None]
-    return sorted(whole, key=lambda entry: float(entry["images"]))
+def _by_images(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(entries, key=lambda entry: float(entry["images"]))
 
 
 def _short_names(uris: Sequence[str]) -> list[str]:

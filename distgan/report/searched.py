@@ -53,6 +53,7 @@ def content(uri: str) -> dict[str, Any]:
     storage = Storage(uri)
     base, space, settings = search.read(storage, "RUN")
     trials = record.load_all(storage)
+    record.check_points(storage, trials, space)
     found = results.sum_up(uri, trials, settings)
     plots = _plots(trials, space, settings) if settings.scheduler != "pbt" else []
     lines = curves(trials, settings)

@@ -16,11 +16,16 @@ import json
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from distgan.errors import UserError
+from distgan.errors import UserError, brief, first_line
+from distgan.settings import override
 from distgan.storage import Storage
+from distgan.textfiles import convert, read_json
 from distgan.tune.dimensions import Raw
+
+if TYPE_CHECKING:
+    from distgan.tune.space import Space
 
 FOLDER = "trials"
 
@@ -104,17 +109,12 @@ def load(storage: Storage, number: int) -> Trial | None:
     name = f"{FOLDER}/{number:04d}.json"
     if not storage.exists(name):
         return None
-    try:
-        found = json.loads(storage.read_text(name))
-        found["history"] = [Measured(**one) for one in found["history"]]
-        found["final"] = Measured(**found["final"]) if found["final"] else None
-        found["adoptions"] = [Adoption(**one) for one in found["adoptions"]]
-        return Trial(**found)
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{storage.show(name)}: is damaged ({error}); delete it and the folder beside it, and "
-            "the trial is run again"
-        ) from None
+    remedy = "delete it and the folder beside it, and the trial is run again"
+    source = storage.show(name)
+    trial = convert(Trial, read_json(storage, name, dict[str, Any], remedy), source, remedy)
+    if trial.number != number:
+        raise UserError(f"{source}: is of trial {brief(trial.number)}; {remedy}")
+    return trial
 
 
 class Records:
@@ -143,7 +143,39 @@ _SECONDS_BETWEEN_READS = 10.0
 
 
 def load_all(storage: Storage) -> list[Trial]:
-    """All trials that have begun, in the order of their numbers."""
-    names = [name for name in storage.names(FOLDER) if name.endswith(".json")]
-    found = [load(storage, int(name.removesuffix(".json"))) for name in sorted(names)]
+    """All trials that have begun, in the order of their numbers.
+
+    Raises:
+        UserError: for a file that is damaged, or that is no trial's.
+    """
+    numbers = [_number(storage, name) for name in storage.names(FOLDER) if name.endswith(".json")]
+    found = [load(storage, number) for number in sorted(numbers)]
     return [trial for trial in found if trial is not None]
+
+
+def check_points(storage: Storage, trials: Iterable[Trial], space: Space) -> None:
+    """See that trials were drawn from a space.
+
+    Raises:
+        UserError: for one of values that it does not have, naming its file.
+    """
+    for trial in trials:
+        try:
+            for point in (trial.point, trial.first, *(taken.point for taken in trial.adoptions)):
+                override(space.base, space.changes(point))
+        except (ValueError, TypeError, KeyError, UserError) as error:
+            raise UserError(
+                f"{storage.show(f'{FOLDER}/{trial.name}.json')}: does not fit the search "
+                f"({first_line(error)}); delete it and the folder beside it, and the trial is run "
+                "again"
+            ) from None
+
+
+def _number(storage: Storage, name: str) -> int:
+    stem = name.removesuffix(".json")
+    if not (stem.isdecimal() and stem.isascii() and stem == f"{int(stem[:9]):04d}"):
+        raise UserError(
+            f"{storage.show(f'{FOLDER}/{name}')}: is no trial's file, whose names are numbers; "
+            "move it elsewhere"
+        )
+    return int(stem)

@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from distgan import __version__, features
-from distgan.config import Config, from_yaml, to_yaml
+from distgan.config import Config, to_yaml
 from distgan.data.images import ImageSet, open_images
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
@@ -24,6 +24,8 @@ from distgan.launch.start import MAX_FAILURES, check
 from distgan.launch.workers import Device
 from distgan.settings import from_dict, override, to_dict
 from distgan.storage import Storage
+from distgan.textfiles import Shape, parse_yaml, read_text
+from distgan.textfiles import check as check_shape
 from distgan.tune import record, results
 from distgan.tune.record import Trial
 from distgan.tune.results import Found
@@ -136,6 +138,7 @@ def resume(
                 "make another search; leave it out, or start anew with another --out"
             )
     settings = override(settings, changes or {})
+    record.check_points(storage, record.load_all(storage), space)
     plan = _check(base, space, settings, storage, address, device, verbose)
     _write(plan)
     return _run(plan, board or _Silent())
@@ -159,15 +162,18 @@ def read(storage: Storage, option: str) -> tuple[Config, Space, TuneSettings]:
             "`distgan tune` wrote"
         )
     source = storage.show(FILE)
-    try:
-        found: Any = yaml.safe_load(storage.read_text(FILE))
-    except yaml.YAMLError as error:
-        raise UserError(f"{source}: not YAML ({str(error).splitlines()[0]})") from None
-    if not isinstance(found, dict) or not {"config", "space", "settings"} <= set(found):
-        raise UserError(f"{source}: is damaged; start anew with another --out")
-    base = from_yaml(yaml.safe_dump(found["config"]), source)
+    remedy = "put back the file that the search wrote, or start anew with another --out"
+    found = parse_yaml(read_text(storage, FILE, remedy), source, remedy)
+    found = check_shape(_File, found, source, remedy)
+    base = from_dict(Config, found["config"], source)
     settings = from_dict(TuneSettings, found["settings"], source)
     return base, Space(base, found["space"], source), settings
+
+
+class _File(Shape):
+    config: dict[str, Any]
+    space: dict[str, str]
+    settings: dict[str, Any]
 
 
 def _check(
@@ -200,7 +206,8 @@ def _check_measures(settings: TuneSettings, trial: Config, images: ImageSet) -> 
     except UserError as error:
         text = str(error).removeprefix("--evaluate.features ")
         raise UserError(f"--metric {settings.metric}: {text}") from None
-    evaluation.check(trial.evaluate, len(images.classes) if trial.conditional else 0)
+    classes = len(images.classes) if trial.conditional else 0
+    evaluation.check(trial.evaluate, classes, images.count)
 
 
 def _require_optuna() -> None:

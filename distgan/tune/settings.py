@@ -65,9 +65,9 @@ class TuneSettings:
     """Images between measurements, and before a trial may be ended; 0: a ninth of a trial."""
     reduction: Annotated[int, Field(ge=2, le=16)] = 3
     """asha lets one in so many go on, and makes each rung so many times as long."""
-    num: Annotated[PositiveCount, Field(ge=10)] = 5_000
+    num: Annotated[PositiveCount, Field(ge=10, le=10_000_000)] = 5_000
     """Generated images in the last measurement of a trial."""
-    rung_num: Annotated[PositiveCount, Field(ge=10)] = 2_000
+    rung_num: Annotated[PositiveCount, Field(ge=10, le=10_000_000)] = 2_000
     """Generated images in those before it."""
     features: str = "auto"
     """What sees the images, as --evaluate.features."""

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import yaml
 
 from distgan import draws
 from distgan.config import Config
 from distgan.errors import UserError
 from distgan.schedule import Schedule
 from distgan.settings import leaves, override, unknown_setting
+from distgan.textfiles import parse_yaml
 from distgan.tune.dimensions import Dimension, Interval, Raw, Scale, parse
 
 Point = dict[str, Raw]
@@ -222,12 +222,8 @@ def read_space(words: list[str], read: Any) -> dict[str, str]:
 
 
 def _from_yaml(content: str, source: str) -> dict[str, str]:
-    try:
-        values: Any = yaml.safe_load(content)
-    except yaml.YAMLError as error:
-        raise UserError(f"{source}: not YAML ({str(error).splitlines()[0]})") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{source}: should name settings, one a line, such as {EXAMPLE!r}")
+    remedy = f"it should name settings, one a line, such as {EXAMPLE.replace('=', ': ')!r}"
+    values = parse_yaml(content, source, remedy)
     listed = {
         str(name): f"choice({', '.join(map(_word, value))})" if isinstance(value, list) else value
         for name, value in values.items()

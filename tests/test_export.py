@@ -1,0 +1,141 @@
+"""The exported generator: its card vouches for the weights, and leads nowhere else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from distgan import checkpoint, run
+from distgan.errors import UserError
+from distgan.export import export, exported, load_generator
+from distgan.networks import ImageShape
+from distgan.recipes import recipe
+from distgan.settings import override
+from distgan.storage import Storage
+
+EMA = "generator_ema.safetensors"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A run's export, without the run."""
+    config = override(recipe("mnist-mlp"), {"generator.network.widths": "8", "latent": "4"})
+    image = ImageShape(1, 4, 4)
+    storage = Storage(tmp_path / "run")
+    run.create(storage, config)
+    network = config.generator.network.build(image, config.latent, 0)
+    export(storage, config, image, (), {"ema": network, "generator": network}, 640)
+    return tmp_path / "run"
+
+
+def change(folder: Path, **values: Any) -> None:
+    card = json.loads((folder / "generator.json").read_text())
+    (folder / "generator.json").write_text(json.dumps({**card, **values}))
+
+
+def refused(folder: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        load_generator(str(folder))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_card_holds_what_sha256sum_says(folder: Path) -> None:
+    card = json.loads((folder / "generator.json").read_text())
+    content = (folder / EMA).read_bytes()
+    assert card["sha256"]["ema"] == hashlib.sha256(content).hexdigest()
+    found = load_generator(str(folder))
+    assert (found.images_seen, found.image, exported(Storage(folder))) == (640, (1, 4, 4), 640)
+    for name, tensor in load_file(folder / EMA).items():
+        assert torch.equal(found.network.state_dict()[name], tensor)
+
+
+def test_other_weights_of_the_same_shapes_are_refused(folder: Path) -> None:
+    tensors = load_file(folder / EMA)
+    save_file({name: tensor + 1 for name, tensor in tensors.items()}, folder / EMA)
+    assert f"{EMA}: is damaged (not what generator.json has the sha256 of)" in refused(folder)
+
+
+def test_a_card_of_the_first_format_had_no_sha256(folder: Path) -> None:
+    card = json.loads((folder / "generator.json").read_text())
+    del card["sha256"]
+    (folder / "generator.json").write_text(json.dumps({**card, "format": 1}))
+    assert load_generator(str(folder)).images_seen == 640
+    (folder / "generator.json").write_text(json.dumps(card))
+    assert "names no ema weights" in refused(folder)
+    (folder / "generator.json").write_text(json.dumps({**card, "format": 1}))
+    for content in (b"", b"\xff" * 40, (folder / EMA).read_bytes()[:-9]):
+        (folder / EMA).write_bytes(content)
+        assert f"{EMA}: is damaged (no safetensors" in refused(folder)
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "..", "a/b", "s3://x", "a\\b", "", "x\n"])
+def test_weights_lie_in_the_folder(folder: Path, name: str) -> None:
+    (folder.parent / "x").write_bytes((folder / EMA).read_bytes())
+    change(folder, weights={"ema": name})
+    assert "generator.json: is damaged (weights.ema" in refused(folder)
+
+
+def test_a_newer_format_is_named(folder: Path) -> None:
+    change(folder, format=99)
+    assert "generator.json: is of format 99, and this distgan reads up to 2" in refused(folder)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"network": {"name": "mlp", "widths": [10**9]}}, "network.mlp.widths.0 1000000000"),
+        ({"network": {"name": "mlp", "widths": [60_000] * 9}}, "weights, and 2,000,000,000"),
+        ({"network": {"name": "mlp", "widths": [9]}}, "should have the shape"),
+        ({"network": {"name": "mlp", "widths": [8, 8]}}, "other tensors than the network has"),
+        ({"network": {"name": "mpl"}}, "did you mean mlp?"),
+        ({"network": {"name": "dcgan"}}, "generator.json: --generator.network.name dcgan"),
+        ({"latent": 10**9}, "latent 1000000000"),
+        ({"image": {"channels": 1, "height": 4}}, "has no image.width"),
+        ({"classes": ["a"] * 10**5}, "generator.json: does not fit its weights"),
+        ({"images_seen": 0}, "images_seen 0"),
+    ],
+)
+def test_a_card_that_does_not_fit(folder: Path, values: dict[str, Any], said: str) -> None:
+    change(folder, **values)
+    assert said in refused(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["../x.pt", "checkpoints/../../x.pt", "/x.pt", "checkpoints/a/x.pt", "checkpoints/x"]
+)
+def test_the_index_leads_nowhere_else(tmp_path: Path, name: str) -> None:
+    storage = Storage(tmp_path / "run")
+    outside = tmp_path / "x.pt"
+    torch.save({"images_seen": 1}, outside)
+    digest = hashlib.sha256(outside.read_bytes()).hexdigest()
+    entry = {"file": name, "images_seen": 1, "sha256": digest}
+    storage.write(checkpoint.INDEX, json.dumps([entry]))
+    calls: tuple[Callable[[], Any], ...] = (
+        lambda: checkpoint.load_newest(storage),
+        lambda: checkpoint.forget_after(storage, 0),
+        lambda: checkpoint.save(storage, {"images_seen": 2}, 1),
+    )
+    for call in calls:
+        with pytest.raises(UserError, match=r"index\.json: is damaged \(0\.file"):
+            call()
+    assert outside.exists()
+
+
+def test_a_checkpoint_that_is_a_folder_is_passed_over(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    for images in (1, 2):
+        checkpoint.save(storage, {"images_seen": images}, 2)
+    newest = tmp_path / checkpoint.index(storage)[-1]["file"]
+    newest.unlink()
+    newest.mkdir()
+    with pytest.warns(UserWarning, match="is damaged or missing"):
+        found = checkpoint.load_newest(storage)
+    assert found == {"images_seen": 1}

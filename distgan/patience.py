@@ -42,6 +42,7 @@ class PatientStorage(Storage):
     Args:
         note: takes both lines, of the kinds ``storage failing`` and ``storage back``.
         seconds: how long it tries; then the failure is raised.
+        owner: see `Storage`.
     """
 
     def __init__(
@@ -50,8 +51,10 @@ class PatientStorage(Storage):
         note: Note,
         filesystem: pafs.FileSystem | None = None,
         seconds: float = SECONDS,
+        *,
+        owner: int | None = None,
     ) -> None:
-        super().__init__(uri, filesystem)
+        super().__init__(uri, filesystem, owner=owner)
         self._note, self._seconds = note, seconds
         self._lock = threading.Lock()
         self._failing_since = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import mmap
 import os
 import shutil
@@ -16,6 +17,9 @@ from pyarrow import fs as pafs
 from distgan.errors import UserError
 from distgan.scratch import Scratch
 
+OWNER = "owner.json"
+"""File of a run that numbers its owner; see `distgan.ownership`."""
+
 T = TypeVar("T")
 Writer = Callable[[IO[bytes]], Any]
 
@@ -27,13 +31,21 @@ class Storage:
         uri: a local path, or a URI that pyarrow understands (``s3://bucket/runs/a``,
             ``gs://...``, ``hdfs://...``, ``file:///...``).
         filesystem: used instead of the one the URI names; then ``uri`` is a path in it.
+        owner: number of the owner that everything is written for, which `OWNER` has to hold
+            at each write; None writes whoever owns the folder.
 
     Raises:
         UserError: when no filesystem understands the URI.
     """
 
-    def __init__(self, uri: str | Path, filesystem: pafs.FileSystem | None = None) -> None:
-        self.uri = str(uri)
+    def __init__(
+        self,
+        uri: str | Path,
+        filesystem: pafs.FileSystem | None = None,
+        *,
+        owner: int | None = None,
+    ) -> None:
+        self.uri, self.owner = str(uri), owner
         if filesystem is not None:
             self.filesystem, self.root = filesystem, self.uri
         elif "://" in self.uri:
@@ -107,7 +119,28 @@ class Storage:
         writer = content if callable(content) else _Bytes(content)
         self.attempt(lambda: self._write(name, writer))
 
+    def check_owner(self) -> None:
+        """See that the folder still belongs to the owner that this storage writes for.
+
+        Raises:
+            UserError: when it has another one, or is gone.
+        """
+        if self.owner is None:
+            return
+        found = owner_number(self)
+        if found is None:
+            raise UserError(
+                f"{self.uri}: is gone, or was moved or emptied ({OWNER} is not there); nothing "
+                "more is written there: bring it back and go on with --resume"
+            )
+        if found != self.owner:
+            raise UserError(
+                f"{self.uri}: has got another owner ({OWNER} says which); this one, number "
+                f"{self.owner} and lost meanwhile, writes no more"
+            )
+
     def _write(self, name: str, writer: Writer) -> None:
+        self.check_owner()
         try:
             if self.local:
                 self._write_local(Path(self.path(name)), writer)
@@ -119,6 +152,7 @@ class Storage:
     def delete(self, name: str) -> None:
         """Remove a file; one that is not there is no error."""
         if self.exists(name):
+            self.check_owner()
             self.attempt(lambda: self.filesystem.delete_file(self.path(name)))
 
     def delete_folder(self, name: str = "") -> None:
@@ -223,6 +257,7 @@ class AppendLog:
         self._storage.attempt(self._flush)
 
     def _flush(self) -> None:
+        self._storage.check_owner()
         # A full disk takes a part; the next attempt goes on with the rest.
         try:
             while self._rest:
@@ -241,6 +276,18 @@ class AppendLog:
         self.publish()
         if self._folder is not None:
             self._folder.close()
+
+
+def owner_number(storage: Storage) -> int | None:
+    """The number of a run's owner; None where nobody has owned it."""
+    try:
+        found = json.loads(storage._read(OWNER))["number"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, LookupError, TypeError):
+        # Whatever stands there was not written by an owner.
+        return 0
+    return found if isinstance(found, int) else 0
 
 
 def split(path: str) -> tuple[Storage, str]:

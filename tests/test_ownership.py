@@ -1,0 +1,174 @@
+"""Never two owners, no lock without an owner, and no write for an owner that was followed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pyarrow import fs as pafs
+
+from distgan import ownership
+from distgan.errors import UserError
+from distgan.ownership import LOCK, Ownership, Times
+from distgan.patience import PatientStorage
+from distgan.storage import OWNER, AppendLog, Storage
+
+TIMES = Times(renew=0.02, expire=0.15, settle=0.05)
+
+Place = Callable[[], Storage]
+
+
+@pytest.fixture(params=["locks", "lease"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Gives the same folder anew: on a local disk, and on a filesystem that is not."""
+    if request.param == "locks":
+        return lambda: Storage(tmp_path / "run")
+    remote = pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem())
+    return lambda: Storage("run", remote)
+
+
+def race(place: Place, attempts: int) -> tuple[int, int]:
+    """Two threads that both want a folder, again and again; how often it was had and refused."""
+    draw = random.Random(4)
+    inside = threading.Semaphore(1)
+    had, refused, twice = [], [], []
+
+    def want(pause: float) -> None:
+        time.sleep(pause)
+        try:
+            with Ownership(place(), "racing", times=TIMES):
+                if not inside.acquire(blocking=False):
+                    twice.append(pause)
+                    return
+                time.sleep(0.03)
+                had.append(pause)
+                inside.release()
+        except UserError as error:
+            refused.append(str(error))
+
+    for _ in range(attempts):
+        threads = [threading.Thread(target=want, args=(draw.random() * 0.04,)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not twice
+    assert all("racing goes on there, by process" in said for said in refused)
+    return len(had), len(refused)
+
+
+def test_never_two_owners(place: Place) -> None:
+    had, refused = race(place, 10)
+    assert had + refused == 20
+    assert had >= 10
+
+
+@pytest.mark.drill
+def test_never_two_owners_in_a_hundred_races(place: Place) -> None:
+    print("had, refused:", race(place, 100))
+
+
+OWNER_THAT_LIVES = """
+import sys, time
+from pyarrow import fs
+from distgan.ownership import Ownership, Times
+from distgan.storage import Storage
+folder, kind = sys.argv[1:]
+remote = fs.SubTreeFileSystem(folder, fs.LocalFileSystem())
+storage = Storage(folder + "/run") if kind == "locks" else Storage("run", remote)
+with Ownership(storage, "training", times=Times(0.02, 0.15, 0.05)):
+    print("owned", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["locks", "lease"])
+def test_a_dead_owners_folder_is_free(tmp_path: Path, kind: str) -> None:
+    remote = pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem())
+    storage = Storage(tmp_path / "run") if kind == "locks" else Storage("run", remote)
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER_THAT_LIVES, str(tmp_path), kind],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == "owned\n"
+    with pytest.raises(UserError, match=rf"--out .*run: training .* by process {owner.pid} on"):
+        Ownership(storage, "training", times=TIMES).__enter__()
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    start = time.monotonic()
+    with Ownership(storage, "training", times=TIMES):
+        seconds = time.monotonic() - start
+    # A lock at once; a lease once it has expired, with room for a busy machine.
+    assert seconds < (1 if kind == "locks" else 5)
+    assert not storage.exists(LOCK)
+
+
+def test_who_was_followed_writes_no_more(place: Place) -> None:
+    with Ownership(place(), "training", times=TIMES) as first:
+        number = first.number()
+        said: list[str] = []
+        inner = place()
+        worker = PatientStorage(inner.uri, lambda text, kind="": said.append(text),
+                                inner.filesystem, owner=number)  # fmt: skip
+        worker.write("a.txt", "mine")
+        log = AppendLog(worker, "log.txt") if inner.local else None
+    with Ownership(place(), "training", times=TIMES) as second:
+        assert second.number() == number + 1
+        with pytest.raises(UserError, match="has got another owner"):
+            worker.write("a.txt", "late")
+        with pytest.raises(UserError, match="has got another owner"):
+            worker.delete("a.txt")
+        if log is not None:
+            with pytest.raises(UserError, match="has got another owner"):
+                log.append("late")
+    assert place().read_text("a.txt") == "mine"
+    assert not said
+
+
+def test_a_folder_that_was_moved_away_is_not_made_anew(tmp_path: Path) -> None:
+    with Ownership(Storage(tmp_path / "run"), "training") as owner:
+        worker = Storage(tmp_path / "run", owner=owner.number())
+    (tmp_path / "run").rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="is gone, or was moved or emptied"):
+        worker.write("checkpoints/a.pt", b"late")
+    assert not (tmp_path / "run").exists()
+
+
+def test_nothing_is_left_of_what_was_made_for_nothing(place: Place) -> None:
+    storage = place()
+    with Ownership(storage, "training", times=TIMES):
+        assert storage.exists(LOCK)
+    assert not storage.exists(LOCK)
+    if storage.local:
+        assert not storage.exists()
+    with Ownership(storage, "training", times=TIMES) as owner:
+        owner.number()
+    assert storage.names() == [OWNER]
+
+
+def test_a_filesystem_without_locks_is_leased(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(ownership.fcntl, "flock", none)
+    second = Ownership(Storage(tmp_path / "run"), "training", times=TIMES)
+    with (
+        Ownership(Storage(tmp_path / "run"), "training", times=TIMES),
+        pytest.raises(UserError, match=f"by process {os.getpid()} on"),
+    ):
+        second.__enter__()
+    with Ownership(Storage(tmp_path / "run"), "training", times=TIMES):
+        pass

@@ -157,7 +157,13 @@ def test_a_pickle_that_asks_for_memory_or_depth() -> None:
     from distgan.data.sources.cifar import _unpickle
     from distgan.errors import UserError
 
+    far = b"\x80\x02]r\xff\xff\xff\x7f."
     deep = b"]" * 100_000 + b"a" * 99_999 + b"."
-    for content in (deep, pickle.dumps([1]), b"\x80\x02cnumpy\nndarray\n(J\xff\xff\xff\x7ftR."):
+    for content in (
+        far,
+        deep,
+        pickle.dumps([1]),
+        b"\x80\x02cnumpy\nndarray\n(J\xff\xff\xff\x7ftR.",
+    ):
         with pytest.raises(UserError, match="not a pickle of CIFAR's"):
             _unpickle(content, "a")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,7 @@ def _encode(text: str, encoding: str) -> bytes:
 
 def _unpickle(content: bytes, where: str) -> dict[str, Any]:
     try:
+        _refuse_reservations(content)
         found = _Unpickler(io.BytesIO(content), encoding="bytes").load()
     except Exception as error:
         # Damaged or hostile, a pickle may raise anything.
@@ -196,6 +198,20 @@ def _unpickle(content: bytes, where: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UserError(f"{where}: not a pickle of CIFAR's (no dictionary); copy it again")
     return {_text(key): value for key, value in found.items()}
+
+
+def _refuse_reservations(content: bytes) -> None:
+    """See that a pickle stores its values one after the other.
+
+    Python's reader reserves memory up to the highest place that a pickle stores anything at:
+    five bytes would cost 32 GiB.
+
+    Raises:
+        pickle.UnpicklingError: when it does not.
+    """
+    for number, (opcode, argument, _) in enumerate(pickletools.genops(content)):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument) > number + 1:
+            raise pickle.UnpicklingError(f"stores a value at place {argument}")
 
 
 def _text(value: Any) -> str:

@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from distgan.data.damage import Damage
 from distgan.data.fragments import read_resident, whole_set
 from distgan.data.images import open_images
 from distgan.errors import UserError
+from distgan.storage import Storage
 from tests.conftest import Run
 
 WAYS = ("resident", pytest.param("streaming", marks=pytest.mark.slow))
@@ -205,3 +207,25 @@ def test_damage_found_by_rays_workers(distgan: Run, tmp_path: Path, cluster: str
     listed = "".join(path.read_text() for path in (tmp_path / "run").glob("bad-*.txt"))
     assert {line.rpartition(", row ")[2] for line in listed.splitlines()} <= {"3", "50", "10", "80"}
     assert "part-" in listed
+
+
+def test_the_list_of_damaged_images_goes_on(tmp_path: Path) -> None:
+    rows = [noise_png(number) for number in range(ROWS)]
+    images = open_images(str(write_set(tmp_path / "set", rows, [0] * ROWS)))
+    storage = Storage(tmp_path / "run")
+    Damage(images, 3, storage).add(np.array([3, BAD_ROW]))
+    # The set may have been moved before the run goes on.
+    (tmp_path / "set").rename(tmp_path / "moved")
+    moved = open_images(str(tmp_path / "moved"))
+    said: list[str] = []
+    again = Damage(moved, 3, storage, note=said.append)
+    again.add(np.array([3, 50]))
+    assert said == [f"passed over a damaged image: {moved.locate(50)}"]
+    listed = storage.read_text("bad-images.txt").splitlines()
+    assert [line.rpartition("/")[2] for line in listed] == [
+        "part-0.parquet, row 3",
+        "part-0.parquet, row 50",
+        "part-1.parquet, row 10",
+    ]
+    with pytest.raises(UserError, match="--skip-bad 3: 4 damaged images so far"):
+        again.add(np.array([200]))

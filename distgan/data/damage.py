@@ -10,10 +10,11 @@ from distgan.data.images import ImageSet
 from distgan.data.order import Numbers
 from distgan.errors import UserError
 from distgan.storage import Storage
+from distgan.textfiles import read_text
 
 
 class Damage:
-    """What one process met of damaged images.
+    """What one process met of damaged images, those before a resume included.
 
     Args:
         limit: how many may be passed over.
@@ -32,7 +33,7 @@ class Damage:
     ) -> None:
         self._images, self._limit, self._storage, self._note = images, limit, storage, note
         self._name = f"bad-images-{rank}.txt" if rank else "bad-images.txt"
-        self._found: set[int] = set()
+        self._found = self._before()
 
     def add(self, numbers: Numbers) -> None:
         """Take note of damaged images, by their numbers in the set.
@@ -54,3 +55,11 @@ class Damage:
             )
         for number in sorted(new):
             self._note(f"passed over a damaged image: {self._images.locate(number)}")
+
+    def _before(self) -> set[int]:
+        """What the run met before it was stopped, which its list goes on with."""
+        if self._storage is None or not self._storage.exists(self._name):
+            return set()
+        places = read_text(self._storage, self._name, "delete it, and its count begins anew")
+        found = (self._images.find(place) for place in places.splitlines())
+        return {number for number in found if number is not None}

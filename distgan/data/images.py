@@ -66,6 +66,19 @@ class ImageSet:
             number -= sum(groups)
         raise IndexError(number)
 
+    def find(self, place: str) -> int | None:
+        """The number of the image that `locate` names so, also after the set was moved."""
+        file, _, row = place.rpartition(", row ")
+        names = [name.rpartition("/")[2] for name in self.files]
+        name = file.rpartition("/")[2]
+        if name not in names or not row.isdecimal():
+            return None
+        at = names.index(name)
+        number = int(row)
+        if number >= sum(self.groups[at]):
+            return None
+        return sum(map(sum, self.groups[:at])) + number
+
     @property
     def filesystem(self) -> pafs.FileSystem:
         """The filesystem that ``files`` are paths in."""

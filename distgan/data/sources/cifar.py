@@ -210,7 +210,9 @@ def _refuse_reservations(content: bytes) -> None:
         pickle.UnpicklingError: when it does not.
     """
     for number, (opcode, argument, _) in enumerate(pickletools.genops(content)):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument) > number + 1:
+        if opcode.name not in ("PUT", "BINPUT", "LONG_BINPUT"):
+            continue
+        if not isinstance(argument, int) or argument > number + 1:
             raise pickle.UnpicklingError(f"stores a value at place {argument}")
 
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from distgan import __version__
 from distgan.cli import bench, data, evaluate, jobs, plan, recipes, report, sample, train, tune
+from distgan.cli.boundary import guarded
 from distgan.cli.parser import Parser
-from distgan.errors import UserError
 
 _VERBS = (train, sample, report, evaluate, tune, plan, bench, recipes, data, jobs)
 
@@ -25,18 +25,18 @@ start here:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0, 2 for a user's mistake, 130, 143."""
-    try:
-        options = parse(sys.argv[1:] if arguments is None else arguments)
+    """Run one command and return its exit status.
+
+    0, 2 for a user's mistake, 1 for a fault of distgan's, 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+
+    def run() -> int:
+        options = parse(words)
         status: int = options.execute(options)
         return status
-    except UserError as error:
-        print(f"distgan: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        return 1
-    except KeyboardInterrupt:
-        return 130
+
+    return guarded(words, run)
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:

@@ -44,6 +44,8 @@ class Storage:
                 raise UserError(
                     f"{self.uri}: not a path or URI that can be opened ({_first_line(error)})"
                 ) from None
+            if not self.root:
+                raise UserError(f"{self.uri}: names no bucket or folder")
         else:
             self.filesystem = pafs.LocalFileSystem()
             self.root = os.path.abspath(os.path.expanduser(self.uri))

@@ -22,7 +22,7 @@ DEBUG = "DISTGAN_DEBUG"
 """Environment variable with which a traceback is shown and not only written to a file."""
 
 _LONGEST_LINE, _ENDING = 1_500, 400
-_LONGEST_COMMAND = 300
+_LONGEST_COMMAND, _LONGEST_WORD = 400, 100
 
 _OF_THE_USER = frozenset(
     getattr(errno, name)
@@ -117,7 +117,7 @@ def _command(words: Sequence[str]) -> str:
         f"{word.partition('=')[0]}=..." if before == "--env" else word
         for before, word in zip(("", *words), words, strict=False)
     ]
-    line = " ".join(["distgan", *(shlex.quote(word[:_LONGEST_COMMAND]) for word in shown)])
+    line = " ".join(["distgan", *(shlex.quote(word[:_LONGEST_WORD]) for word in shown)])
     return line if len(line) <= _LONGEST_COMMAND else f"{line[:_LONGEST_COMMAND]} ..."
 
 

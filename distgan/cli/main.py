@@ -13,6 +13,7 @@ from distgan import __version__
 from distgan.cli import bench, data, evaluate, jobs, plan, recipes, report, sample, train, tune
 from distgan.cli.boundary import guarded
 from distgan.cli.parser import Parser
+from distgan.errors import UserError
 
 _VERBS = (train, sample, report, evaluate, tune, plan, bench, recipes, data, jobs)
 
@@ -55,6 +56,10 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for module in _VERBS:
         module.add(verbs)
+    for word in words:
+        # Some versions of argparse take it for the mark before positional words.
+        if word.startswith("--") and word.endswith("=--"):
+            raise UserError(f"{word[:-3]}: needs a value, as in {word[:-3]} VALUE")
     overrides: dict[str, str] = {}
     verb = verbs.choices.get(words[0]) if words else None
     if verb is not None:

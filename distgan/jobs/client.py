@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from distgan.errors import UserError, first_line
+from distgan.errors import UserError, brief, first_line
 
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 STOP_SECONDS = 120
@@ -57,6 +57,12 @@ class Job:
         return None if self.started is None else (self.ended or time.time()) - self.started
 
 
+def _is_name(host: str) -> bool:
+    """Whether a host's name has lengths that the Internet's names may have (RFC 1035)."""
+    labels = host.removesuffix(".").split(".")
+    return len(host) <= 253 and all(0 < len(label) <= 63 for label in labels)
+
+
 def url_of(address: str | None) -> str:
     """The job server's URL: what is given, ``RAY_API_SERVER_ADDRESS``, or port 8265 here.
 
@@ -70,10 +76,10 @@ def url_of(address: str | None) -> str:
         host, port = parts.hostname, parts.port
     except ValueError:
         host = port = None
-    if not host or parts.scheme not in ("http", "https"):
+    if not host or parts.scheme not in ("http", "https") or not _is_name(host):
         raise UserError(
-            f"--address {url}: not the address of a job server; give the dashboard's, such as "
-            "http://HEAD:8265"
+            f"--address {brief(url)}: not the address of a job server; give the dashboard's, such "
+            "as http://HEAD:8265"
         )
     if port == 6379:
         raise UserError(

@@ -217,11 +217,8 @@ def _group(glob: bytes, at: int) -> tuple[bytes, int] | None:
             members += _CLASSES[found[1]]
             continue
         low, high = found[2] or found[3], found[4] or found[5]
-        if high is None:
-            members += re.escape(low)
-        elif low <= high:
-            members += re.escape(low) + b"-" + re.escape(high)
-    if negated:
-        return b"[^/" + members + b"]", at + 1
-    # A group of nothing but ranges that run backwards matches nothing.
-    return (b"(?!/)[" + members + b"]" if members else b"(?!)"), at + 1
+        # Of a range that runs backwards git takes the first.
+        members += re.escape(low)
+        if high is not None and low <= high:
+            members += b"-" + re.escape(high)
+    return (b"[^/" if negated else b"(?!/)[") + members + b"]", at + 1

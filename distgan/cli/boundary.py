@@ -51,9 +51,7 @@ def guarded(words: Sequence[str], run: Callable[[], int]) -> int:
         _say(f"distgan: {one_line(str(error))}")
         return MISTAKE
     except BrokenPipeError:
-        # Nobody reads what is printed. Python would try once more at its end, and complain.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_printing()
         return FAULT
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -63,9 +61,19 @@ def guarded(words: Sequence[str], run: Callable[[], int]) -> int:
         if error.errno not in _OF_THE_USER:
             return _fault(words, error)
         _say(f"distgan: {one_line(_of_file(error))}")
+        _give_up_printing()
         return MISTAKE
     except BaseException as error:  # Libraries written in Rust raise their own BaseException.
         return _fault(words, error)
+
+
+def _give_up_printing() -> None:
+    """Drop what cannot be printed; Python would try once more at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def one_line(message: str) -> str:
@@ -113,10 +121,11 @@ def _say(line: str) -> None:
 
 def _command(words: Sequence[str]) -> str:
     """The command, cut, and without the values of environment variables."""
-    shown = [
-        f"{word.partition('=')[0]}=..." if before == "--env" else word
-        for before, word in zip(("", *words), words, strict=False)
-    ]
+    shown = []
+    for before, word in zip(("", *words), words, strict=False):
+        if before == "--env" or word.startswith("--env="):
+            word = f"{word.removeprefix('--env=').partition('=')[0]}=..."
+        shown.append(word)
     line = " ".join(["distgan", *(shlex.quote(word[:_LONGEST_WORD]) for word in shown)])
     return line if len(line) <= _LONGEST_COMMAND else f"{line[:_LONGEST_COMMAND]} ..."
 

@@ -138,7 +138,7 @@ def run_info(options: argparse.Namespace) -> int:
     from distgan.data.info import inform
 
     console = screen()
-    out = options.picture or f"{stem(options.uri)}-info.png"
+    out = f"{stem(options.uri)}-info.png" if options.picture is None else options.picture
     check_writable(out, "--picture", "info.png")
     with Preparation(console) as shown:
         found = inform(options.uri, shown.update)

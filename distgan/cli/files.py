@@ -75,8 +75,10 @@ def read_file(path: str, option: str, remedy: str) -> str:
 
     try:
         storage, name = split(path)
-        info = storage.filesystem.get_file_info(storage.path(name)) if name else None
-        if info is None or info.type == fs.FileType.NotFound:
+        if not name:
+            raise UserError(f"{option} {path}: is {'a folder' if path else 'empty'}; {remedy}")
+        info = storage.filesystem.get_file_info(storage.path(name))
+        if info.type == fs.FileType.NotFound:
             raise UserError(f"{option} {path}: there is no such file; {remedy}")
         if info.type != fs.FileType.File:
             # Reading a pipe or a device may never end.

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     from distgan.export import load_generator
     from distgan.grid import grid_png, to_uint8
 
-    out = options.out or f"{stem(options.run)}-samples.png"
+    out = f"{stem(options.run)}-samples.png" if options.out is None else options.out
     check_writable(out, "--out", "samples.png")
     generator = load_generator(options.run, options.weights)
     one = generator.sample(1, seed=options.seed, label=options.label)

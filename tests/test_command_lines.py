@@ -149,7 +149,7 @@ def test_odd_words_in_other_places(
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("", "is empty; name a file"),
+        ("", "is empty; "),
         ("photos", "is a folder; name a file"),
         ("new/", "is a folder; name a file"),
         ("/dev/null", "is no regular file"),

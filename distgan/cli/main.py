@@ -65,4 +65,13 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     if verb is not None:
         rest, overrides = verb.split_settings(words[1:])
         words = [words[0], *rest]
-    return parser.parse_args(words, argparse.Namespace(overrides=overrides))
+    options = parser.parse_args(words, argparse.Namespace(overrides=overrides))
+    for name, value in vars(options).items():
+        if value == "":
+            raise UserError(f"{_spelled(name, words)}: is empty; give a value, or leave it out")
+    return options
+
+
+def _spelled(name: str, words: Sequence[str]) -> str:
+    option = f"--{name.replace('_', '-')}"
+    return option if any(word.partition("=")[0] == option for word in words) else name.upper()

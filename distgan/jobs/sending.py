@@ -61,14 +61,13 @@ def submit(
     words = tuple(command)
     folder = _folder(words)
     _check(name, working_dir, image)
+    chosen = None if working_dir is None else choose(Path(working_dir))
     client = client or connect(address)
     url = client.get_address()
     for quiet in ("dashboard.modules.dashboard_sdk", "_private.runtime_env.packaging"):
         logging.getLogger(f"ray.{quiet}").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="distgan-submit-") as scratch, plain_errors(url):
-        environment = _environment(
-            Path(scratch), env or {}, working_dir, image, installed, verbose, say
-        )
+        environment = _environment(Path(scratch), env or {}, chosen, image, installed, verbose, say)
         try:
             return str(
                 client.submit_job(
@@ -88,6 +87,8 @@ def submit(
 
 
 def _check(name: str | None, working_dir: str | Path | None, image: str | None) -> None:
+    if working_dir == "":
+        raise UserError("--working-dir: is empty; name a folder, such as .")
     if image and working_dir:
         raise UserError("--image: has its own files; leave --working-dir out")
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
@@ -119,7 +120,7 @@ def _folder(words: tuple[str, ...]) -> str:
 def _environment(
     scratch: Path,
     env: Mapping[str, str],
-    working_dir: str | Path | None,
+    chosen: Chosen | None,
     image: str | None,
     installed: bool,
     verbose: bool,
@@ -136,8 +137,7 @@ def _environment(
         package, size = copy_package(scratch)
         found["py_modules"] = [str(package)]
         say(f"distgan travels: {size / 2**20:.1f} MiB, kept there for the next job")
-    if working_dir is not None:
-        chosen = choose(Path(working_dir))
+    if chosen is not None:
         found["working_dir"] = str(copy(chosen, scratch / "working-dir"))
         for line in _told(chosen, verbose):
             say(line)

@@ -19,6 +19,7 @@ from PIL import Image
 import distgan.launch.cluster
 from distgan.cli import boundary, main, recipes
 from distgan.errors import UserError, listed
+from distgan.launch.environment import check_address
 from distgan.settings import nearest
 
 ODD = (
@@ -204,6 +205,15 @@ def test_configurations_that_are_none(
     said = capsys.readouterr().err
     assert f"--config {path}: " in said
     assert expected in said
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1:99999", "127.0.0.1:" + "9" * 5000, "x" * 300 + ":1", "b\udce9:1", "a..b:1"],
+)
+def test_addresses_that_are_none(address: str) -> None:
+    with pytest.raises(UserError, match="--address"):
+        check_address(address)
 
 
 class Panic(BaseException):

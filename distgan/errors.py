@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import reprlib
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -66,3 +67,10 @@ def first_line(error: BaseException, limit: int = 200) -> str:
     lines = str(error).strip().splitlines()
     text = printable(lines[0]) if lines else type(error).__name__
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def listed(names: Iterable[object], most: int = 20) -> str:
+    """Names with commas between them; of many the first ``most``, and how many more there are."""
+    every = [printable(str(name)) for name in names]
+    more = f" and {len(every) - most:,} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from distgan.errors import UserError, brief, printable
+from distgan.errors import UserError, brief, listed, printable
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 """Pydantic configuration of every settings dataclass."""
@@ -117,7 +117,7 @@ def override(config: T, changes: Mapping[str, Any]) -> T:
             raise UserError(unknown_setting(dotted, config))
         if isinstance(group.get(last), dict):
             inside = [s.name for s in leaves(config) if s.name.startswith(f"{dotted}.")]
-            raise UserError(f"--{dotted}: is a group of settings; name one of {', '.join(inside)}")
+            raise UserError(f"--{dotted}: is a group of settings; name one of {listed(inside)}")
         if last == "name" and group.get(last) != changes[dotted]:
             group.clear()
         group[last] = changes[dotted]
@@ -136,6 +136,8 @@ def unknown_setting(name: str, config: Any) -> str:
 
 def nearest(name: str, known: list[str], prefix: str = "") -> str:
     """``", did you mean X?"`` for the known name closest to ``name``, or nothing."""
+    if len(name) > _LONGEST_NAME:
+        return ""  # The comparison takes time with the square of the length.
     last = {choice.split(".")[-1]: choice for choice in reversed(known)}
     own = name.split(".")[-1]
     if own in last:
@@ -147,6 +149,10 @@ def nearest(name: str, known: list[str], prefix: str = "") -> str:
             last[m] for m in difflib.get_close_matches(own, list(last), n=1)
         ]
     return f", did you mean {prefix}{match[0]}?" if match else ""
+
+
+_LONGEST_NAME = 200
+"""Of what is compared with names that exist."""
 
 
 def _group(values: dict[str, Any], path: list[str]) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from typing import IO, Any, TypeVar
 
 from pyarrow import fs as pafs
 
-from distgan.errors import UserError
+from distgan.errors import UserError, printable
 from distgan.scratch import Scratch
 
 OWNER = "owner.json"
@@ -46,6 +46,7 @@ class Storage:
         owner: int | None = None,
     ) -> None:
         self.uri, self.owner = str(uri), owner
+        _check_name(self.uri)
         if filesystem is not None:
             self.filesystem, self.root = filesystem, self.uri
         elif "://" in self.uri:
@@ -55,6 +56,8 @@ class Storage:
                 raise UserError(
                     f"{self.uri}: not a path or URI that can be opened ({_first_line(error)})"
                 ) from None
+            if not self.root:
+                raise UserError(f"{self.uri}: names no bucket or folder")
         else:
             self.filesystem = pafs.LocalFileSystem()
             self.root = os.path.abspath(os.path.expanduser(self.uri))
@@ -292,9 +295,23 @@ def owner_number(storage: Storage) -> int | None:
 
 def split(path: str) -> tuple[Storage, str]:
     """The folder of a file at a path or URI, and the file's name, empty for a folder."""
-    folder, _, name = path.rpartition("/")
-    storage = Storage(folder or ("/" if path.startswith("/") else "."))
+    _check_name(path)
+    # What follows the question mark of a URI tells how to reach it.
+    place, mark, query = path.partition("?") if "://" in path else (path, "", "")
+    folder, _, name = place.rpartition("/")
+    storage = Storage(f"{folder}{mark}{query}" or ("/" if path.startswith("/") else "."))
     return storage, "" if not name or storage.is_folder(name) else name
+
+
+def _check_name(uri: str) -> None:
+    try:
+        uri.encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{printable(uri)}: its name is not UTF-8, which pyarrow's filesystems need; rename it"
+        ) from None
+    if "\0" in uri:
+        raise UserError(f"{printable(uri)}: holds a null character, which no path can")
 
 
 _LARGE, _PIECE, _SECTOR = 2**20, 2**22, 4096

@@ -10,8 +10,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
-from rich.text import Text
 
+from distgan.console import Part, command, quoted, screen, text
 from distgan.export import CARD, WEIGHTS
 from distgan.health.diagnosis import HEALTHY
 from distgan.health.treatment import ALARM
@@ -28,7 +28,7 @@ class Terminal:
     """Shows one run on a `rich.console.Console`; use it as a context manager."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+        self.console = console or screen()
         self._live: Live | None = None
         self._plan: Plan | None = None
         self._status = Status(0)
@@ -47,27 +47,25 @@ class Terminal:
         self._plan = plan
         images, shape = plan.images, plan.images.shape
         size = f"{shape.height}x{shape.width}x{shape.channels}"
-        self.console.print(
-            f"[bold]{plan.config.recipe}[/bold] on {plan.config.data} "
-            f"({images.count:,} images, {size}) -> {plan.storage.uri}",
-            soft_wrap=True,
+        self._say(
+            (plan.config.recipe, "bold"),
+            f" on {plan.config.data} ({images.count:,} images, {size}) -> {plan.storage.uri}",
         )
         if plan.resumed_at:
             self.note(f"going on from {plan.resumed_at:,} images")
         if self.console.is_terminal:
             self._live = Live(
-                Spinner("dots", "[dim]getting ready[/dim]"),
+                Spinner("dots", text(("getting ready", "dim"))),
                 console=self.console,
                 refresh_per_second=8,
                 transient=True,
             )
             self._live.start()
 
-    def note(self, text: str) -> None:
+    def note(self, line: str) -> None:
         """A line of its own; of an illness, in a colour that is seen."""
-        alarm = text.startswith(ALARM) and "healthy again" not in text
-        style = "yellow" if alarm else "dim"
-        self.console.print(Text(text, style), soft_wrap=True)
+        alarm = line.startswith(ALARM) and "healthy again" not in line
+        self._say((line, "yellow" if alarm else "dim"))
 
     def progress(self, status: Status) -> None:
         """Take in how far the run has come, and redraw or, now and then, print a line."""
@@ -82,7 +80,7 @@ class Terminal:
             self._live.update(self._panel())
         elif status.images_seen and now - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = now
-            self.console.print(self._line(), soft_wrap=True)
+            self._say(self._line())
 
     def finish(self, result: Result) -> None:
         """Say how it ended, where everything lies, and what to do next."""
@@ -91,33 +89,27 @@ class Terminal:
             self._live = None
         path = result.path
         before = self._plan.resumed_at if self._plan else 0
-        if result.stopped and result.images_seen > before:
-            self.console.print(
-                f"stopped by {result.stopped} at {result.images_seen:,} images; "
-                f"a checkpoint is written\n  go on      distgan train --resume {path}",
-                soft_wrap=True,
-            )
-            return
+        go_on = ("train", "--resume", path)
         if result.stopped:
-            self.console.print(
-                f"stopped by {result.stopped} before the first update\n"
-                f"  go on      distgan train --resume {path}",
-                soft_wrap=True,
-            )
+            when = "before the first update"
+            if result.images_seen > before:
+                when = f"at {result.images_seen:,} images; a checkpoint is written"
+            self._say(f"stopped by {result.stopped} {when}")
+            self._say(f"  go on      {command(*go_on)}")
             return
         lines = {
             "samples": f"{path}/samples/images-{result.images_seen:012d}.png",
             "generator": f"{path}/{WEIGHTS['ema']} (rebuilt by {CARD})",
-            "metrics": f"{path}/{METRICS}, or: tensorboard --logdir {path}/{EVENTS}",
-            "sample": f"distgan sample {path}",
-            "go on": f"distgan train --resume {path} --images {2 * result.images_seen}",
+            "metrics": f"{path}/{METRICS}, or: tensorboard --logdir {quoted(f'{path}/{EVENTS}')}",
+            "sample": command("sample", path),
+            "go on": command(*go_on, "--images", str(2 * result.images_seen)),
         }
-        self.console.print(
-            f"[bold]done[/bold]: {result.images_seen:,} images in {clock(result.seconds)}",
-            soft_wrap=True,
-        )
-        for name, text in lines.items():
-            self.console.print(f"  [cyan]{name:<10}[/cyan] {text}", soft_wrap=True)
+        self._say(("done", "bold"), f": {result.images_seen:,} images in {clock(result.seconds)}")
+        for name, said in lines.items():
+            self._say("  ", (f"{name:<10}", "cyan"), f" {said}")
+
+    def _say(self, *parts: Part) -> None:
+        self.console.print(text(*parts), soft_wrap=True)
 
     def _speed(self) -> float:
         (then, before), (now, seen) = self._marks[0], self._marks[-1]
@@ -160,13 +152,15 @@ class Terminal:
         top = Table.grid(padding=(0, 2))
         top.add_row(
             ProgressBar(total=max(total, 1), completed=min(seen, total), width=30),
-            f"[bold]{seen:,}[/bold] of {total:,} images",
+            text((f"{seen:,}", "bold"), f" of {total:,} images"),
             f"epoch {epoch}",
             f"{self._speed():,.0f} images/s",
-            f"ETA [bold]{self._remaining()}[/bold]",
+            text("ETA ", (self._remaining(), "bold")),
         )
-        values = "   ".join(f"[dim]{name}[/dim] {value}" for name, value in self._values())
-        return Group(top, Text.from_markup(values or "[dim]first record soon[/dim]"))
+        values: list[Part] = []
+        for name, value in self._values():
+            values += ["   " if values else "", (name, "dim"), f" {value}"]
+        return Group(top, text(*values or [("first record soon", "dim")]))
 
 
 def clock(seconds: float) -> str:

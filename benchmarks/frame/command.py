@@ -19,13 +19,16 @@ from benchmarks.frame.folder import RESULTS, Folder
 from benchmarks.frame.progress import Shown
 from benchmarks.frame.session import FAILED, Pace, measure
 from distgan.cli.parser import Parser
-from distgan.errors import UserError
+from distgan.console import quoted, say, screen
+from distgan.errors import UserError, brief
 
 FOLDER = "bench-results"
 """Where results go, each run's in a folder of its own."""
 BUSY = 0.05
 """Share of the machine's processors from which on others' work disturbs a turn."""
 _PLOT = "plot.html"
+_MOST = 1_000_000
+"""Turns, or seconds of one."""
 _WIDTH = 200
 """Columns of a table that goes into a file."""
 
@@ -35,7 +38,7 @@ def main(benchmark: Benchmark) -> None:
     try:
         status = run(benchmark, sys.argv[1:], f"python -m benchmarks.{benchmark.name}")
     except UserError as error:
-        print(f"{benchmark.name}: {error}", file=sys.stderr)
+        say(f"{benchmark.name}: {error}", error=True)
         status = 2
     sys.exit(status)
 
@@ -54,7 +57,7 @@ def run(benchmark: Benchmark, words: Sequence[str], program: str) -> int:
     if options.resume is not None and len(words) > 2:
         raise UserError("--resume: goes on with the options of that run; leave others out")
     folder = _folder(benchmark, options, shlex.join([*program.split(), *words]))
-    console = Console(highlight=False)
+    console = screen()
     if not console.is_terminal:
         console.width = max(console.width, _WIDTH)
     if folder.complete:
@@ -65,7 +68,8 @@ def run(benchmark: Benchmark, words: Sequence[str], program: str) -> int:
         with stopped, Shown(console) as shown:
             _measure(benchmark, options, pace, folder, shown)
     except KeyboardInterrupt:
-        console.print(f"stopped; go on with: {program} --resume {folder.path}", soft_wrap=True)
+        again = f"{program} --resume {quoted(str(folder.path))}"
+        console.print(f"stopped; go on with: {again}", soft_wrap=True)
         return stopped.status
     _say_where(folder, console)
     failed = [
@@ -75,17 +79,17 @@ def run(benchmark: Benchmark, words: Sequence[str], program: str) -> int:
         if reason.startswith(FAILED) and not side.endswith(AGAIN)
     ]
     if failed:
-        print(f"failed: {'; '.join(failed)}", file=sys.stderr)
+        say(f"failed: {'; '.join(failed)}", error=True)
     return 1 if failed else 0
 
 
 def _say_where(folder: Folder, console: Console) -> None:
     lines = {"every turn": str(folder.path / RESULTS), "chart": str(folder.path / _PLOT)}
-    lines["Markdown"] = f"python -m benchmarks.table {folder.path}"
+    lines["Markdown"] = f"python -m benchmarks.table {quoted(str(folder.path))}"
     if not (folder.path / _PLOT).exists():
         lines["chart"] = "none without plotly: pip install 'distgan[report]'"
     for name, text in lines.items():
-        console.print(f"{name:>12}: {text}", soft_wrap=True, markup=False)
+        console.print(f"{name:>12}: {text}", soft_wrap=True)
 
 
 class _Stopped:
@@ -151,8 +155,10 @@ def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
             value = kind(text)
         except ValueError:
             value = 0
-        if value <= 0:
-            raise argparse.ArgumentTypeError(f"{text}: should be a number above 0")
+        if not 0 < value <= _MOST:
+            raise argparse.ArgumentTypeError(
+                f"{brief(text)}: should be a number above 0 and up to {_MOST:,}"
+            )
         return value
 
     return parse

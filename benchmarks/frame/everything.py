@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from benchmarks.frame.command import dated
 from benchmarks.frame.folder import Folder
 from benchmarks.frame.known import ALL, KNOWN
 from distgan.cli.parser import Parser
+from distgan.console import quoted, say
 from distgan.errors import UserError
 
 
@@ -39,19 +39,19 @@ def run_all(words: Sequence[str], program: str) -> int:
     started, failed = time.monotonic(), []
     for place, name in enumerate(KNOWN, 1):
         minutes = (time.monotonic() - started) / 60
-        print(f"\n[{place} of {len(KNOWN)}, {minutes:.1f} min] {name}: {KNOWN[name]}", flush=True)
+        say(f"\n[{place} of {len(KNOWN)}, {minutes:.1f} min] {name}: {KNOWN[name]}")
         status = _run(name, root / name, options.quick)
         if status == child.STOPPED:
             quick = " --quick" if options.quick else ""
-            print(f"stopped; go on with: {program}{quick} --resume {root}")
+            say(f"stopped; go on with: {program}{quick} --resume {quoted(str(root))}")
             return child.STOPPED
         if status:
             failed.append(name)
     minutes = (time.monotonic() - started) / 60
-    print(f"\nall of it in {minutes:.1f} min: {root}")
-    print(f"  Markdown: python -m benchmarks.table {root}")
+    say(f"\nall of it in {minutes:.1f} min: {root}")
+    say(f"  Markdown: python -m benchmarks.table {quoted(str(root))}")
     if failed:
-        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+        say(f"failed: {', '.join(failed)}", error=True)
     return 1 if failed else 0
 
 

@@ -60,9 +60,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _list(benchmarks: Mapping[str, str], title: str) -> None:
-    print(f"{title}:")
+    from distgan.console import say
+
+    say(f"{title}:")
     for name, about in benchmarks.items():
-        print(f"  {name:<14} {about}")
+        say(f"  {name:<14} {about}")
 
 
 def _find_checkout() -> None:

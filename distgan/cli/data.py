@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from distgan.cli.files import stem, write_file
-from distgan.cli.parser import Parser, Verbs
+from distgan.cli.files import check_writable, stem, write_file
+from distgan.cli.parser import MOST_WORKERS, Parser, Verbs, whole
 
 _PREPARE = """\
 SOURCE is one of these; which, it sees for itself:
@@ -77,7 +77,7 @@ def _add_prepare(actions: Verbs[Parser]) -> None:
     prepare.add_argument("--skip-bad", metavar="N", help="leave out up to N bad images [0]")
     prepare.add_argument(
         "--workers",
-        type=int,
+        type=whole("--workers", 0, MOST_WORKERS),
         metavar="N",
         help="tasks at a time [one per core]; 0: in this process, without Ray",
     )
@@ -90,15 +90,14 @@ def run_prepare(options: argparse.Namespace) -> int:
     import sys
     from dataclasses import fields
 
-    from rich.console import Console
-
     from distgan import settings
     from distgan.cli.progress import Preparation
+    from distgan.console import command, screen, text
     from distgan.data.prepare import PrepareSettings, prepare
 
     given = {field.name: getattr(options, field.name) for field in fields(PrepareSettings)}
     chosen = {name: value for name, value in given.items() if value is not None}
-    console = Console(highlight=False)
+    console = screen()
     # As an exception, SIGTERM too finds its way past everything that has to be put away.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
     try:
@@ -116,41 +115,44 @@ def run_prepare(options: argparse.Namespace) -> int:
         console.print("stopped; nothing was kept, the same command begins again", soft_wrap=True)
         return 130
     size = f"{made.height}x{made.width}x{made.channels}"
-    lines = [f"[bold]{made.count:,}[/bold] images of {size} in {options.out}"]
+    console.print(
+        text((f"{made.count:,}", "bold"), f" images of {size} in {options.out}"), soft_wrap=True
+    )
     if made.skipped:
-        lines.append(f"  left out      {made.skipped} bad images, see bad-images.txt")
+        console.print(f"  left out      {made.skipped} bad images, see bad-images.txt")
     if options.validation:
-        lines.append(f"  validation    {options.out}/validation")
-    lines.append(f"  look at it    distgan data info {options.out}")
-    lines.append(f"  train on it   distgan train --data {options.out}")
-    for line in lines:
-        console.print(line, soft_wrap=True)
+        console.print(f"  validation    {options.out}/validation", soft_wrap=True)
+    for what, words in (
+        ("look at it", ("data", "info", options.out)),
+        ("train on it", ("train", "--data", options.out)),
+    ):
+        console.print(f"  {what:<13} {command(*words)}", soft_wrap=True)
     return 0
 
 
 def run_info(options: argparse.Namespace) -> int:
     """`distgan data info`."""
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from distgan.cli.progress import Preparation
+    from distgan.console import screen, text
     from distgan.data.info import inform
 
-    console = Console(highlight=False)
+    console = screen()
+    out = f"{stem(options.uri)}-info.png" if options.picture is None else options.picture
+    check_writable(out, "--picture", "info.png")
     with Preparation(console) as shown:
         found = inform(options.uri, shown.update)
-    out = options.picture or f"{stem(options.uri)}-info.png"
     write_file(out, found.picture)
-    for name, text in {**found.lines, "picture": out}.items():
-        console.print(f"[cyan]{name:<11}[/cyan] {escape(text)}", soft_wrap=True)
+    for name, said in {**found.lines, "picture": out}.items():
+        console.print(text((f"{name:<11}", "cyan"), f" {said}"), soft_wrap=True)
     if found.counts:
         table = Table(box=None, pad_edge=False)
         table.add_column("label", justify="right")
         table.add_column("class")
         table.add_column("images", justify="right")
         for label, (name, count) in enumerate(zip(found.classes, found.counts, strict=True)):
-            table.add_row(str(label), escape(name), f"{count:,}")
+            table.add_row(str(label), name, f"{count:,}")
         console.print()
         console.print(table)
     return 0

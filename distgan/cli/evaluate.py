@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from distgan.cli.parser import Parser, Verbs
+from distgan.cli.parser import MOST_WORKERS, Parser, Verbs, whole
 
 _EVALUATE = """\
 Metrics, of which several may be asked for:
@@ -44,7 +44,7 @@ def add(verbs: Verbs[Parser]) -> None:
     parser.add_argument("--seed", metavar="S", help="of latents and subsets [0]")
     parser.add_argument(
         "--workers",
-        type=int,
+        type=whole("--workers", 0, MOST_WORKERS),
         metavar="N",
         help="processes on Ray [0: this one; on a cluster one per GPU, else per two cores]",
     )
@@ -56,22 +56,22 @@ def add(verbs: Verbs[Parser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, and show values and card."""
-    from rich.console import Console
     from rich.table import Table
 
+    from distgan.console import screen, text
     from distgan.launch.evaluation import evaluate as measure
 
     names = ("metrics", "num", "features", "weights", "seed")
     given = {name: getattr(options, name) for name in names}
-    console = Console(highlight=False)
-    with console.status("[dim]measuring[/dim]"):
+    console = screen()
+    with console.status(text(("measuring", "dim"))):
         found = measure(
             options.run,
             {n: v for n, v in given.items() if v is not None},
             workers=options.workers,
             address=options.address,
             device=options.device,
-            note=lambda text: console.print(f"[dim]{text}[/dim]"),
+            note=lambda line: console.print(text((line, "dim")), soft_wrap=True),
         )
     table = Table(box=None, pad_edge=False)
     for heading in ("metric", "value", "95% interval"):
@@ -79,10 +79,12 @@ def run(options: argparse.Namespace) -> int:
     for name, value in found.values.items():
         known = value.low is not None and value.high is not None
         spread = f"{value.low:.4g} to {value.high:.4g}" if known else ""
-        table.add_row(f"[bold]{name}[/bold]", f"{value.value:.4g}", spread)
-    console.print(f"{options.run} after {found.images:,} images, in {found.seconds:.1f} s")
+        table.add_row(text((name, "bold")), f"{value.value:.4g}", spread)
+    console.print(
+        f"{options.run} after {found.images:,} images, in {found.seconds:.1f} s", soft_wrap=True
+    )
     console.print(table)
     console.print()
-    for name, text in found.card.to_dict().items():
-        console.print(f"[cyan]{name:<15}[/cyan] {text}", soft_wrap=True)
+    for name, said in found.card.to_dict().items():
+        console.print(text((f"{name:<15}", "cyan"), f" {said}"), soft_wrap=True)
     return 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
-import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -62,6 +62,7 @@ def add(verbs: Verbs[Parser]) -> None:
     parser.add_argument(
         "--installed", action="store_true", help="the nodes have this distgan; nothing travels"
     )
+    parser.add_argument("-v", "--verbose", action="store_true", help="list the files that travel")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND ...")
     parser = verbs.add_parser("jobs", help="what ran and runs on a cluster")
     parser.set_defaults(execute=_jobs)
@@ -89,6 +90,7 @@ def _add_address(parser: Parser) -> None:
 
 def _submit(options: argparse.Namespace) -> int:
     from distgan import jobs
+    from distgan.console import command, say
 
     words = _command(options.command)
     env = dict(_variable(given) for given in options.env)
@@ -100,16 +102,20 @@ def _submit(options: argparse.Namespace) -> int:
         working_dir=options.working_dir,
         image=options.image,
         installed=options.installed,
-        say=print,
+        verbose=options.verbose,
+        say=say,
     )
-    where = f" --address {options.address}" if options.address else ""
-    print(f"submitted: {name}", flush=True)
+    say(f"submitted: {name}")
     if options.follow:
-        return _follow(name, options.address, where)
-    for verb in ("logs -f", "status", "stop"):
-        verb, _, flag = verb.partition(" ")
-        print(f"  distgan {verb} {name}{' ' + flag if flag else ''}{where}")
+        return _follow(name, options.address)
+    for verb in (("logs", name, "-f"), ("status", name), ("stop", name)):
+        say(f"  {command(*verb, *_at(options.address))}")
     return 0
+
+
+def _at(address: str | None) -> list[str]:
+    """The words that a command to be copied needs to find the cluster."""
+    return ["--address", address] if address else []
 
 
 def _command(given: Sequence[str]) -> list[str]:
@@ -139,22 +145,37 @@ def _variable(given: str) -> tuple[str, str]:
     return name, value
 
 
-def _follow(name: str, address: str | None, where: str) -> int:
+def _follow(name: str, address: str | None) -> int:
+    from distgan.console import command, say
     from distgan.jobs import client
 
     try:
-        job = client.follow(name, lambda text: print(text, end="", flush=True), address)
+        job = client.follow(name, lambda text: say(_plain(text), end=""), address)
     except KeyboardInterrupt:
-        print(
-            f"\n{name} goes on without you: `distgan logs {name} -f{where}` to follow, "
-            f"`distgan stop {name}{where}` to end it",
-            file=sys.stderr,
+        at = _at(address)
+        say(
+            f"\n{name} goes on without you: `{command('logs', name, '-f', *at)}` to follow, "
+            f"`{command('stop', name, *at)}` to end it",
+            error=True,
         )
         return 130
-    print(_line(job))
+    say(_line(job))
     if job.state == "FAILED":
-        print(f"distgan: {name}: {job.message.strip().splitlines()[0][:300]}", file=sys.stderr)
+        say(f"distgan: {name}: {_reason(job)}", error=True)
     return job.exit_code if job.state == "FAILED" and job.exit_code else _EXIT_CODES[job.state]
+
+
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")
+
+
+def _plain(output: str) -> str:
+    """What a job printed, without colours, and with progress bars a line each."""
+    return _COLOURS.sub("", output).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _reason(job: Job) -> str:
+    lines = job.message.strip().splitlines()
+    return lines[0][:300] if lines else "no reason is given"
 
 
 def _line(job: Job) -> str:
@@ -166,55 +187,58 @@ def _line(job: Job) -> str:
 
 def _jobs(options: argparse.Namespace) -> int:
     from distgan import jobs
+    from distgan.console import say
 
     found = jobs.jobs(options.address)
     if not found:
-        print("no jobs yet; `distgan submit` sends one")
+        say("no jobs yet; `distgan submit` sends one")
     width = max((len(job.name) for job in found), default=0)
     for job in found:
         started = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.started))
         seconds = f"{job.seconds or 0:,.0f} s"
         command = shlex.join(job.command) if job.command else "(not of distgan)"
-        print(f"{job.name:<{width}}  {job.state:<9}  {started}  {seconds:>8}  {command}")
+        say(f"{job.name:<{width}}  {job.state:<9}  {started}  {seconds:>8}  {command}")
     return 0
 
 
 def _status(options: argparse.Namespace) -> int:
     from distgan import jobs
+    from distgan.console import say
 
     job = jobs.status(options.job, options.address)
-    print(_line(job))
+    say(_line(job))
     if job.folder:
-        print(f"run: {job.folder}")
+        say(f"run: {job.folder}")
     if job.message:
-        print(job.message.strip().splitlines()[0][:300])
+        say(_reason(job))
     return 0
 
 
 def _logs(options: argparse.Namespace) -> int:
     from distgan import jobs
+    from distgan.console import say
 
     if options.follow:
-        where = f" --address {options.address}" if options.address else ""
-        return _follow(options.job, options.address, where)
-    text = jobs.logs(options.job, options.address)
-    print(text, end="" if text.endswith("\n") else "\n")
+        return _follow(options.job, options.address)
+    text = _plain(jobs.logs(options.job, options.address))
+    say(text, end="" if text.endswith("\n") else "\n")
     return 0
 
 
 def _stop(options: argparse.Namespace) -> int:
     from distgan import jobs
+    from distgan.console import command, say
 
     before = jobs.status(options.job, options.address)
     if before.state in jobs.client.ENDED:
-        print(f"{before.name}: has ended already ({before.state})")
+        say(f"{before.name}: has ended already ({before.state})")
         return 0
-    print(f"{before.name}: asked to write a checkpoint and end", flush=True)
+    say(f"{before.name}: asked to write a checkpoint and end")
     job = jobs.stop(options.job, options.address)
     if job.state not in jobs.client.ENDED:
         raise UserError(f"{job.name}: has not ended yet; see `distgan status {job.name}`")
-    print(_line(job))
+    say(_line(job))
     if job.folder and job.command[:1] == ("train",):
-        where = f" --address {options.address}" if options.address else ""
-        print(f"to go on: distgan submit{where} -- train --resume {shlex.quote(job.folder)}")
+        again = ("submit", *_at(options.address), "--", "train", "--resume", job.folder)
+        say(f"to go on: {command(*again)}")
     return 0

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from distgan import __version__
 from distgan.cli import bench, data, evaluate, jobs, plan, recipes, report, sample, train, tune
+from distgan.cli.boundary import guarded
 from distgan.cli.parser import Parser
 from distgan.errors import UserError
 
@@ -25,18 +26,18 @@ start here:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0, 2 for a user's mistake, 130, 143."""
-    try:
-        options = parse(sys.argv[1:] if arguments is None else arguments)
+    """Run one command and return its exit status.
+
+    0, 2 for a user's mistake, 1 for a fault of distgan's, 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+
+    def run() -> int:
+        options = parse(words)
         status: int = options.execute(options)
         return status
-    except UserError as error:
-        print(f"distgan: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        return 1
-    except KeyboardInterrupt:
-        return 130
+
+    return guarded(words, run)
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -55,9 +56,22 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for module in _VERBS:
         module.add(verbs)
+    for word in words:
+        # Some versions of argparse take it for the mark before positional words.
+        if word.startswith("--") and word.endswith("=--"):
+            raise UserError(f"{word[:-3]}: needs a value, as in {word[:-3]} VALUE")
     overrides: dict[str, str] = {}
     verb = verbs.choices.get(words[0]) if words else None
     if verb is not None:
         rest, overrides = verb.split_settings(words[1:])
         words = [words[0], *rest]
-    return parser.parse_args(words, argparse.Namespace(overrides=overrides))
+    options = parser.parse_args(words, argparse.Namespace(overrides=overrides))
+    for name, value in vars(options).items():
+        if value == "":
+            raise UserError(f"{_spelled(name, words)}: is empty; give a value, or leave it out")
+    return options
+
+
+def _spelled(name: str, words: Sequence[str]) -> str:
+    option = f"--{name.replace('_', '-')}"
+    return option if any(word.partition("=")[0] == option for word in words) else name.upper()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from distgan.errors import UserError
+from distgan.errors import UserError, brief
+
+MOST_WORKERS = 1_000_000
+"""More than any cluster has; an option that asks for more is mistyped."""
+_MOST_DIGITS = 40
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,6 +56,28 @@ class Parser(argparse.ArgumentParser):
                 value = left.pop(0)
             found[name[2:].replace("-", "_")] = value
         return (kept, found) if self.takes_settings else (list(words), found)
+
+
+def whole(option: str, least: int = 0, most: int = 2**64 - 1) -> Callable[[str], int]:
+    """The ``type`` of an option that is a whole number between bounds.
+
+    Raises:
+        UserError: when called with anything else, naming the option.
+    """
+
+    def parse(text: str) -> int:
+        # Python refuses to read numbers of thousands of digits, with an error of its own.
+        digits = text.strip().removeprefix("-")
+        value = int(text) if digits.isdecimal() and len(digits) <= _MOST_DIGITS else None
+        if value is None:
+            raise UserError(f"{option} {brief(text)}: should be a whole number")
+        if value < least:
+            raise UserError(f"{option} {value}: should be at least {least}")
+        if value > most:
+            raise UserError(f"{option} {value}: should be at most {most}")
+        return value
+
+    return parse
 
 
 Verbs = argparse._SubParsersAction  # What `add_subparsers` returns has no public name.

@@ -73,22 +73,21 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _print_summary(config: Config, plan: Plan, price: float | None) -> None:
+    from distgan.console import say
     from distgan.plan.devices import GPUS
 
     place, expected = plan.place, plan.prediction
     each = "two CPU cores, measured here" if place.gpu == "cpu" else GPUS[place.gpu].about
     workers = f"{place.workers} worker{'s' if place.workers > 1 else ''}"
     nodes = f"{place.nodes} node{'s' if place.nodes > 1 else ''}"
-    print(f"{config.recipe} on {workers} ({each}) on {nodes}")
-    print(f"  {expected.images_per_second:,.0f} images/s")
-    print(f"  {_number(plan.hours)} hours for {config.images:,} images")
+    say(f"{config.recipe} on {workers} ({each}) on {nodes}")
+    say(f"  {expected.images_per_second:,.0f} images/s")
+    say(f"  {_number(plan.hours)} hours for {config.images:,} images")
     if price is not None:
         cost = plan.hours * place.workers * price
-        print(f"  {_number(cost)} at {price:g} per worker and hour")
+        say(f"  {_number(cost)} at {price:g} per worker and hour")
     if place.workers > 1:
-        print(
-            f"  {expected.efficiency:.0%} of {place.workers} times one worker, with the same batch"
-        )
+        say(f"  {expected.efficiency:.0%} of {place.workers} times one worker, with the same batch")
 
 
 def _number(value: float) -> str:
@@ -97,9 +96,9 @@ def _number(value: float) -> str:
 
 
 def _print_terms(plan: Plan) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from distgan.console import say, screen
     from distgan.plan.advice import BOTTLENECKS
 
     expected, batches = plan.prediction, plan.work.batches
@@ -111,18 +110,19 @@ def _print_terms(plan: Plan) -> None:
             share = seconds / expected.seconds
             table.add_row(BOTTLENECKS[name], f"{1e3 * seconds / batches:.3f}", f"{share:.0%}")
     table.add_row("in all", f"{1e3 * expected.seconds / batches:.3f}", "100%")
-    print()
-    Console(highlight=False).print(table)
+    say("")
+    screen().print(table)
     megabytes = expected.sent / batches / 1e6
     if plan.place.workers > 1:
-        print(f"each worker sends {megabytes:,.2f} MB a step")
+        say(f"each worker sends {megabytes:,.2f} MB a step")
 
 
 def _print_advice(plan: Plan) -> None:
+    from distgan.console import say
     from distgan.plan.advice import BOTTLENECKS, bottleneck
 
-    print(f"\nthe bottleneck: {BOTTLENECKS[bottleneck(plan.prediction)]}")
+    say(f"\nthe bottleneck: {BOTTLENECKS[bottleneck(plan.prediction)]}")
     for remedy in plan.remedies:
-        print(f"  {remedy.change}: {remedy.gain:.2f} times as fast ({remedy.cost})")
+        say(f"  {remedy.change}: {remedy.gain:.2f} times as fast ({remedy.cost})")
     if plan.place.gpu != "cpu":
-        print("\nexpected from data sheets and assumptions; measure before you rely on it")
+        say("\nexpected from data sheets and assumptions; measure before you rely on it")

@@ -21,10 +21,9 @@ def add(verbs: Verbs[Parser]) -> None:
 
 def list_all(options: argparse.Namespace) -> int:
     """`distgan recipes`."""
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
+    from distgan.console import screen, text
     from distgan.recipes import RECIPES
 
     table = Table(box=None, pad_edge=False)
@@ -34,28 +33,27 @@ def list_all(options: argparse.Namespace) -> int:
         config = function()
         about = (function.__doc__ or "").splitlines()[0]
         table.add_row(
-            f"[bold]{name}[/bold]",
+            text((name, "bold")),
             config.data,
             f"{config.images:,}",
             str(config.batch),
-            escape(about),
+            about,
         )
-    Console(highlight=False).print(table)
+    screen().print(table)
     return 0
 
 
 def show_one(options: argparse.Namespace) -> int:
     """`distgan show`."""
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from distgan import recipes, settings
     from distgan.config import to_yaml
+    from distgan.console import say, screen, text
 
     config = settings.override(recipes.recipe(options.recipe), options.overrides)
     if options.yaml:
-        print(to_yaml(config), end="")
+        say(to_yaml(config), end="")
         return 0
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="cyan", no_wrap=True)
@@ -63,7 +61,7 @@ def show_one(options: argparse.Namespace) -> int:
         if setting.name == "recipe":
             continue
         value = setting.value
-        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        table.add_row(f"--{setting.name}", f"[bold]{text}[/bold]", escape(setting.help))
-    Console(highlight=False).print(table)
+        said = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        table.add_row(f"--{setting.name}", text((said, "bold")), setting.help)
+    screen().print(table)
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from distgan.cli.files import check_writable
 from distgan.cli.parser import Parser, Verbs
 
 
@@ -19,7 +20,10 @@ def add(verbs: Verbs[Parser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the page."""
+    from distgan.console import say
     from distgan.report import write_report
 
-    print(f"the report: {write_report(options.runs, options.out)}")
+    if options.out is not None:
+        check_writable(options.out, "--out", "report.html")
+    say(f"the report: {write_report(options.runs, options.out)}")
     return 0

@@ -32,6 +32,8 @@ def make_shards_on_ray(
     """
     if address is not None:
         check_address(address)
+    # A cluster of our own would start a process for every one asked for.
+    workers = workers and min(workers, len(jobs))
     with Cluster(address, workers, verbose=False):
         _take_back_signals()
         cores = int(ray.cluster_resources().get("CPU", 1))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from distgan.errors import UserError
+from distgan.errors import UserError, brief, first_line
 
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 STOP_SECONDS = 120
@@ -57,6 +57,12 @@ class Job:
         return None if self.started is None else (self.ended or time.time()) - self.started
 
 
+def _is_name(host: str) -> bool:
+    """Whether a host's name has lengths that the Internet's names may have (RFC 1035)."""
+    labels = host.removesuffix(".").split(".")
+    return len(host) <= 253 and all(0 < len(label) <= 63 for label in labels)
+
+
 def url_of(address: str | None) -> str:
     """The job server's URL: what is given, ``RAY_API_SERVER_ADDRESS``, or port 8265 here.
 
@@ -70,10 +76,10 @@ def url_of(address: str | None) -> str:
         host, port = parts.hostname, parts.port
     except ValueError:
         host = port = None
-    if not host or parts.scheme not in ("http", "https"):
+    if not host or parts.scheme not in ("http", "https") or not _is_name(host):
         raise UserError(
-            f"--address {url}: not the address of a job server; give the dashboard's, such as "
-            "http://HEAD:8265"
+            f"--address {brief(url)}: not the address of a job server; give the dashboard's, such "
+            "as http://HEAD:8265"
         )
     if port == 6379:
         raise UserError(
@@ -164,11 +170,7 @@ def plain_errors(url: str, name: str = "") -> Iterator[None]:
             raise UserError(
                 f"{name}: no such job on {url}; `distgan jobs` lists those there are"
             ) from None
-        raise UserError(f"--address {url}: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300]
+        raise UserError(f"--address {url}: {first_line(error, 300)}") from None
 
 
 def _job(details: Any) -> Job:
@@ -177,13 +179,22 @@ def _job(details: Any) -> Job:
     return Job(
         name=details.submission_id or details.job_id or "",
         state=state,
-        command=tuple(json.loads(metadata.get(_COMMAND, "[]"))),
-        folder=metadata.get(_FOLDER, ""),
+        command=_words(metadata.get(_COMMAND, "[]")),
+        folder=str(metadata.get(_FOLDER, "")),
         started=details.start_time / 1000 if details.start_time else None,
         ended=details.end_time / 1000 if details.end_time else None,
         exit_code=details.driver_exit_code,
         message=details.message or "",
     )
+
+
+def _words(command: str) -> tuple[str, ...]:
+    # Others may have written there whatever they like.
+    try:
+        words = json.loads(command)
+    except (ValueError, TypeError, RecursionError):
+        return ()
+    return tuple(map(str, words)) if isinstance(words, list) else ()
 
 
 def metadata_of(command: tuple[str, ...], folder: str) -> dict[str, str]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import stat
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
 import distgan
-from distgan.errors import UserError
+from distgan.errors import UserError, printable
+from distgan.jobs.ignored import Ignored, ignored_in
 
 LIMIT = 100 * 2**20
 """Bytes; more belongs on storage that every node reads."""
+_MOST_FILES = 100_000
 
 EXCLUDED = (
     ".*", "__pycache__", "*.pyc", "runs", "build", "dist", "node_modules", "venv", "*.egg-info",
@@ -20,46 +23,156 @@ EXCLUDED = (
 """Names of files and folders that stay here."""
 
 
-def files_of(folder: Path) -> Iterator[Path]:
-    """The files of a folder that travel."""
-    for where, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not _stays(name))
-        for name in sorted(names):
-            path = Path(where, name)
-            if not _stays(name) and path.is_file():
-                yield path
+@dataclass
+class Chosen:
+    """What of a folder travels.
+
+    Attributes:
+        folder: where all of it lies.
+        files: by the path inside the folder under which it travels, the file and its bytes.
+        excluded: how many files and folders stay by their names, or because git ignores them.
+        left_out: what cannot travel, by its path inside the folder, and why.
+    """
+
+    folder: Path
+    files: dict[Path, tuple[Path, int]] = field(default_factory=dict)
+    excluded: int = 0
+    left_out: dict[Path, str] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes that travel."""
+        return sum(size for _, size in self.files.values())
 
 
-def _stays(name: str) -> bool:
-    return any(fnmatch(name, pattern) for pattern in EXCLUDED)
+def choose(folder: Path, *, by_git: bool = True) -> Chosen:
+    """Find what of a folder travels: regular files inside it, by links as well.
+
+    Args:
+        by_git: whether what git ignores stays here.
+
+    Raises:
+        UserError: when there is no such folder, it cannot be read, or it holds too many files.
+    """
+    if not folder.is_dir():
+        raise UserError(f"--working-dir {folder}: no such folder")
+    root = Path(os.path.realpath(folder))
+    found = Chosen(folder)
+    try:
+        _Walk(root, ignored_in(root) if by_git else _nothing, found).enter(Path(), root, ())
+    except OSError as error:
+        raise UserError(
+            f"--working-dir {folder}: {error.filename or ''}: cannot be read ({error.strerror}); "
+            "a line in .gitignore leaves it here"
+        ) from None
+    return found
+
+
+def _nothing(path: Path, is_folder: bool) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class _Walk:
+    root: Path
+    ignored: Ignored
+    found: Chosen
+
+    def enter(self, name: Path, real: Path, above: tuple[Path, ...]) -> None:
+        """Choose among what a folder holds, which travels as ``name``; ``above`` led to it."""
+        for entry in sorted(os.listdir(real)):
+            self._choose(name / entry, real / entry, (*above, real))
+
+    def _choose(self, name: Path, path: Path, above: tuple[Path, ...]) -> None:
+        is_link = path.is_symlink()
+        if self._stays(path, not is_link and path.is_dir()):
+            self.found.excluded += 1
+            return
+        real = Path(os.path.realpath(path))
+        reason = self._refusal(path, real, above) if is_link else ""
+        mode = 0 if reason else os.stat(real).st_mode
+        if not reason and not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+            reason = "is no regular file"
+        if printable(str(name)) != str(name) and not _is_utf8(name):
+            reason = "has a name that is not UTF-8"
+        if reason:
+            self.found.left_out[name] = reason
+        elif stat.S_ISDIR(mode):
+            self.enter(name, real, above)
+        else:
+            self.found.files[name] = (real, os.stat(real).st_size)
+            if len(self.found.files) > _MOST_FILES:
+                raise UserError(
+                    f"--working-dir {self.found.folder}: holds more than {_MOST_FILES:,} files; "
+                    "put data on storage that every node reads, and name it with --data"
+                )
+
+    def _refusal(self, path: Path, real: Path, above: tuple[Path, ...]) -> str:
+        """Why a link does not travel, or nothing; it travels as what it leads to."""
+        if not real.is_relative_to(self.root):
+            return "is a link that leads out of the folder"
+        # A link that leads to itself has no end.
+        if not os.path.exists(path):
+            return "is a link that leads nowhere"
+        if real in above:
+            return "is a link that leads back to a folder above it"
+        return "is a link to what stays here" if self._stays(real, real.is_dir()) else ""
+
+    def _stays(self, path: Path, is_folder: bool) -> bool:
+        inside = path.relative_to(self.root)
+        if any(fnmatch(part, pattern) for part in inside.parts for pattern in EXCLUDED):
+            return True
+        return inside != Path() and self.ignored(inside, is_folder)
+
+
+def _is_utf8(name: Path) -> bool:
+    try:
+        str(name).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def copy_package(to: Path) -> tuple[Path, int]:
     """Copy the package distgan as installed here, without leftovers, and its size in bytes."""
-    return copy_folder(Path(distgan.__file__).parent, to / "distgan")
+    # An environment is often in a folder that git ignores.
+    folder = choose(Path(distgan.__file__).parent, by_git=False)
+    return copy(folder, to / "distgan"), folder.size
 
 
 def copy_folder(folder: Path, to: Path, limit: int = LIMIT) -> tuple[Path, int]:
     """Copy what travels of a folder, and its size in bytes.
 
     Raises:
-        UserError: when there is no such folder, or it holds more than ``limit`` bytes.
+        UserError: as `choose` and `copy`.
     """
-    if not folder.is_dir():
-        raise UserError(f"--working-dir {folder}: no such folder")
-    files = [(path, path.stat().st_size) for path in files_of(folder)]
-    size = sum(each for _, each in files)
-    if size > limit:
-        path, largest = max(files, key=lambda file: file[1])
+    chosen = choose(folder)
+    return copy(chosen, to, limit), chosen.size
+
+
+def copy(chosen: Chosen, to: Path, limit: int = LIMIT) -> Path:
+    """Copy what travels, and no link, to a folder, which is returned.
+
+    Raises:
+        UserError: when it is more than ``limit`` bytes, or a file cannot be read.
+    """
+    folder = chosen.folder
+    if chosen.size > limit:
+        name, (_, largest) = max(chosen.files.items(), key=lambda file: file[1][1])
         raise UserError(
-            f"--working-dir {folder}: {size / 2**20:.1f} MiB would travel, more than the "
-            f"{limit / 2**20:.0f} MiB allowed; largest is {path.relative_to(folder)} "
+            f"--working-dir {folder}: {chosen.size / 2**20:.1f} MiB would travel, more than the "
+            f"{limit / 2**20:.0f} MiB allowed; largest is {name} "
             f"({largest / 2**20:.1f} MiB): put data on storage that every node reads, such as "
             "s3://bucket/set, and name it with --data"
         )
-    for path, _ in files:
-        copy = to / path.relative_to(folder)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
     to.mkdir(parents=True, exist_ok=True)
-    return to, size
+    for name, (file, _) in chosen.files.items():
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copyfile(file, to / name, follow_symlinks=False)
+        except PermissionError:
+            raise UserError(
+                f"--working-dir {folder}: {name}: cannot be read; a line in .gitignore leaves it "
+                "here"
+            ) from None
+    return to

@@ -13,9 +13,11 @@ from typing import Any
 
 from distgan.errors import UserError
 from distgan.jobs.client import STOP_SECONDS, connect, metadata_of, plain_errors
-from distgan.jobs.package import copy_folder, copy_package
+from distgan.jobs.package import Chosen, choose, copy, copy_package
 
 _FOLDERS = ("--out", "--resume")
+_MOST_NAMED = 20
+"""Files that are left out of a folder, named without ``verbose``."""
 
 
 def submit(
@@ -27,6 +29,7 @@ def submit(
     working_dir: str | Path | None = None,
     image: str | None = None,
     installed: bool = False,
+    verbose: bool = False,
     say: Callable[[str], None] = lambda _: None,
     client: Any = None,
 ) -> str:
@@ -44,6 +47,7 @@ def submit(
         working_dir: a folder that goes along and is the command's working directory.
         image: a container image, with distgan inside, that the nodes run the job in.
         installed: the nodes have this very distgan; send none.
+        verbose: say every file of ``working_dir`` that travels.
         say: told what travels.
         client: of `distgan.jobs.connect`, to be used again.
 
@@ -57,12 +61,13 @@ def submit(
     words = tuple(command)
     folder = _folder(words)
     _check(name, working_dir, image)
+    chosen = None if working_dir is None else choose(Path(working_dir))
     client = client or connect(address)
     url = client.get_address()
     for quiet in ("dashboard.modules.dashboard_sdk", "_private.runtime_env.packaging"):
         logging.getLogger(f"ray.{quiet}").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="distgan-submit-") as scratch, plain_errors(url):
-        environment = _environment(Path(scratch), env or {}, working_dir, image, installed, say)
+        environment = _environment(Path(scratch), env or {}, chosen, image, installed, verbose, say)
         try:
             return str(
                 client.submit_job(
@@ -82,6 +87,8 @@ def submit(
 
 
 def _check(name: str | None, working_dir: str | Path | None, image: str | None) -> None:
+    if working_dir == "":
+        raise UserError("--working-dir: is empty; name a folder, such as .")
     if image and working_dir:
         raise UserError("--image: has its own files; leave --working-dir out")
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
@@ -113,9 +120,10 @@ def _folder(words: tuple[str, ...]) -> str:
 def _environment(
     scratch: Path,
     env: Mapping[str, str],
-    working_dir: str | Path | None,
+    chosen: Chosen | None,
     image: str | None,
     installed: bool,
+    verbose: bool,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     # Ray's default of 3 seconds kills a job before its checkpoint is written.
@@ -129,11 +137,30 @@ def _environment(
         package, size = copy_package(scratch)
         found["py_modules"] = [str(package)]
         say(f"distgan travels: {size / 2**20:.1f} MiB, kept there for the next job")
-    if working_dir is not None:
-        folder, size = copy_folder(Path(working_dir), scratch / "working-dir")
-        found["working_dir"] = str(folder)
-        say(f"{working_dir} travels: {size / 2**20:.1f} MiB")
+    if chosen is not None:
+        found["working_dir"] = str(copy(chosen, scratch / "working-dir"))
+        for line in _told(chosen, verbose):
+            say(line)
     return found
+
+
+def _told(chosen: Chosen, verbose: bool) -> list[str]:
+    """What travels of a folder, in lines; with its files when ``verbose``."""
+    lines = [f"{chosen.folder} travels: {len(chosen.files):,} files, {chosen.size / 2**20:.1f} MiB"]
+    if verbose:
+        lines += [f"  {name}" for name in chosen.files]
+    if chosen.excluded:
+        lines.append(
+            f"  {chosen.excluded:,} files and folders stay here: hidden, built, runs, or ignored "
+            "by .gitignore"
+        )
+    if chosen.left_out:
+        lines.append(f"  {len(chosen.left_out):,} left out:")
+    shown = list(chosen.left_out.items())[: None if verbose else _MOST_NAMED]
+    lines += [f"    {name} {reason}" for name, reason in shown]
+    if len(shown) < len(chosen.left_out):
+        lines.append(f"    and {len(chosen.left_out) - len(shown):,} more; -v names them all")
+    return lines
 
 
 def _made_up(words: tuple[str, ...]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from distgan.errors import UserError
+from distgan.errors import UserError, brief
 
 _OWN_CLUSTER = {
     # Named for other systems, it makes every server of the cluster listen on 127.0.0.1 only.
@@ -54,11 +54,14 @@ def check_address(address: str) -> None:
         UserError: when nothing does.
     """
     host, _, port = address.rpartition("://")[2].rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not (port.isascii() and port.isdigit()):
         return  # "auto", "local" and the like: Ray knows at once.
+    if len(port) > 5 or int(port) > 65_535:
+        raise UserError(f"--address {brief(address)}: a port is a number up to 65535")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except OSError as error:
+    # UnicodeError: a name with parts longer than names on the Internet may be.
+    except (OSError, UnicodeError) as error:
         raise UserError(
             f"--address {address}: no Ray cluster answers there ({error}); start one with "
             "`ray start --head`, or leave --address and RAY_ADDRESS out, or use --workers 0"

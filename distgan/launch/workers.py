@@ -51,10 +51,13 @@ def parse_workers(text: str) -> int | tuple[int, int]:
         UserError: for anything else.
     """
     parts = text.split(":")
-    if len(parts) > 2 or not all(part.strip().removeprefix("-").isdecimal() for part in parts):
+    # Python reads no number of thousands of digits.
+    if len(text) > 40 or not (
+        len(parts) <= 2 and all(part.strip().removeprefix("-").isdecimal() for part in parts)
+    ):
         raise UserError(
-            f"--workers {text}: should be a number, such as 4, or MIN:MAX, such as 2:8, to follow "
-            "the size of the cluster"
+            f"--workers {text[:40]}: should be a number, such as 4, or MIN:MAX, such as 2:8, to "
+            "follow the size of the cluster"
         )
     numbers = [int(part) for part in parts]
     return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from distgan.data.shape import ImageShape
-from distgan.errors import UserError
+from distgan.errors import UserError, brief
 
+_MOST = 10_000_000
+"""Workers or nodes."""
+_LONGEST_SIDE = 100_000
 _SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 _RATE = re.compile(r"([\d.]+)\s*([kMGTmgt]?)(bit(?:/s)?|bps|b(?:/s)?|B(?:/s)?|)")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
@@ -23,7 +27,8 @@ def parse_bandwidth(text: str) -> float:
     number = _number(match.group(1)) if match else 0.0
     if match is None or number <= 0:
         raise UserError(
-            f"--bandwidth {text}: should be bits or bytes a second, such as 100Gbit or 12.5GB/s"
+            f"--bandwidth {_shown(text)}: should be bits or bytes a second, such as 100Gbit "
+            "or 12.5GB/s"
         )
     in_bytes = match.group(3).startswith("B")
     return number * _SCALES[match.group(2).lower()] / (1 if in_bytes else 8)
@@ -37,7 +42,7 @@ def parse_latency(text: str) -> float:
     """
     match = _TIME.fullmatch(text.strip())
     if match is None or (number := _number(match.group(1))) < 0:
-        raise UserError(f"--latency {text}: should be a time, such as 20us or 0.5ms")
+        raise UserError(f"--latency {_shown(text)}: should be a time, such as 20us or 0.5ms")
     return number * _SECONDS[match.group(2)]
 
 
@@ -48,9 +53,10 @@ def parse_shape(text: str) -> ImageShape:
         UserError: for anything else.
     """
     parts = text.split("x")
-    if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise UserError(f"--image {text}: should be CHANNELSxHEIGHTxWIDTH, such as 3x64x64")
-    return ImageShape(*map(int, parts))
+    sides = [_whole(part) for part in parts]
+    if len(sides) != 3 or not all(0 < side <= _LONGEST_SIDE for side in sides):
+        raise UserError(f"--image {_shown(text)}: should be CHANNELSxHEIGHTxWIDTH, such as 3x64x64")
+    return ImageShape(*sides)
 
 
 def parse_positive(option: str, text: str) -> int:
@@ -59,9 +65,12 @@ def parse_positive(option: str, text: str) -> int:
     Raises:
         UserError: for anything else, naming the option.
     """
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"{option} {text}: should be a number of 1 or more")
-    return int(text)
+    number = _whole(text)
+    if not 1 <= number <= _MOST:
+        raise UserError(
+            f"{option} {_shown(text)}: should be a number of 1 or more, up to {_MOST:,}"
+        )
+    return number
 
 
 def parse_price(text: str) -> float:
@@ -72,13 +81,23 @@ def parse_price(text: str) -> float:
     """
     price = _number(text)
     if price < 0:
-        raise UserError(f"--price {text}: should be an amount for an hour, such as 2.5")
+        raise UserError(f"--price {_shown(text)}: should be an amount for an hour, such as 2.5")
     return price
 
 
 def _number(text: str) -> float:
     # Negative for what is none.
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return -1.0
+    return number if math.isfinite(number) else -1.0
+
+
+def _whole(text: str) -> int:
+    # Negative for what is none, and for more digits than Python would read.
+    return int(text) if text.isdecimal() and len(text) <= 20 else -1
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= 40 else brief(text)

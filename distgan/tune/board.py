@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table as RichTable
-from rich.text import Text
 
+from distgan.console import Part, command, screen, text
 from distgan.terminal import clock
 from distgan.tune import results
 from distgan.tune.record import Trial
@@ -33,7 +33,7 @@ class Table:
     """Shows one search on a `rich.console.Console`; use it as a context manager."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+        self.console = console or screen()
         self._live: Live | None = None
         self._plan: Plan | None = None
         self._told: set[int] = set()
@@ -52,11 +52,10 @@ class Table:
         way = settings.scheduler if settings.scheduler != "none" else "whole trials"
         kind = "members" if settings.scheduler == "pbt" else "trials"
         number = "a grid" if settings.search == "grid" else f"{settings.samples} {kind}"
-        self.console.print(
-            f"[bold]{plan.base.recipe}[/bold] on {plan.base.data}: {number} of "
-            f"{settings.max_images:,} images, {settings.search} search, {way} -> "
-            f"{plan.storage.uri}",
-            soft_wrap=True,
+        self._say(
+            (plan.base.recipe, "bold"),
+            f" on {plan.base.data}: {number} of {settings.max_images:,} images, "
+            f"{settings.search} search, {way} -> {plan.storage.uri}",
         )
         for name in plan.space.texts:
             self.note(f"  {name:<32} {plan.space.texts[name]}")
@@ -68,9 +67,9 @@ class Table:
             self._live = Live(console=self.console, refresh_per_second=4, transient=True)
             self._live.start()
 
-    def note(self, text: str) -> None:
+    def note(self, line: str) -> None:
         """A line of its own."""
-        self.console.print(Text(text, "dim"), soft_wrap=True)
+        self._say((line, "dim"))
 
     def show(self, trials: list[Trial], news: dict[int, dict[str, Any]]) -> None:
         """Redraw, or print a line for every trial that is over and, now and then, of the rest."""
@@ -78,7 +77,7 @@ class Table:
         for trial in trials:
             if trial.over and trial.number not in self._told:
                 self._told.add(trial.number)
-                self.console.print(_line(trial, self._plan.settings), soft_wrap=True)
+                self._say(_line(trial, self._plan.settings))
         if self._live is not None:
             self._live.update(self._drawn(trials, news))
             return
@@ -87,7 +86,7 @@ class Table:
             self._line_at = now
             parts = [f"{number}: {told.get('images', 0):,} images" for number, told in news.items()]
             done = f"{len(self._told)} over, running " + ", ".join(parts)
-            self.console.print(Text(done, "dim"), soft_wrap=True)
+            self._say((done, "dim"))
 
     def finish(self, found: Found) -> None:
         """Say what came of it, where everything lies, and what to do next."""
@@ -96,22 +95,22 @@ class Table:
             self._live = None
         assert self._plan is not None
         for line in conclusion(found, self._plan.settings):
-            self.console.print(line, soft_wrap=True)
+            self._say(line)
         path = found.path
         if found.stopped:
-            self.console.print(
-                f"stopped by {found.stopped}; running trials have written checkpoints\n"
-                f"  go on      distgan tune --resume {path}",
-                soft_wrap=True,
-            )
+            self._say(f"stopped by {found.stopped}; running trials have written checkpoints")
+            self._say(f"  go on      {command('tune', '--resume', path)}")
         lines = {}
         if found.best is not None:
-            lines["best"] = f"distgan train --config {path}/{results.BEST}"
-            lines["its images"] = f"distgan sample {path}/trials/{found.best.name}"
+            lines["best"] = command("train", "--config", f"{path}/{results.BEST}")
+            lines["its images"] = command("sample", f"{path}/trials/{found.best.name}")
         lines["all trials"] = f"{path}/trials.csv, {path}/trials.parquet"
-        lines["report"] = f"distgan report {path}"
-        for name, text in lines.items():
-            self.console.print(f"  [cyan]{name:<10}[/cyan] {text}", soft_wrap=True)
+        lines["report"] = command("report", path)
+        for name, said in lines.items():
+            self._say("  ", (f"{name:<10}", "cyan"), f" {said}")
+
+    def _say(self, *parts: Part) -> None:
+        self.console.print(text(*parts), soft_wrap=True)
 
     def _drawn(self, trials: list[Trial], news: dict[int, dict[str, Any]]) -> RichTable:
         assert self._plan is not None
@@ -130,15 +129,14 @@ class Table:
             name = f"{trial.number}" + (
                 f" ({trial.confirms})" if trial.confirms is not None else ""
             )
-            table.add_row(
-                name, Text(state, _STYLES.get(state, "")), done, value_of(trial), brief(trial)
-            )
+            shown = text((state, _STYLES.get(state, "")))
+            table.add_row(name, shown, done, value_of(trial), text(brief(trial)))
         table.caption = f"{clock(time.monotonic() - self._start)} so far"
         table.caption_justify = "left"
         return table
 
 
-def _line(trial: Trial, settings: TuneSettings) -> Text:
+def _line(trial: Trial, settings: TuneSettings) -> Part:
     what = f"trial {trial.number} {trial.state}"
     if trial.confirms is not None:
         what = f"trial {trial.confirms} again, seed {trial.seed}, {trial.state}"
@@ -146,4 +144,4 @@ def _line(trial: Trial, settings: TuneSettings) -> Text:
     if trial.final is not None or trial.history:
         parts.append(f"{settings.metric} {value_of(trial)}")
     parts.append(trial.why if trial.state in ("ill", "failed") else brief(trial))
-    return Text("  ".join(part for part in parts if part), _STYLES.get(trial.state, ""))
+    return "  ".join(part for part in parts if part), _STYLES.get(trial.state, "")

@@ -1,0 +1,76 @@
+"""The one way of text to a terminal: foreign text is shown as it is and never obeyed.
+
+Paths, names of classes and what libraries say may hold square brackets, which rich would read
+as markup, a terminal's control sequences, bytes that are not UTF-8, or characters that the
+terminal's encoding lacks. Verbs print through `say` and `screen` only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shlex
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from distgan.errors import printable
+
+Part = str | tuple[str, str]
+"""Text, or text and its style."""
+
+
+def say(text: str, *, error: bool = False, end: str = "\n") -> None:
+    """Print text, without styles, to stdout or as an ``error`` to stderr."""
+    stream = sys.stderr if error else sys.stdout
+    _replace_what_is_lacking(stream)
+    print(printable(text), end=end, file=stream, flush=True)
+
+
+def text(*parts: Part) -> Text:
+    """Parts, with a style or without, for a table or a line of `screen`."""
+    pairs = [(part, "") if isinstance(part, str) else part for part in parts]
+    return Text.assemble(*((printable(words), style) for words, style in pairs))
+
+
+def screen() -> Console:
+    """A console on stdout that reads no markup in text."""
+    _replace_what_is_lacking(sys.stdout)
+    return _Screen(markup=False, emoji=False, highlight=False)
+
+
+class _Screen(Console):
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As rich's, through which every string passes, those in tables too."""
+        return super().render_str(printable(text), **options)
+
+
+def command(*words: str) -> str:
+    """A command of distgan to be copied into a shell."""
+    return " ".join(["distgan", *map(quoted, words)])
+
+
+def quoted(word: str) -> str:
+    """A word as a shell reads it; what cannot be shown becomes the escapes of bash and zsh."""
+    if word == printable(word) and not {"\n", "\t"} & set(word):
+        return shlex.quote(word)
+    return "$'" + "".join(map(_escaped, word)) + "'"
+
+
+def _escaped(char: str) -> str:
+    if char.isascii() and char.isprintable() and char not in "\\'":
+        return char
+    # How Python keeps a byte that is not UTF-8 in a file's name.
+    kept = "\udc80" <= char <= "\udcff"
+    return "".join(
+        f"\\x{b:02x}" for b in char.encode(errors="surrogateescape" if kept else "replace")
+    )
+
+
+def _replace_what_is_lacking(stream: Any) -> None:
+    """Have a stream replace what its encoding lacks, where by default it would raise."""
+    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        with contextlib.suppress(ValueError):  # Closed: printing says so itself.
+            stream.reconfigure(errors="replace")

@@ -7,13 +7,16 @@ import fcntl
 import os
 import shutil
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from distgan.errors import UserError, first_line
+from distgan.errors import UserError, brief, first_line
 
+PREFIX = "distgan-"
+"""Begins the name of every scratch folder of this package."""
 _LOCK = ".in-use"
 _MAKING = ".new-"
 """Begins the name of a folder whose process has not come to locking it."""
@@ -30,8 +33,7 @@ class Scratch:
 
     Args:
         prefix: of the folder's name; only those of this prefix are cleared away.
-        longest: bytes that its path may have, for Unix sockets below it; where that of the
-            usual folder (``TMPDIR``) would have more, it lies in ``/tmp`` or ``/var/tmp``.
+        longest: bytes that its path may have, for Unix sockets below it.
 
     Raises:
         UserError: when there is no place for it.
@@ -45,6 +47,12 @@ class Scratch:
         self.path = str(made.with_name(made.name.removeprefix(_MAKING)))
         os.rename(made, self.path)
 
+    def __enter__(self) -> str:
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
@@ -54,9 +62,12 @@ class Scratch:
 def _make(prefix: str, longest: int | None) -> tuple[Path, int]:
     reasons = []
     for parent in _places():
-        name = os.path.join(parent, f"{prefix}{'x' * _RANDOM}")
-        if longest is not None and len(os.fsencode(name)) > longest:
-            reasons.append(f"{parent}: too long for Unix sockets below it")
+        room = None if longest is None else longest - len(prefix) - _RANDOM - 1
+        if room is not None and len(os.fsencode(parent)) > room:
+            reasons.append(
+                f"{brief(parent)} has {len(os.fsencode(parent))} bytes, and Ray's sockets in it "
+                f"leave room for {room}"
+            )
             continue
         try:
             made = tempfile.mkdtemp(prefix=f"{_MAKING}{prefix}", dir=parent)
@@ -67,15 +78,19 @@ def _make(prefix: str, longest: int | None) -> tuple[Path, int]:
             reasons.append(first_line(error))
     raise UserError(
         f"TMPDIR: no place for temporary files ({'; '.join(reasons)}); set it to a folder with a "
-        "short name that can be written and has room"
+        "short name that can be written, such as /tmp"
     )
 
 
 def _places() -> list[str]:
-    with contextlib.suppress(OSError):
-        # It writes there to see whether it can, and raises where it can nowhere.
-        return list(dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")))
-    return ["/tmp", "/var/tmp"]
+    try:
+        usual = tempfile.gettempdir()
+    except OSError:
+        # It writes a file to see whether it can, and can nowhere.
+        usual = os.environ.get("TMPDIR", "/tmp")
+    # macOS sets TMPDIR for everybody, to a long name. Elsewhere who sets it does so for a reason,
+    # which may be that there is no room in /tmp.
+    return list(dict.fromkeys((usual, "/tmp"))) if sys.platform == "darwin" else [usual]
 
 
 def abandoned(prefix: str) -> Iterator[Path]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 
-from distgan.errors import UserError, brief, first_line
+from distgan.errors import UserError, first_line, printable
 
 _SECONDS_TO_ANSWER = 10.0
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
@@ -54,22 +53,27 @@ def _receive(stream: socket.socket) -> bytes:
 
 def _refusal(address: str, why: str) -> UserError:
     return UserError(
-        f"--address {brief(address)}: {why}; start one with `ray start --head`, or leave --address "
+        f"--address {printable(address)}: {why}; start one with `ray start --head`, or leave --address "
         "and RAY_ADDRESS out, or use --workers 0"
     )
 
 
 def is_here(address: str) -> bool:
-    """Whether an address is a loopback address, so that only this machine's users answer."""
-    host = _split(address)[0] or address
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
+    """Whether an address is one of this machine's, so that nothing sent there leaves it."""
+    host = _split(address)[0]
+    if not host:
         return False
+    try:
+        family, kind, _, _, where = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            # Only an address of one's own can be bound to.
+            probe.bind(where)
+    except OSError:
+        return False
+    return True
 
 
 def _split(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition("://")[2].rpartition(":")
+    port = port.rstrip("/")
     return host.strip("[]"), int(port) if port.isdecimal() and int(port) < 65536 else 0

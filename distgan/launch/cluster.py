@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 import ray
 
 from distgan import machine
-from distgan.errors import UserError, first_line
+from distgan.errors import UserError, first_line, printable
 from distgan.launch.address import is_here
 from distgan.launch.environment import authentication, on_loopback, token_is_at_hand
 from distgan.launch.imports import SamePackage
@@ -38,9 +39,10 @@ T = TypeVar("T")
 
 _SECONDS_TO_JOIN = 25.0
 _SECONDS_TO_LEAVE = 3.0
-_LONGEST = 33
-"""Bytes of the scratch folder's path: below it lie Ray's sockets, whose paths may have 103 in all
-on macOS (107 on Linux), of which Ray's own part takes up to 70."""
+_LONGEST = (103 if sys.platform == "darwin" else 107) - len(
+    "/r/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+)
+"""Bytes of the scratch folder's path, below which Ray's sockets lie; the systems' limits."""
 
 
 class StartStoppedError(Exception):
@@ -86,7 +88,7 @@ class Cluster:
         # Ray installs a signal handler where it can, and its processes die with the thread
         # that started them: a thread that stays leaves our handlers alone.
         self._thread = threading.Thread(target=self._stay_connected, daemon=True)
-        self._scratch = Scratch("distgan-ray-", _LONGEST)
+        self._scratch = Scratch("distgan-", _LONGEST if self.own else None)
         self.scratch = self._scratch.path
         self.shared = self.scratch if self.own else ""
         """The scratch folder where all workers see it, else empty."""
@@ -112,15 +114,16 @@ class Cluster:
             if not self.own and time.monotonic() > deadline:
                 self._reason = f"silent for {_SECONDS_TO_JOIN:.0f} s"
                 break
-        if self._reason:
-            where = f"--address {self._address}" if self._address else "starting Ray here"
-            remedy = (
-                "start one with `ray start --head`, or leave --address and RAY_ADDRESS out, or use"
-                if self._address
-                else "see `-v` for what Ray says, or use"
-            )
+        if self._reason and self.own:
             raise NoClusterError(
-                f"{where}: no Ray cluster answers ({self._reason}); {remedy} --workers 0"
+                f"Ray does not start here ({self._reason}); see whether {self.scratch} has room "
+                "(TMPDIR names its place) and -v for what Ray says, or use --workers 0"
+            )
+        if self._reason:
+            raise NoClusterError(
+                f"--address {printable(self._address or '')}: no Ray cluster answers ({self._reason}); start "
+                "one with `ray start --head`, or leave --address and RAY_ADDRESS out, or use "
+                "--workers 0"
             )
         if self._stop is not None:
             self._stop.install()
@@ -214,7 +217,7 @@ class Cluster:
                 "include_dashboard": False,
                 "_node_ip_address": "127.0.0.1",
                 # Ray opens the folder that it is given to all; not so the one around it.
-                "_temp_dir": f"{self.scratch}/ray",
+                "_temp_dir": f"{self.scratch}/r",
             }
 
     def settle(self, reads_on: bool) -> None:

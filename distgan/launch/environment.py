@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from distgan.errors import UserError, brief
+from distgan.errors import UserError, printable
 
 _LOOPBACK = {
     # Named for other systems, it makes every server of the cluster listen on 127.0.0.1 only.
@@ -63,7 +63,7 @@ def require_train_v2() -> None:
     value = os.environ.get("RAY_TRAIN_V2_ENABLED", "1")
     if value.lower() not in ("1", "true"):
         raise UserError(
-            f"RAY_TRAIN_V2_ENABLED={brief(value)}: asks for Ray's older Train, on which distgan "
+            f"RAY_TRAIN_V2_ENABLED={printable(value)}: asks for Ray's older Train, on which distgan "
             "does not run; unset it, or use --workers 0"
         )
 

@@ -24,7 +24,7 @@ from distgan.launch.imports import import_paths
 from distgan.launch.workers import cores_for
 from distgan.scratch import Scratch, abandoned
 
-from .conftest import Run
+from .conftest import Run, command
 
 
 def test_cores_are_those_that_the_process_is_bound_to() -> None:
@@ -100,7 +100,7 @@ def test_a_hundred_workers_are_refused_before_there_is_a_folder(
 def test_a_long_temporary_folder_is_named_and_the_command_can_be_repeated(tmp_path: Path) -> None:
     place = tmp_path / ("long" * 20)
     place.mkdir()
-    line = [sys.executable, "-m", "distgan", *"train --images 64 --workers 1 --out r".split()]
+    line = command("train", "--images", "64", "--workers", "1", "--out", "r")
     environment = {**os.environ, "TMPDIR": str(place)}
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 2

@@ -53,8 +53,8 @@ def _receive(stream: socket.socket) -> bytes:
 
 def _refusal(address: str, why: str) -> UserError:
     return UserError(
-        f"--address {printable(address)}: {why}; start one with `ray start --head`, or leave --address "
-        "and RAY_ADDRESS out, or use --workers 0"
+        f"--address {printable(address)}: {why}; start one with `ray start --head`, or leave "
+        "--address and RAY_ADDRESS out, or use --workers 0"
     )
 
 

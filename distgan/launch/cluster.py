@@ -120,10 +120,10 @@ class Cluster:
                 "(TMPDIR names its place) and -v for what Ray says, or use --workers 0"
             )
         if self._reason:
+            address = printable(self._address or "")
             raise NoClusterError(
-                f"--address {printable(self._address or '')}: no Ray cluster answers ({self._reason}); start "
-                "one with `ray start --head`, or leave --address and RAY_ADDRESS out, or use "
-                "--workers 0"
+                f"--address {address}: no Ray cluster answers ({self._reason}); start one with "
+                "`ray start --head`, or leave --address and RAY_ADDRESS out, or use --workers 0"
             )
         if self._stop is not None:
             self._stop.install()

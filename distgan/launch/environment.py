@@ -63,8 +63,8 @@ def require_train_v2() -> None:
     value = os.environ.get("RAY_TRAIN_V2_ENABLED", "1")
     if value.lower() not in ("1", "true"):
         raise UserError(
-            f"RAY_TRAIN_V2_ENABLED={printable(value)}: asks for Ray's older Train, on which distgan "
-            "does not run; unset it, or use --workers 0"
+            f"RAY_TRAIN_V2_ENABLED={printable(value)}: asks for Ray's older Train, on which "
+            "distgan does not run; unset it, or use --workers 0"
         )
 
 

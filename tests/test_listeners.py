@@ -96,7 +96,7 @@ def _watch(arguments: list[str], folder: Path, scratch: Path) -> _Seen:
     assert {"raylet", "gcs_server"} <= seen.processes, "Ray was not seen at all"
     assert len(seen.listeners) > 3
     assert not list(home.rglob("auth_token")), "Ray's token is in the home"
-    assert not list(scratch.iterdir()), "something was left in the scratch folder"
+    assert not list(scratch.glob("distgan-*")), "something was left of the cluster"
     return seen
 
 

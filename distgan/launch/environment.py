@@ -122,4 +122,6 @@ def token_is_at_hand() -> bool:
     from ray import _raylet
 
     native: Any = _raylet
+    # Somebody may have written the file since Ray looked for it.
+    native.AuthenticationTokenLoader.instance().reset_cache()
     return bool(native.AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True))

@@ -22,7 +22,7 @@ from distgan.errors import UserError, first_line, printable
 from distgan.launch.address import is_here
 from distgan.launch.environment import authentication, on_loopback, token_is_at_hand
 from distgan.launch.imports import SamePackage
-from distgan.launch.leftovers import end, started_by_raylets
+from distgan.launch.leftovers import end, started_by_raylets, working_in
 from distgan.launch.priority import make_attendants_give_way
 from distgan.launch.signals import StopRequest
 from distgan.launch.workers import Asked, Device, Node, Workers, cores_for, decide
@@ -192,6 +192,8 @@ class Cluster:
                 end(started)
         except Exception as error:
             self._reason = first_line(error)
+            # Where the start failed half-way, Ray knows nothing of what it has started.
+            end(working_in(self.scratch) if self.own else [])
         finally:
             ray._private.worker.print_to_stdstream = show
             logging.raiseExceptions = complains

@@ -5,8 +5,10 @@ Imports nothing of Ray but its core, so that a cluster starts while the rest is 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
+import os
 import secrets
 import sys
 import threading
@@ -22,9 +24,9 @@ from distgan.errors import UserError, first_line, printable
 from distgan.launch.address import is_here
 from distgan.launch.environment import authentication, on_loopback, token_is_at_hand
 from distgan.launch.imports import SamePackage
-from distgan.launch.leftovers import end, started_by_raylets, working_in
+from distgan.launch.leftovers import end, started_by_raylets, workers_of_raylets, working_in
 from distgan.launch.priority import make_attendants_give_way
-from distgan.launch.signals import StopRequest
+from distgan.launch.signals import EXIT_CODES, StopRequest
 from distgan.launch.workers import Asked, Device, Node, Workers, cores_for, decide
 from distgan.scratch import Scratch
 
@@ -83,7 +85,7 @@ class Cluster:
         self.own = self._joins and address is None
         self._stop = stop
         self._cores = cores_for(workers, machine.cores()) if self.own else 0
-        self._reason = ""
+        self._reason, self._settled = "", False
         self._ready, self._over = threading.Event(), threading.Event()
         # Ray installs a signal handler where it can, and its processes die with the thread
         # that started them: a thread that stays leaves our handlers alone.
@@ -109,7 +111,7 @@ class Cluster:
             if self._stop is not None:
                 # As soon as Ray takes the signals; its handler would abort the process.
                 self._stop.install()
-                if self._stop.name and not self.own:
+                if self._stop.name and (self.breaks_off or not self.own):
                     raise StartStoppedError
             if not self.own and time.monotonic() > deadline:
                 self._reason = f"silent for {_SECONDS_TO_JOIN:.0f} s"
@@ -151,9 +153,14 @@ class Cluster:
             thread.join(0.05)
             if self._stop is not None and self._stop.name:
                 deadline = time.monotonic() + _SECONDS_TO_LEAVE
-                while self.own and thread.is_alive() and time.monotonic() < deadline:
+                while (
+                    self.own
+                    and not self.breaks_off
+                    and thread.is_alive()
+                    and time.monotonic() < deadline
+                ):
                     # Whoever waits for what these would make hears that there will be nothing.
-                    end(started_by_raylets())
+                    end(workers_of_raylets())
                     thread.join(0.2)
                 raise StartStoppedError
         for error in errors:
@@ -163,12 +170,33 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         self._leave()
 
+    @property
+    def breaks_off(self) -> bool:
+        """Whether this process ends before training ran, with a cluster of its own.
+
+        Ray would have its start, or that of the workers, finished before it ends.
+        """
+        stop = self._stop
+        ends = stop is not None and stop.ends_process and bool(stop.name)
+        return ends and self.own and not self._settled
+
     def _leave(self) -> None:
+        if self.breaks_off and self._stop is not None:
+            # Before what Ray does at the end of a process.
+            atexit.register(self._break_off, EXIT_CODES.get(self._stop.name, 1))
+            return
         self._over.set()
         if self._joins:
             # One of our own has to be over; one that does not answer never may be.
             self._thread.join(None if self.own or self._ready.is_set() else _SECONDS_TO_LEAVE)
         self._scratch.close()
+
+    def _break_off(self, status: int) -> None:
+        end(started_by_raylets() + working_in(self.scratch))
+        self._scratch.close()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
     def _stay_connected(self) -> None:
         level = logging.INFO if self._verbose else logging.ERROR
@@ -230,6 +258,7 @@ class Cluster:
         Args:
             reads_on: Ray Data goes on reading, and needs its actors.
         """
+        self._settled = True
         if not self.own:
             return
         for name, namespace in () if reads_on or self._elastic else _FOR_READING:

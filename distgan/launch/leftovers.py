@@ -18,6 +18,16 @@ def started_by_raylets() -> list[psutil.Process]:
     return found
 
 
+def workers_of_raylets() -> list[psutil.Process]:
+    """Of those the ones that work; with one of the others a raylet ends, and its drivers."""
+    found = []
+    for process in started_by_raylets():
+        with contextlib.suppress(psutil.Error):
+            if not any("Agent" in word or "agent" in word for word in process.cmdline()):
+                found.append(process)
+    return found
+
+
 def end(processes: Iterable[psutil.Process]) -> None:
     """End those that are still there."""
     for process in processes:

@@ -43,7 +43,7 @@ from distgan.launch.faults import (
 )
 from distgan.launch.follow import Follower
 from distgan.launch.gauges import Gauges
-from distgan.launch.leftovers import end, started_by_raylets
+from distgan.launch.leftovers import end, workers_of_raylets
 from distgan.launch.mailbox import ClusterMailbox, FolderMailbox, Mailbox, MailboxControl
 from distgan.launch.own_trainer import OwnTrainer
 from distgan.launch.priority import give_way, make_others_give_way
@@ -107,7 +107,7 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
     try:
         follower.follow(fit)
     finally:
-        if cluster.own and fit.is_alive():
+        if cluster.own and fit.is_alive() and not cluster.breaks_off:
             fit.leave()
         mailbox.clear()
     return fit.outcome() or Outcome(follower.saved, stop.name)
@@ -158,7 +158,7 @@ class _Fit(threading.Thread):
         deadline = time.monotonic() + _SECONDS_TO_LEAVE
         while self.is_alive() and time.monotonic() < deadline:
             # It waits for workers until they have started, or are gone.
-            end(started_by_raylets())
+            end(workers_of_raylets())
             self.join(0.2)
 
     def outcome(self) -> Outcome | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -23,3 +24,55 @@ def processor() -> str:
         return platform.processor() or platform.machine()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """CPU cores that this process may use: those it is bound to, within its cgroup's quota.
+
+    A quota of parts of a core counts as its whole cores, and at least one.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    allowed = quota(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+    return max(1, int(min(count, allowed)))
+
+
+def quota(membership: Path, root: Path) -> float:
+    """The processor time that cgroups allow, in cores; without a limit, infinitely many.
+
+    Args:
+        membership: the file that lists the process's groups, ``/proc/self/cgroup``.
+        root: where the groups' own files are, ``/sys/fs/cgroup``.
+    """
+    least = float("inf")
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return least
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # Version 2 has no controllers in its line; version 1 a folder for each set of them.
+        tops = [root / controllers, root / "cpu"] if controllers else [root, root / "unified"]
+        for top in tops:
+            group = top / path.strip("/")
+            # A container may see its own group as the root, below a path of the host's.
+            for folder in (group, *group.parents):
+                if folder.is_relative_to(top):
+                    least = min(least, _limit(folder))
+    return least
+
+
+def _limit(group: Path) -> float:
+    try:
+        if (group / "cpu.max").exists():
+            allowed, period = (group / "cpu.max").read_text().split()
+        else:
+            allowed = (group / "cpu.cfs_quota_us").read_text().strip()
+            period = (group / "cpu.cfs_period_us").read_text().strip()
+        return float("inf") if allowed in ("max", "-1") else int(allowed) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return float("inf")

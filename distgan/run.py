@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import platform
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from typing import Any
 
 import torch
 
+from distgan import machine
 from distgan.config import Config, from_yaml, to_yaml
 from distgan.errors import UserError
 from distgan.machine import processor, version
@@ -54,6 +54,13 @@ def create(storage: Storage, config: Config) -> None:
             raise UserError(f"--out {storage.uri}: is not empty; choose another --out")
         storage.make()
     storage.write(CONFIG, to_yaml(config))
+
+
+def withdraw(storage: Storage) -> None:
+    """Remove the folder of a run that `create` has made, if nothing has happened in it."""
+    with contextlib.suppress(OSError, UserError):
+        if {name for name in storage.names() if not name.startswith(".")} <= {CONFIG}:
+            storage.delete_folder()
 
 
 @contextlib.contextmanager
@@ -125,7 +132,7 @@ def record_environment(storage: Storage, workers: int, device: str, images_seen:
             "workers": workers,
             "device": device,
             "threads": torch.get_num_threads(),
-            "cores": os.cpu_count(),
+            "cores": machine.cores(),
             "machine": platform.platform(),
             "processor": processor(),
             "python": platform.python_version(),

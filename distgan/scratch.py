@@ -6,27 +6,52 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
+import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+from distgan.errors import UserError, brief, first_line
+
+PREFIX = "distgan-"
+"""Begins the name of every scratch folder of this package."""
 _LOCK = ".in-use"
+_MAKING = ".new-"
+"""Begins the name of a folder whose process has not come to locking it."""
+_SECONDS_TO_MAKE = 600.0
+_RANDOM = 8
+"""Characters that `tempfile.mkdtemp` appends."""
 
 
 class Scratch:
     """A temporary folder, removed by `close`; one of a killed process, by the next `Scratch`.
 
-    A lock on a file inside says that the process lives, also to processes that cannot see
-    its number, as in another container.
+    Only the user may look into it. A lock on a file inside says that the process lives, also to
+    processes that cannot see its number, as in another container.
 
     Args:
         prefix: of the folder's name; only those of this prefix are cleared away.
+        longest: bytes that its path may have, for Unix sockets below it.
+
+    Raises:
+        UserError: when there is no place for it.
     """
 
-    def __init__(self, prefix: str) -> None:
-        _clear(prefix)
-        self.path = tempfile.mkdtemp(prefix=prefix)
-        self._lock = os.open(f"{self.path}/{_LOCK}", os.O_CREAT | os.O_RDWR)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+    def __init__(self, prefix: str, longest: int | None = None) -> None:
+        for folder in abandoned(prefix):
+            shutil.rmtree(folder, ignore_errors=True)
+        made, self._lock = _make(prefix, longest)
+        # Under a name that nobody clears away until the lock is held.
+        self.path = str(made.with_name(made.name.removeprefix(_MAKING)))
+        os.rename(made, self.path)
+
+    def __enter__(self) -> str:
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Remove the folder."""
@@ -34,13 +59,62 @@ class Scratch:
         os.close(self._lock)
 
 
-def _clear(prefix: str) -> None:
-    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        # Without the file, its process has not come to locking it, or is another user's.
-        with contextlib.suppress(OSError):
-            lock = os.open(folder / _LOCK, os.O_RDWR)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(lock)
+def _make(prefix: str, longest: int | None) -> tuple[Path, int]:
+    reasons = []
+    for parent in _places():
+        room = None if longest is None else longest - len(prefix) - _RANDOM - 1
+        if room is not None and len(os.fsencode(parent)) > room:
+            reasons.append(
+                f"{brief(parent)} has {len(os.fsencode(parent))} bytes, and Ray's sockets in it "
+                f"leave room for {room}"
+            )
+            continue
+        try:
+            made = tempfile.mkdtemp(prefix=f"{_MAKING}{prefix}", dir=parent)
+            lock = os.open(f"{made}/{_LOCK}", os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return Path(made), lock
+        except OSError as error:
+            reasons.append(first_line(error))
+    raise UserError(
+        f"TMPDIR: no place for temporary files ({'; '.join(reasons)}); set it to a folder with a "
+        "short name that can be written, such as /tmp"
+    )
+
+
+def _places() -> list[str]:
+    try:
+        usual = tempfile.gettempdir()
+    except OSError:
+        # It writes a file to see whether it can, and can nowhere.
+        usual = os.environ.get("TMPDIR", "/tmp")
+    # macOS sets TMPDIR for everybody, to a long name. Elsewhere who sets it does so for a reason,
+    # which may be that there is no room in /tmp.
+    return list(dict.fromkeys((usual, "/tmp"))) if sys.platform == "darwin" else [usual]
+
+
+def abandoned(prefix: str) -> Iterator[Path]:
+    """The user's folders of a prefix whose process is gone; one is locked while it is yielded."""
+    for parent in map(Path, _places()):
+        for folder in filter(_is_ours, sorted(parent.glob(f"{prefix}*"))):
+            # Without the file, it is no folder of this module.
+            with contextlib.suppress(OSError):
+                lock = os.open(folder / _LOCK, os.O_RDWR)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    yield folder
+                finally:
+                    os.close(lock)
+        for folder in filter(_is_ours, sorted(parent.glob(f"{_MAKING}{prefix}*"))):
+            with contextlib.suppress(OSError):
+                # A moment passes between making one and naming it.
+                if time.time() - folder.stat().st_mtime > _SECONDS_TO_MAKE:
+                    yield folder
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()

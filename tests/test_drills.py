@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import statistics
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import pytest
 from distgan import checkpoint
 from distgan.storage import Storage
 
-from .drills import drill, undisturbed_run
+from .drills import TABLE, drill, undisturbed_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.drill]
 
@@ -114,6 +115,34 @@ def test_fill_the_disk(small_disk: Path, undisturbed: dict[str, Any]) -> None:
         run.nothing_is_left()
         back = run.events("storage back")[0]["text"]
         run.report(f"disk full ({back})", undisturbed, time.monotonic() - run.before)
+
+
+def test_stop_while_it_starts(tmp_path: Path) -> None:
+    """At 30 random moments, from the start of Python to the first update.
+
+    The seconds are told, not required: they depend on what else the machine does.
+    """
+    with drill(tmp_path, "run", *IMAGES) as run:
+        run.wait_for(1)
+        whole = time.monotonic() - run.before
+        run.process.terminate()
+        run.process.wait(60)
+    chance, took = random.Random(11), []
+    for turn in range(30):
+        number = chance.choice([signal.SIGINT, signal.SIGTERM])
+        with drill(tmp_path, f"run-{turn}", *IMAGES) as run:
+            time.sleep(chance.uniform(0, whole))
+            struck = time.monotonic()
+            run.process.send_signal(number)
+            run.process.wait(60)
+            took.append(time.monotonic() - struck)
+            # As a stopped run, or, before there was a handler, as Python ends.
+            assert run.process.returncode in (130, 143, -number), run.text
+            assert "Traceback" not in run.text or "KeyboardInterrupt" in run.text
+            run.nothing_is_left()
+    worst, middle = max(took), statistics.median(took)
+    what = f"30 stops while it starts ({whole:.1f} s): {middle:.1f} s, at worst {worst:.1f} s"
+    TABLE.append((what, "", "", "", f"{sum(took):.0f}", ""))
 
 
 def test_twenty_kills(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import threading
 from collections.abc import Iterator
@@ -120,6 +121,26 @@ def test_a_cluster_that_asks_for_a_token(
     said = mistake(capsys, "jobs", "--address", url)
     assert "asks for a token" in said
     assert there.token not in said
+
+
+def test_rays_token_in_the_home_is_found_for_a_server_of_this_machine(
+    server: tuple[str, type[_Server]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`ray start` asks for the token wherever the home has one, without being told to."""
+    url, there = server
+    there.token = "a-word-of-some-length"
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text(there.token)
+    assert main(["jobs", "--address", url]) == 0
+    capsys.readouterr()
+    assert "RAY_AUTH_MODE" not in os.environ, "only this client was to send it"
+    monkeypatch.setattr(client, "is_here", lambda _: False)
+    assert "asks for a token" in mistake(capsys, "jobs", "--address", url)
 
 
 def test_what_travels_is_small_and_whole(tmp_path: Path) -> None:

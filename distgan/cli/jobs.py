@@ -27,7 +27,7 @@ Everything after -- is a command of distgan, as on this machine:
 RAY_API_SERVER_ADDRESS stands for --address. Every node must see --out and --data under the
 same name. Whoever reaches a cluster's dashboard runs code there: leave it on its loopback
 address, come through `ssh -N -L 8265:127.0.0.1:8265 HEAD`, and use Ray's tokens
-(RAY_AUTH_MODE=token).
+(RAY_AUTH_MODE=token). A job server on this machine that asks for the token in ~/.ray gets it.
 """
 
 _EXIT_CODES = {"SUCCEEDED": 0, "FAILED": 1, "STOPPED": 143}
@@ -51,7 +51,8 @@ def add(verbs: Verbs[Parser]) -> None:
         action="append",
         default=[],
         metavar="K[=V]",
-        help="an environment variable of the job; without =V the value it has here",
+        help="an environment variable of the job; without =V the value it has here; its value lies "
+        "in the cluster's logs, for whoever may read them",
     )
     parser.add_argument(
         "--working-dir", metavar="DIR", help="a folder that goes along, up to 100 MiB"

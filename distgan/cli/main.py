@@ -10,12 +10,24 @@ import sys
 from collections.abc import Sequence
 
 from distgan import __version__
-from distgan.cli import bench, data, evaluate, jobs, plan, recipes, report, sample, train, tune
+from distgan.cli import (
+    bench,
+    clean,
+    data,
+    evaluate,
+    jobs,
+    plan,
+    recipes,
+    report,
+    sample,
+    train,
+    tune,
+)
 from distgan.cli.boundary import guarded
 from distgan.cli.parser import Parser
 from distgan.errors import UserError
 
-_VERBS = (train, sample, report, evaluate, tune, plan, bench, recipes, data, jobs)
+_VERBS = (train, sample, report, evaluate, tune, plan, bench, recipes, data, clean, jobs)
 
 _TOP = """\
 start here:

@@ -80,7 +80,7 @@ def add(verbs: Verbs[Parser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train, or go on."""
     from distgan import launch, settings
-    from distgan.launch.signals import EXIT_CODES
+    from distgan.launch.signals import EXIT_CODES, StopRequest
     from distgan.launch.workers import parse_workers
     from distgan.terminal import Terminal
 
@@ -94,6 +94,7 @@ def run(options: argparse.Namespace) -> int:
         "address": options.address,
         "device": options.device,
         "verbose": options.verbose,
+        "stop": StopRequest(ends_process=True),
     }
     if options.max_failures is not None:
         common["max_failures"] = options.max_failures

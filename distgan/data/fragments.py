@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from distgan import machine
 from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels, decode
 from distgan.data.shape import ImageShape
@@ -96,7 +96,7 @@ def read_in_order(
     images: ImageSet, fragments: Iterable[Fragment], replace: bool
 ) -> Iterator[Pixels]:
     """Fragments in their order, some decoded by threads beforehand."""
-    threads = os.cpu_count() or 1
+    threads = machine.cores()
     with ThreadPoolExecutor(threads, "distgan-decode") as pool:
         waiting: deque[Future[Pixels]] = deque()
         for fragment in fragments:

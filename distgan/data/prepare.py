@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -217,7 +216,9 @@ def _make(
             made.append(make_shard(job, source, layout, report))
             _limit(made, layout.skip_bad)
         return made
-    address = address or os.environ.get("RAY_ADDRESS") or None
+    from distgan.launch.address import cluster_address
+
+    address = cluster_address(address)
     if address is None:
         from distgan.launch.environment import prepare_own_cluster
 

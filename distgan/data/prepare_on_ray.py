@@ -11,8 +11,8 @@ import ray
 from distgan.data.shards import Job, Layout, Made, make_shard
 from distgan.data.sources import Source
 from distgan.errors import UserError
+from distgan.launch.address import check_address
 from distgan.launch.cluster import Cluster
-from distgan.launch.environment import check_address
 
 
 def make_shards_on_ray(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import tempfile
 import urllib.error
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from distgan.data.sources.named import cache_folder
 from distgan.errors import UserError
 from distgan.features.base import Extractor
+from distgan.scratch import Scratch
 
 SIZE = 2_048
 VARIABLE = "DISTGAN_INCEPTION"
@@ -59,7 +59,7 @@ def inception() -> Extractor:
     path = _weights(URL_INCEPTION_V3)
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-        with tempfile.TemporaryDirectory(prefix="distgan-") as folder:
+        with Scratch("distgan-weights-") as folder:
             # torch-fidelity unpickles what it is given: only what was read safely.
             safe = Path(folder) / "weights.pth"
             torch.save(weights, safe)

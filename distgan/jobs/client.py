@@ -1,7 +1,7 @@
 """A cluster's job server, and the jobs of distgan on it.
 
-Ray's own client does the talking, and sends a token where ``RAY_AUTH_MODE=token`` or Ray's
-token file ask for it.
+Ray's own client does the talking. It sends Ray's token where ``RAY_AUTH_MODE=token`` asks for it,
+and to a job server on this machine also where that asks for one and Ray's token file is there.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from distgan.errors import UserError, brief, first_line
+from distgan.launch.address import is_here
+from distgan.launch.environment import authentication, token_is_at_hand
 
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 STOP_SECONDS = 120
@@ -107,11 +109,24 @@ def connect(address: str | None = None) -> Any:
         raise UserError(
             f"{error.name}: needed to talk to a job server; pip install 'distgan[cluster]'"
         ) from None
-    with plain_errors(url), _only_this_address():
+    from ray.exceptions import AuthenticationError
+
+    def reach() -> tuple[Any, Any]:
         client = JobSubmissionClient(url)
         answer = client._do_request("GET", "/api/v0/cluster_metadata")
         answer.raise_for_status()
-        found = answer.json()
+        return client, answer.json()
+
+    with plain_errors(url), _only_this_address():
+        try:
+            client, found = reach()
+        except AuthenticationError:
+            # A `ray start` here asks for the token in the home whenever there is one; Ray's client
+            # sends it only where it is told to. Only this machine gets it unasked.
+            if not is_here(url) or not token_is_at_hand():
+                raise
+            with authentication({"RAY_AUTH_MODE": "token"}):
+                client, found = reach()
     _check_versions(url, found.get("data", found))
     return client
 

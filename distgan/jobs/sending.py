@@ -6,7 +6,6 @@ import logging
 import re
 import secrets
 import shlex
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from distgan.errors import UserError
 from distgan.jobs.client import STOP_SECONDS, connect, metadata_of, plain_errors
 from distgan.jobs.package import Chosen, choose, copy, copy_package
+from distgan.scratch import Scratch
 
 _FOLDERS = ("--out", "--resume")
 _MOST_NAMED = 20
@@ -66,7 +66,7 @@ def submit(
     url = client.get_address()
     for quiet in ("dashboard.modules.dashboard_sdk", "_private.runtime_env.packaging"):
         logging.getLogger(f"ray.{quiet}").setLevel(logging.WARNING)
-    with tempfile.TemporaryDirectory(prefix="distgan-submit-") as scratch, plain_errors(url):
+    with Scratch("distgan-submit-") as scratch, plain_errors(url):
         environment = _environment(Path(scratch), env or {}, chosen, image, installed, verbose, say)
         try:
             return str(

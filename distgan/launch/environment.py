@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import socket
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from distgan.errors import UserError, brief
+from distgan.errors import UserError, printable
 
-_OWN_CLUSTER = {
+_LOOPBACK = {
     # Named for other systems, it makes every server of the cluster listen on 127.0.0.1 only.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
+_OWN_CLUSTER = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     # Nothing gives notice of taking a laptop away, and the watcher is a process of its own.
@@ -41,28 +45,83 @@ _OWN_CLUSTER = {
 def prepare_own_cluster() -> None:
     """Make a cluster started by this process private, quiet and quick to end.
 
-    What the user has set stays. Has its full effect only before Ray's first import.
+    What the user has set stays, except for what would let others than this machine's processes
+    reach the cluster. Has its full effect only before Ray's first import.
     """
+    require_train_v2()
+    os.environ.update(_LOOPBACK)
     for name, value in _OWN_CLUSTER.items():
         os.environ.setdefault(name, value)
 
 
-def check_address(address: str) -> None:
-    """See that something listens at ``host:port``; Ray itself tries for minutes.
+def require_train_v2() -> None:
+    """See that Ray Train is the one that this package is written for.
 
     Raises:
-        UserError: when nothing does.
+        UserError: when the environment asks for the older one.
     """
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if not host or not (port.isascii() and port.isdigit()):
-        return  # "auto", "local" and the like: Ray knows at once.
-    if len(port) > 5 or int(port) > 65_535:
-        raise UserError(f"--address {brief(address)}: a port is a number up to 65535")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    # UnicodeError: a name with parts longer than names on the Internet may be.
-    except (OSError, UnicodeError) as error:
+    value = os.environ.get("RAY_TRAIN_V2_ENABLED", "1")
+    if value.lower() not in ("1", "true"):
         raise UserError(
-            f"--address {address}: no Ray cluster answers there ({error}); start one with "
-            "`ray start --head`, or leave --address and RAY_ADDRESS out, or use --workers 0"
-        ) from None
+            f"RAY_TRAIN_V2_ENABLED={printable(value)}: asks for Ray's older Train, on which "
+            "distgan does not run; unset it, or use --workers 0"
+        )
+
+
+@contextlib.contextmanager
+def on_loopback(token: str) -> Iterator[None]:
+    """Keep what Ray starts meanwhile on loopback, closed to all who cannot read ``token``.
+
+    Unlike `prepare_own_cluster` it also has its effect once Ray is imported. The environment
+    is as before at the end.
+
+    Args:
+        token: file with the secret that Ray's processes ask one another for.
+    """
+    from ray._private import ray_constants
+
+    kept = ray_constants.ENABLE_RAY_CLUSTER
+    # Ray reads the variable when it is imported, and would take the machine's address now.
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    settings = {**_LOOPBACK, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": token}
+    try:
+        with authentication({**settings, "RAY_AUTH_TOKEN": None}):
+            yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = kept
+
+
+@contextlib.contextmanager
+def authentication(changes: Mapping[str, str | None]) -> Iterator[None]:
+    """Change variables, None to remove one, and have Ray read its token and mode anew."""
+    kept = {name: os.environ.get(name) for name in changes}
+    _set(changes)
+    try:
+        yield
+    finally:
+        _set(kept)
+
+
+def _set(changes: Mapping[str, str | None]) -> None:
+    from ray import _raylet
+
+    for name, value in changes.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    native: Any = _raylet
+    native.Config.initialize("")
+    native.AuthenticationTokenLoader.instance().reset_cache()
+
+
+def token_is_at_hand() -> bool:
+    """Whether Ray would find a token that nothing in the environment tells it to use."""
+    if "RAY_AUTH_MODE" in os.environ:
+        return False
+    from ray import _raylet
+
+    native: Any = _raylet
+    # Somebody may have written the file since Ray looked for it.
+    native.AuthenticationTokenLoader.instance().reset_cache()
+    return bool(native.AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True))

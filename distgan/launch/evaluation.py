@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,8 @@ from distgan.errors import UserError
 from distgan.evaluate import evaluation
 from distgan.evaluate.evaluation import Evaluation, Evaluator
 from distgan.export import LoadedGenerator, load_generator
-from distgan.launch.environment import check_address, prepare_own_cluster
+from distgan.launch.address import check_address, cluster_address
+from distgan.launch.environment import prepare_own_cluster
 from distgan.launch.workers import Device, check_gpus
 from distgan.parallel import World
 from distgan.storage import Storage
@@ -99,7 +99,7 @@ def _evaluate(
     if not generator.images_seen:
         raise UserError(f"RUN {uri}: has not trained yet; go on with --resume {uri}")
     evaluation.check(config.evaluate, len(generator.classes), images.count)
-    address = address or os.environ.get("RAY_ADDRESS") or None
+    address = cluster_address(address)
     if workers is not None and workers < 0:
         raise UserError(f"--workers {workers}: should be 0 or more")
     if workers == 0 or (workers is None and address is None):

@@ -10,13 +10,14 @@ import ray.train
 import ray.train.torch
 import torch
 from ray.train import RunConfig, ScalingConfig, WorkerGroupError
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
 
 from distgan.evaluate.evaluation import Evaluation
 from distgan.evaluate.gather import BLOCK
 from distgan.launch.cluster import Cluster
 from distgan.launch.evaluation import Job
 from distgan.launch.faults import mistake_in
+from distgan.launch.rendezvous import Rendezvous
 from distgan.launch.workers import Device
 from distgan.parallel import World
 
@@ -37,7 +38,9 @@ def measure_on_ray(
         trainer = TorchTrainer(
             _work,
             train_loop_config={"job": job, "threads": workers.threads},
-            torch_config=TorchConfig(backend="nccl" if workers.gpu else "gloo"),
+            torch_config=Rendezvous(
+                backend="nccl" if workers.gpu else "gloo", folder=cluster.shared
+            ),
             scaling_config=ScalingConfig(
                 num_workers=workers.count,
                 use_gpu=workers.gpu,

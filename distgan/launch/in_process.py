@@ -6,6 +6,7 @@ from contextlib import closing
 
 import torch
 
+from distgan import machine
 from distgan.allocator import keep_freed_memory
 from distgan.data.damage import Damage
 from distgan.data.fragments import read_in_order, read_resident
@@ -39,8 +40,8 @@ class _Direct:
 def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
     """Train here, on the GPU if there is one, with all of torch's threads or as many as given."""
     keep_freed_memory()
-    if plan.threads is not None:
-        torch.set_num_threads(plan.threads)
+    # torch knows the cores that the process is bound to, but not its quota of their time.
+    torch.set_num_threads(plan.threads or min(torch.get_num_threads(), machine.cores()))
     gpu = torch.cuda.is_available() and plan.device != "cpu"
     device = torch.device("cuda" if gpu else "cpu")
     config, images, world = plan.config, plan.images, World(device=device)

@@ -18,8 +18,28 @@ def started_by_raylets() -> list[psutil.Process]:
     return found
 
 
+def workers_of_raylets() -> list[psutil.Process]:
+    """Of those the ones that work; with one of the others a raylet ends, and its drivers."""
+    found = []
+    for process in started_by_raylets():
+        with contextlib.suppress(psutil.Error):
+            if not any("Agent" in word or "agent" in word for word in process.cmdline()):
+                found.append(process)
+    return found
+
+
 def end(processes: Iterable[psutil.Process]) -> None:
     """End those that are still there."""
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.kill()
+
+
+def working_in(folder: str) -> list[psutil.Process]:
+    """What this process has started whose command names a folder of its own."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if any(folder in word for word in process.cmdline()):
+                found.append(process)
+    return found

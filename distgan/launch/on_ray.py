@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import threading
+import time
 import uuid
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,9 +22,9 @@ from ray.train import (
     ScalingConfig,
     WorkerGroupError,
 )
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
 
-from distgan import run
+from distgan import machine, run
 from distgan.allocator import keep_freed_memory
 from distgan.config import Config
 from distgan.data.damage import Damage
@@ -42,10 +43,12 @@ from distgan.launch.faults import (
 )
 from distgan.launch.follow import Follower
 from distgan.launch.gauges import Gauges
+from distgan.launch.leftovers import end, workers_of_raylets
 from distgan.launch.mailbox import ClusterMailbox, FolderMailbox, Mailbox, MailboxControl
-from distgan.launch.own_trainer import Left, OwnTrainer
+from distgan.launch.own_trainer import OwnTrainer
 from distgan.launch.priority import give_way, make_others_give_way
 from distgan.launch.probe import probe
+from distgan.launch.rendezvous import Rendezvous
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.launch.workers import Workers
@@ -57,7 +60,7 @@ from distgan.storage import Storage
 _SECONDS_BETWEEN_RESIZES = 15.0
 """How often a run that may grow looks whether it can."""
 
-_SECONDS_TO_LEAVE = 60.0
+_SECONDS_TO_LEAVE = 3.0
 """How long a driver that stops while workers start waits for Ray Train."""
 
 
@@ -80,36 +83,34 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
         UserError: when the cluster cannot be reached or is too small, or a worker met a
             mistake that the user can mend.
     """
-    with cluster:
-        stop.install()
-        workers = cluster.workers(plan.device, plan.config.micro_batch, plan.threads)
-        display.note(workers.describe())
-        if not cluster.own:
-            probe(plan.storage, plan.images)
-        resident = None
-        if plan.config.feed.way == "resident":
-            replace = plan.config.feed.skip_bad > 0
-            resident = read_resident_on_ray(plan.images, replace, plan.verbose)
-        mailbox = (
-            FolderMailbox(f"{cluster.scratch}/mailbox")
-            if cluster.own
-            else ClusterMailbox(uuid.uuid4().hex)
+    workers = cluster.workers(plan.device, plan.config.micro_batch, plan.threads)
+    display.note(workers.describe())
+    if not cluster.own:
+        probe(plan.storage, plan.images)
+    resident = None
+    if plan.config.feed.way == "resident":
+        replace = plan.config.feed.skip_bad > 0
+        resident = cluster.unless_stopped(
+            lambda: read_resident_on_ray(plan.images, replace, plan.verbose)
         )
-        out = plan.storage.anywhere()
-        job = _Job(out, plan.images, resident, mailbox, workers.threads, plan.verbose)
-        fit = _Fit(job, workers, cluster, plan.max_failures)
-        settle = lambda: cluster.settle(reads_on=resident is None)  # noqa: E731
-        follower = Follower(mailbox, display, stop, plan.storage, settle)
-        fit.start()
-        try:
-            follower.follow(fit)
-        finally:
-            if cluster.own and fit.is_alive():
-                if stop.name:
-                    display.note("stopping as soon as Ray Train has started the workers")
-                fit.leave()
-            mailbox.clear()
-        return fit.outcome() or Outcome(follower.saved, stop.name)
+    mailbox = (
+        FolderMailbox(f"{cluster.scratch}/mailbox")
+        if cluster.own
+        else ClusterMailbox(uuid.uuid4().hex)
+    )
+    out = plan.storage.anywhere()
+    job = _Job(out, plan.images, resident, mailbox, workers.threads, plan.verbose)
+    fit = _Fit(job, workers, cluster, plan.max_failures)
+    settle = lambda: cluster.settle(reads_on=resident is None)  # noqa: E731
+    follower = Follower(mailbox, display, stop, plan.storage, settle)
+    fit.start()
+    try:
+        follower.follow(fit)
+    finally:
+        if cluster.own and fit.is_alive() and not cluster.breaks_off:
+            fit.leave()
+        mailbox.clear()
+    return fit.outcome() or Outcome(follower.saved, stop.name)
 
 
 class _Fit(threading.Thread):
@@ -117,14 +118,17 @@ class _Fit(threading.Thread):
 
     def __init__(self, job: _Job, workers: Workers, cluster: Cluster, max_failures: int) -> None:
         super().__init__(daemon=True)
+        self._left = False
         self._result: Any = None
         self._error: BaseException | None = None
         kind = partial(OwnTrainer, verbose=job.verbose) if cluster.own else TorchTrainer
         self._trainer = kind(
             _work,
             train_loop_config={"job": job},
-            torch_config=TorchConfig(
-                backend="nccl" if workers.gpu else "gloo", timeout_s=SECONDS_OF_A_COLLECTIVE
+            torch_config=Rendezvous(
+                backend="nccl" if workers.gpu else "gloo",
+                timeout_s=SECONDS_OF_A_COLLECTIVE,
+                folder=cluster.shared,
             ),
             scaling_config=ScalingConfig(
                 num_workers=workers.between or workers.count,
@@ -149,8 +153,13 @@ class _Fit(threading.Thread):
 
     def leave(self) -> None:
         """See that a controller in this process asks nothing more of a cluster that stops."""
+        self._left = True
         self._trainer.leave()
-        self.join(_SECONDS_TO_LEAVE)
+        deadline = time.monotonic() + _SECONDS_TO_LEAVE
+        while self.is_alive() and time.monotonic() < deadline:
+            # It waits for workers until they have started, or are gone.
+            end(workers_of_raylets())
+            self.join(0.2)
 
     def outcome(self) -> Outcome | None:
         """How the run ended, or None when it was left before its first step.
@@ -162,7 +171,7 @@ class _Fit(threading.Thread):
         if isinstance(error, ControllerError):
             # What the callback let go through.
             error = error.controller_failure
-        if isinstance(error, Left):
+        if self._left and self._result is None:
             return None
         if isinstance(error, WorkerGroupError):
             for failure in error.worker_failures.values():
@@ -177,7 +186,7 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
     context = ray.train.get_context()
     keep_freed_memory()
     # A cluster may promise more CPUs than this machine has.
-    torch.set_num_threads(min(job.threads, os.cpu_count() or 1))
+    torch.set_num_threads(min(job.threads, machine.cores()))
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     # What Ray has made beside this thread only listens, unless it brings images or gradients.
     if job.resident is None or world.size > 1:

@@ -16,10 +16,14 @@ class StopRequest:
     """Between ``with`` and its end, SIGINT and SIGTERM set ``name``; a second one kills.
 
     Outside the main thread, where Python allows no handlers, it leaves them alone.
+
+    Args:
+        ends_process: whether a process that was asked to stop is over then, as a command is and
+            a notebook is not; what it waits for may then be broken off.
     """
 
-    def __init__(self) -> None:
-        self.name = ""
+    def __init__(self, ends_process: bool = False) -> None:
+        self.name, self.ends_process = "", ends_process
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequest:

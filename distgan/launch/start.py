@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import importlib
+import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
-from distgan import checkpoint, events, export, features, records, run
+from distgan import checkpoint, events, export, features, machine, records, run
 from distgan.config import Config
 from distgan.data import ways
 from distgan.data.images import ImageSet, open_images
@@ -18,10 +21,11 @@ from distgan.errors import UserError
 from distgan.evaluate import evaluation
 from distgan.grid import MOST_CLASSES
 from distgan.health import treatment
-from distgan.launch.environment import check_address, prepare_own_cluster
+from distgan.launch.address import check_address, cluster_address
+from distgan.launch.environment import prepare_own_cluster
 from distgan.launch.signals import StopRequest
-from distgan.launch.workers import Asked, Device, check_asked, check_gpus
-from distgan.loop import Status
+from distgan.launch.workers import Asked, Device, check_asked, check_gpus, cores_for
+from distgan.loop import Outcome, Status
 from distgan.networks.unfilled import check_size, unfilled
 from distgan.settings import leaves, override
 from distgan.storage import Storage
@@ -115,7 +119,7 @@ def train(
         UserError: for anything the caller can mend, mostly before a cluster starts.
     """
     images = open_images(config.data)
-    address = address or os.environ.get("RAY_ADDRESS") or None
+    address = cluster_address(address)
     check(config, images, workers, address, device, max_failures)
     config = replace(config, feed=ways.settle(config.feed, images, config.batch))
     path = out or f"runs/{config.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -124,7 +128,12 @@ def train(
     plan = Plan(
         config, storage, images, workers, address, device, verbose, 0, max_failures, threads
     )
-    return _start(plan, display, stop)
+    try:
+        return _start(plan, display, stop)
+    except BaseException:
+        # The same command, once mended, is to find the folder as this one has.
+        run.withdraw(storage)
+        raise
 
 
 def resume(
@@ -169,7 +178,7 @@ def resume(
             f"give a larger --images than {config.images:,} to go on"
         )
     images = open_images(config.data)
-    address = address or os.environ.get("RAY_ADDRESS") or None
+    address = cluster_address(address)
     check(config, images, workers, address, device, max_failures)
     config = replace(config, feed=ways.settle(config.feed, images, config.batch))
     run.update(storage, config)
@@ -195,15 +204,30 @@ def _start(plan: Plan, display: Display | None, stop: StopRequest | None) -> Res
             if plan.address is None:
                 prepare_own_cluster()
             display.note(f"joining Ray at {plan.address}" if plan.address else "starting Ray")
-            from distgan.launch.cluster import Cluster
-
-            cluster = Cluster(plan.address, plan.workers, plan.verbose)
-            # Ray Train takes a second to import, which the cluster needs to start anyway.
-            from distgan.launch.on_ray import run_on_ray
-
-            outcome = run_on_ray(plan, display, stop, cluster)
+            outcome = _on_ray(plan, display, stop)
     seconds = time.perf_counter() - start
     return Result(plan.storage.uri, outcome.images_seen, outcome.stopped, seconds)
+
+
+def _on_ray(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
+    from distgan.launch.cluster import Cluster, StartStoppedError
+
+    cluster = Cluster(plan.address, plan.workers, plan.verbose, stop)
+    # Ray Train takes a second to import, which the cluster needs to start anyway.
+    threading.Thread(target=_import_ahead, args=("distgan.launch.on_ray",), daemon=True).start()
+    try:
+        with cluster:
+            from distgan.launch.on_ray import run_on_ray
+
+            return run_on_ray(plan, display, stop, cluster)
+    except StartStoppedError:
+        return Outcome(plan.resumed_at, stop.name)
+
+
+def _import_ahead(module: str) -> None:
+    # What goes wrong is raised where the module is wanted.
+    with contextlib.suppress(Exception):
+        importlib.import_module(module)
 
 
 def check(
@@ -229,6 +253,8 @@ def check(
         raise UserError(f"--max-failures {max_failures}: should be 0 or more")
     if address is None or workers == 0:
         check_gpus(workers, device, torch.cuda.device_count())
+        if not _in_a_cluster():
+            cores_for(workers, machine.cores())
     else:
         check_address(address)
     if config.evaluate.every:
@@ -240,6 +266,12 @@ def check(
     with unfilled():
         check_size(config.generator.network.build(images.shape, config.latent, labels), "generator")
         check_size(config.discriminator.network.build(images.shape, labels), "discriminator")
+
+
+def _in_a_cluster() -> bool:
+    # One that this process is in already, as a trial of a search is, has room of its own.
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
 
 
 def _check_same_run(path: str, saved: Config, config: Config) -> None:

@@ -102,6 +102,34 @@ def least_of(asked: Asked) -> int:
     return asked[0] if isinstance(asked, tuple) else asked or 0
 
 
+MOST_PER_CORE = 4
+"""Workers on one core of this machine; more of them only stand in each other's way."""
+
+
+def cores_for(asked: Asked, cores: int) -> int:
+    """How many CPUs a cluster of our own is told that it has, so that the workers find room.
+
+    Args:
+        asked: what the user wants; where that is a range, as much of it as is sensible here.
+        cores: that this process may use.
+
+    Raises:
+        UserError: when even the fewest workers are more than `MOST_PER_CORE` on each.
+    """
+    limit = MOST_PER_CORE * cores
+    least = least_of(asked)
+    if least > limit:
+        each = -(-least // cores)
+        there = "1 core" if cores == 1 else f"{cores} cores"
+        raise UserError(
+            f"--workers {_show(asked)}: this machine lets distgan use {there}, which is {each} "
+            f"workers on a core, and each takes its own memory for Python, torch and the networks; "
+            f"at most {MOST_PER_CORE} x {cores} = {limit} run here: use {cores} or fewer, or a "
+            "cluster (--address)"
+        )
+    return max(cores, least, min(most_of(asked), limit))
+
+
 def _show(asked: Asked) -> str:
     return f"{asked[0]}:{asked[1]}" if isinstance(asked, tuple) else str(asked)
 

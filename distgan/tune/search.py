@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -13,12 +13,13 @@ from typing import Any, Protocol
 import torch
 import yaml
 
-from distgan import __version__, features
+from distgan import __version__, features, machine
 from distgan.config import Config, to_yaml
 from distgan.data.images import ImageSet, open_images
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
-from distgan.launch.environment import check_address, prepare_own_cluster
+from distgan.launch.address import check_address, cluster_address
+from distgan.launch.environment import prepare_own_cluster
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import MAX_FAILURES, check
 from distgan.launch.workers import Device
@@ -106,7 +107,14 @@ def tune(
     path = out or f"searches/{base.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
     plan = _check(base, found, settings, Storage(path), address, device, verbose)
     _create(plan)
-    return _run(plan, board or _Silent())
+    try:
+        return _run(plan, board or _Silent())
+    except BaseException:
+        # The same command, once mended, is to find the folder as this one has.
+        with contextlib.suppress(OSError, UserError):
+            if plan.storage.names() == [FILE]:
+                plan.storage.delete_folder()
+        raise
 
 
 def resume(
@@ -185,14 +193,14 @@ def _check(
     device: Device,
     verbose: bool,
 ) -> Plan:
-    address = address or os.environ.get("RAY_ADDRESS") or None
+    address = cluster_address(address)
     trial = settings.trial(base, base.seed)
     images = open_images(base.data)
     _check_measures(settings, trial, images)
     check(trial, images, None, None, "auto", MAX_FAILURES)
     room = None
     if address is None:
-        room = decide(settings, device, torch.cuda.device_count(), os.cpu_count() or 1)
+        room = decide(settings, device, torch.cuda.device_count(), machine.cores())
     else:
         check_address(address)
     if settings.search == "optuna":
@@ -247,18 +255,30 @@ def _write(plan: Plan) -> None:
 
 
 def _run(plan: Plan, board: Board) -> Found:
+    if plan.address is None:
+        # Before Ray's first import.
+        prepare_own_cluster()
     from distgan.tune.on_ray import prepare
 
     board.start(plan)
     prepare()
-    if plan.address is None:
-        prepare_own_cluster()
     board.note(f"joining Ray at {plan.address}" if plan.address else "starting Ray")
-    from distgan.launch.cluster import Cluster
+    from distgan.launch.cluster import StartStoppedError
 
     start = time.monotonic()
-    with StopRequest() as stop, Cluster(plan.address, None, plan.verbose) as cluster:
-        stop.install()
+    with StopRequest() as stop, contextlib.suppress(StartStoppedError):
+        _search(plan, board, stop, start)
+    trials = record.load_all(plan.storage)
+    seconds = time.monotonic() - start
+    found = results.sum_up(plan.storage.uri, trials, plan.settings, stop.name, seconds)
+    results.write(plan.storage, found, plan.base, plan.space, plan.settings)
+    return found
+
+
+def _search(plan: Plan, board: Board, stop: StopRequest, start: float) -> None:
+    from distgan.launch.cluster import Cluster
+
+    with Cluster(plan.address, None, plan.verbose, stop) as cluster:
         if not cluster.own:
             from distgan.launch.probe import probe
 
@@ -268,11 +288,6 @@ def _run(plan: Plan, board: Board) -> Found:
         assert plan.room is not None
         board.note(plan.room.describe())
         _Stages(plan, board, stop, start).run()
-    trials = record.load_all(plan.storage)
-    seconds = time.monotonic() - start
-    found = results.sum_up(plan.storage.uri, trials, plan.settings, stop.name, seconds)
-    results.write(plan.storage, found, plan.base, plan.space, plan.settings)
-    return found
 
 
 def _room(plan: Plan) -> Room:

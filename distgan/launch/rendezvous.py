@@ -1,0 +1,125 @@
+"""How the workers of a run find one another before torch connects them.
+
+Ray Train would have the first of them serve torch's store on every interface of its machine,
+to whoever asks.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import psutil  # Ray brings it.
+import ray
+import torch.distributed as dist
+from ray.train.torch import TorchConfig
+from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBackend
+from torch._C._distributed_c10d import FileStore, Store, TCPStore
+
+_LOOPBACK = "127.0.0.1"
+
+
+@dataclass
+class Rendezvous(TorchConfig):  # type: ignore[misc]
+    """Ray Train's ``TorchConfig`` with a store that no stranger reaches.
+
+    On a cluster of our own the store is a file in ``folder`` and what the workers send one
+    another stays on loopback. On a cluster that was joined the first worker serves the store,
+    on loopback if all are on its machine, else on the address by which Ray knows it. There
+    whoever reaches that address can write to it, as torch has no secret for it.
+
+    Args:
+        folder: that all workers see and nobody else, or empty on a cluster that was joined.
+    """
+
+    folder: str = ""
+
+    @property
+    def backend_cls(self) -> type[Any]:
+        """What sets up the workers."""
+        return _Backend
+
+
+class _Backend(_TorchBackend):  # type: ignore[misc]
+    def on_start(self, worker_group: Any, backend_config: Rendezvous) -> None:
+        """Connect all workers; called each time that they start."""
+        size = len(worker_group)
+        worker_group.execute(_set_torch_distributed_env_vars)
+        if backend_config.folder:
+            store = f"{backend_config.folder}/store-{uuid.uuid4().hex}"
+            alone = True
+        else:
+            addresses = worker_group.execute(ray.util.get_node_ip_address)
+            alone = len(set(addresses)) == 1
+            host = _LOOPBACK if alone else addresses[0]
+            seconds = backend_config.timeout_s
+            store = worker_group.execute_single(0, _serve, host, size, seconds)
+        begun = [
+            worker_group.execute_single_async(
+                rank, _connect, backend_config, store, rank, size, alone
+            )
+            for rank in range(size)
+        ]
+        ray.get(begun)
+
+
+_served: list[TCPStore] = []
+"""The store that this process serves, until the process group has taken it over."""
+
+
+def _serve(host: str, size: int, seconds: int) -> str:
+    """Begin to serve torch's store on one address of this machine only; where it is."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.bind((host, 0))
+    listener.listen(max(128, size))
+    port = listener.getsockname()[1]
+    # torch would listen on every interface; it closes the socket that it is given instead.
+    _served[:] = [
+        TCPStore(
+            host,
+            port,
+            size,
+            is_master=True,
+            timeout=timedelta(seconds=seconds),
+            wait_for_workers=False,
+            master_listen_fd=listener.detach(),
+        )
+    ]
+    return f"{host} {port}"
+
+
+def _connect(config: Rendezvous, where: str, rank: int, size: int, alone: bool) -> None:
+    """Make this process one of the group."""
+    timeout = timedelta(seconds=config.timeout_s)
+    if alone:
+        for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+            os.environ[name] = _loopback_interface()
+    if config.backend == "nccl":
+        # As Ray Train does: a worker that waits for a lost one ends.
+        os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1")
+    store: Store
+    if config.folder:
+        store = FileStore(where, size)
+    elif rank == 0:
+        store = _served.pop()
+    else:
+        host, port = where.split()
+        store = TCPStore(host, int(port), size, timeout=timeout, wait_for_workers=False)
+    store.set_timeout(timeout)
+    dist.init_process_group(
+        config.backend, store=store, rank=rank, world_size=size, timeout=timeout
+    )
+
+
+def _loopback_interface() -> str:
+    """The name of the interface that has 127.0.0.1, which differs between systems."""
+    name: str
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(address.address == _LOOPBACK for address in addresses):
+            return name
+    return "lo"

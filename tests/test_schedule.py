@@ -41,7 +41,8 @@ def test_no_digit_is_lost_between_a_command_and_config_yaml() -> None:
 def test_schedules_that_differ_in_the_last_digit_differ() -> None:
     one, other = Schedule(1.2345678e-4, 0, 100), Schedule(1.2345679e-4, 0, 100)
     assert one != other
-    assert one == Schedule(1.2345678e-4, 0, 100) and hash(one) == hash(Schedule.parse(str(one)))
+    assert one == Schedule(1.2345678e-4, 0, 100)
+    assert hash(one) == hash(Schedule.parse(str(one)))
     assert Schedule(1) == Schedule(1, 1, 100)
 
 

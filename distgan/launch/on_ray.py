@@ -7,6 +7,7 @@ import gc
 import os
 import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -35,6 +36,7 @@ from distgan.data.rows import open_rows
 from distgan.launch.cluster import Cluster
 from distgan.launch.faults import (
     SECONDS_OF_A_COLLECTIVE,
+    Left,
     Preempted,
     Watch,
     mistake_in,
@@ -43,13 +45,13 @@ from distgan.launch.faults import (
 from distgan.launch.follow import Follower
 from distgan.launch.gauges import Gauges
 from distgan.launch.mailbox import ClusterMailbox, FolderMailbox, Mailbox, MailboxControl
-from distgan.launch.own_trainer import Left, OwnTrainer
+from distgan.launch.own_trainer import OwnTrainer
 from distgan.launch.priority import give_way, make_others_give_way
 from distgan.launch.probe import probe
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.launch.workers import Workers
-from distgan.loop import PREEMPTION, Control, NoControl, Outcome, train
+from distgan.loop import PREEMPTION, RESIZE, Control, NoControl, Outcome, train
 from distgan.parallel import World
 from distgan.patience import PatientStorage
 from distgan.storage import Storage
@@ -104,11 +106,13 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
         try:
             follower.follow(fit)
         finally:
-            if cluster.own and fit.is_alive():
+            if fit.is_alive():
                 if stop.name:
                     display.note("stopping as soon as Ray Train has started the workers")
-                fit.leave()
-            mailbox.clear()
+                fit.leave(stop.name)
+                if fit.is_alive() and not cluster.own:
+                    display.note("Ray Train goes on ending; its workers stop when they start")
+            fit.then(mailbox.clear)
         return fit.outcome() or Outcome(follower.saved, stop.name)
 
 
@@ -117,6 +121,7 @@ class _Fit(threading.Thread):
 
     def __init__(self, job: _Job, workers: Workers, cluster: Cluster, max_failures: int) -> None:
         super().__init__(daemon=True)
+        self._mailbox = job.mailbox
         self._result: Any = None
         self._error: BaseException | None = None
         kind = partial(OwnTrainer, verbose=job.verbose) if cluster.own else TorchTrainer
@@ -147,10 +152,31 @@ class _Fit(threading.Thread):
         except BaseException as error:
             self._error = error
 
-    def leave(self) -> None:
-        """See that a controller in this process asks nothing more of a cluster that stops."""
-        self._trainer.leave()
+    def leave(self, stop: str) -> None:
+        """See that controller and workers end, also those that have yet to start.
+
+        Args:
+            stop: the signal that they are to stop for; empty where the driver ends by an error.
+        """
+        # On a cluster that stays they would train on, into a folder that was left to others.
+        with contextlib.suppress(Exception):
+            self._mailbox.put("stop", stop or "SIGTERM")
+        if isinstance(self._trainer, OwnTrainer):
+            self._trainer.leave()
         self.join(_SECONDS_TO_LEAVE)
+
+    def then(self, action: Callable[[], object]) -> None:
+        """Do something once it has ended, without waiting for it here where it has not."""
+
+        def wait() -> None:
+            self.join()
+            with contextlib.suppress(Exception):
+                action()
+
+        if self.is_alive():
+            threading.Thread(target=wait, daemon=True).start()
+        else:
+            wait()
 
     def outcome(self) -> Outcome | None:
         """How the run ended, or None when it was left before its first step.
@@ -209,7 +235,8 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
             # Whoever waits to resize need not wait for a run that has ended meanwhile.
             with contextlib.suppress(Exception):
                 job.mailbox.put("saved", outcome.images_seen)
-        if outcome.stopped == PREEMPTION:
+        if outcome.stopped in (PREEMPTION, RESIZE):
+            # Neither ends the run: should nobody have waited for it, the workers start again.
             raise Preempted
         return asdict(outcome)
 

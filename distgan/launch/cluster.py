@@ -130,4 +130,4 @@ class Cluster:
         """
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         nodes = [Node(int(has.get("CPU", 0)), int(has.get("GPU", 0))) for has in alive]
-        return decide(self._asked, device, nodes, batch, threads)
+        return decide(self._asked, device, nodes, batch, threads, grows=not self.own)

@@ -277,9 +277,11 @@ class _Training:
     def _roll_back(self, verdict: Verdict) -> None:
         """Return to the last healthy checkpoint, on all ranks, with one setting changed."""
         ill_at = self._state.images_seen
-        past = treatment.past(self._storage)
-        if len(past) >= self._config.health.rollbacks:
-            raise IllHealthError(treatment.exhausted(verdict, ill_at, len(past), self._storage.uri))
+        # As rank 0 sees them: a shared filesystem may show another rank fewer.
+        known = len(treatment.past(self._storage)) if self._world.leads else 0
+        past = int(self._world.broadcast(torch.tensor(known)))
+        if past >= self._config.health.rollbacks:
+            raise IllHealthError(treatment.exhausted(verdict, ill_at, past, self._storage.uri))
         self._config, change = treatment.changed(self._config)
         if self._journal is not None:
             self._journal.close()

@@ -18,6 +18,7 @@ from distgan.health.treatment import ALARM
 from distgan.launch.start import Plan, Result
 from distgan.loop import Status
 from distgan.records import EVENTS, METRICS
+from distgan.storage import join
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SPEED_WINDOW = 20
@@ -106,9 +107,9 @@ class Terminal:
             )
             return
         lines = {
-            "samples": f"{path}/samples/images-{result.images_seen:012d}.png",
-            "generator": f"{path}/{WEIGHTS['ema']} (rebuilt by {CARD})",
-            "metrics": f"{path}/{METRICS}, or: tensorboard --logdir {path}/{EVENTS}",
+            "samples": join(path, f"samples/images-{result.images_seen:012d}.png"),
+            "generator": f"{join(path, WEIGHTS['ema'])} (rebuilt by {CARD})",
+            "metrics": f"{join(path, METRICS)}, or: tensorboard --logdir {join(path, EVENTS)}",
             "sample": f"distgan sample {path}",
             "go on": f"distgan train --resume {path} --images {2 * result.images_seen}",
         }

@@ -64,9 +64,10 @@ def test_who_follows_the_cluster_waits_for_nodes_that_may_come() -> None:
     for nodes in ([], cores(1), cores(0)):
         found = decide(asked, "auto", nodes, 128, grows=True)
         assert found == Workers(sum(n.cores for n in nodes), False, 1, asked)
-    assert "has room for 1, waiting for nodes" in decide(
-        asked, "auto", cores(1), 128, grows=True
-    ).describe()
+    assert (
+        "has room for 1, waiting for nodes"
+        in decide(asked, "auto", cores(1), 128, grows=True).describe()
+    )
     assert decide(asked, "gpu", cores(4), 128, grows=True) == Workers(0, True, 1, asked)
     one_gpu = [Node(4, 1)]
     assert decide(asked, "auto", one_gpu, 128, grows=True) == Workers(1, True, 1, asked)

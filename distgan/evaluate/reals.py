@@ -120,7 +120,7 @@ def _channels_first(images: NDArray[np.uint8]) -> Tensor:
 
 
 def _validation_of(images: ImageSet) -> ImageSet | None:
-    storage = Storage(f"{images.uri.rstrip('/')}/{VALIDATION}")
+    storage = Storage(images.uri).child(VALIDATION)
     return open_images(storage.anywhere()) if manifest.read(storage) is not None else None
 
 

@@ -25,6 +25,9 @@ _FOR_READING = (
 )
 """Names and namespaces of actors: Ray Data's statistics, and requests for more nodes."""
 
+_STORE_SHARE = 0.3
+"""Of a node's memory, that Ray's object store takes by default."""
+
 
 class Cluster:
     """Connects to a cluster, or starts one on loopback, from the moment it is constructed.
@@ -121,6 +124,16 @@ class Cluster:
             if not self._verbose:
                 node.kill_log_monitor(check_alive=False)
         make_attendants_give_way()
+
+    def memory(self) -> int | None:
+        """Bytes of memory of its smallest node that may hold workers; None where none says."""
+        found = []
+        for has in (node["Resources"] for node in ray.nodes() if node["Alive"]):
+            if has.get("memory") and (has.get("CPU") or has.get("GPU")):
+                store = has.get("object_store_memory", 0)
+                # A resident set lies in Ray's store, which is 0.3 of memory unless told otherwise.
+                found.append(int(min(has["memory"] + store, store / _STORE_SHARE)))
+        return min(found, default=None)
 
     def workers(self, device: Device, batch: int, threads: int | None = None) -> Workers:
         """Decide on the workers by what the cluster holds; see `decide`.

@@ -8,7 +8,7 @@ import os
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from distgan import run
 from distgan.allocator import keep_freed_memory
 from distgan.config import Config
+from distgan.data import ways
 from distgan.data.damage import Damage
 from distgan.data.feed import Rows
 from distgan.data.images import ImageSet
@@ -87,6 +88,7 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
         workers = cluster.workers(plan.device, plan.config.micro_batch, plan.threads)
         display.note(workers.describe())
         if not cluster.own:
+            plan = _settle_by_nodes(plan, cluster.memory(), display)
             probe(plan.storage, plan.images)
         resident = None
         if plan.config.feed.way == "resident":
@@ -114,6 +116,20 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
                     display.note("Ray Train goes on ending; its workers stop when they start")
             fit.then(mailbox.clear)
         return fit.outcome() or Outcome(follower.saved, stop.name)
+
+
+def _settle_by_nodes(plan: Plan, memory: int | None, display: Display) -> Plan:
+    """Settle what was left to choose by the memory of those who hold the set, not the driver's."""
+    asked, config = plan.asked_feed, plan.config
+    if asked is None or memory is None:
+        return plan
+    feed = ways.settle(asked, plan.images, config.batch, memory)
+    if feed == config.feed:
+        return plan
+    config = replace(config, feed=feed)
+    run.update(plan.storage, config)
+    display.note(f"by the nodes' memory: {ways.describe(feed, plan.images)}")
+    return replace(plan, config=config)
 
 
 class _Fit(threading.Thread):
@@ -225,8 +241,7 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
                 MailboxControl(job.mailbox, start, world.size, preempted, export)
             )
         storage = PatientStorage(job.out, control.note)
-        # Not the configuration at the start of the run, which a rollback may have changed.
-        config = run.load_config(storage, "--resume")
+        config = _agreed_config(storage, world)
         rows = stack.enter_context(contextlib.closing(_rows(job, config, storage, world, control)))
         outcome = train(config, storage, job.images, rows, world, control)
         # Nobody leaves before the checkpoint is written.
@@ -239,6 +254,15 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
             # Neither ends the run: should nobody have waited for it, the workers start again.
             raise Preempted
         return asdict(outcome)
+
+
+def _agreed_config(storage: Storage, world: World) -> Config:
+    """The run's configuration as rank 0 sees it; all ranks must call it."""
+    # Not the one at the start of the run, which a rollback may have changed; and a filesystem
+    # that is shared may show the old one to another machine for some seconds.
+    config = run.load_config(storage, "--resume") if world.leads else None
+    agreed: Config = world.gather(config)[0]
+    return agreed
 
 
 def _rows(job: _Job, config: Config, storage: Storage, world: World, control: Control) -> Rows:

@@ -153,7 +153,9 @@ def decide(
             return Workers(count, gpu, threads, between)
     if waits:
         # As many threads as there will be is not known; one finds room on any node.
-        return Workers(sum(min(n.cores, n.gpus if gpu else n.cores) for n in nodes), gpu, 1, between)
+        return Workers(
+            sum(min(n.cores, n.gpus if gpu else n.cores) for n in nodes), gpu, 1, between
+        )
     if gpu:
         raise UserError(
             f"--workers {_show(asked or count)}: the nodes with GPUs have fewer CPUs than that; "

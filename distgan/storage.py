@@ -103,7 +103,7 @@ class Storage:
         """The whole content of a UTF-8 file."""
         return self.read(name).decode("utf-8")
 
-    def write(self, name: str, content: bytes | str | Writer) -> None:
+    def write(self, name: str, content: bytes | memoryview | str | Writer) -> None:
         """Write a file whole or not at all, replacing one of the same name.
 
         Args:
@@ -285,7 +285,7 @@ _LARGE, _PIECE, _SECTOR = 2**20, 2**22, 4096
 class _Bytes:
     """Writes what is all there."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes | memoryview) -> None:
         self._content = content
 
     def __call__(self, stream: IO[bytes]) -> None:

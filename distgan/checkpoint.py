@@ -152,7 +152,7 @@ def save(storage: Storage, state: dict[str, Any], keep: int) -> str:
     # interpreter's lock at each of hundreds of pieces.
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    content = buffer.getvalue()
+    content = buffer.getbuffer()
     images = state["images_seen"]
     name = f"{FOLDER}/images-{images:012d}.pt"
     storage.write(name, content)
@@ -295,22 +295,35 @@ def load_together(
         UserError: when ranks go on seeing different checkpoints, or as `load_newest`.
     """
     for pause in (*_PAUSES, None):
-        saved = load_newest(storage, note, healthy=healthy)
-        seen = world.gather(-1 if saved is None else saved["images_seen"])
+        saved: dict[str, Any] | None = None
+        damage: UserError | None = None
+        try:
+            saved = load_newest(storage, note, healthy=healthy)
+        except UserError as error:
+            # Maybe of this rank alone, which sees the index before the files.
+            damage = error
+        found = -1 if saved is None else saved["images_seen"]
+        seen = world.gather(None if damage is not None else found)
+        if damage is not None and set(seen) == {None}:
+            raise damage
         if len(set(seen)) == 1:
             return saved
         if pause is not None:
             time.sleep(pause)
     raise UserError(
         f"{storage.uri}: does not show the same checkpoints to all workers (their newest are at "
-        f"{', '.join(f'{images:,}' for images in seen)} images); use a filesystem that all nodes "
+        f"{', '.join(map(_count, seen))} images); use a filesystem that all nodes "
         "share, or an address such as s3://"
     )
+
+
+def _count(images: int | None) -> str:
+    return "no" if images is None or images < 0 else f"{images:,}"
 
 
 _PAUSES = (1, 2, 4, 8, 16, 30)
 """Seconds; a minute in all, which is how long NFS may believe what it knows of a folder."""
 
 
-def _sha256(content: bytes) -> str:
+def _sha256(content: bytes | memoryview) -> str:
     return hashlib.sha256(content).hexdigest()

@@ -125,6 +125,7 @@ class _Training:
         self._record: records.Record = {}
         self._evaluator: Evaluator | None = None
         self._score: tuple[int, float, str] | None = None
+        self._saved: tuple[int, tuple[int, float, str] | None] | None = None
         self._action = ""
         if world.leads:
             for folder in (checkpoint.FOLDER, "samples"):
@@ -134,6 +135,7 @@ class _Training:
     def _begin(self, saved: dict[str, Any] | None) -> None:
         # Build networks and optimizers, or take them up where a checkpoint left them.
         config, images, world = self._config, self._images, self._world
+        self._saved = None
         self._state = TrainingState(config, images.shape, len(images.classes), world)
         if saved is not None:
             with _whole(self._storage.uri):
@@ -211,6 +213,10 @@ class _Training:
         return seen // every > (seen - self._config.batch) // every
 
     def _save(self) -> None:
+        """Write a checkpoint, unless this very state has been written already."""
+        if self._saved == (self._state.images_seen, self._score):
+            return
+        self._saved = (self._state.images_seen, self._score)
         self._state.agree_on_buffers()
         contents = self._state.state_dict()
         contents |= {"set_count": self._images.count, "set_shape": list(self._images.shape)}
@@ -279,9 +285,11 @@ class _Training:
     def _roll_back(self, verdict: Verdict) -> None:
         """Return to the last healthy checkpoint, on all ranks, with one setting changed."""
         ill_at = self._state.images_seen
-        past = treatment.past(self._storage)
-        if len(past) >= self._config.health.rollbacks:
-            raise IllHealthError(treatment.exhausted(verdict, ill_at, len(past), self._storage.uri))
+        # As rank 0 sees them: a shared filesystem may show another rank fewer.
+        known = len(treatment.past(self._storage)) if self._world.leads else 0
+        past = int(self._world.broadcast(torch.tensor(known)))
+        if past >= self._config.health.rollbacks:
+            raise IllHealthError(treatment.exhausted(verdict, ill_at, past, self._storage.uri))
         self._config, change = treatment.changed(self._config)
         if self._journal is not None:
             self._journal.close()

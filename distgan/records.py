@@ -99,9 +99,11 @@ class _Events:
         return self._open
 
     def publish(self) -> None:
-        if self._open is not None:
+        # Called in the thread that writes checkpoints too, while the loop may give one up.
+        writer = self._open
+        if writer is not None:
             try:
-                self._open.flush()
+                writer.flush()
             except OSError:
                 self._open, self._lost = None, True
         if self._remote is not None:

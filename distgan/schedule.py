@@ -51,18 +51,25 @@ class Schedule:
 
     def __str__(self) -> str:
         if self.constant:
-            return f"{self.start:g}"
-        text = f"{self.start:g}:{self.end:g}:{self.images}"
+            return _digits(self.start)
+        text = f"{_digits(self.start)}:{_digits(self.end)}:{self.images}"
         return text if self.shape == "cosine" else f"{text}:{self.shape}"
 
     def __repr__(self) -> str:
         return f"Schedule({str(self)!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Schedule) and str(self) == str(other)
+        return isinstance(other, Schedule) and self._fields == other._fields
 
     def __hash__(self) -> int:
-        return hash(str(self))
+        return hash(self._fields)
+
+    @property
+    def _fields(self) -> tuple[float | int | str, ...]:
+        # How long a constant takes to stay as it is makes no difference.
+        if self.constant:
+            return (self.start,)
+        return self.start, self.end, self.images, self.shape
 
     @classmethod
     def parse(cls, value: Any) -> Schedule:
@@ -100,6 +107,12 @@ class Schedule:
             lambda schedule: schedule.start if schedule.constant else str(schedule)
         )
         return core_schema.no_info_plain_validator_function(cls.parse, serialization=dump)
+
+
+def _digits(number: float) -> str:
+    """As few digits as bring exactly this number back."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)
 
 
 def _within(low: float, high: float, words: str) -> AfterValidator:

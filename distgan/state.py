@@ -54,6 +54,7 @@ class TrainingState:
             top_k=config.generator.top_k,
             bfloat16=config.precision == "bf16",
             whole=world.whole(config.micro_batch),
+            replayed=config.compile == "graphs",
         )
         self._seed_rank(images_seen=0)
 

@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from distgan.augment import Augmenter, AugmentNumbers, NoneSettings
 from distgan.losses import Loss
+from distgan.parallel.batchnorm import kept_statistics
 from distgan.penalties import GRADIENT_PENALTIES, Penalty, PenaltySettings, squared_gradient_norms
 from distgan.player import Player, backward
 from distgan.schedule import Schedule
@@ -66,6 +67,8 @@ class UpdateRule:
         bfloat16: run the networks' forwards under bfloat16 autocast, except where a penalty
             on gradients is due.
         whole: maps one value of each sample here, (n,), to those of the global micro-batch.
+        replayed: what the networks return lies in memory that their next forward writes to,
+            as it does with CUDA graphs.
     """
 
     loss: Loss
@@ -76,6 +79,12 @@ class UpdateRule:
     top_k: Schedule = Schedule(1)  # noqa: RUF009
     bfloat16: bool = False
     whole: Callable[[Tensor], Tensor] = _itself
+    replayed: bool = False
+
+    def forward(self, network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
+        """What a network makes of its input, to be kept for as long as is needed."""
+        found: Tensor = network(images, labels)
+        return found.clone() if self.replayed else found
 
     def autocast(
         self, device: torch.device, enabled: bool = True
@@ -126,7 +135,9 @@ def adversarial_step(
         generator.begin_update()
     if rule.share_fakes and update_generator and len(batches) == 1:
         with rule.autocast(batches[0].real.device):
-            shared = generator.parallel(batches[0].generator_latent, batches[0].labels)
+            shared = rule.forward(
+                generator.parallel, batches[0].generator_latent, batches[0].labels
+            )
         fakes = [shared.detach().to(batches[0].real.dtype)]
     else:
         fakes = [_imitate(generator.network, rule, batch) for batch in batches]
@@ -142,7 +153,7 @@ def adversarial_step(
 def _imitate(network: nn.Module, rule: UpdateRule, batch: Batch) -> Tensor:
     latent = batch.generator_latent if rule.share_fakes else batch.discriminator_latent
     with rule.autocast(batch.real.device):
-        fake: Tensor = network(latent, batch.labels)
+        fake = rule.forward(network, latent, batch.labels)
     return fake.to(batch.real.dtype)
 
 
@@ -154,8 +165,8 @@ class _Opinion:
     classes: Tensor | None = None
 
     @staticmethod
-    def of(network: nn.Module, images: Tensor, labels: Tensor | None) -> _Opinion:
-        said: Tensor = network(images, labels)
+    def of(rule: UpdateRule, network: nn.Module, images: Tensor, labels: Tensor | None) -> _Opinion:
+        said = rule.forward(network, images, labels)
         said = said.float() if said.dtype == torch.bfloat16 else said
         return _Opinion(said) if said.dim() == 1 else _Opinion(said[:, 0], said[:, 1:])
 
@@ -190,7 +201,7 @@ class _Examination:
         fake: Tensor,
         due: tuple[str, ...],
     ) -> None:
-        self._network, self._batch = network, batch
+        self._network, self._rule, self._batch = network, rule, batch
         self._images = {
             "real": rule.augment(batch.real, batch.augment.real).detach(),
             "fake": rule.augment(fake, batch.augment.fake).detach(),
@@ -205,11 +216,11 @@ class _Examination:
             if joint and len(places) != 1:
                 labels = None if batch.labels is None else batch.labels.repeat(2)
                 self.real, self.fake = _Opinion.of(
-                    network, torch.cat([real, fake]), labels
+                    rule, network, torch.cat([real, fake]), labels
                 ).halves()
             else:
-                self.real = _Opinion.of(network, real, batch.labels)
-                self.fake = _Opinion.of(network, fake, batch.labels)
+                self.real = _Opinion.of(rule, network, real, batch.labels)
+                self.fake = _Opinion.of(rule, network, fake, batch.labels)
         self._squares: dict[str, Tensor] = {}
         if places and torch.is_grad_enabled():
             logits = torch.stack([getattr(self, place).logits for place in places])
@@ -223,7 +234,7 @@ class _Examination:
             return charge(self._squares[at]).mean()
         images = at(self._images["real"], self._images["fake"], self._batch.penalty[name])
         images = images.detach().requires_grad_()
-        logits = _Opinion.of(self._network, images, self._batch.labels).logits
+        logits = _Opinion.of(self._rule, self._network, images, self._batch.labels).logits
         return charge(squared_gradient_norms(logits, [images])[0]).mean()
 
 
@@ -295,14 +306,15 @@ def _discriminator_slopes(
 
     Gao et al. 2021 ("Scaling Deep Contrastive Learning Batch Size under Memory Limited
     Setup"): a first pass without a graph finds the logits, and from them what each adds to
-    the gradient; the second pass needs one micro-batch at a time.
+    the gradient; the second pass needs one micro-batch at a time. Running statistics move in
+    the second only, as often as without the first.
 
     Returns:
         the loss, and for each micro-batch float (2, n), of reals and fakes.
     """
     if not rule.loss.couples or len(batches) == 1:
         return None
-    with torch.no_grad():
+    with torch.no_grad(), kept_statistics(discriminator.network):
         seen = [
             _Examination(discriminator.network, discriminator.joint, rule, batch, fake, due)
             for batch, fake in zip(batches, fakes, strict=True)
@@ -325,7 +337,7 @@ def _generator_update(
     couples = rule.loss.couples or kept < 1
     slopes = None
     if couples and parts > 1:
-        with torch.no_grad():
+        with torch.no_grad(), kept_statistics(generator.network, frozen):
             logits = [_fool(generator.network, frozen, rule, b).logits for b in batches]
         logits = [part.requires_grad_() for part in logits]
         value = _generator_loss(rule, frozen, batches, logits, kept)
@@ -361,9 +373,9 @@ def _fool(
     # What D says of the generator's images, which may be at hand already.
     with rule.autocast(batch.real.device):
         if fake is None:
-            fake = generator(batch.generator_latent, batch.labels)
+            fake = rule.forward(generator, batch.generator_latent, batch.labels)
         fake = fake.to(batch.real.dtype)
-        return _Opinion.of(frozen, rule.augment(fake, batch.augment.generator), batch.labels)
+        return _Opinion.of(rule, frozen, rule.augment(fake, batch.augment.generator), batch.labels)
 
 
 @torch.no_grad()
@@ -371,7 +383,7 @@ def _judge_reals(rule: UpdateRule, frozen: nn.Module, batch: Batch) -> Tensor:
     # By the updated discriminator; they do not depend on the generator.
     with rule.autocast(batch.real.device):
         seen = rule.augment(batch.real, batch.augment.real)
-        return _Opinion.of(frozen, seen, batch.labels).logits
+        return _Opinion.of(rule, frozen, seen, batch.labels).logits
 
 
 def _generator_loss(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import json
 import mmap
@@ -69,11 +70,20 @@ class Storage:
 
     def show(self, name: str = "") -> str:
         """``name`` as a person would type it: a path or a whole URI."""
-        return f"{self.uri.rstrip('/')}/{name}" if name else self.uri
+        return join(self.uri, name) if name else self.uri
+
+    def child(self, name: str) -> Storage:
+        """The folder ``name`` inside this one, on the same filesystem."""
+        inner = copy.copy(self)
+        inner.uri, inner.root = join(self.uri, name), self.path(name)
+        return inner
 
     def anywhere(self) -> str:
         """The folder as a process with another working directory finds it."""
-        return self.uri.rstrip("/") if "://" in self.uri else self.root
+        if "://" not in self.uri:
+            return self.root
+        path, query = parted(self.uri)
+        return path.rstrip("/") + query
 
     def attempt(self, action: Callable[[], T]) -> T:
         """Do something with the storage; every access to it passes here."""
@@ -108,7 +118,7 @@ class Storage:
         """The whole content of a UTF-8 file."""
         return self.read(name).decode("utf-8")
 
-    def write(self, name: str, content: bytes | str | Writer) -> None:
+    def write(self, name: str, content: bytes | memoryview | str | Writer) -> None:
         """Write a file whole or not at all, replacing one of the same name.
 
         Args:
@@ -293,13 +303,29 @@ def owner_number(storage: Storage) -> int | None:
     return found if isinstance(found, int) else 0
 
 
+def parted(uri: str) -> tuple[str, str]:
+    """A path or URI before its query, and that with its question mark; a path has none."""
+    path, mark, query = uri.partition("?") if "://" in uri else (uri, "", "")
+    return path, mark + query
+
+
+def join(uri: str, name: str) -> str:
+    """Where ``name`` lies inside the folder at a path or URI, whose query goes on applying."""
+    path, query = parted(uri)
+    return f"{path.rstrip('/')}/{name}{query}"
+
+
+def last_name(uri: str) -> str:
+    """The name of the file or folder at a path or URI."""
+    return parted(uri)[0].rstrip("/").rpartition("/")[2]
+
+
 def split(path: str) -> tuple[Storage, str]:
     """The folder of a file at a path or URI, and the file's name, empty for a folder."""
     _check_name(path)
-    # What follows the question mark of a URI tells how to reach it.
-    place, mark, query = path.partition("?") if "://" in path else (path, "", "")
+    place, query = parted(path)
     folder, _, name = place.rpartition("/")
-    storage = Storage(f"{folder}{mark}{query}" or ("/" if path.startswith("/") else "."))
+    storage = Storage((folder or ("/" if path.startswith("/") else ".")) + query)
     return storage, "" if not name or storage.is_folder(name) else name
 
 
@@ -321,7 +347,7 @@ _LARGE, _PIECE, _SECTOR = 2**20, 2**22, 4096
 class _Bytes:
     """Writes what is all there."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes | memoryview) -> None:
         self._content = content
 
     def __call__(self, stream: IO[bytes]) -> None:

@@ -18,6 +18,7 @@ from distgan.health.treatment import ALARM
 from distgan.launch.start import Plan, Result
 from distgan.loop import Status
 from distgan.records import EVENTS, METRICS
+from distgan.storage import join
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SPEED_WINDOW = 20
@@ -98,9 +99,10 @@ class Terminal:
             self._say(f"  go on      {command(*go_on)}")
             return
         lines = {
-            "samples": f"{path}/samples/images-{result.images_seen:012d}.png",
-            "generator": f"{path}/{WEIGHTS['ema']} (rebuilt by {CARD})",
-            "metrics": f"{path}/{METRICS}, or: tensorboard --logdir {quoted(f'{path}/{EVENTS}')}",
+            "samples": join(path, f"samples/images-{result.images_seen:012d}.png"),
+            "generator": f"{join(path, WEIGHTS['ema'])} (rebuilt by {CARD})",
+            "metrics": f"{join(path, METRICS)}, or: tensorboard --logdir "
+            f"{quoted(join(path, EVENTS))}",
             "sample": command("sample", path),
             "go on": command(*go_on, "--images", str(2 * result.images_seen)),
         }

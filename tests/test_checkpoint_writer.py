@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import pytest
 import torch
 
 import distgan
-from distgan import checkpoint, settings
+from distgan import checkpoint, records, settings
 from distgan.checkpoint import Writer
 from distgan.errors import UserError
+from distgan.parallel import World
 from distgan.recipes import recipe
 from distgan.storage import Storage
 
@@ -183,3 +185,87 @@ def test_a_run_need_not_save_again_to_learn_of_an_error(
     with pytest.raises(UserError, match="disk: no space left"):
         distgan.train(config, out=str(tmp_path / "run"), workers=0, device="cpu")
     assert begun == [64_000]
+
+
+@pytest.mark.parametrize("evaluates", [False, True])
+def test_no_state_is_written_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluates: bool
+) -> None:
+    """Neither the last one, nor one that was written because its evaluation is the best."""
+    written = []
+    save = checkpoint.save
+
+    def spied(storage: Storage, contents: dict[str, Any], keep: int) -> str:
+        written.append((contents["images_seen"], contents.get("score")))
+        return save(storage, contents, keep)
+
+    monkeypatch.setattr(checkpoint, "save", spied)
+    more = {"evaluate.every": 256, "evaluate.num": 100, "evaluate.metrics": "sliced"}
+    config = small_run(images=768, **(more if evaluates else {}))
+    distgan.train(config, out=str(tmp_path / "run"), workers=0, device="cpu")
+    assert [images for images, _ in written] == [256, 512, 768]
+    assert all((score is not None) == evaluates for _, score in written)
+
+
+class Second(World):
+    """Rank 1 of two, the other of which sees a checkpoint after 100 images."""
+
+    def gather(self, value: Any) -> list[Any]:
+        return [100, value]
+
+
+def test_a_rank_that_sees_the_index_before_the_file_looks_again(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As NFS shows them to another machine."""
+    name, pauses = checkpoint.save(storage, state(100), keep=2), list[float]()
+    content = storage.read(name)
+    storage.delete(name)
+
+    def appear(seconds: float) -> None:
+        pauses.append(seconds)
+        storage.write(name, content)
+
+    monkeypatch.setattr("distgan.checkpoint.time.sleep", appear)
+    found = checkpoint.load_together(storage, Second(1, 2), lambda text: None)
+    assert found is not None
+    assert found["images_seen"] == 100
+    assert pauses == [1]
+
+
+def test_a_rank_that_never_sees_the_file_ends_the_run_as_such(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.delete(checkpoint.save(storage, state(100), keep=2))
+    monkeypatch.setattr("distgan.checkpoint.time.sleep", lambda seconds: None)
+    with pytest.raises(UserError, match=r"not show the same .*newest are at 100, no images"):
+        checkpoint.load_together(storage, Second(1, 2), lambda text: None)
+    # What all of them find damaged is told at once.
+    with pytest.raises(UserError, match="holds no whole checkpoint"):
+        checkpoint.load_together(storage, World(), lambda text: None)
+
+
+def test_a_save_copies_the_file_no_more_than_once(storage: Storage) -> None:
+    """A state lies in memory as its snapshot and as the file's bytes, and not a third time."""
+    large = {"images_seen": 1, "weights": torch.zeros(2**22)}
+    tracemalloc.start()
+    checkpoint.save(storage, large, keep=1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # A buffer that grows takes up to an eighth more than is in it.
+    assert peak < 1.5 * large["weights"].nbytes
+
+
+def test_events_that_are_given_up_meanwhile_end_no_checkpoint(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = records._Events(storage, 0)
+    events.add(1, {"images": 1, "loss": 1.0})
+    writer = events._open
+    assert writer is not None
+    found = iter([writer])
+    # The loop gives them up between two looks of the thread that saves.
+    open_ = property(lambda self: next(found, None), lambda self, value: None)
+    monkeypatch.setattr(records._Events, "_open", open_, raising=False)
+    events.publish()
+    writer.close()

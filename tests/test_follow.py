@@ -107,3 +107,25 @@ def test_the_first_start_is_no_restart_though_its_loss_is_heard_with_it(tmp_path
     mailbox.put("told", [("worker 0 lost", "worker lost")])
     looks = [lambda: mailbox.put("news", _news("first", 128))]
     assert _follow(tmp_path, mailbox, StopRequest(), looks) == ["worker 0 lost", "settled"]
+
+
+class AwayOnce(FolderMailbox):
+    """Whose first reads fail, as those of a cluster whose head is away."""
+
+    failures = 3
+
+    def get(self, topic: str) -> Any:
+        self.failures -= 1
+        if self.failures >= 0:
+            raise RuntimeError("the head is away")
+        return super().get(topic)
+
+
+def test_a_head_that_is_away_for_a_moment_ends_no_driver(tmp_path: Path) -> None:
+    mailbox, lines = AwayOnce(str(tmp_path / "m")), list[str]()
+    mailbox.put("told", [["worker 1 lost", "worker lost"]])
+    display = SimpleNamespace(note=lines.append, progress=lambda status: None)
+    fit = Fit([lambda: None] * 4)
+    follower = Follower(mailbox, display, StopRequest(), Storage(tmp_path / "run"), lambda: None)
+    follower.follow(fit)  # type: ignore[arg-type]
+    assert lines == ["worker 1 lost"]

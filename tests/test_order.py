@@ -45,7 +45,7 @@ def configure(way: str, data: str) -> Config:
 def delivered(
     world: World, config: Config, first_batch: int, batches: int
 ) -> list[tuple[list[int], list[int]]]:
-    """Numbers of the images, and their labels, in this rank's part of some batches."""
+    """Numbers of the images, and their labels, in this rank's part of some micro-batches."""
     images = open_images(config.data)
     rows = open_rows(
         config,
@@ -57,7 +57,7 @@ def delivered(
     )
     found = []
     for batch in range(first_batch, first_batch + batches):
-        part, labels = rows.batch(batch * config.batch)
+        part, labels = rows.batch(batch * config.micro_batch)
         assert labels is not None
         found.append((numbers_of(part).tolist(), labels.tolist()))
     rows.close()
@@ -102,10 +102,40 @@ def test_the_same_order_on_one_two_and_three_processes_and_after_a_resume(tmp_pa
         assert epochs[0] != epochs[1] != epochs[2]
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_micro_batches_are_slices_of_the_same_batches(tmp_path: Path, way: str) -> None:
+    """For any number of them, on any rank of three, and after a resume."""
+    config = configure(way, write_numbered(tmp_path / "set", FILES))
+    whole = together([delivered(World(), config, 0, THREE_EPOCHS)])
+    for accumulate in (2, 3, 4):
+        micro = BATCH // accumulate
+        split = override(config, {"accumulate": accumulate})
+        parts = [
+            delivered(World(rank, 3), split, 0, THREE_EPOCHS * accumulate) for rank in (0, 1, 2)
+        ]
+        found = together(parts)
+        assert all(len(part) == micro for part in found)
+        assert list(itertools.chain(*found)) == list(itertools.chain(*whole))
+        resumed = delivered(World(2, 3), split, 29 * accumulate, 5)
+        assert resumed == parts[2][29 * accumulate :][:5]
+
+
+def test_a_rank_of_micro_batches_reads_no_other_lanes_than_its_own() -> None:
+    order = StreamedOrder(5, (50, 70, 30, 90, 60), batch=32, window=128, lanes=8)
+    for sample in (0, 128, 256):
+        parts = []
+        for rank in range(2):
+            share = World(rank, 2).share(16)
+            parts.append(order.window(sample, [share, slice(16 + share.start, 16 + share.stop)]))
+        assert sum(part.size for part in parts) == parts[0].stop - parts[0].start
+        for part in parts:
+            assert len(np.unique(part.rows)) == len(part.rows) == part.size
+
+
 def test_images_of_a_batch_come_from_all_over_the_window() -> None:
     """With 8 lanes over 8 row groups of a window, a batch has its share of each group."""
     order = StreamedOrder(0, (64,) * 32, batch=64, window=512, lanes=8)
-    window = order.window(0, slice(0, 64))
+    window = order.window(0, [slice(0, 64)])
     groups = np.repeat([place for place, start, stop in window.places], 64)
     for first in range(0, 512, 64):
         rows = window.rows[first : first + 64]
@@ -116,7 +146,7 @@ def test_a_rank_reads_its_own_lanes_only() -> None:
     """Four ranks of eight lanes read every row of a window once between them."""
     order = StreamedOrder(5, (50, 70, 30, 90, 60), batch=32, window=128, lanes=8)
     for sample in (0, 128, 256):
-        parts = [order.window(sample, World(rank, 4).share(32)) for rank in range(4)]
+        parts = [order.window(sample, [World(rank, 4).share(32)]) for rank in range(4)]
         assert sum(part.size for part in parts) == parts[0].stop - parts[0].start
         assert len(np.unique(np.concatenate([part.samples for part in parts]))) == sum(
             part.size for part in parts
@@ -127,7 +157,7 @@ def test_a_window_mixes() -> None:
     """Neighbours in a streamed epoch are as far apart as in a shuffled window: the mean
     distance of two draws from n is n/3, from a lane's run here at least half of that."""
     order = StreamedOrder(1, (100,) * 40, batch=50, window=2000, lanes=5)
-    window = order.window(0, slice(0, 50))
+    window = order.window(0, [slice(0, 50)])
     distance = np.abs(np.diff(window.rows)).mean()
     assert distance > 2000 / 5 / 3 / 2
 

@@ -18,9 +18,9 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture
 def two_nodes(cluster: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The cluster's node taken for two, and its address."""
+    """The cluster's node taken for two of one address, and that."""
     (node,) = [node for node in ray.nodes() if node["Alive"]]
-    other = {**node, "NodeManagerAddress": "10.0.0.2"}
+    other = {**node}
     monkeypatch.setattr(ray, "nodes", lambda: [node, other])
     return str(node["NodeManagerAddress"])
 

@@ -15,6 +15,7 @@ import torch
 
 import distgan
 from distgan import checkpoint
+from distgan.launch.signals import StopRequest
 from distgan.launch.start import Plan
 from distgan.loop import Status
 from distgan.storage import Storage
@@ -91,6 +92,32 @@ def test_a_workers_mistake_arrives_as_one(tmp_path: Path, cluster: str) -> None:
 def test_more_workers_than_the_cluster_holds(tmp_path: Path, cluster: str) -> None:
     with pytest.raises(distgan.UserError, match="--workers 5: more than the 3 CPUs"):
         trained(tmp_path, "run", 5, cluster)
+
+
+def test_a_stop_while_workers_start_ends_them_on_a_cluster_that_stays(
+    tmp_path: Path, cluster: str
+) -> None:
+    import ray
+
+    class Impatient(Watch):
+        def note(self, text: str) -> None:
+            super().note(text)
+            if text.startswith("2 workers"):
+                stop.name = "SIGINT"
+
+    stop, out = StopRequest(), str(tmp_path / "run")
+    config = distgan.override(distgan.recipe("mnist-mlp"), {"images": 10**9, **TINY})
+    result = distgan.train(config, out=out, workers=2, display=Impatient(), stop=stop)
+    assert result.stopped == "SIGINT"
+    assert not [t for t in threading.enumerate() if type(t).__name__ == "_Fit"]
+    until = time.monotonic() + 30
+    while time.monotonic() < until and ray.available_resources().get("CPU") != 3:
+        time.sleep(0.2)
+    assert ray.available_resources()["CPU"] == 3
+    # Whatever has been saved, nobody goes on with it.
+    saved = checkpoint.index(Storage(out))
+    time.sleep(1)
+    assert checkpoint.index(Storage(out)) == saved
 
 
 _LISTENERS = """

@@ -24,6 +24,28 @@ def test_cosine_and_line_go_from_start_to_end_and_stay() -> None:
         assert line.at(seen) == pytest.approx(2 - way)
 
 
+def test_no_digit_is_lost_between_a_command_and_config_yaml() -> None:
+    for number in (1.2345678e-4, 0.1 + 0.2, 1 / 3, 2e-4, 1.0, 12345678.0):
+        for text in (repr(number), f"{number!r}:{number / 7!r}:1M", f"{number!r}:0:300:linear"):
+            changed = override(recipe("mnist-mlp"), {"generator.optimizer.lr": text})
+            back = from_yaml(to_yaml(changed), "test").generator.optimizer.lr
+            assert (back.start, back.end, back.images, back.shape) == (
+                changed.generator.optimizer.lr.start,
+                changed.generator.optimizer.lr.end,
+                changed.generator.optimizer.lr.images,
+                changed.generator.optimizer.lr.shape,
+            )
+            assert back.start == number
+
+
+def test_schedules_that_differ_in_the_last_digit_differ() -> None:
+    one, other = Schedule(1.2345678e-4, 0, 100), Schedule(1.2345679e-4, 0, 100)
+    assert one != other
+    assert one == Schedule(1.2345678e-4, 0, 100)
+    assert hash(one) == hash(Schedule.parse(str(one)))
+    assert Schedule(1) == Schedule(1, 1, 100)
+
+
 @pytest.mark.parametrize("text", ["2e-4", "0.0002:5e-05:20000000", "1:0:300:linear"])
 def test_text_survives_a_round_trip(text: str) -> None:
     kind = TypeAdapter(Rate)

@@ -13,13 +13,14 @@ from typing import IO
 import fsspec
 import pytest
 import torch
-from pyarrow.fs import FSSpecHandler, PyFileSystem
+from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
 
 from distgan import checkpoint, records, run
 from distgan import storage as storage_module
+from distgan.cli.files import stem
 from distgan.errors import UserError
 from distgan.recipes import recipe
-from distgan.storage import AppendLog, Storage
+from distgan.storage import AppendLog, Storage, last_name, split
 
 
 @pytest.fixture(params=["local", "file-uri", "remote"])
@@ -195,3 +196,45 @@ def test_a_run_does_not_begin_in_a_file_or_where_nobody_may_look(
     monkeypatch.setattr(Storage, "_type", refuse)
     with pytest.raises(UserError, match=r"cannot be reached .*no credentials"):
         run.require(Storage(tmp_path / "far"), "--resume")
+
+
+ENDPOINT = "?scheme=http&endpoint_override=127.0.0.1%3A9&region=x&allow_bucket_creation=true"
+BARE = "?endpoint_override=http://127.0.0.1:9/&region=x"
+
+
+@pytest.mark.parametrize("query", ["?region=x", ENDPOINT, BARE])
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_what_lies_inside_keeps_the_query_of_its_folder(query: str, slash: str) -> None:
+    """As pyarrow reads the addresses, which takes all behind the question mark for the query."""
+    storage = Storage(f"s3://bucket/set{slash}{query}")
+    for inner in (storage.child("a/b"), Storage(storage.show("a/b"))):
+        assert inner.uri == f"s3://bucket/set/a/b{query}"
+        filesystem, path = FileSystem.from_uri(inner.anywhere())
+        assert path == inner.path() == "bucket/set/a/b" == storage.path("a/b")
+        assert filesystem == storage.filesystem == inner.filesystem
+    assert storage.anywhere() == f"s3://bucket/set{query}"
+    assert last_name(storage.uri) == "set"
+    assert stem(storage.uri) == "set"
+
+
+def test_a_file_at_an_address_with_a_query_is_parted_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Storage, "is_folder", lambda self, name="": False)
+    storage, name = split(f"s3://bucket/set/file.yaml{BARE}")
+    assert (storage.uri, storage.path(), name) == (f"s3://bucket/set{BARE}", "bucket/set", name)
+    assert name == "file.yaml"
+
+
+def test_what_lies_inside_lies_on_the_same_filesystem(storage: Storage) -> None:
+    storage.child("inner").write("file", "text")
+    assert storage.names("inner") == ["file"]
+    assert storage.child("inner").child("deep").path("x") == storage.path("inner/deep/x")
+    assert storage.child("inner").local == storage.local
+
+
+def test_a_local_path_has_no_query(tmp_path: Path) -> None:
+    storage = Storage(tmp_path / "what?")
+    storage.child("in").write("a", "b")
+    assert (tmp_path / "what?" / "in" / "a").read_text() == "b"
+    assert split(str(tmp_path / "what?" / "in" / "a"))[1] == "a"

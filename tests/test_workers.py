@@ -59,6 +59,25 @@ def test_more_than_there_is(asked: int, device: str, gpus: int, said: str) -> No
         decide(asked, device, [Node(8, gpus)], 128)  # type: ignore[arg-type]
 
 
+def test_who_follows_the_cluster_waits_for_nodes_that_may_come() -> None:
+    asked = (2, 8)
+    for nodes in ([], cores(1), cores(0)):
+        found = decide(asked, "auto", nodes, 128, grows=True)
+        assert found == Workers(sum(n.cores for n in nodes), False, 1, asked)
+    assert (
+        "has room for 1, waiting for nodes"
+        in decide(asked, "auto", cores(1), 128, grows=True).describe()
+    )
+    assert decide(asked, "gpu", cores(4), 128, grows=True) == Workers(0, True, 1, asked)
+    one_gpu = [Node(4, 1)]
+    assert decide(asked, "auto", one_gpu, 128, grows=True) == Workers(1, True, 1, asked)
+    # Neither a cluster of our own nor a fixed number has anything to wait for.
+    with pytest.raises(UserError, match="--workers 2:8: more than the 1 CPUs"):
+        decide(asked, "auto", cores(1), 128)
+    with pytest.raises(UserError, match="--workers 2: more than the 1 CPUs"):
+        decide(2, "auto", cores(1), 128, grows=True)
+
+
 def test_every_worker_needs_an_image_of_every_micro_batch() -> None:
     check_asked(32, 128, 4)
     with pytest.raises(UserError, match=r"a micro-batch \(32, with --accumulate 4\)"):

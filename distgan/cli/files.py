@@ -56,10 +56,10 @@ def write_file(path: str, content: bytes) -> None:
     Raises:
         UserError: when it cannot be written.
     """
-    from distgan.storage import split
+    from distgan.storage import last_name, split
 
     storage, name = split(path)
-    storage.write(name or path.rpartition("/")[2], content)
+    storage.write(name or last_name(path), content)
 
 
 def read_file(path: str, option: str, remedy: str) -> str:
@@ -100,4 +100,6 @@ def _reason(error: OSError) -> str:
 
 def stem(uri: str) -> str:
     """The last name of a path or URI, to name a file after."""
-    return uri.rstrip("/").rsplit("/", 1)[-1].removesuffix(".parquet") or "run"
+    from distgan.storage import last_name
+
+    return last_name(uri).removesuffix(".parquet") or "run"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pyarrow.fs import FileType
 
 from distgan import machine
 from distgan.data.images import ImageSet
@@ -53,10 +56,30 @@ def read_fragment(images: ImageSet, fragment: Fragment, replace: bool) -> Pixels
     Raises:
         UserError: for a missing or damaged file, and for damaged rows.
     """
+    rows = slice(fragment.start, fragment.stop)
+    return _decode(images, fragment, _table(images, fragment), rows, replace)
+
+
+def _decode(
+    images: ImageSet, fragment: Fragment, table: pa.Table, rows: slice, replace: bool
+) -> Pixels:
+    return decode(
+        table,
+        rows,
+        images.shape,
+        len(images.classes),
+        source=images.files[fragment.file],
+        first_row=sum(images.groups[fragment.file][: fragment.group]),
+        replace=replace,
+    )
+
+
+def _table(images: ImageSet, fragment: Fragment) -> pa.Table:
+    """The whole row group of a fragment."""
     file = images.files[fragment.file]
     columns = ["image", "label"] if images.classes else ["image"]
     try:
-        table = _storage(images.uri).attempt(
+        return _storage(images.uri).attempt(
             lambda: _row_group(images.uri, file, fragment.group, columns)
         )
     except OSError as error:
@@ -65,15 +88,6 @@ def read_fragment(images: ImageSet, fragment: Fragment, replace: bool) -> Pixels
             f"--data {file}: cannot be read ({reason}), and trying again was no use; see to the "
             "storage and its permissions, then go on with --resume"
         ) from None
-    return decode(
-        table,
-        slice(fragment.start, fragment.stop),
-        images.shape,
-        len(images.classes),
-        source=file,
-        first_row=sum(images.groups[fragment.file][: fragment.group]),
-        replace=replace,
-    )
 
 
 def _row_group(uri: str, file: str, group: int, columns: list[str]) -> pa.Table:
@@ -96,11 +110,45 @@ def read_in_order(
     images: ImageSet, fragments: Iterable[Fragment], replace: bool
 ) -> Iterator[Pixels]:
     """Fragments in their order, some decoded by threads beforehand."""
+    return _ahead(partial(read_fragment, images, fragment, replace) for fragment in fragments)
+
+
+def read_numbered(images: ImageSet, numbers: NDArray[np.int64]) -> Iterator[Pixels]:
+    """Some images, a piece for each row group that holds any of them; the others are not read.
+
+    A damaged image's place is given to the next whole one of its row group.
+
+    Args:
+        numbers: of the images in the set, ascending: (n,).
+
+    Raises:
+        UserError: for a missing or damaged file, or a row group without one whole image.
+    """
+    fragments, first = whole_set(images), np.array(first_rows(images), np.int64)
+    groups = np.searchsorted(first, numbers, "right") - 1
+    return _ahead(
+        partial(_read_rows, images, fragments[group], numbers[groups == group] - first[group])
+        for group in np.unique(groups)
+    )
+
+
+def _read_rows(images: ImageSet, fragment: Fragment, rows: NDArray[np.int64]) -> Pixels:
+    table = _table(images, fragment)
+    with contextlib.suppress(UserError):
+        return _decode(images, fragment, table.take(rows), slice(0, len(rows)), replace=False)
+    # What stands in for a damaged image may be one that is not wanted itself.
+    whole = _decode(images, fragment, table, slice(0, len(table)), replace=True)
+    labels = None if whole.labels is None else whole.labels[rows]
+    return Pixels(whole.images[rows], labels, whole.replaced[rows])
+
+
+def _ahead(pieces: Iterable[Callable[[], Pixels]]) -> Iterator[Pixels]:
+    """What functions give, in their order, some called by threads beforehand."""
     threads = machine.cores()
     with ThreadPoolExecutor(threads, "distgan-decode") as pool:
         waiting: deque[Future[Pixels]] = deque()
-        for fragment in fragments:
-            waiting.append(pool.submit(read_fragment, images, fragment, replace))
+        for piece in pieces:
+            waiting.append(pool.submit(piece))
             if len(waiting) > threads:
                 yield waiting.popleft().result()
         while waiting:
@@ -138,16 +186,21 @@ def _storage(uri: str) -> PatientStorage:
 
 
 @lru_cache(maxsize=512)
-def _footer(uri: str, file: str) -> pq.FileMetaData:
+def _footer(uri: str, file: str, size: int, changed: int) -> pq.FileMetaData:
     with pq.ParquetFile(file, filesystem=Storage(uri).filesystem) as parquet:
         return parquet.metadata
 
 
 def _open(uri: str, file: str) -> pq.ParquetFile:
-    # Footers are kept: a far file would be asked for its own before every row group.
+    filesystem = Storage(uri).filesystem
+    info = filesystem.get_file_info(file)
+    if info.type == FileType.NotFound:
+        raise FileNotFoundError(file)
+    # Footers are kept: a far file would be asked for its own before every row group. But a set
+    # may be made anew at the same place while this process lives.
     return pq.ParquetFile(
         file,
-        filesystem=Storage(uri).filesystem,
-        metadata=_footer(uri, file),
+        filesystem=filesystem,
+        metadata=_footer(uri, file, info.size or 0, info.mtime_ns or 0),
         page_checksum_verification=True,
     )

@@ -16,7 +16,7 @@ from distgan.data.manifest import Manifest
 from distgan.data.sources.parquet import ParquetSource
 from distgan.data.transform import Transform
 from distgan.errors import UserError
-from distgan.storage import Storage
+from distgan.storage import Storage, last_name
 
 _CHUNK = 1 << 22
 
@@ -66,7 +66,7 @@ def inform(
         lines["manifest"] = "none: not made by `distgan data prepare`, so nothing to verify"
     else:
         lines |= _of_manifest(storage, made)
-    title = f"{_name(uri)}: {images.count:,} images of {shape.height}x{shape.width}"
+    title = f"{last_name(uri)}: {images.count:,} images of {shape.height}x{shape.width}"
     title += f", {len(counts)} classes" if counts else ""
     heard: list[Decoded] = []
     drawn = _picture(title, images, source, counts, heard.append)
@@ -179,10 +179,6 @@ def _pixels(
         except BadImageError as error:
             raise UserError(f"{item.where}: {error}; mend or remove that row") from None
     return found
-
-
-def _name(uri: str) -> str:
-    return uri.rstrip("/").rsplit("/", 1)[-1]
 
 
 def _is_file(storage: Storage) -> bool:

@@ -8,6 +8,7 @@ Every epoch shows every image once; a batch that reaches past its end goes on in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,8 +98,8 @@ class StreamedOrder:
         self._line: Numbers = np.empty(0, np.int64)
         self._starts: Numbers = np.empty(0, np.int64)
 
-    def window(self, sample: int, part: slice) -> Window:
-        """The window in which a sample lies, for the rank that owns ``part`` of each batch."""
+    def window(self, sample: int, parts: Sequence[slice]) -> Window:
+        """The window in which a sample lies, for the rank that owns ``parts`` of each batch."""
         epoch, offset = divmod(sample, self.count)
         number = offset // self._window
         first = number * self._window
@@ -110,18 +111,24 @@ class StreamedOrder:
         lane_of = positions * self._lanes // self._batch
         counts = np.bincount(lane_of, minlength=self._lanes)
         runs = np.concatenate([[0], np.cumsum(counts)])
-        mine = (positions >= part.start) & (positions < part.stop)
-        lanes = np.unique(lane_of[mine])
-        if len(lanes) == 0:
-            return Window(start, start + size, (), samples[mine], np.empty(0, np.int64))
+        owned = np.zeros(self._batch, np.bool_)
+        for part in parts:
+            owned[part] = True
+        mine = owned[positions]
         rows = np.empty(size, np.int64)
-        for lane in lanes:
-            key = f"window-{number}-lane-{lane}"
-            found = draws.permutation(self._seed, key, epoch, int(counts[lane]))
-            rows[lane_of == lane] = runs[lane] + found
-        low, high = int(runs[lanes[0]]), int(runs[lanes[-1] + 1])
-        places = self._places(first + low, first + high)
-        return Window(start, start + size, places, samples[mine], rows[mine] - low)
+        spans: list[tuple[int, int]] = []
+        read = 0
+        for lane in np.unique(lane_of[mine]):
+            key, count = f"window-{number}-lane-{lane}", int(counts[lane])
+            rows[lane_of == lane] = read + draws.permutation(self._seed, key, epoch, count)
+            read += count
+            low, high = first + int(runs[lane]), first + int(runs[lane + 1])
+            # Lanes side by side are read in one go.
+            if spans and spans[-1][1] == low:
+                low = spans.pop()[0]
+            spans.append((low, high))
+        places = tuple(place for span in spans for place in self._places(*span))
+        return Window(start, start + size, places, samples[mine], rows[mine])
 
     def _enter(self, epoch: int) -> None:
         if epoch == self._epoch:

@@ -261,7 +261,7 @@ def _finish(
     good = [(job, one) for job, one in its if one.count]
     if not good:
         raise UserError(f"--out {storage.show(folder)}: no good image is left for it; take more")
-    target = Storage(f"{storage.anywhere()}/{folder}" if folder else storage.anywhere())
+    target = storage.child(folder) if folder else storage
     count = sum(one.count for _, one in good)
     pixels = count * layout.shape.height * layout.shape.width
     sums = np.sum([one.sums for _, one in good], axis=0)

@@ -36,5 +36,13 @@ def open_rows(
         return Resident(resident(), config.seed, config.micro_batch, world, damage)
     end = config.images + config.batch
     return Streamed(
-        images, config.feed, config.seed, config.micro_batch, end, world, reader, damage
+        images,
+        config.feed,
+        config.seed,
+        config.batch,
+        config.micro_batch,
+        end,
+        world,
+        reader,
+        damage,
     )

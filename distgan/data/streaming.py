@@ -32,12 +32,15 @@ class _Loaded:
 
 
 class Streamed:
-    """This rank's part of any global batch, from a window that moves over the set.
+    """This rank's part of any global micro-batch, from a window that moves over the set.
 
     A thread fills the next window while this one is used: two windows of this rank's
-    lanes are the memory it takes, and what the reader reads ahead.
+    lanes are the memory it takes, and what the reader reads ahead. The order is one of whole
+    global batches, of which the micro-batches are slices.
 
     Args:
+        batch: images in a global batch.
+        micro_batch: images in a global micro-batch, which divide it.
         end: the first sample of the run that nobody will ask for.
         damage: hears of damaged images.
     """
@@ -48,6 +51,7 @@ class Streamed:
         feed: FeedSettings,
         seed: int,
         batch: int,
+        micro_batch: int,
         end: int,
         world: World,
         reader: Reader,
@@ -55,7 +59,11 @@ class Streamed:
     ) -> None:
         self._images, self._reader, self._damage = images, reader, damage
         self._feed, self._seed, self._batch, self._end = feed, seed, batch, end
-        self._part = world.share(batch)
+        self._micro_batch, self._part = micro_batch, world.share(micro_batch)
+        self._parts = [
+            slice(first + self._part.start, first + self._part.stop)
+            for first in range(0, batch, micro_batch)
+        ]
         self._places = [
             (f, g) for f, groups in enumerate(images.groups) for g in range(len(groups))
         ]
@@ -75,7 +83,7 @@ class Streamed:
         first, stop = images_seen + self._part.start, images_seen + self._part.stop
         if self._loading is None or images_seen != self._next_sample:
             self._start(images_seen)
-        self._next_sample = images_seen + self._batch
+        self._next_sample = images_seen + self._micro_batch
         images, labels = [], []
         while first < stop:
             now = self._window_of(first)
@@ -110,7 +118,7 @@ class Streamed:
         order = StreamedOrder(self._seed, groups, self._batch, self._feed.window, self._feed.lanes)
         sample = images_seen
         while sample < self._end:
-            window = order.window(sample, self._part)
+            window = order.window(sample, self._parts)
             yield window
             sample = window.stop
 

@@ -48,7 +48,7 @@ def unfinished(storage: Storage) -> Iterator[None]:
     """A folder for shards in the making, which is gone at the end, whatever happens."""
     there = storage.exists()
     _clear(storage)
-    Storage(f"{storage.anywhere()}/{UNFINISHED}").make()
+    storage.child(UNFINISHED).make()
     try:
         yield
     except BaseException:

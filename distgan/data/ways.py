@@ -35,15 +35,21 @@ class FeedSettings:
     """Flip each real image left to right with probability 1/2."""
 
 
-def settle(feed: FeedSettings, images: ImageSet, batch: int) -> FeedSettings:
+def settle(
+    feed: FeedSettings, images: ImageSet, batch: int, memory: int | None = None
+) -> FeedSettings:
     """Settings without anything left to choose, so that a run keeps its order for good.
+
+    Args:
+        memory: bytes of the smallest machine that is to hold a resident set; None for this one.
 
     Raises:
         UserError: for a window smaller than a batch.
     """
     way = feed.way
     if way == "auto":
-        way = "resident" if images.bytes <= _RESIDENT_SHARE * _memory() else "streaming"
+        memory = _memory() if memory is None else memory
+        way = "resident" if images.bytes <= _RESIDENT_SHARE * memory else "streaming"
     if way == "resident":
         return replace(feed, way=way)
     window = feed.window or max(batch, _WINDOW_BYTES // images.image_bytes)

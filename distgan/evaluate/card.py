@@ -31,11 +31,17 @@ class Card:
     weights: str
     """``ema`` or ``generator``."""
     seed: int
+    used: str = ""
+    """How many real and generated images each metric took of those there are."""
 
     @property
     def key(self) -> str:
-        """Eight hexadecimal digits, equal for equal cards."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        """Eight hexadecimal digits, equal for equal cards.
+
+        What the metrics used follows from the other fields, and belongs to those asked for.
+        """
+        fields = {name: value for name, value in asdict(self).items() if name != "used"}
+        text = json.dumps(fields, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def to_dict(self) -> dict[str, Any]:

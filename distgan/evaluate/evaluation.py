@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from distgan.errors import UserError
 from distgan.evaluate.card import Card
 from distgan.evaluate.evidence import Evidence
 from distgan.evaluate.gather import gather
-from distgan.evaluate.measures import MEASURES, WANT_CLASSES, WANT_LABELS, Value
+from distgan.evaluate.measures import MEASURES, WANT_CLASSES, WANT_LABELS, Value, used
 from distgan.evaluate.needs import check_counts
 from distgan.evaluate.reals import Reals
 from distgan.evaluate.settings import EvaluateSettings
@@ -83,7 +83,7 @@ class Evaluator:
                     f"--evaluate.metrics {metric}: {name} is no classifier; name another "
                     "by --evaluate.features"
                 )
-        reals = Reals(images, settings)
+        reals = Reals(images, settings, world)
         self._real = reals.see(self._extractor, world)
         _check_reals(settings, self._real)
         self._card = Card(
@@ -116,7 +116,8 @@ class Evaluator:
             found = MEASURES[name](self._real, fake, self._settings.seed)
             _check_finite(name, found)
             values |= found
-        return Evaluation(images_seen, time.perf_counter() - start, self._card, values)
+        card = replace(self._card, used=used(self._settings.metrics, self._real, fake))
+        return Evaluation(images_seen, time.perf_counter() - start, card, values)
 
     @torch.no_grad()
     def _fakes(self, generator: nn.Module, numbers: range) -> Tensor:

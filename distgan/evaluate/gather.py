@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from distgan.evaluate.evidence import Evidence
@@ -77,17 +79,20 @@ def gather(
     )
 
 
-def features_of(blocks: Iterable[Tensor], extractor: Extractor, world: World) -> Tensor:
-    """Features of a stream of images, float32 (n, d), in its order; all ranks must call it.
+def own_places(num: int, world: World) -> NDArray[np.int64]:
+    """The places among ``num`` images that this rank's blocks hold, ascending: (n,)."""
+    places: NDArray[np.int64] = np.arange(num, dtype=np.int64)
+    own: NDArray[np.bool_] = places // BLOCK % world.size == world.rank
+    return places[own]
+
+
+def features_of(blocks: Iterable[tuple[int, Tensor]], extractor: Extractor, world: World) -> Tensor:
+    """Features of some images, float32 (n, d), in their order; all ranks must call it.
 
     Args:
-        blocks: uint8 (`BLOCK`, c, h, w) but for the last, the same on all ranks; a rank looks
-            at its own only.
+        blocks: this rank's, with their numbers: uint8 (`BLOCK`, c, h, w), fewer in the last
+            of all.
     """
-    mine = [
-        (number, extractor(block.to(world.device)).features.cpu())
-        for number, block in enumerate(blocks)
-        if number % world.size == world.rank
-    ]
+    mine = [(number, extractor(block.to(world.device)).features.cpu()) for number, block in blocks]
     parts = [part for rank in world.gather(mine) for part in rank]
     return torch.cat([features for _, features in sorted(parts, key=lambda part: part[0])])

@@ -6,7 +6,7 @@ A metric is one function in `distgan.metrics`, and one here that gives its value
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -114,6 +114,35 @@ MEASURES: dict[str, Measure] = {
     "intra-class": _intra_class,
 }
 """What ``--metrics`` and ``--evaluate.metrics`` take."""
+
+
+def _all(evidence: Evidence) -> int:
+    return sum(fold.count for fold in evidence.folds)
+
+
+def _with_features(evidence: Evidence) -> int:
+    return len(evidence.features)
+
+
+_TAKES: dict[str, Callable[[Evidence], int]] = {
+    "frechet": _all,
+    "kernel": _with_features,
+    "manifold": _with_features,
+    "classifier-score": _with_features,
+    "modes": _all,
+    "sliced": lambda evidence: len(evidence.pixels),
+    "memorisation": lambda evidence: len(
+        evidence.features if evidence.training is None else evidence.training
+    ),
+    "intra-class": _with_features,
+}
+"""How many of the images that were seen each of them takes."""
+
+
+def used(metrics: Iterable[str], real: Evidence, fake: Evidence) -> str:
+    """How many real and generated images metrics take, as text."""
+    return ", ".join(f"{n} {_TAKES[n](real):,} and {_TAKES[n](fake):,}" for n in metrics)
+
 
 WANT_TRAINING = {"memorisation"}
 """Those that look at the features of all training images."""

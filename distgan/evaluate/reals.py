@@ -13,13 +13,12 @@ from torch import Tensor
 
 from distgan import draws
 from distgan.data import manifest
-from distgan.data.fragments import read_in_order, whole_set
+from distgan.data.fragments import read_numbered
 from distgan.data.images import ImageSet, open_images
-from distgan.data.pixels import Pixels
 from distgan.data.unfinished import VALIDATION
 from distgan.evaluate import cache
 from distgan.evaluate.evidence import Evidence
-from distgan.evaluate.gather import BLOCK, features_of, gather
+from distgan.evaluate.gather import BLOCK, features_of, gather, own_places
 from distgan.evaluate.measures import WANT_TRAINING
 from distgan.evaluate.settings import EvaluateSettings
 from distgan.features.base import Extractor
@@ -30,15 +29,19 @@ _MOST_TRAINING, _MOST_HELD_OUT = 60_000, 5_000
 
 
 class Reals:
-    """A set of images as the source of what generated ones are compared with."""
+    """A set of images as the source of what generated ones are compared with.
 
-    def __init__(self, images: ImageSet, settings: EvaluateSettings) -> None:
+    All ranks must make one alike.
+    """
+
+    def __init__(self, images: ImageSet, settings: EvaluateSettings, world: World) -> None:
         self._images = images
         self.count = min(settings.num, images.count)
-        self.checksum = _checksum(images)
+        self.checksum = _checksum(images, world)
         self._wants_training = bool(WANT_TRAINING & set(settings.metrics))
         self._held_out = _validation_of(images) if self._wants_training else None
         self.held_out = min(self._held_out.count, _MOST_HELD_OUT) if self._held_out else 0
+        self._held_out_checksum = self._held_out and _checksum(self._held_out, world)
 
     def see(self, extractor: Extractor, world: World) -> Evidence:
         """What an extractor sees in them, from the cache where it is kept; all ranks must call it.
@@ -51,33 +54,35 @@ class Reals:
             "extractor": extractor.hash,
             "count": self.count,
             "training": self._wants_training,
-            "held_out": self._held_out and _checksum(self._held_out),
+            "held_out": self._held_out_checksum,
         }
         return cache.recall(key, lambda: self._look(extractor, world), world)
 
     def _look(self, extractor: Extractor, world: World) -> Evidence:
-        pieces = list(_spread(self._images, self.count))
-        pixels = torch.cat([_channels_first(piece.images) for piece in pieces])
-        labels = None
-        if self._images.classes:
-            kept = [piece.labels for piece in pieces if piece.labels is not None]
-            labels = torch.from_numpy(np.concatenate(kept))
         # A set may lie class by class, and not all that is seen is kept.
-        mixed = torch.from_numpy(draws.permutation(0, "reals", 0, len(pixels)))
-        pixels, labels = pixels[mixed], None if labels is None else labels[mixed]
-        found = gather(
-            lambda numbers: pixels[numbers.start : numbers.stop].to(world.device),
-            len(pixels),
-            extractor,
-            world,
-            labels,
-        )
+        mixed = _evenly(self._images, self.count)[draws.permutation(0, "reals", 0, self.count)]
+        places = own_places(self.count, world)
+        pixels, own_labels = _read(self._images, mixed[places])
+        labels = None
+        if own_labels is not None:
+            labels = torch.empty(self.count, dtype=torch.int64)
+            for where, its in world.gather((places, own_labels)):
+                labels[torch.from_numpy(where)] = its
+
+        def block(numbers: range) -> Tensor:
+            # The blocks of a rank lie one after another.
+            first = numbers.start // BLOCK // world.size * BLOCK
+            return pixels[first : first + len(numbers)].to(world.device)
+
+        found = gather(block, self.count, extractor, world, labels)
         if not self._wants_training:
             return found
-        training = features_of(_blocks(self._images, _MOST_TRAINING), extractor, world)
+        training = features_of(_own_blocks(self._images, _MOST_TRAINING, world), extractor, world)
         held_out = None
         if self._held_out is not None:
-            held_out = features_of(_blocks(self._held_out, _MOST_HELD_OUT), extractor, world)
+            held_out = features_of(
+                _own_blocks(self._held_out, _MOST_HELD_OUT, world), extractor, world
+            )
         return Evidence(
             found.folds,
             found.features,
@@ -90,29 +95,39 @@ class Reals:
         )
 
 
-def _spread(images: ImageSet, num: int) -> Iterator[Pixels]:
-    """``num`` images, evenly from the whole set, piece by piece."""
-    wanted = np.arange(num) * images.count // num
-    first = 0
-    for piece in read_in_order(images, whole_set(images), replace=True):
-        stop = first + len(piece.images)
-        here = wanted[(wanted >= first) & (wanted < stop)] - first
-        labels = None if piece.labels is None else piece.labels[here]
-        yield Pixels(piece.images[here], labels, piece.replaced[here])
-        first = stop
+def _evenly(images: ImageSet, num: int) -> NDArray[np.int64]:
+    """Numbers of ``num`` images, evenly from the whole set, ascending: (num,)."""
+    return np.arange(num) * images.count // num
 
 
-def _blocks(images: ImageSet, most: int) -> Iterator[Tensor]:
-    """Up to ``most`` images, evenly from the whole set: uint8 (`BLOCK`, c, h, w) at a time."""
-    left = torch.empty(0)
-    for piece in _spread(images, min(most, images.count)):
+def _read(images: ImageSet, numbers: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
+    """Some images in any order, uint8 (n, c, h, w), and labels, int64 (n,), or None."""
+    order = torch.from_numpy(np.argsort(numbers))
+    pixels = torch.empty((len(numbers), *images.shape), dtype=torch.uint8)
+    labels = torch.empty(len(numbers), dtype=torch.int64) if images.classes else None
+    at = 0
+    for piece in read_numbered(images, numbers[order.numpy()]):
+        here = order[at : at + len(piece.images)]
+        pixels[here] = _channels_first(piece.images)
+        if labels is not None:
+            labels[here] = torch.from_numpy(piece.labels)
+        at += len(piece.images)
+    return pixels, labels
+
+
+def _own_blocks(images: ImageSet, most: int, world: World) -> Iterator[tuple[int, Tensor]]:
+    """This rank's blocks of up to ``most`` images, evenly from the whole set, and their numbers:
+    uint8 (`BLOCK`, c, h, w), the last of all smaller."""
+    num = min(most, images.count)
+    left, number = torch.empty(0), world.rank
+    for piece in read_numbered(images, _evenly(images, num)[own_places(num, world)]):
         found = _channels_first(piece.images)
         left = torch.cat([left, found]) if len(left) else found
         while len(left) >= BLOCK:
-            yield left[:BLOCK]
-            left = left[BLOCK:]
+            yield number, left[:BLOCK]
+            left, number = left[BLOCK:], number + world.size
     if len(left):
-        yield left
+        yield number, left
 
 
 def _channels_first(images: NDArray[np.uint8]) -> Tensor:
@@ -120,12 +135,17 @@ def _channels_first(images: NDArray[np.uint8]) -> Tensor:
 
 
 def _validation_of(images: ImageSet) -> ImageSet | None:
-    storage = Storage(f"{images.uri.rstrip('/')}/{VALIDATION}")
+    storage = Storage(images.uri).child(VALIDATION)
     return open_images(storage.anywhere()) if manifest.read(storage) is not None else None
 
 
-def _checksum(images: ImageSet) -> str:
-    """Of a set's content: from its manifest, else of its files' bytes."""
+def _checksum(images: ImageSet, world: World) -> str:
+    """Of a set's content: from its manifest, else of its files' bytes, which one rank reads."""
+    found: str = world.gather(_content(images) if world.leads else "")[0]
+    return found
+
+
+def _content(images: ImageSet) -> str:
     storage = Storage(images.uri)
     made = manifest.read(storage)
     digest = hashlib.sha256()

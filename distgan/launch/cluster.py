@@ -36,6 +36,9 @@ _FOR_READING = (
 )
 """Names and namespaces of actors: Ray Data's statistics, and requests for more nodes."""
 
+_STORE_SHARE = 0.3
+"""Of a node's memory, that Ray's object store takes by default."""
+
 
 T = TypeVar("T")
 
@@ -272,6 +275,16 @@ class Cluster:
                 node.kill_log_monitor(check_alive=False)
         make_attendants_give_way()
 
+    def memory(self) -> int | None:
+        """Bytes of memory of its smallest node that may hold workers; None where none says."""
+        found = []
+        for has in (node["Resources"] for node in ray.nodes() if node["Alive"]):
+            if has.get("memory") and (has.get("CPU") or has.get("GPU")):
+                store = has.get("object_store_memory", 0)
+                # A resident set lies in Ray's store, which is 0.3 of memory unless told otherwise.
+                found.append(int(min(has["memory"] + store, store / _STORE_SHARE)))
+        return min(found, default=None)
+
     def workers(self, device: Device, batch: int, threads: int | None = None) -> Workers:
         """Decide on the workers by what the cluster holds; see `decide`.
 
@@ -280,4 +293,4 @@ class Cluster:
         """
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         nodes = [Node(int(has.get("CPU", 0)), int(has.get("GPU", 0))) for has in alive]
-        return decide(self._asked, device, nodes, batch, threads)
+        return decide(self._asked, device, nodes, batch, threads, grows=not self.own)

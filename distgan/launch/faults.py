@@ -12,17 +12,20 @@ import re
 import time
 from typing import Any
 
+import torch.distributed as dist
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.train import WorkerGroupError
 from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
-from ray.train.v2._internal.execution.callback import ControllerCallback
+from ray.train.v2._internal.execution.callback import ControllerCallback, WorkerGroupCallback
 from ray.train.v2._internal.execution.context import get_train_context
 from ray.train.v2._internal.execution.controller.state import (
+    InitializingState,
     PreemptingState,
     ReschedulingState,
     ResizingState,
     RestartingState,
     RunningState,
+    SchedulingState,
 )
 from ray.train.v2.api.exceptions import PreemptionError
 
@@ -39,6 +42,8 @@ SECONDS_OF_A_COLLECTIVE = 300
 _SECONDS_BEFORE_WAITING_IS_TOLD = 10
 _SECONDS_FOR_A_CHECKPOINT = 150
 """How long the controller waits for one before it changes the number of workers."""
+_WITHOUT_WORKERS = (InitializingState, SchedulingState, ReschedulingState, RestartingState)
+"""States of the controller in which nobody is there who could hear that the run is to stop."""
 _CONTROLLER = {
     "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": str(SECONDS_WITHOUT_AN_ANSWER),
     # For its first moments Ray may count on a node that is gone.
@@ -49,7 +54,11 @@ _CONTROLLER = {
 
 
 class Preempted(Exception):  # noqa: N818 - it is no error, but the way out of the workers
-    """Raised by all workers after the checkpoint that notice of preemption asked for."""
+    """Raised by all workers after the checkpoint that a preemption or a resize asked for."""
+
+
+class Left(Exception):  # noqa: N818 - nothing went wrong
+    """Raised in the controller when the driver does not want to wait for it."""
 
 
 def preempted() -> bool:
@@ -59,7 +68,7 @@ def preempted() -> bool:
     return get_train_context().preemption_context.preemption_info is not None
 
 
-class Watch(ControllerCallback):  # type: ignore[misc]
+class Watch(ControllerCallback, WorkerGroupCallback):  # type: ignore[misc]
     """Hears of failures in the controller, tells the driver, and ends what is hopeless.
 
     An exception that leaves it ends the run as a `ray.train.ControllerError` that holds it.
@@ -75,6 +84,7 @@ class Watch(ControllerCallback):  # type: ignore[misc]
         self._failures, self._newest, self._cause = 0, -1, ""
         self._waiting_since = 0.0
         self._told: list[tuple[str, str]] = []
+        self._to_remove: set[str] = set()
 
     def after_controller_start(self, train_run_context: Any) -> None:
         """Set what the controller reads from its environment."""
@@ -82,7 +92,12 @@ class Watch(ControllerCallback):  # type: ignore[misc]
             os.environ.setdefault(name, value)
 
     def after_controller_state_update(self, previous_state: Any, current_state: Any) -> None:
-        """See what has become of the workers; called at every turn of the controller."""
+        """See what has become of the workers; called at every turn of the controller.
+
+        Raises:
+            Left: when the run is to stop and no workers are there to hear it.
+        """
+        self._remove_messages()
         if current_state is previous_state:
             self._waits("not as many as the fewest that will do")
         elif isinstance(current_state, RestartingState):
@@ -99,6 +114,24 @@ class Watch(ControllerCallback):  # type: ignore[misc]
             nodes = len(current_state.preemption_info.preempted_node_to_ranks)
             what = "a node" if nodes == 1 else f"{nodes} nodes"
             self._tell(f"notice that {what} will be taken away", "preemption notice")
+        if isinstance(current_state, _WITHOUT_WORKERS):
+            self._leave_if_asked()
+
+    def before_init_train_context(self, workers: Any) -> dict[str, Any]:
+        """Called between the start of the workers' processes and that of the training.
+
+        Raises:
+            Left: when the run is to stop.
+        """
+        self._leave_if_asked()
+        return {}
+
+    def _leave_if_asked(self) -> None:
+        stop = None
+        with contextlib.suppress(Exception):
+            stop = self._mailbox.get("stop")
+        if stop:
+            raise Left
 
     def _waits(self, why: str, seconds: float = _SECONDS_BEFORE_WAITING_IS_TOLD) -> None:
         now = time.monotonic()
@@ -135,7 +168,8 @@ class Watch(ControllerCallback):  # type: ignore[misc]
 
     def _count(self, error: Exception, loss: bool, text: str) -> None:
         newest = self._newest_checkpoint()
-        if newest > self._newest:
+        # After a rollback for the run's health the newest is an older one.
+        if newest != self._newest:
             self._failures, self._newest, self._cause = 0, newest, ""
         # An exception of the program at the same place twice is no accident.
         hopeless = not loss and text == self._cause
@@ -160,13 +194,26 @@ class Watch(ControllerCallback):  # type: ignore[misc]
     def _save_before_resizing(self, workers: int) -> None:
         # The controller does nothing else meanwhile, so workers that end are not missed.
         self._tell(f"room for {workers} workers; changing over", "resizing")
-        with contextlib.suppress(Exception):
-            self._mailbox.put("resize", RESIZE)
-            deadline = time.monotonic() + _SECONDS_FOR_A_CHECKPOINT
-            while self._mailbox.get("saved") is None and time.monotonic() < deadline:
-                time.sleep(0.1)
-            self._mailbox.remove("saved")
-            self._mailbox.remove("resize")
+        deadline, asked = time.monotonic() + _SECONDS_FOR_A_CHECKPOINT, False
+        while time.monotonic() < deadline:
+            # The head of the cluster may be away for a moment.
+            with contextlib.suppress(Exception):
+                if not asked:
+                    self._mailbox.put("resize", RESIZE)
+                    asked = True
+                if self._mailbox.get("saved") is not None:
+                    break
+            time.sleep(0.1)
+        # The workers to come would take it for theirs. What cannot be removed now is removed
+        # at a later turn, and those who have heard it meanwhile start once more.
+        self._to_remove = {"saved", "resize"}
+        self._remove_messages()
+
+    def _remove_messages(self) -> None:
+        for topic in tuple(self._to_remove):
+            with contextlib.suppress(Exception):
+                self._mailbox.remove(topic)
+                self._to_remove.discard(topic)
 
     def _tell(self, text: str, kind: str) -> None:
         self._told.append((text, kind))
@@ -219,5 +266,11 @@ def _death(error: Exception) -> str:
 
 
 def _lost_touch(error: Exception) -> bool:
-    words = r"gloo|nccl|connection (closed|reset|refused)|timed out|DistBackendError|socket"
-    return bool(re.search(words, f"{type(error).__name__} {error}", re.IGNORECASE))
+    # By NCCL and torch's store it is told by exceptions of their own, by gloo by nothing but
+    # a RuntimeError whose text begins with a place in gloo's code.
+    if isinstance(error, dist.DistError):
+        return True
+    return type(error) is RuntimeError and bool(_FROM_GLOO.match(str(error)))
+
+
+_FROM_GLOO = re.compile(r"\[[^]\s]*\bgloo/[^]\s]+:\d+\] ")

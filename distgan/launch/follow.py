@@ -18,6 +18,8 @@ from distgan.loop import Status
 from distgan.storage import Storage
 
 _SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_WITHOUT_MESSAGES = 120.0
+"""How long messages may fail to be read before that ends the driver."""
 _LOSSES = ("worker lost", "worker failed")
 _DOWN = (*_LOSSES, "waiting")
 """Events after which there are no workers until they start again."""
@@ -44,6 +46,7 @@ class Follower:
         self._notes_of, self._noted = "", 0
         self._seen, self._moved_at = 0, time.monotonic()
         self._up = self._fell = False
+        self._away_since = 0.0
 
     def follow(self, fit: Thread) -> None:
         """Until the thread ends, or a stop finds no workers that could hear it."""
@@ -60,12 +63,26 @@ class Follower:
             self._storage.clear_unfinished()
 
     def _pass_on(self, stop: str) -> str:
-        # Where the disk of the messages is full, there may be room at the next look.
+        # Where the disk of the messages is full, or the head of the cluster away, the next look
+        # may find it better.
         try:
             self._mailbox.put("stop", stop)
-        except OSError:
+        except Exception:
             return ""
         return stop
+
+    def _read(self, topic: str) -> Any:
+        try:
+            found = self._mailbox.get(topic)
+        except Exception:
+            # The head of the cluster may be away for a moment.
+            now = time.monotonic()
+            self._away_since = self._away_since or now
+            if now - self._away_since > _SECONDS_WITHOUT_MESSAGES:
+                raise
+            return None
+        self._away_since = 0.0
+        return found
 
     @property
     def saved(self) -> int:
@@ -74,20 +91,20 @@ class Follower:
         return int(found[-1]["images_seen"]) if found else 0
 
     def _look(self) -> None:
-        news = self._mailbox.get("news")
+        news = self._read("news")
         if news is not None and news["start"] != self._notes_of:
             self._notes_of, self._noted = news["start"], 0
         if news is not None:
             for text, kind in news["notes"][self._noted :]:
                 self._say(text, kind)
             self._noted = len(news["notes"])
-        fell, told = self._fell, self._mailbox.get("told") or []
+        fell, told = self._fell, self._read("told") or []
         for text, kind in told[self._told :]:
             self._up = self._up and kind not in _DOWN
             if kind in _LOSSES and not self._start:
                 self._fell, self._moved_at = True, time.monotonic()
             self._say(text, kind)
-        self._told = len(told)
+        self._told = max(self._told, len(told))
         if news is not None and news["status"] is not None:
             self._progress(news, fell)
 

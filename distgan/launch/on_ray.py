@@ -8,7 +8,8 @@ import os
 import threading
 import time
 import uuid
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,7 @@ from ray.train.torch import TorchTrainer
 from distgan import machine, run
 from distgan.allocator import keep_freed_memory
 from distgan.config import Config
+from distgan.data import ways
 from distgan.data.damage import Damage
 from distgan.data.feed import Rows
 from distgan.data.images import ImageSet
@@ -52,7 +54,7 @@ from distgan.launch.rendezvous import Rendezvous
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.launch.workers import Workers
-from distgan.loop import PREEMPTION, Control, NoControl, Outcome, train
+from distgan.loop import PREEMPTION, RESIZE, Control, NoControl, Outcome, train
 from distgan.parallel import World
 from distgan.patience import PatientStorage
 from distgan.storage import Storage
@@ -86,6 +88,7 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
     workers = cluster.workers(plan.device, plan.config.micro_batch, plan.threads)
     display.note(workers.describe())
     if not cluster.own:
+        plan = _settle_by_nodes(plan, cluster.memory(), display)
         probe(plan.storage, plan.images)
     resident = None
     if plan.config.feed.way == "resident":
@@ -107,10 +110,28 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
     try:
         follower.follow(fit)
     finally:
-        if cluster.own and fit.is_alive() and not cluster.breaks_off:
-            fit.leave()
-        mailbox.clear()
+        if fit.is_alive() and not cluster.breaks_off:
+            if stop.name and not cluster.own:
+                display.note("stopping as soon as Ray Train has started the workers")
+            fit.leave(stop.name)
+            if fit.is_alive() and not cluster.own:
+                display.note("Ray Train goes on ending; its workers stop when they start")
+        fit.then(mailbox.clear)
     return fit.outcome() or Outcome(follower.saved, stop.name)
+
+
+def _settle_by_nodes(plan: Plan, memory: int | None, display: Display) -> Plan:
+    """Settle what was left to choose by the memory of those who hold the set, not the driver's."""
+    asked, config = plan.asked_feed, plan.config
+    if asked is None or memory is None:
+        return plan
+    feed = ways.settle(asked, plan.images, config.batch, memory)
+    if feed == config.feed:
+        return plan
+    config = replace(config, feed=feed)
+    run.update(plan.storage, config)
+    display.note(f"by the nodes' memory: {ways.describe(feed, plan.images)}")
+    return replace(plan, config=config)
 
 
 class _Fit(threading.Thread):
@@ -119,6 +140,7 @@ class _Fit(threading.Thread):
     def __init__(self, job: _Job, workers: Workers, cluster: Cluster, max_failures: int) -> None:
         super().__init__(daemon=True)
         self._left = False
+        self._mailbox = job.mailbox
         self._result: Any = None
         self._error: BaseException | None = None
         kind = partial(OwnTrainer, verbose=job.verbose) if cluster.own else TorchTrainer
@@ -151,15 +173,38 @@ class _Fit(threading.Thread):
         except BaseException as error:
             self._error = error
 
-    def leave(self) -> None:
-        """See that a controller in this process asks nothing more of a cluster that stops."""
+    def leave(self, stop: str) -> None:
+        """See that controller and workers end, also those that have yet to start.
+
+        Args:
+            stop: the signal that they are to stop for; empty where the driver ends by an error.
+        """
         self._left = True
+        # On a cluster that stays they would train on, into a folder that was left to others.
+        with contextlib.suppress(Exception):
+            self._mailbox.put("stop", stop or "SIGTERM")
+        if not isinstance(self._trainer, OwnTrainer):
+            self.join(_SECONDS_TO_LEAVE)
+            return
         self._trainer.leave()
         deadline = time.monotonic() + _SECONDS_TO_LEAVE
         while self.is_alive() and time.monotonic() < deadline:
             # It waits for workers until they have started, or are gone.
             end(workers_of_raylets())
             self.join(0.2)
+
+    def then(self, action: Callable[[], object]) -> None:
+        """Do something once it has ended, without waiting for it here where it has not."""
+
+        def wait() -> None:
+            self.join()
+            with contextlib.suppress(Exception):
+                action()
+
+        if self.is_alive():
+            threading.Thread(target=wait, daemon=True).start()
+        else:
+            wait()
 
     def outcome(self) -> Outcome | None:
         """How the run ended, or None when it was left before its first step.
@@ -208,8 +253,7 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
                 MailboxControl(job.mailbox, start, world.size, preempted, export)
             )
         storage = PatientStorage(job.out, control.note)
-        # Not the configuration at the start of the run, which a rollback may have changed.
-        config = run.load_config(storage, "--resume")
+        config = _agreed_config(storage, world)
         rows = stack.enter_context(contextlib.closing(_rows(job, config, storage, world, control)))
         outcome = train(config, storage, job.images, rows, world, control)
         # Nobody leaves before the checkpoint is written.
@@ -218,9 +262,19 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
             # Whoever waits to resize need not wait for a run that has ended meanwhile.
             with contextlib.suppress(Exception):
                 job.mailbox.put("saved", outcome.images_seen)
-        if outcome.stopped == PREEMPTION:
+        if outcome.stopped in (PREEMPTION, RESIZE):
+            # Neither ends the run: should nobody have waited for it, the workers start again.
             raise Preempted
         return asdict(outcome)
+
+
+def _agreed_config(storage: Storage, world: World) -> Config:
+    """The run's configuration as rank 0 sees it; all ranks must call it."""
+    # Not the one at the start of the run, which a rollback may have changed; and a filesystem
+    # that is shared may show the old one to another machine for some seconds.
+    config = run.load_config(storage, "--resume") if world.leads else None
+    agreed: Config = world.gather(config)[0]
+    return agreed
 
 
 def _rows(job: _Job, config: Config, storage: Storage, world: World, control: Control) -> Rows:

@@ -18,6 +18,8 @@ from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2._internal.execution.worker_group import WorkerGroup
 from ray.train.v2.api.result import Result
 
+from distgan.launch.faults import Left
+
 
 class OwnTrainer(TorchTrainer):  # type: ignore[misc]
     """Runs Ray Train's controller in the driver's process instead of an actor's.
@@ -67,10 +69,6 @@ class OwnTrainer(TorchTrainer):  # type: ignore[misc]
         controller = _Controller(**parts)
         asyncio.run(controller.run())
         return controller.get_result()
-
-
-class Left(Exception):  # noqa: N818 - nothing went wrong
-    """Raised in the controller when the driver does not want to wait for it."""
 
 
 class _Attendant(ControllerCallback, WorkerGroupCallback):  # type: ignore[misc]

@@ -32,15 +32,17 @@ def probe(storage: Storage, images: ImageSet) -> None:
     prefix = f".probe-{word[:8]}"
     storage.write(prefix, word)
     try:
-        tasks = {
-            node["NodeManagerAddress"]: _look.options(
+        # By their ids: several nodes of a cluster may have one address.
+        answers = [f"{prefix}-{node['NodeID']}" for node in nodes]
+        tasks = [
+            _look.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(storage.anywhere(), prefix, f"{prefix}-{node['NodeID'][:8]}", images)
-            for node in nodes
-        }
-        ray.wait(list(tasks.values()), num_returns=len(tasks), timeout=_SECONDS)
-        for (address, task), node in zip(tasks.items(), nodes, strict=True):
-            _check(storage, images, address, task, f"{prefix}-{node['NodeID'][:8]}", word)
+            ).remote(storage.anywhere(), prefix, answer, images)
+            for node, answer in zip(nodes, answers, strict=True)
+        ]
+        ray.wait(tasks, num_returns=len(tasks), timeout=_SECONDS)
+        for node, task, answer in zip(nodes, tasks, answers, strict=True):
+            _check(storage, images, node["NodeManagerAddress"], task, answer, word)
     finally:
         with contextlib.suppress(OSError, UserError):
             for name in storage.names():

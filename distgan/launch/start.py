@@ -17,6 +17,7 @@ from distgan import checkpoint, events, export, features, machine, records, run
 from distgan.config import Config
 from distgan.data import ways
 from distgan.data.images import ImageSet, open_images
+from distgan.data.ways import FeedSettings
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
 from distgan.grid import MOST_CLASSES
@@ -55,7 +56,8 @@ class Plan:
     as many as there is room for between the two, and 0 for this process without Ray.
     ``threads`` is how many CPUs each holds, or None for as many as there are.
     ``address`` names a running cluster. ``max_failures`` is how often in a row, without a new
-    checkpoint between, workers may fail and be started again.
+    checkpoint between, workers may fail and be started again. ``asked_feed`` is the feed of a
+    new run before ``config`` settled what it leaves to choose.
     """
 
     config: Config
@@ -68,6 +70,7 @@ class Plan:
     resumed_at: int = 0
     max_failures: int = MAX_FAILURES
     threads: int | None = None
+    asked_feed: FeedSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -121,12 +124,22 @@ def train(
     images = open_images(config.data)
     address = cluster_address(address)
     check(config, images, workers, address, device, max_failures)
-    config = replace(config, feed=ways.settle(config.feed, images, config.batch))
+    asked_feed = config.feed
+    config = replace(config, feed=ways.settle(asked_feed, images, config.batch))
     path = out or f"runs/{config.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
     storage = Storage(path)
     run.create(storage, config)
     plan = Plan(
-        config, storage, images, workers, address, device, verbose, 0, max_failures, threads
+        config,
+        storage,
+        images,
+        workers,
+        address,
+        device,
+        verbose,
+        max_failures=max_failures,
+        threads=threads,
+        asked_feed=asked_feed,
     )
     try:
         return _start(plan, display, stop)

@@ -19,7 +19,7 @@ class Workers:
     """``count`` processes of ``threads`` CPU threads, and a GPU, each.
 
     With ``between``, the least and the most of them, their number follows the cluster, and
-    ``count`` is how many it holds now.
+    ``count`` is how many it holds now, which may be fewer than will do.
     """
 
     count: int
@@ -38,7 +38,10 @@ class Workers:
         holds = f"one GPU and {threads}" if self.gpu else threads
         if self.between:
             least, most = self.between
-            return f"{least} to {most} workers of {holds} each, {self.count} of them now"
+            workers = f"{least} to {most} workers of {holds} each"
+            if self.count < least:
+                return f"{workers}; the cluster has room for {self.count}, waiting for nodes"
+            return f"{workers}, {self.count} of them now"
         return (
             f"1 worker of {holds}" if self.count == 1 else f"{self.count} workers of {holds} each"
         )
@@ -147,6 +150,7 @@ def decide(
     nodes: Sequence[Node],
     batch: int,
     threads: int | None = None,
+    grows: bool = False,
 ) -> Workers:
     """One worker per GPU; else one per two cores, and at least two where there are two.
 
@@ -155,13 +159,16 @@ def decide(
         batch: images in a global micro-batch, more than which no workers can share.
         threads: CPUs for each worker, of a run that has not all there are; None for as many
             as there is room for.
+        grows: nodes may come later, so that a number that follows the cluster may be met then.
 
     Raises:
         UserError: when there is less than what was asked for.
     """
     gpus, cores = sum(node.gpus for node in nodes), sum(node.cores for node in nodes)
-    check_gpus(asked, device, gpus)
-    gpu = gpus > 0 and device != "cpu"
+    waits = grows and isinstance(asked, tuple)
+    if not waits:
+        check_gpus(asked, device, gpus)
+    gpu = device == "gpu" or (gpus > 0 and device == "auto")
     room = gpus if gpu else cores
     between = asked if isinstance(asked, tuple) else None
     if between:
@@ -171,10 +178,15 @@ def decide(
     if threads is not None:
         return Workers(count, gpu, threads, between)
     # The most threads with which all workers still find room on the nodes.
-    for threads in range(max(node.cores for node in nodes), 0, -1):
+    for threads in range(max((node.cores for node in nodes), default=0), 0, -1):
         rooms = (min(n.cores // threads, n.gpus if gpu else n.cores) for n in nodes)
         if sum(rooms) >= count:
             return Workers(count, gpu, threads, between)
+    if waits:
+        # As many threads as there will be is not known; one finds room on any node.
+        return Workers(
+            sum(min(n.cores, n.gpus if gpu else n.cores) for n in nodes), gpu, 1, between
+        )
     if gpu:
         raise UserError(
             f"--workers {_show(asked or count)}: the nodes with GPUs have fewer CPUs than that; "

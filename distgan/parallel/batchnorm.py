@@ -8,6 +8,8 @@ also when ranks hold different numbers of samples, to any order of derivative.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -99,7 +101,8 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
         out, mean, var, total = _GlobalNormalise.apply(  # type: ignore[no-untyped-call]
             input, weight, bias, self.eps
         )
-        if self.running_mean is not None and self.running_var is not None:
+        if self.track_running_stats and self.running_mean is not None:
+            assert self.running_var is not None
             with torch.no_grad():
                 momentum = 0.1 if self.momentum is None else self.momentum
                 self.running_mean.lerp_(mean, momentum)
@@ -129,6 +132,24 @@ def convert_batch_norm(network: nn.Module) -> nn.Module:
         else:
             convert_batch_norm(child)
     return network
+
+
+@contextlib.contextmanager
+def kept_statistics(*networks: nn.Module) -> Iterator[None]:
+    """Inside, forwards in training mode leave the running statistics of batch norms alone."""
+    norms = [
+        module
+        for network in networks
+        for module in network.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+    ]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
 
 
 def has_batch_norm(network: nn.Module) -> bool:

@@ -93,6 +93,7 @@ def _describe(card: dict[str, Any]) -> list[tuple[str, str]]:
         ("data", f"{say('data')} {say('split')} {say('data_checksum')[:12]}".strip()),
         ("real images", say("real")),
         ("generated images", say("fake")),
+        ("real and generated used", say("used")),
         ("weights", {"ema": "moving average", "generator": "last"}.get(say("weights"), "")),
         ("resize", say("resize")),
         ("8 bits", {True: "yes", False: "no"}.get(card.get("quantised") is True, "")),

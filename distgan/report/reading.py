@@ -10,7 +10,7 @@ from typing import Any
 from distgan import events, records, run
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
-from distgan.storage import Storage
+from distgan.storage import Storage, parted
 from distgan.textfiles import parse_yaml, read_text
 
 
@@ -88,7 +88,7 @@ def _by_images(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _short_names(uris: Sequence[str]) -> list[str]:
     """The fewest last parts of each address that tell all of them apart."""
-    parts = [Storage(uri).anywhere().rstrip("/").split("/") for uri in uris]
+    parts = [parted(Storage(uri).anywhere())[0].rstrip("/").split("/") for uri in uris]
     for uri, own in zip(uris, parts, strict=True):
         if parts.count(own) > 1:
             raise UserError(f"RUN {uri}: is given twice; name each run once")

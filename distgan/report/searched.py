@@ -60,7 +60,7 @@ def content(uri: str) -> dict[str, Any]:
     steps = schedule(trials, space, settings) if settings.scheduler == "pbt" else []
     pictures = []
     if found.best is not None:
-        pictures = read_samples(Storage(storage.show(f"{record.FOLDER}/{found.best.name}")), 2)
+        pictures = read_samples(storage.child(f"{record.FOLDER}/{found.best.name}"), 2)
     return {
         "title": f"A search for {base.recipe}",
         "sentences": conclusion(found, settings, seconds=False),

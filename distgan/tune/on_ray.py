@@ -17,7 +17,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from distgan.errors import UserError
 from distgan.launch.mailbox import ClusterMailbox
 from distgan.launch.signals import StopRequest
-from distgan.storage import Storage
+from distgan.storage import Storage, join
 from distgan.tune import record
 from distgan.tune.points import Listed, brief
 from distgan.tune.record import Trial
@@ -158,7 +158,7 @@ class Search:
             ),
             run_config=tune.RunConfig(
                 name="trials",
-                storage_path=f"{self._job.out}/{SCRATCH}",
+                storage_path=join(self._job.out, SCRATCH),
                 failure_config=tune.FailureConfig(max_failures=self._job.settings.retries),
                 callbacks=[self._ears],
                 stop=_Stopped(self._all_have_stopped),

@@ -75,7 +75,7 @@ class _Runner:
         known = record.load(self._search, given["number"])
         self._trial = known or Trial(**given)
         self._trial.state, self._trial.why = "running", ""
-        self._run = Storage(f"{job.out}/{record.FOLDER}/{self._trial.name}")
+        self._run = self._search.child(f"{record.FOLDER}/{self._trial.name}")
         self._mailbox = ClusterMailbox(job.mailbox)
         self._started = time.monotonic()
         self._spent = self._trial.seconds

@@ -20,7 +20,7 @@ from benchmarks.frame.progress import Shown
 from benchmarks.frame.session import FAILED, Pace, measure
 from distgan.cli.parser import Parser
 from distgan.console import quoted, say, screen
-from distgan.errors import UserError, brief
+from distgan.errors import UserError
 
 FOLDER = "bench-results"
 """Where results go, each run's in a folder of its own."""
@@ -157,7 +157,7 @@ def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
             value = 0
         if not 0 < value <= _MOST:
             raise argparse.ArgumentTypeError(
-                f"{brief(text)}: should be a number above 0 and up to {_MOST:,}"
+                f"{text[:40]}: should be a number above 0 and up to {_MOST:,}"
             )
         return value
 

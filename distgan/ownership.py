@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from distgan.errors import UserError, printable
+from distgan.errors import UserError, first_line, printable
 from distgan.storage import OWNER, Storage, owner_number
 
 LOCK = ".lock"
@@ -51,15 +51,25 @@ class Ownership:
         doing: what the owner does, as in "training", for who comes second.
         option: the option that named the folder.
         times: of a lease, where the storage has no locks.
+        file: what is locked in the folder; owners of different files do not exclude each other.
+        wait: seconds to wait for an owner to leave, before it is an error.
 
     Raises:
         UserError: on entering, when another process owns the folder: who, where, since when.
     """
 
     def __init__(
-        self, storage: Storage, doing: str, option: str = "--out", times: Times | None = None
+        self,
+        storage: Storage,
+        doing: str,
+        option: str = "--out",
+        times: Times | None = None,
+        *,
+        file: str = LOCK,
+        wait: float = 0.0,
     ) -> None:
         self._storage, self._option, self._times = storage, option, times or Times()
+        self._file, self._wait = file, wait
         self._id = secrets.token_hex(8)
         self._about = {
             "id": self._id,
@@ -73,18 +83,40 @@ class Ownership:
         self._made = False
 
     def __enter__(self) -> Ownership:
+        deadline = time.monotonic() + self._wait
+        while True:
+            try:
+                self._take()
+                return self
+            except _OwnedError as error:
+                if time.monotonic() >= deadline:
+                    raise UserError(str(error)) from None
+                time.sleep(0.05)
+            except OSError as error:
+                raise UserError(
+                    f"{self._option} {self._storage.uri}: cannot be reached "
+                    f"({first_line(error)}); see to its permissions, credentials or network, or "
+                    "name another place"
+                ) from None
+
+    def _take(self) -> None:
         self._made = not self._storage.exists()
+        if not self._made and not self._storage.is_folder():
+            raise UserError(
+                f"{self._option} {self._storage.uri}: is a file, not a folder; choose another "
+                f"{self._option}"
+            )
         if self._storage.local:
             self._storage.make()
             try:
                 self._lock()
-                return self
+                return
             except _NoLocksError:
                 # A filesystem without locks is leased like any other.
                 pass
-        self._lease = _Lease(self._storage, self._about, self._times)
-        self._lease.take(self._refuse)
-        return self
+        lease = _Lease(self._storage, self._file, self._about, self._times)
+        lease.take(self._refuse)
+        self._lease = lease
 
     def number(self) -> int:
         """Make this the run's owner in the eyes of all who write for it: their number."""
@@ -100,10 +132,14 @@ class Ownership:
     ) -> None:
         if self._lease is not None:
             self._lease.release()
+            if self._made:
+                with contextlib.suppress(OSError, UserError):
+                    if not self._storage.names():
+                        self._storage.delete_folder()
         if self._handle is not None:
             # Removed while it is still locked: nobody can lock a file that somebody else removes.
             with contextlib.suppress(OSError):
-                os.unlink(self._storage.path(LOCK))
+                os.unlink(self._storage.path(self._file))
             os.close(self._handle)
             self._handle = None
             if self._made:
@@ -112,7 +148,7 @@ class Ownership:
                     os.rmdir(self._storage.path())
 
     def _lock(self) -> None:
-        path = self._storage.path(LOCK)
+        path = self._storage.path(self._file)
         while True:
             try:
                 handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -140,12 +176,16 @@ class Ownership:
 
     def _refuse(self, owner: dict[str, Any]) -> None:
         doing = printable(str(owner.get("doing", "something"))[:40])
-        raise UserError(
+        raise _OwnedError(
             f"{self._option} {self._storage.uri}: {doing} goes on there, by process "
             f"{printable(str(owner.get('process', '?'))[:20])} on "
             f"{printable(str(owner.get('host', '?'))[:60])} since "
             f"{printable(str(owner.get('since', '?'))[:40])}; wait until it has ended, or stop it"
         )
+
+
+class _OwnedError(Exception):
+    """Somebody else owns the folder: who, where, since when."""
 
 
 class _NoLocksError(Exception):
@@ -178,8 +218,8 @@ class _Lease:
     can take between their reading and writing, and owns it if it is still there.
     """
 
-    def __init__(self, storage: Storage, about: dict[str, Any], times: Times) -> None:
-        self._storage, self._about, self._times = storage, about, times
+    def __init__(self, storage: Storage, file: str, about: dict[str, Any], times: Times) -> None:
+        self._storage, self._file, self._about, self._times = storage, file, about, times
         self._beats = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
@@ -207,7 +247,7 @@ class _Lease:
             self._thread.join()
         with contextlib.suppress(OSError, UserError):
             if _parse(self._read()).get("id") == self._about["id"]:
-                self._storage.delete(LOCK)
+                self._storage.delete(self._file)
 
     def _expires(self, seen: bytes) -> bool:
         """Whether nobody renews a lease; by this machine's clock alone."""
@@ -230,12 +270,12 @@ class _Lease:
     def _write(self) -> bytes:
         self._beats += 1
         content = json.dumps({**self._about, "beat": self._beats}).encode()
-        self._storage.write(LOCK, content)
+        self._storage.write(self._file, content)
         return content
 
     def _read(self) -> bytes:
         try:
-            return self._storage.read(LOCK)
+            return self._storage.read(self._file)
         except FileNotFoundError:
             return b""
 

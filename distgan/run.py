@@ -3,6 +3,8 @@
 ::
 
     config.yaml            the resolved configuration
+    data.json              which set it is trained on
+    owner.json             the number of who trains it, and who that is
     environment.json       versions, hardware and workers of every start
     metrics.jsonl          one record an interval
     events.jsonl           what befell it: workers lost, restarts, storage that failed
@@ -25,9 +27,11 @@ import torch
 
 from distgan import machine
 from distgan.config import Config, from_yaml, to_yaml
+from distgan.data import identity
 from distgan.errors import UserError
 from distgan.machine import processor, version
-from distgan.storage import Storage
+from distgan.ownership import LOCK
+from distgan.storage import OWNER, Storage
 from distgan.textfiles import Shape, read_json, read_text
 
 CONFIG = "config.yaml"
@@ -50,7 +54,7 @@ def create(storage: Storage, config: Config) -> None:
             )
         if storage.exists() and not storage.is_folder():
             raise UserError(f"--out {storage.uri}: is a file, not a folder; choose another --out")
-        if storage.names():
+        if set(storage.names()) - {LOCK}:
             raise UserError(f"--out {storage.uri}: is not empty; choose another --out")
         storage.make()
     storage.write(CONFIG, to_yaml(config))
@@ -59,7 +63,8 @@ def create(storage: Storage, config: Config) -> None:
 def withdraw(storage: Storage) -> None:
     """Remove the folder of a run that `create` has made, if nothing has happened in it."""
     with contextlib.suppress(OSError, UserError):
-        if {name for name in storage.names() if not name.startswith(".")} <= {CONFIG}:
+        made = {CONFIG, OWNER, identity.FILE}
+        if {name for name in storage.names() if not name.startswith(".")} <= made:
             storage.delete_folder()
 
 

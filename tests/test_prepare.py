@@ -350,7 +350,7 @@ MISTAKES = {
     "--filter nearest": "--filter 'nearest': should be 'lanczos', 'bicubic'",
     "--shard-size 0": "--shard-size '0': should be greater than or equal to 1",
     "--split val": "--split 'val': should be 'train' or 'test'",
-    "--workers -1": "--workers -1: should be 0 or more",
+    "--workers -1": "--workers -1: should be at least 0",
     "--split test": "has no split test",
 }
 

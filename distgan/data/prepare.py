@@ -21,6 +21,7 @@ from distgan.data.sources import Source, open_source
 from distgan.data.transform import Transform
 from distgan.data.unfinished import BAD_IMAGES, UNFINISHED, VALIDATION, refuse_occupied, unfinished
 from distgan.errors import UserError
+from distgan.ownership import Ownership
 from distgan.settings import SETTINGS, Count, PositiveCount
 from distgan.storage import Storage
 
@@ -102,27 +103,28 @@ def prepare(
     if workers is not None and workers < 0:
         raise UserError(f"--workers {workers}: should be 0 or more")
     storage = Storage(out)
-    refuse_occupied(storage, out)
-    opened = open_source(source, options.split, progress)
-    for line in opened.notes:
-        note(line)
-    taken, held_out = _choose(opened.count, options)
-    layout = _layout(opened, np.sort(np.concatenate([taken, held_out])), options)
-    parts = {"": taken, VALIDATION: held_out} if len(held_out) else {"": taken}
-    with unfinished(storage):
-        jobs = [
-            job
-            for folder, numbers in parts.items()
-            for job in _jobs(storage, folder, numbers, layout, options)
-        ]
-        made = _make(jobs, opened, layout, workers, address, progress)
-        for line in _remarks(made):
+    with Ownership(storage, "preparing of a set"):
+        refuse_occupied(storage, out)
+        opened = open_source(source, options.split, progress)
+        for line in opened.notes:
             note(line)
-        written: Manifest | None = None
-        # The set itself goes last: with its manifest, all of it is there.
-        for folder in reversed(parts):
-            its = [(job, one) for job, one in zip(jobs, made, strict=True) if job.folder == folder]
-            written = _finish(storage, folder, its, opened, layout, options)
+        taken, held_out = _choose(opened.count, options)
+        layout = _layout(opened, np.sort(np.concatenate([taken, held_out])), options)
+        parts = {"": taken, VALIDATION: held_out} if len(held_out) else {"": taken}
+        with unfinished(storage):
+            jobs = [
+                job
+                for folder, numbers in parts.items()
+                for job in _jobs(storage, folder, numbers, layout, options)
+            ]
+            made = _make(jobs, opened, layout, workers, address, progress)
+            for line in _remarks(made):
+                note(line)
+            written: Manifest | None = None
+            # The set itself goes last: with its manifest, all of it is there.
+            for folder in reversed(parts):
+                its = [(job, m) for job, m in zip(jobs, made, strict=True) if job.folder == folder]
+                written = _finish(storage, folder, its, opened, layout, options)
     assert written is not None
     return written
 

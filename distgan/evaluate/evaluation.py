@@ -22,6 +22,7 @@ from distgan.evaluate.needs import check_counts
 from distgan.evaluate.reals import Reals
 from distgan.evaluate.settings import EvaluateSettings
 from distgan.features import load, resolve
+from distgan.ownership import Ownership
 from distgan.parallel import World
 from distgan.storage import Storage
 from distgan.textfiles import Shape, read_lines
@@ -176,9 +177,11 @@ def _check_finite(metric: str, found: dict[str, Value]) -> None:
 
 def remember(storage: Storage, evaluation: Evaluation) -> None:
     """Add an evaluation to a run's folder, in the place of an equal one."""
-    known = [e for e in read(storage) if not _same(e, evaluation)]
-    lines = [json.dumps(e) for e in [*known, evaluation.to_dict()]]
-    storage.write(LOG, "\n".join(lines) + "\n")
+    # A run that evaluates itself may be evaluated by others meanwhile.
+    with Ownership(storage, "writing of evaluations", "RUN", file=f".{LOG}.lock", wait=60):
+        known = [e for e in read(storage) if not _same(e, evaluation)]
+        lines = [json.dumps(e) for e in [*known, evaluation.to_dict()]]
+        storage.write(LOG, "\n".join(lines) + "\n")
 
 
 def _same(entry: dict[str, Any], evaluation: Evaluation) -> bool:

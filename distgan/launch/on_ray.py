@@ -71,6 +71,7 @@ class _Job:
     """What a worker needs to know; travels to it by pickle."""
 
     out: str
+    owner: int | None
     images: ImageSet
     resident: Any
     mailbox: Mailbox
@@ -102,7 +103,7 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
         else ClusterMailbox(uuid.uuid4().hex)
     )
     out = plan.storage.anywhere()
-    job = _Job(out, plan.images, resident, mailbox, workers.threads, plan.verbose)
+    job = _Job(out, plan.owner, plan.images, resident, mailbox, workers.threads, plan.verbose)
     fit = _Fit(job, workers, cluster, plan.max_failures)
     settle = lambda: cluster.settle(reads_on=resident is None)  # noqa: E731
     follower = Follower(mailbox, display, stop, plan.storage, settle)
@@ -252,7 +253,7 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
             control = stack.enter_context(
                 MailboxControl(job.mailbox, start, world.size, preempted, export)
             )
-        storage = PatientStorage(job.out, control.note)
+        storage = PatientStorage(job.out, control.note, owner=job.owner)
         config = _agreed_config(storage, world)
         rows = stack.enter_context(contextlib.closing(_rows(job, config, storage, world, control)))
         outcome = train(config, storage, job.images, rows, world, control)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
+import os
 import sys
 import threading
 import time
@@ -15,7 +17,7 @@ import torch
 
 from distgan import checkpoint, events, export, features, machine, records, run
 from distgan.config import Config
-from distgan.data import ways
+from distgan.data import identity, ways
 from distgan.data.images import ImageSet, open_images
 from distgan.data.ways import FeedSettings
 from distgan.errors import UserError
@@ -28,6 +30,7 @@ from distgan.launch.signals import StopRequest
 from distgan.launch.workers import Asked, Device, check_asked, check_gpus, cores_for
 from distgan.loop import Outcome, Status
 from distgan.networks.unfilled import check_size, unfilled
+from distgan.ownership import Ownership
 from distgan.settings import leaves, override
 from distgan.storage import Storage
 
@@ -57,7 +60,8 @@ class Plan:
     ``threads`` is how many CPUs each holds, or None for as many as there are.
     ``address`` names a running cluster. ``max_failures`` is how often in a row, without a new
     checkpoint between, workers may fail and be started again. ``asked_feed`` is the feed of a
-    new run before ``config`` settled what it leaves to choose.
+    new run before ``config`` settled what it leaves to choose. ``owner`` is the number that
+    all is written for; see `distgan.ownership`.
     """
 
     config: Config
@@ -71,6 +75,7 @@ class Plan:
     max_failures: int = MAX_FAILURES
     threads: int | None = None
     asked_feed: FeedSettings | None = None
+    owner: int | None = None
 
 
 @dataclass(frozen=True)
@@ -122,31 +127,52 @@ def train(
         UserError: for anything the caller can mend, mostly before a cluster starts.
     """
     images = open_images(config.data)
+    # A relative path is to be found from other working folders, too.
+    config = replace(config, data=identity.everywhere(config.data))
     address = cluster_address(address)
     check(config, images, workers, address, device, max_failures)
     asked_feed = config.feed
     config = replace(config, feed=ways.settle(asked_feed, images, config.batch))
-    path = out or f"runs/{config.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
-    storage = Storage(path)
-    run.create(storage, config)
-    plan = Plan(
-        config,
-        storage,
-        images,
-        workers,
-        address,
-        device,
-        verbose,
-        max_failures=max_failures,
-        threads=threads,
-        asked_feed=asked_feed,
-    )
-    try:
-        return _start(plan, display, stop)
-    except BaseException:
-        # The same command, once mended, is to find the folder as this one has.
-        run.withdraw(storage)
-        raise
+    storage = Storage(out) if out else _unused(config.recipe)
+    with Ownership(storage, "training") as owner:
+        run.create(storage, config)
+        try:
+            identity.remember(storage, config.data, images)
+            plan = Plan(
+                config,
+                storage,
+                images,
+                workers,
+                address,
+                device,
+                verbose,
+                max_failures=max_failures,
+                threads=threads,
+                asked_feed=asked_feed,
+                owner=owner.number(),
+            )
+            return _start(plan, display, stop)
+        except BaseException:
+            # The same command, once mended, is to find the folder as this one has.
+            run.withdraw(storage)
+            raise
+
+
+def _unused(recipe: str) -> Storage:
+    """A folder by the name of the recipe and the time that no other start has."""
+    wanted = f"runs/{recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
+    for number in itertools.count(1):
+        storage = Storage(wanted if number == 1 else f"{wanted}-{number}")
+        try:
+            os.makedirs(storage.path())
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(
+                f"--out {wanted}: cannot be written ({error.strerror}); choose another --out"
+            ) from None
+        return storage
+    raise AssertionError
 
 
 def resume(
@@ -167,7 +193,8 @@ def resume(
     Args:
         path: the run's folder or URI.
         changes: settings by dotted name; only ``images``, ``output``, ``health`` and
-            ``evaluate`` may differ from the run's own.
+            ``evaluate`` may differ from the run's own, and ``data`` may name another place of
+            the same images.
 
     The other arguments are those of `train`.
 
@@ -176,29 +203,44 @@ def resume(
             it another run.
     """
     storage = Storage(path)
-    saved = run.load_config(storage, "--resume")
-    config = override(saved, changes or {})
-    _check_same_run(path, saved, config)
-    # All that the run goes on writing; after a start would be late to hear that it is damaged.
-    for read in (run.starts, records.read, events.read, evaluation.read, treatment.past):
-        read(storage)
-    checkpoints = checkpoint.index(storage)
-    seen = checkpoints[-1]["images_seen"] if checkpoints else 0
-    # One that was cut off between its last checkpoint and the export has that left to do.
-    if seen >= config.images and export.exported(storage) >= seen:
-        raise UserError(
-            f"--resume {path}: is complete at {seen:,} images; "
-            f"give a larger --images than {config.images:,} to go on"
+    run.require(storage, "--resume")
+    with Ownership(storage, "training", "--resume") as owner:
+        saved = run.load_config(storage, "--resume")
+        config = override(saved, changes or {})
+        config = replace(config, data=identity.everywhere(config.data))
+        _check_same_run(path, saved, config)
+        # All that the run goes on writing; after a start would be late to hear of damage.
+        for read in (run.starts, records.read, events.read, evaluation.read, treatment.past):
+            read(storage)
+        checkpoints = checkpoint.index(storage)
+        seen = checkpoints[-1]["images_seen"] if checkpoints else 0
+        # One that was cut off between its last checkpoint and the export has that left to do.
+        if seen >= config.images and export.exported(storage) >= seen:
+            raise UserError(
+                f"--resume {path}: is complete at {seen:,} images; "
+                f"give a larger --images than {config.images:,} to go on"
+            )
+        images = open_images(config.data)
+        identity.check_same(storage, config.data, images)
+        address = cluster_address(address)
+        check(config, images, workers, address, device, max_failures)
+        config = replace(config, feed=ways.settle(config.feed, images, config.batch))
+        run.update(storage, config)
+        identity.remember(storage, config.data, images)
+        plan = Plan(
+            config,
+            storage,
+            images,
+            workers,
+            address,
+            device,
+            verbose,
+            seen,
+            max_failures,
+            threads,
+            owner=owner.number(),
         )
-    images = open_images(config.data)
-    address = cluster_address(address)
-    check(config, images, workers, address, device, max_failures)
-    config = replace(config, feed=ways.settle(config.feed, images, config.batch))
-    run.update(storage, config)
-    plan = Plan(
-        config, storage, images, workers, address, device, verbose, seen, max_failures, threads
-    )
-    return _start(plan, display, stop)
+        return _start(plan, display, stop)
 
 
 def _start(plan: Plan, display: Display | None, stop: StopRequest | None) -> Result:
@@ -292,6 +334,8 @@ def _check_same_run(path: str, saved: Config, config: Config) -> None:
     feed = replace(config.feed, skip_bad=saved.feed.skip_bad)
     free = replace(
         config,
+        # The images themselves are compared, wherever they lie now.
+        data=saved.data,
         images=saved.images,
         output=saved.output,
         feed=feed,

@@ -21,7 +21,8 @@ from distgan import checkpoint, launch, run
 from distgan.recipes import recipe
 from distgan.settings import override
 from distgan.storage import Storage
-from distgan.tune import on_ray, record, search, tune
+from distgan.tune import folder as search_folder
+from distgan.tune import on_ray, record, tune
 from distgan.tune.settings import TuneSettings
 
 from .conftest import Run, command
@@ -161,7 +162,7 @@ def tensors(state: Any, name: str = "") -> dict[str, torch.Tensor]:
 def check_population(folder: Path, members: int, adoptions: int) -> None:
     """Members that took over another's state went on as that would have, at their new rates."""
     storage = Storage(str(folder))
-    settings = search.read(storage, "TEST")[2]
+    settings = search_folder.read(storage, "TEST")[2]
     trials = [trial(folder, number) for number in range(members)]
     assert {t.state for t in trials} == {"finished"}
     assert sum(len(t.adoptions) for t in trials) >= adoptions
@@ -187,7 +188,7 @@ def _next(adoption: record.Adoption, settings: TuneSettings) -> int:
 def _continued_by_hand(
     folder: Path, member: record.Trial, adoption: record.Adoption, content: bytes, after: Path
 ) -> int:
-    base, space, settings = search.read(Storage(str(folder)), "TEST")
+    base, space, settings = search_folder.read(Storage(str(folder)), "TEST")
     config = override(settings.trial(base, member.seed), space.changes(adoption.point))
     own = Storage(str(folder / f"by-hand-{member.name}-{adoption.rung}"))
     run.create(own, config)

@@ -12,10 +12,11 @@ from distgan.errors import UserError
 from distgan.recipes import RECIPES, recipe
 from distgan.schedule import Schedule
 from distgan.settings import leaves, override
+from distgan.tune.defaults import default_space
 from distgan.tune.record import Measured, Trial
 from distgan.tune.results import compare, ranked, sum_up
 from distgan.tune.settings import TuneSettings
-from distgan.tune.space import Space, default_space, read_space
+from distgan.tune.space import Space, read_space
 from distgan.tune.words import conclusion
 
 LR = "generator.optimizer.lr"

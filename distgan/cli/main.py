@@ -12,27 +12,28 @@ from collections.abc import Sequence
 from distgan import __version__
 from distgan.cli import bench, data, evaluate, jobs, plan, recipes, report, sample, train, tune
 from distgan.cli.parser import Parser
-from distgan.errors import UserError
+from distgan.errors import EXIT_CODES, UserError
 
 _VERBS = (train, sample, report, evaluate, tune, plan, bench, recipes, data, jobs)
 
-_TOP = """\
+_TOP = f"""\
 start here:
   distgan train            train a GAN on MNIST; everything it needs is inside
   distgan sample runs/...  make images with what was trained
   distgan report runs/...  see how it went, in a browser
-"""
+
+{EXIT_CODES}"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0, 2 for a user's mistake, 130, 143."""
+    """Run one command and return its exit status, one of `distgan.errors.EXIT_CODES`."""
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments)
         status: int = options.execute(options)
         return status
     except UserError as error:
         print(f"distgan: {error}", file=sys.stderr)
-        return 2
+        return error.exit_code
     except BrokenPipeError:
         return 1
     except KeyboardInterrupt:

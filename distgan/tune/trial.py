@@ -89,6 +89,7 @@ class _Runner:
             elif result is not None and result.stopped:
                 self._keep("stopped")
             else:
+                self.measured()
                 self._finish()
         except SystemExit:
             # Ray Tune ends a trial that waits in `report` this way, or has it wait for others.
@@ -122,10 +123,14 @@ class _Runner:
             return bool(self._mailbox.get("stop"))
         return False
 
-    def measured(self, images: int) -> None:
-        """Report measurements of the run that Ray Tune has not heard of; may not return."""
+    def measured(self, images: int | None = None) -> None:
+        """Report measurements of the run that Ray Tune has not heard of; may not return.
+
+        Args:
+            images: seen by now, None for all of a run that is over.
+        """
         settings = self._job.settings
-        if images // settings.rung <= self._reported or images >= settings.max_images:
+        if images is not None and images // settings.rung <= self._reported:
             return
         kept = [e["images_seen"] for e in checkpoint.index(self._run)]
         for entry in evaluation.read(self._run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import time
@@ -84,10 +85,8 @@ class Doubled:
     def _go_on(self, member: Member) -> None:
         member.status = Member.RUNNING
         REPORT.take = lambda metrics: self._heard(member, metrics)
-        try:
+        with contextlib.suppress(SystemExit):
             trial.run_trial(json.loads(json.dumps(member.config)), self._job)
-        except SystemExit:
-            pass
         if member.status == Member.RUNNING:
             member.status = Member.TERMINATED
 

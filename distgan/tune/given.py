@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 
 from distgan.errors import UserError
@@ -14,6 +15,7 @@ MOST_OF_A_GRID = 1_000
 
 _VAIN = 100
 """Draws in a row that bring nothing new, after which the rest of a small space is listed."""
+_MOST_LISTED = 1_000_000
 
 
 def given(space: Space, settings: TuneSettings) -> list[Point]:
@@ -47,22 +49,28 @@ def given(space: Space, settings: TuneSettings) -> list[Point]:
 
 def _drawn(space: Space, settings: TuneSettings) -> list[Point]:
     draws = (space.draw(settings.seed, number) for number in itertools.count(1))
-    return list(itertools.islice(_new(space, draws, space.grid()), settings.samples - 1))
+    found = list(itertools.islice(_new(space, draws, vain=_VAIN), settings.samples - 1))
+    if len(found) < settings.samples - 1:
+        rest = _new(space, itertools.islice(space.everything(), _MOST_LISTED), found)
+        found += itertools.islice(rest, settings.samples - 1 - len(found))
+    return found
 
 
-def _new(space: Space, *sources: Iterable[Point]) -> Iterator[Point]:
-    """The points that are no configuration yet, the recipe's included.
+def _new(
+    space: Space, points: Iterable[Point], known: Iterable[Point] = (), vain: float = math.inf
+) -> Iterator[Point]:
+    """The points that are no configuration yet, nor the recipe's.
 
-    Of each source until it brings nothing new for long, or ends.
+    Args:
+        known: points that there are.
+        vain: after how many in a row that are known to look no further.
     """
-    known = {space.key({})}
-    for source in sources:
-        vain = 0
-        for point in source:
-            key = space.key(point)
-            vain = 0 if key not in known else vain + 1
-            if key not in known:
-                known.add(key)
-                yield point
-            elif vain > _VAIN:
-                break
+    keys, left = {space.key({}), *map(space.key, known)}, vain
+    for point in points:
+        key = space.key(point)
+        if key not in keys:
+            keys.add(key)
+            left = vain
+            yield point
+        elif (left := left - 1) < 0:
+            return

@@ -62,10 +62,10 @@ class Space:
             for known in filter(None, (name, dimension.of)):
                 self._check_known(known, name, source)
         self._after = self._in_order(source)
-        for name in self._dimensions:
-            self._check_values(name, source)
         if not self.free:
             raise UserError(f"{source}: leaves nothing to choose; give a range, such as {EXAMPLE}")
+        for name in self._dimensions:
+            self._check_values(name, source)
 
     def _check_known(self, known: str, name: str, source: str) -> None:
         where = f"{source} {name}={self.texts[name]}"
@@ -213,6 +213,18 @@ class Space:
     def grid(self) -> Iterator[Point]:
         """Every combination: of a choice all, of an interval both ends and the middle."""
         axes = [self._axis(name) for name in self.free]
+        for values in itertools.product(*axes):
+            yield dict(zip(self.free, values, strict=True))
+
+    def everything(self) -> Iterator[Point]:
+        """As `grid`, but with all whole numbers of a range."""
+        axes = []
+        for name in self.free:
+            dimension = self._dimensions[name]
+            if isinstance(dimension, Interval) and dimension.whole:
+                axes.append([*range(int(dimension.ends()[0]), int(dimension.ends()[1]) + 1)])
+            else:
+                axes.append(self._axis(name))
         for values in itertools.product(*axes):
             yield dict(zip(self.free, values, strict=True))
 

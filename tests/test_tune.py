@@ -97,6 +97,7 @@ def test_a_killed_search_goes_on_where_it_was(distgan: Run, tmp_path: Path) -> N
         command(*words, *SMALL, "--concurrent", "1", "--out", "found"),
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
+        stderr=(tmp_path / "stderr").open("w"),
         start_new_session=True,
     )
     first_run, second = (Storage(str(out / "trials" / name)) for name in ("0000", "0001"))
@@ -106,6 +107,7 @@ def test_a_killed_search_goes_on_where_it_was(distgan: Run, tmp_path: Path) -> N
     assert starts(out, 0)[0] == 0
     assert len(starts(out, 0)) == 2, "a trial whose process died went on"
     assert starts(out, 0)[1] > 0, "from its checkpoint"
+    assert (tmp_path / "stderr").read_text() == "", "Ray said nothing of that"
     trainer = Path(f"/proc/{trainer_of(process.pid)}/exe")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -8,13 +8,14 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from distgan.errors import UserError, first_line, printable
+from distgan.errors import UserError, printable
 from distgan.launch.mailbox import ClusterMailbox
 from distgan.launch.signals import StopRequest
 from distgan.storage import Storage
@@ -67,17 +68,21 @@ class _Ears(tune.Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
         self.running.discard(_number(trial))
-        self._settle(trial.config["trial"], _reason(trial.get_error()))
+        self._settle(trial.config["trial"], _reason(trial))
 
 
-def _reason(error: Any) -> str:
-    """Why a process is over, in a line."""
-    if isinstance(error, ray.exceptions.RayActorError):
-        return "its process died; memory is a common cause"
-    if isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, Exception):
-        return f"{type(error.cause).__name__}: {first_line(error.cause)}"
-    lines = str(error or "its process died").strip().splitlines()
-    return printable(lines[-1])[:300]
+def _reason(trial: Any) -> str:
+    """Why a trial's process is over, in a line."""
+    # Ray Tune has the error here before it is where `Trial.get_pickled_error` looks.
+    path, error = trial.pickled_error_file, None
+    if path is not None:
+        with contextlib.suppress(Exception):
+            error = ray.cloudpickle.loads(Path(path).read_bytes())
+    if isinstance(error, ray.exceptions.RayTaskError):
+        cause = error.cause if isinstance(error.cause, Exception) else error
+        lines = str(cause).strip().splitlines() or [""]
+        return printable(f"{type(cause).__name__}: {lines[-1]}")[:300]
+    return "its process died, for which a lack of memory is a common cause"
 
 
 class _Stopped(tune.Stopper):  # type: ignore[misc]

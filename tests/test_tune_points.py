@@ -56,6 +56,24 @@ def test_a_small_space_is_found_whole() -> None:
     assert len(configurations(Space(BASE, texts), TuneSettings(samples=200))) == 120
 
 
+def test_optuna_gives_every_point_once() -> None:
+    pytest.importorskip("optuna")
+    from distgan.tune.points import Optuna
+
+    texts = {"discriminator.updates": "randint(1, 3)", "batch": "choice(64, 128)"}
+    space, settings = (
+        Space(BASE, texts),
+        TuneSettings(search="optuna", samples=12, max_images=900, rung=100),
+    )
+    first = Trial(number=0, point={}, seed=0)
+    asked = Optuna([first], [], range(1, 12), space, settings, 0, None)
+    found = []
+    while isinstance(trial := asked.suggest(f"trial-{len(found)}"), dict):
+        found.append(space.key(trial["trial"]["point"]))
+        asked.on_trial_complete(f"trial-{len(found) - 1}", {"rung": 1, "value": 1.0})
+    assert len(found) == len(set(found)) == 6
+
+
 def test_more_samples_begin_with_the_same_points() -> None:
     space = Space(BASE, {LR: "loguniform(1e-5, 1e-3)", "batch": "choice(64, 128)"})
     few, more = (given(space, TuneSettings(samples=n)) for n in (5, 9))

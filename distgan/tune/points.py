@@ -16,6 +16,9 @@ from distgan.tune.schedulers import Asha
 from distgan.tune.settings import TuneSettings
 from distgan.tune.space import Space
 
+_TURNS = 100
+"""For Optuna to give a point that is new; from the half on, any is."""
+
 
 class Listed(Searcher):  # type: ignore[misc]
     """Hands out trials of a list.
@@ -92,6 +95,7 @@ class Optuna(Listed):
         self._optuna = optuna
         self._distributions = {name: self._distribution(name) for name in space.free}
         self._asked: dict[str, Any] = {}
+        self._keys = {space.key({})}
         self._heard: dict[str, list[tuple[int, float]]] = {}
         self._full = settings.max_images // settings.rung
         for trial in known:
@@ -107,14 +111,23 @@ class Optuna(Listed):
             return kinds.IntDistribution(int(low), int(high))
         return kinds.FloatDistribution(low, high, log=getattr(dimension, "log", False))
 
-    def _sampler(self, number: int) -> Any:
-        """Of one trial: what it draws depends on what is known then, and on no draw before."""
+    def _sampler(self, number: int, turn: int = 0) -> Any:
+        """Of one trial: what it draws depends on what is known then, and on no draw before.
+
+        It draws at random at first, and where it goes on giving points that are known.
+        """
+        if turn >= _TURNS // 2:
+            return self._optuna.samplers.RandomSampler(seed=self._seed_of(number, turn))
         return self._optuna.samplers.TPESampler(
-            seed=int(np.random.default_rng([self._settings.seed, number]).integers(2**32)),
+            seed=self._seed_of(number, turn),
             multivariate=True,
             constant_liar=True,
             n_startup_trials=max(4, self._settings.samples // 4),
         )
+
+    def _seed_of(self, number: int, turn: int) -> int:
+        numbers = np.random.default_rng([self._settings.seed, number, turn])
+        return int(numbers.integers(2**32))
 
     def _learn(self, trial: Trial) -> None:
         heard = {m.rung: m.value for m in trial.history}
@@ -132,13 +145,26 @@ class Optuna(Listed):
             return trial
         if not self._numbers:
             return None
-        number = self._numbers.popleft()
-        self._study.sampler = self._sampler(number)
-        asked = self._study.ask(self._distributions)
+        asked = self._ask(self._numbers[0])
+        if asked is None:
+            return None
         self._asked[trial_id] = asked
-        return Trial(number=number, point=dict(asked.params), seed=self._seed)
+        return Trial(number=self._numbers.popleft(), point=dict(asked.params), seed=self._seed)
+
+    def _ask(self, number: int) -> Any:
+        """A point that is no configuration yet, or None where it seems that there is none."""
+        for turn in range(_TURNS):
+            self._study.sampler = self._sampler(number, turn)
+            asked = self._study.ask(self._distributions)
+            key = self._space.key(asked.params)
+            if key not in self._keys:
+                self._keys.add(key)
+                return asked
+            self._study.tell(asked, state=self._optuna.trial.TrialState.FAIL)
+        return None
 
     def _enqueue(self, trial: Trial) -> Any:
+        self._keys.add(self._space.key(trial.point))
         self._study.sampler = self._sampler(trial.number)
         self._study.enqueue_trial(trial.point or self._space.home())
         return self._study.ask(self._distributions)

@@ -61,7 +61,7 @@ class Stages:
         # Those that stand where they were stopped go first.
         left = [t for t in known if not t.settled]
         start = given(plan.space, settings)
-        if settings.search != "optuna" and settings.search != "grid":
+        if settings.search == "random":
             self._note_a_small_space(len(start))
         left += [
             Trial(number=number, point=point, seed=plan.base.seed)
@@ -84,12 +84,14 @@ class Stages:
             source = points.Listed(left, asha)
         if left or further:
             self._fit(source, ours, len(left) + len(further))
+        if settings.search == "optuna" and not self._stop.name:
+            self._note_a_small_space(len(record.load_all(plan.storage)))
 
     def _note_a_small_space(self, count: int) -> None:
         if count < self._plan.settings.samples:
             self._board.note(
-                f"the space holds {count} different configurations, the recipe's included: "
-                f"{count} trials instead of {self._plan.settings.samples}"
+                f"the space holds no more than {count} different configurations, the recipe's "
+                f"included: {count} trials instead of {self._plan.settings.samples}"
             )
 
     def _confirm(self) -> None:

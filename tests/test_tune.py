@@ -101,9 +101,9 @@ def test_a_killed_search_goes_on_where_it_was(distgan: Run, tmp_path: Path) -> N
         start_new_session=True,
     )
     first_run, second = (Storage(str(out / "trials" / name)) for name in ("0000", "0001"))
-    wait_for(lambda: len(checkpoint.index(first_run)) > 1, 120)
+    wait_for(lambda: len(checkpoint.index(first_run)) > 1, 300)
     os.kill(trainer_of(process.pid), signal.SIGKILL)
-    wait_for(lambda: len(checkpoint.index(second)) > 1, 120)
+    wait_for(lambda: len(checkpoint.index(second)) > 1, 300)
     assert starts(out, 0)[0] == 0
     assert len(starts(out, 0)) == 2, "a trial whose process died went on"
     assert starts(out, 0)[1] > 0, "from its checkpoint"
@@ -134,7 +134,7 @@ def test_ctrl_c_leaves_a_search_that_goes_on(distgan: Run, tmp_path: Path) -> No
         text=True,
     )
     run_of_first = tmp_path / "found" / "trials" / "0000"
-    wait_for(lambda: (run_of_first / "environment.json").exists(), 120)
+    wait_for(lambda: (run_of_first / "environment.json").exists(), 300)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=120)[0]
     assert process.returncode == 130, said

@@ -47,6 +47,8 @@ MISTAKES = {
     "tune --concurrent 0": "--concurrent 0: should be more than 0",
     "tune --time-limit 0": "--time-limit 0: should be more than 0",
     "tune --images 0": "--images 0: a trial trains on at least one image",
+    "tune --evaluate.num 100": "--evaluate.num: a search decides that for its trials; use --num",
+    "tune --health.action stop": "--health.action: a search decides that for its trials; leave",
     "tune --num 0": "--num '0': should be greater than or equal to",
     "tune --num 1e12": "--num '1e12': should be less than or equal to 1000000",
     "tune --max-images 1e30": "--max-images '1e30': should be less than or equal to",

@@ -55,6 +55,19 @@ _MORE_THAN_ZERO = ("max_images", "rung", "concurrent", "time_limit")
 """Left out, these go by the recipe or the machine; nobody means none."""
 
 
+_DECIDED = {
+    "evaluate.every": "use --rung",
+    "evaluate.metrics": "use --metric",
+    "evaluate.num": "use --num and --rung-num",
+    "evaluate.features": "use --features",
+    "health.action": "leave it out",
+    "output.log_every": "use --rung",
+    "output.sample_every": "use --rung",
+    "output.checkpoint_every": "use --rung",
+}
+"""Settings that a search gives its trials whatever the recipe says."""
+
+
 def add(verbs: Verbs[Parser]) -> None:
     """Declare the verb."""
     parser = verbs.add_parser(
@@ -110,6 +123,11 @@ def run(options: argparse.Namespace) -> int:
             found = search.resume(options.resume, given, board=board, **common)
         else:
             changes = dict(options.overrides)
+            for name in changes:
+                if name in _DECIDED:
+                    raise UserError(
+                        f"--{name}: a search decides that for its trials; {_DECIDED[name]}"
+                    )
             for name in ("data", "seed"):
                 if getattr(options, name) is not None:
                     changes[name] = getattr(options, name)

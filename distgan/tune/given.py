@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterable, Iterator
@@ -18,7 +19,8 @@ _VAIN = 100
 _MOST_LISTED = 1_000_000
 
 
-def given(space: Space, settings: TuneSettings) -> list[Point]:
+@functools.lru_cache(maxsize=4)
+def given(space: Space, settings: TuneSettings) -> tuple[Point, ...]:
     """The points that are known before a search begins; the first is the recipe as it is.
 
     A space that holds fewer different configurations than ``settings.samples`` gives fewer.
@@ -44,7 +46,7 @@ def given(space: Space, settings: TuneSettings) -> list[Point]:
         space.check(space.draw(settings.seed, number) for number in range(1, settings.samples))
         points = [{}]
     space.check(points)
-    return points
+    return tuple(points)
 
 
 def _drawn(space: Space, settings: TuneSettings) -> list[Point]:

@@ -41,7 +41,7 @@ def trial(folder: Path, number: int) -> record.Trial:
 def test_a_search_ends_well_with_trials_that_explode(distgan: Run, tmp_path: Path) -> None:
     space = (
         "--space",
-        f"{LR}=choice(2e-4,100)",
+        f"{LR}=choice(2e-4,3e-4,100)",
         "--space",
         f"discriminator.optimizer.lr=same({LR})",
     )

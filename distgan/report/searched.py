@@ -62,7 +62,10 @@ def content(uri: str) -> dict[str, Any]:
         pictures = read_samples(Storage(storage.show(f"{record.FOLDER}/{found.best.name}")), 2)
     return {
         "title": f"A search for {base.recipe}",
-        "sentences": conclusion(found, settings, seconds=False),
+        "sentences": [
+            *conclusion(found, settings, seconds=False),
+            *([str(error)] if (error := results.failure(found)) is not None else []),
+        ],
         "facts": _facts(space, settings, base.data),
         "sample": pictures[-1] if pictures else None,
         "best": found.best.number if found.best else None,

@@ -49,7 +49,7 @@ def describe(
     )
     if storage.local:
         free = shutil.disk_usage(storage.path()).free
-        line += f"; {_bytes(free)} free" if free > most else f"; ONLY {_bytes(free)} FREE"
+        line += f"; {'only ' * (free < most)}{_bytes(free)} are free"
     return line
 
 

@@ -103,9 +103,9 @@ def sum_up(
 
 def failure(found: Found) -> UserError | None:
     """Why a search that was not stopped has no best trial, with the first cause."""
-    if found.best is not None or found.stopped:
-        return None
     searched = [t for t in found.trials if t.confirms is None]
+    if found.best is not None or found.stopped or not searched:
+        return None
     failed = [t for t in searched if t.state == "failed"]
     ill = [t for t in searched if t.state == "ill"]
     early = len(searched) - len(failed) - len(ill)

@@ -9,19 +9,56 @@ from __future__ import annotations
 import reprlib
 import unicodedata
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 
 class UserError(Exception):
     """A mistake in a command, a configuration or a file, said in one line.
 
     The message names the field or file, the value found and what to do; the
-    command line prints it without a traceback and exits with status 2.
+    command line prints it without a traceback and exits with ``exit_code``.
     """
+
+    exit_code: ClassVar[int] = 2
+    """What the command line exits with; a shell script can tell by it what happened."""
 
 
 class IllHealthError(UserError):
     """A run that ended itself for its health."""
+
+    exit_code = 3
+
+
+class LostWorkersError(UserError):
+    """A run whose workers were lost more often than it was to start them again."""
+
+    exit_code = 4
+
+
+class AllTrialsDivergedError(UserError):
+    """A search in which no trial came to its end in good health."""
+
+    exit_code = 5
+
+
+class AllTrialsFailedError(UserError):
+    """A search in which no trial came to its end, as their processes crashed."""
+
+    exit_code = 6
+
+
+EXIT_CODES = """\
+exit codes:
+  0  done
+  1  a job on a cluster that failed, or an error that distgan did not foresee
+  2  a mistake in the command, a setting or a file
+  3  training diverged or collapsed
+  4  workers were lost too often
+  5  every trial of a search diverged
+  6  every trial of a search crashed
+  130, 143  stopped by Ctrl-C, by SIGTERM
+"""
+"""For people; each error class holds its own."""
 
 
 _LONGEST_VALUE = 80

@@ -281,7 +281,7 @@ def test_cards_differ_in_any_field(digits: tuple[Tensor, Tensor]) -> None:
         (["--features", "inceptoin"], "--features inceptoin: no such extractor"),
         (["--weights", "both"], "--weights 'both'"),
         (["--metrics", "intra-class"], "--metrics intra-class: the generator takes no labels"),
-        (["--workers", "-1"], "--workers -1: should be 0 or more"),
+        (["--workers", "-1"], "--workers -1: should be at least 0"),
         (["--device", "gpu"], "--device gpu: there is no GPU here"),
         (["--address", "127.0.0.1:1"], "--address 127.0.0.1:1: no Ray cluster answers"),
         (["--features", "inception"], "pip install 'distgan[inception]'"),

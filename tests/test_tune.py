@@ -21,7 +21,8 @@ from distgan import checkpoint, launch, run
 from distgan.recipes import recipe
 from distgan.settings import override
 from distgan.storage import Storage
-from distgan.tune import on_ray, record, search, tune
+from distgan.tune import folder as search_folder
+from distgan.tune import on_ray, record, tune
 from distgan.tune.settings import TuneSettings
 
 from .conftest import Run, command
@@ -40,7 +41,7 @@ def trial(folder: Path, number: int) -> record.Trial:
 def test_a_search_ends_well_with_trials_that_explode(distgan: Run, tmp_path: Path) -> None:
     space = (
         "--space",
-        f"{LR}=choice(2e-4,100)",
+        f"{LR}=choice(2e-4,3e-4,100)",
         "--space",
         f"discriminator.optimizer.lr=same({LR})",
     )
@@ -96,15 +97,17 @@ def test_a_killed_search_goes_on_where_it_was(distgan: Run, tmp_path: Path) -> N
         command(*words, *SMALL, "--concurrent", "1", "--out", "found"),
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
+        stderr=(tmp_path / "stderr").open("w"),
         start_new_session=True,
     )
     first_run, second = (Storage(str(out / "trials" / name)) for name in ("0000", "0001"))
-    wait_for(lambda: len(checkpoint.index(first_run)) > 1, 120)
+    wait_for(lambda: len(checkpoint.index(first_run)) > 1, 300)
     os.kill(trainer_of(process.pid), signal.SIGKILL)
-    wait_for(lambda: len(checkpoint.index(second)) > 1, 120)
+    wait_for(lambda: len(checkpoint.index(second)) > 1, 300)
     assert starts(out, 0)[0] == 0
     assert len(starts(out, 0)) == 2, "a trial whose process died went on"
     assert starts(out, 0)[1] > 0, "from its checkpoint"
+    assert (tmp_path / "stderr").read_text() == "", "Ray said nothing of that"
     trainer = Path(f"/proc/{trainer_of(process.pid)}/exe")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -131,7 +134,7 @@ def test_ctrl_c_leaves_a_search_that_goes_on(distgan: Run, tmp_path: Path) -> No
         text=True,
     )
     run_of_first = tmp_path / "found" / "trials" / "0000"
-    wait_for(lambda: (run_of_first / "environment.json").exists(), 120)
+    wait_for(lambda: (run_of_first / "environment.json").exists(), 300)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=120)[0]
     assert process.returncode == 130, said
@@ -161,7 +164,7 @@ def tensors(state: Any, name: str = "") -> dict[str, torch.Tensor]:
 def check_population(folder: Path, members: int, adoptions: int) -> None:
     """Members that took over another's state went on as that would have, at their new rates."""
     storage = Storage(str(folder))
-    settings = search.read(storage, "TEST")[2]
+    settings = search_folder.read(storage, "TEST")[2]
     trials = [trial(folder, number) for number in range(members)]
     assert {t.state for t in trials} == {"finished"}
     assert sum(len(t.adoptions) for t in trials) >= adoptions
@@ -187,7 +190,7 @@ def _next(adoption: record.Adoption, settings: TuneSettings) -> int:
 def _continued_by_hand(
     folder: Path, member: record.Trial, adoption: record.Adoption, content: bytes, after: Path
 ) -> int:
-    base, space, settings = search.read(Storage(str(folder)), "TEST")
+    base, space, settings = search_folder.read(Storage(str(folder)), "TEST")
     config = override(settings.trial(base, member.seed), space.changes(adoption.point))
     own = Storage(str(folder / f"by-hand-{member.name}-{adoption.rung}"))
     run.create(own, config)

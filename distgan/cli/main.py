@@ -25,23 +25,21 @@ from distgan.cli import (
 )
 from distgan.cli.boundary import guarded
 from distgan.cli.parser import Parser
-from distgan.errors import UserError
+from distgan.errors import EXIT_CODES, UserError
 
 _VERBS = (train, sample, report, evaluate, tune, plan, bench, recipes, data, clean, jobs)
 
-_TOP = """\
+_TOP = f"""\
 start here:
   distgan train            train a GAN on MNIST; everything it needs is inside
   distgan sample runs/...  make images with what was trained
   distgan report runs/...  see how it went, in a browser
-"""
+
+{EXIT_CODES}"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status.
-
-    0, 2 for a user's mistake, 1 for a fault of distgan's, 130 after Ctrl-C, 143 after SIGTERM.
-    """
+    """Run one command and return its exit status, one of `distgan.errors.EXIT_CODES`."""
     words = list(sys.argv[1:] if arguments is None else arguments)
 
     def run() -> int:

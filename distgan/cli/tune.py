@@ -24,6 +24,7 @@ A range is one of
   scale(LOW, HIGH)            times the recipe's own value, which may be a schedule
   ratio(SETTING, LOW, HIGH)   times what the trial has for another setting
   same(SETTING)               what the trial has for another setting
+A setting that one variant alone has, as augment.target of ada, counts where a trial has that one.
 and a file for --space holds lines such as `batch: choice(64, 128)`.
 
 Any other setting can be fixed for all trials by its dotted name, as in --loss hinge.
@@ -46,8 +47,25 @@ _SETTINGS = (
     ("--time-limit", "MINUTES", "then stop, to be resumed [none]"),
     ("--confirm", "K", "train the best and the recipe again with K fresh seeds [0]"),
     ("--confirm-top", "N", "how many of the best [1]"),
-    ("--retries", "N", "times that a trial whose process dies goes on [3]"),
+    ("--retries", "N", "times that a trial whose process dies goes on by itself [3]"),
 )
+
+
+_MORE_THAN_ZERO = ("max_images", "rung", "concurrent", "time_limit")
+"""Left out, these go by the recipe or the machine; nobody means none."""
+
+
+_DECIDED = {
+    "evaluate.every": "use --rung",
+    "evaluate.metrics": "use --metric",
+    "evaluate.num": "use --num and --rung-num",
+    "evaluate.features": "use --features",
+    "health.action": "leave it out",
+    "output.log_every": "use --rung",
+    "output.sample_every": "use --rung",
+    "output.checkpoint_every": "use --rung",
+}
+"""Settings that a search gives its trials whatever the recipe says."""
 
 
 def add(verbs: Verbs[Parser]) -> None:
@@ -83,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
     """Search, or go on."""
     from distgan import recipes, settings
     from distgan.launch.signals import EXIT_CODES
-    from distgan.tune import search
+    from distgan.tune import results, search
     from distgan.tune.board import Table
     from distgan.tune.settings import TuneSettings
 
@@ -95,12 +113,21 @@ def run(options: argparse.Namespace) -> int:
         "device": options.device,
         "verbose": options.verbose,
     }
+    for name, value in given.items():
+        if name in _MORE_THAN_ZERO and str(value).strip() in ("0", "0.0"):
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"{option} {value}: should be more than 0, or be left out")
     with Table() as board:
         if options.resume is not None:
             _only(options)
             found = search.resume(options.resume, given, board=board, **common)
         else:
             changes = dict(options.overrides)
+            for name in changes:
+                if name in _DECIDED:
+                    raise UserError(
+                        f"--{name}: a search decides that for its trials; {_DECIDED[name]}"
+                    )
             for name in ("data", "seed"):
                 if getattr(options, name) is not None:
                     changes[name] = getattr(options, name)
@@ -110,12 +137,14 @@ def run(options: argparse.Namespace) -> int:
             found = search.tune(
                 settings.override(base, changes),
                 _space(options.space),
-                settings.override(TuneSettings(), given),
+                settings.from_dict(TuneSettings, given),
                 out=options.out,
                 board=board,
                 **common,
             )
         board.finish(found)
+    if (error := results.failure(found)) is not None:
+        raise error
     return EXIT_CODES.get(found.stopped, 0)
 
 

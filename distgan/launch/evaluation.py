@@ -55,6 +55,7 @@ def evaluate(
     workers: int | None = None,
     address: str | None = None,
     device: Device = "auto",
+    threads: int | None = None,
     note: Callable[[str], object] = lambda text: None,
 ) -> Evaluation:
     """Measure the newest generator of a run, and keep the result in its folder.
@@ -65,6 +66,7 @@ def evaluate(
         workers: processes on Ray that share the work. None is 0, this process, unless
             ``address`` or ``RAY_ADDRESS`` names a cluster, all of which then works.
         address: a running Ray cluster, as ``ray.init`` takes it.
+        threads: CPUs for each worker; None shares out all there are.
         note: takes a line for the user.
 
     Raises:
@@ -72,7 +74,7 @@ def evaluate(
             was asked for.
     """
     try:
-        return _evaluate(uri, changes or {}, workers, address, device, note)
+        return _evaluate(uri, changes or {}, workers, address, device, threads, note)
     except UserError as error:
         # Here they are the options of a command of their own.
         raise UserError(str(error).replace("--evaluate.", "--")) from None
@@ -84,6 +86,7 @@ def _evaluate(
     workers: int | None,
     address: str | None,
     device: Device,
+    threads: int | None,
     note: Callable[[str], object],
 ) -> Evaluation:
     storage = Storage(uri)
@@ -107,7 +110,7 @@ def _evaluate(
         check_gpus(workers, device, torch.cuda.device_count())
         found = job.measure(generator, World(device=torch.device("cuda" if gpu else "cpu")))
     else:
-        found = _on_ray(job, workers, address, device, note)
+        found = _on_ray(job, workers, address, device, threads, note)
     evaluation.remember(storage, found)
     return found
 
@@ -117,6 +120,7 @@ def _on_ray(
     workers: int | None,
     address: str | None,
     device: Device,
+    threads: int | None,
     note: Callable[[str], object],
 ) -> Evaluation:
     if address is None:
@@ -130,4 +134,4 @@ def _on_ray(
     cluster = Cluster(address, workers, verbose=False)
     from distgan.launch.evaluation_on_ray import measure_on_ray
 
-    return measure_on_ray(job, cluster, device, note)
+    return measure_on_ray(job, cluster, device, threads, note)

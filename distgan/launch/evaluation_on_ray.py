@@ -23,7 +23,11 @@ from distgan.parallel import World
 
 
 def measure_on_ray(
-    job: Job, cluster: Cluster, device: Device, note: Callable[[str], object]
+    job: Job,
+    cluster: Cluster,
+    device: Device,
+    threads: int | None,
+    note: Callable[[str], object],
 ) -> Evaluation:
     """Measure on the workers of a cluster, each of which sees its blocks of images.
 
@@ -33,7 +37,7 @@ def measure_on_ray(
     """
     with cluster:
         # No more workers than blocks of images.
-        workers = cluster.workers(device, -(-job.config.evaluate.num // BLOCK))
+        workers = cluster.workers(device, -(-job.config.evaluate.num // BLOCK), threads)
         note(workers.describe())
         trainer = TorchTrainer(
             _work,

@@ -14,7 +14,7 @@ from distgan.report.pictures import read_samples
 from distgan.schedule import Schedule
 from distgan.settings import leaves
 from distgan.storage import Storage
-from distgan.tune import record, results, search
+from distgan.tune import folder, record, results
 from distgan.tune.record import Trial
 from distgan.tune.settings import TuneSettings
 from distgan.tune.space import Space
@@ -41,7 +41,7 @@ class Plot:
 
 def is_search(uri: str) -> bool:
     """Whether `distgan tune` wrote this folder."""
-    return Storage(uri).exists(search.FILE)
+    return Storage(uri).exists(folder.FILE)
 
 
 def content(uri: str) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def content(uri: str) -> dict[str, Any]:
         UserError: for a search whose files are damaged.
     """
     storage = Storage(uri)
-    base, space, settings = search.read(storage, "RUN")
+    base, space, settings = folder.read(storage, "RUN")
     trials = record.load_all(storage)
     record.check_points(storage, trials, space)
     found = results.sum_up(uri, trials, settings)
@@ -63,7 +63,10 @@ def content(uri: str) -> dict[str, Any]:
         pictures = read_samples(storage.child(f"{record.FOLDER}/{found.best.name}"), 2)
     return {
         "title": f"A search for {base.recipe}",
-        "sentences": conclusion(found, settings, seconds=False),
+        "sentences": [
+            *conclusion(found, settings, seconds=False),
+            *([str(error)] if (error := results.failure(found)) is not None else []),
+        ],
         "facts": _facts(space, settings, base.data),
         "sample": pictures[-1] if pictures else None,
         "best": found.best.number if found.best else None,

@@ -17,6 +17,10 @@ Raw = float | int | str | bool
 """What a search chooses: a value, or the factor of one."""
 
 
+_EXAMPLES, _FEW_EXAMPLES = 64, 4
+"""Values of a range that are tried: of whole numbers, each of which may not fit; of others."""
+
+
 class Dimension(ABC):
     """What one setting may be.
 
@@ -36,6 +40,10 @@ class Dimension(ABC):
     @abstractmethod
     def ends(self) -> Sequence[Raw]:
         """The extremes, or all there is: what has to fit the configuration."""
+
+    def examples(self) -> Sequence[Raw]:
+        """The ends and some between, all of few: what the configuration is asked about."""
+        return self.ends()
 
     @abstractmethod
     def home(self, own: Any, other: Any) -> Raw:
@@ -84,6 +92,11 @@ class Interval(Dimension):
     def ends(self) -> Sequence[Raw]:  # noqa: D102
         return (self._whole(self.low), self._whole(self.high))
 
+    def examples(self) -> Sequence[Raw]:  # noqa: D102
+        count = min(int(self.high - self.low) + 1, _EXAMPLES) if self.whole else _FEW_EXAMPLES
+        inner = [self.at(step / count) for step in range(count)]
+        return tuple(dict.fromkeys([*self.ends(), *inner]))
+
     def home(self, own: Any, other: Any) -> Raw:  # noqa: D102
         start = own.start if isinstance(own, Schedule) else own
         return self._inside(float(start))
@@ -111,6 +124,8 @@ class Choice(Dimension):
     def __post_init__(self) -> None:
         if len(self.values) < 1:
             raise ValueError("it holds nothing to choose from")
+        if len(set(self.values)) < len(self.values):
+            raise ValueError("it names a value twice; name each once")
 
     def at(self, u: float) -> Raw:  # noqa: D102
         return self.values[int(u * len(self.values))]

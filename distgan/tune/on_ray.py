@@ -8,21 +8,23 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from distgan.errors import UserError
+from distgan.errors import UserError, printable
 from distgan.launch.mailbox import ClusterMailbox
 from distgan.launch.signals import StopRequest
 from distgan.storage import Storage, join
 from distgan.tune import record
+from distgan.tune.disk import HANDED_ON
 from distgan.tune.points import Listed, brief
 from distgan.tune.record import Trial
 from distgan.tune.room import Room
-from distgan.tune.trial import HANDED_ON, Job, run_trial
+from distgan.tune.trial import Job, run_trial
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_TO_STOP = 120.0
@@ -46,25 +48,41 @@ Show = Callable[[dict[int, dict[str, Any]]], None]
 
 
 class _Ears(tune.Callback):  # type: ignore[misc]
-    """Hears of trials that begin and end, in Ray Tune's thread."""
+    """Hears of trials that begin and end, in Ray Tune's thread.
 
-    def __init__(self) -> None:
+    Args:
+        settle: takes what a trial was started with and why its process is over, empty for one
+            that Ray Tune ended.
+    """
+
+    def __init__(self, settle: Callable[[dict[str, Any], str], None]) -> None:
+        self._settle = settle
         self.running: set[int] = set()
-        self.ended: set[int] = set()
-        self.broken: dict[int, str] = {}
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
         self.running.add(_number(trial))
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
         self.running.discard(_number(trial))
-        self.ended.add(_number(trial))
+        self._settle(trial.config["trial"], "")
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
         self.running.discard(_number(trial))
-        reason = trial.get_error() if hasattr(trial, "get_error") else None
-        lines = str(reason or "its process died").strip().splitlines()
-        self.broken[_number(trial)] = lines[-1]
+        self._settle(trial.config["trial"], _reason(trial))
+
+
+def _reason(trial: Any) -> str:
+    """Why a trial's process is over, in a line."""
+    # Ray Tune has the error here before it is where `Trial.get_pickled_error` looks.
+    path, error = trial.pickled_error_file, None
+    if path is not None:
+        with contextlib.suppress(Exception):
+            error = ray.cloudpickle.loads(Path(path).read_bytes())
+    if isinstance(error, ray.exceptions.RayTaskError):
+        cause = error.cause if isinstance(error.cause, Exception) else error
+        lines = str(cause).strip().splitlines() or [""]
+        return printable(f"{type(cause).__name__}: {lines[-1]}")[:300]
+    return "its process died, for which a lack of memory is a common cause"
 
 
 class _Stopped(tune.Stopper):  # type: ignore[misc]
@@ -95,10 +113,13 @@ class Search:
         scheduler: TrialScheduler | None,
         points: Listed | list[Trial],
         count: int,
+        verbose: bool = False,
     ) -> None:
         self._job, self._room, self._stop = job, room, stop
         self._mailbox, self._storage = ClusterMailbox(job.mailbox), Storage(job.out)
-        self._ears, self._error = _Ears(), ""
+        self._ears, self._error = _Ears(self._settle), ""
+        self._verbose, self._told = verbose, False
+        self._seen: dict[int, dict[str, Any]] = {}
         self._points = points
         self._stopped_at = 0.0
         self._scheduler = scheduler or FIFOScheduler()
@@ -121,21 +142,33 @@ class Search:
                 self._stop.name = "the time limit"
             if self._stop.name and not self._stopped_at:
                 self._stopped_at = time.monotonic()
-                self._mailbox.put("stop", self._stop.name)
                 if isinstance(self._points, Listed):
                     self._points.closed = True
-            show(self._news())
-        self._mailbox.clear()
-        self._settle()
+            # The head of the cluster may be away for a moment: the next look tries again.
+            with contextlib.suppress(Exception):
+                self._tell_of_stop()
+                self._seen = self._news()
+            show(self._seen)
+        with contextlib.suppress(Exception):
+            self._mailbox.clear()
+        self._clear()
         if self._error:
             raise UserError(f"the search ended early: {self._error}; --resume {self._job.out}")
+
+    def _tell_of_stop(self) -> None:
+        if self._stopped_at and not self._told:
+            self._mailbox.put("stop", self._stop.name)
+            self._told = True
 
     def _news(self) -> dict[int, dict[str, Any]]:
         running = sorted(self._ears.running)
         return {number: self._mailbox.get(f"{number:04d}") or {} for number in running}
 
     def _tuner(self) -> tune.Tuner:
-        logging.getLogger("ray.tune").setLevel(logging.ERROR)
+        # What went wrong with a trial stands in its record, and is said once.
+        level = logging.INFO if self._verbose else logging.CRITICAL
+        for name in _LOUD:
+            logging.getLogger(name).setLevel(level)
         searches = isinstance(self._points, Listed)
         space: dict[str, Any] = {}
         if not searches:
@@ -162,7 +195,7 @@ class Search:
                 failure_config=tune.FailureConfig(max_failures=self._job.settings.retries),
                 callbacks=[self._ears],
                 stop=_Stopped(self._all_have_stopped),
-                verbose=0,
+                verbose=int(self._verbose),
             ),
         )
 
@@ -170,7 +203,8 @@ class Search:
         try:
             tuner.fit()
         except Exception as error:
-            self._error = str(error).strip().splitlines()[-1]
+            lines = str(error).strip().splitlines()
+            self._error = printable(lines[-1]) if lines else type(error).__name__
 
     def _all_have_stopped(self) -> bool:
         if not self._stopped_at:
@@ -178,22 +212,27 @@ class Search:
         late = time.monotonic() - self._stopped_at > _SECONDS_TO_STOP
         return late or not self._ears.running
 
-    def _settle(self) -> None:
-        """Write down what processes that died could not."""
-        for number in self._ears.ended | set(self._ears.broken):
-            trial = record.load(self._storage, number)
-            if trial is None or trial.over:
-                continue
-            if number in self._ears.broken:
-                trial.state, trial.why = "failed", self._ears.broken[number]
+    def _settle(self, given: dict[str, Any], broken: str) -> None:
+        """Write down what a process that is over could not."""
+        with contextlib.suppress(OSError, UserError):
+            trial = record.load(self._storage, given["number"]) or Trial(**given)
+            if trial.over:
+                return
+            if broken:
+                trial.state, trial.why = "failed", broken
             elif trial.state == "running" and not self._stopped_at:
                 trial.state, trial.why = "ended early", "its measurements were among the worse"
             trial.save(self._storage)
+
+    def _clear(self) -> None:
         with contextlib.suppress(OSError, UserError):
             self._storage.delete_folder(SCRATCH)
             if not self._stopped_at:
                 self._storage.delete_folder(HANDED_ON)
 
+
+_LOUD = ("ray.tune", "ray.train", "ray.air")
+"""Loggers of Ray that tell of every trial what the table tells."""
 
 SCRATCH = ".tune"
 """In the folder of a search: what Ray Tune writes while it goes on."""

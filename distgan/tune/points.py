@@ -1,4 +1,4 @@
-"""Where the points of a search come from, as Ray Tune asks for them."""
+"""Hands the trials of a search to Ray Tune as it asks for them."""
 
 from __future__ import annotations
 
@@ -7,44 +7,17 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from ray.tune.search import Searcher
 
-from distgan.errors import UserError
 from distgan.tune.dimensions import Choice
 from distgan.tune.record import Trial
 from distgan.tune.schedulers import Asha
 from distgan.tune.settings import TuneSettings
-from distgan.tune.space import Point, Space
+from distgan.tune.space import Space
 
-
-def given(space: Space, settings: TuneSettings) -> list[Point]:
-    """The points that are known before a search begins; the first is the recipe as it is.
-
-    Raises:
-        UserError: for a grid that nobody means.
-    """
-    if settings.scheduler == "pbt":
-        # Every member needs a value for what will be perturbed.
-        return [space.home(), *_drawn(space, settings)]
-    if settings.search == "random":
-        return [{}, *_drawn(space, settings)]
-    if settings.search == "grid":
-        points = list(space.grid())
-        if len(points) > MOST_OF_A_GRID:
-            raise UserError(
-                f"--search grid: has {len(points):,} points in {len(space.free)} settings; name "
-                "fewer by --space, or use --search random"
-            )
-        return [{}, *points]
-    return [{}]
-
-
-MOST_OF_A_GRID = 1_000
-"""Points, beyond which it is a mistake."""
-
-
-def _drawn(space: Space, settings: TuneSettings) -> list[Point]:
-    return [space.draw(settings.seed, number) for number in range(1, settings.samples)]
+_TURNS = 100
+"""For Optuna to give a point that is new; from the half on, any is."""
 
 
 class Listed(Searcher):  # type: ignore[misc]
@@ -72,7 +45,8 @@ class Listed(Searcher):  # type: ignore[misc]
         if trial is None:
             return Searcher.FINISHED
         if self._asha is not None:
-            self._asha.recall(trial_id, trial.history)
+            # Of the last measurement it is told again, and decides, as it would have.
+            self._asha.recall(trial_id, trial.history[:-1])
         return {"trial": brief(trial)}
 
     def _next(self, trial_id: str) -> Trial | None:
@@ -113,19 +87,15 @@ class Optuna(Listed):
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        sampler = optuna.samplers.TPESampler(
-            seed=settings.seed,
-            multivariate=True,
-            constant_liar=True,
-            n_startup_trials=max(4, settings.samples // 4),
-        )
+        self._settings = settings
         self._study = optuna.create_study(
-            direction="minimize" if settings.lower_is_better else "maximize", sampler=sampler
+            direction="minimize" if settings.lower_is_better else "maximize"
         )
         self._space, self._seed, self._numbers = space, seed, deque(numbers)
         self._optuna = optuna
         self._distributions = {name: self._distribution(name) for name in space.free}
         self._asked: dict[str, Any] = {}
+        self._keys = {space.key({})}
         self._heard: dict[str, list[tuple[int, float]]] = {}
         self._full = settings.max_images // settings.rung
         for trial in known:
@@ -141,39 +111,62 @@ class Optuna(Listed):
             return kinds.IntDistribution(int(low), int(high))
         return kinds.FloatDistribution(low, high, log=getattr(dimension, "log", False))
 
-    def _learn(self, trial: Trial) -> None:
-        point = trial.point or self._space.home()
-        values = [m.value for m in trial.history]
-        if trial.final is not None:
-            values.append(trial.final.value)
-        if not values:
-            return
-        state = self._optuna.trial.TrialState
-        made = self._optuna.trial.create_trial(
-            params=point,
-            distributions=self._distributions,
-            intermediate_values={m.rung: m.value for m in trial.history},
-            state=state.COMPLETE if trial.final is not None else state.PRUNED,
-            value=values[-1],
+    def _sampler(self, number: int, turn: int = 0) -> Any:
+        """Of one trial: what it draws depends on what is known then, and on no draw before.
+
+        It draws at random at first, and where it goes on giving points that are known.
+        """
+        if turn >= _TURNS // 2:
+            return self._optuna.samplers.RandomSampler(seed=self._seed_of(number, turn))
+        return self._optuna.samplers.TPESampler(
+            seed=self._seed_of(number, turn),
+            multivariate=True,
+            constant_liar=True,
+            n_startup_trials=max(4, self._settings.samples // 4),
         )
-        self._study.add_trial(made)
+
+    def _seed_of(self, number: int, turn: int) -> int:
+        numbers = np.random.default_rng([self._settings.seed, number, turn])
+        return int(numbers.integers(2**32))
+
+    def _learn(self, trial: Trial) -> None:
+        heard = {m.rung: m.value for m in trial.history}
+        if trial.final is not None:
+            heard[max(trial.final.rung, trial.rung + 1)] = trial.final.value
+        elif trial.state == "ill":
+            heard[trial.rung + 1] = self._settings.worst
+        if heard:
+            self._tell(self._enqueue(trial), heard)
 
     def _next(self, trial_id: str) -> Trial | None:
         trial = super()._next(trial_id)
-        if trial is not None and trial.point:
-            self._asked[trial_id] = self._enqueue(trial.point)
-            return trial
         if trial is not None:
-            self._asked[trial_id] = self._enqueue(self._space.home())
+            self._asked[trial_id] = self._enqueue(trial)
             return trial
         if not self._numbers:
             return None
-        asked = self._study.ask(self._distributions)
+        asked = self._ask(self._numbers[0])
+        if asked is None:
+            return None
         self._asked[trial_id] = asked
         return Trial(number=self._numbers.popleft(), point=dict(asked.params), seed=self._seed)
 
-    def _enqueue(self, point: Point) -> Any:
-        self._study.enqueue_trial(point)
+    def _ask(self, number: int) -> Any:
+        """A point that is no configuration yet, or None where it seems that there is none."""
+        for turn in range(_TURNS):
+            self._study.sampler = self._sampler(number, turn)
+            asked = self._study.ask(self._distributions)
+            key = self._space.key(asked.params)
+            if key not in self._keys:
+                self._keys.add(key)
+                return asked
+            self._study.tell(asked, state=self._optuna.trial.TrialState.FAIL)
+        return None
+
+    def _enqueue(self, trial: Trial) -> Any:
+        self._keys.add(self._space.key(trial.point))
+        self._study.sampler = self._sampler(trial.number)
+        self._study.enqueue_trial(trial.point or self._space.home())
         return self._study.ask(self._distributions)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -187,19 +180,21 @@ class Optuna(Listed):
         asked, heard = self._asked.pop(trial_id, None), dict(self._heard.pop(trial_id, []))
         if result is not None and "value" in result:
             heard[result["rung"]] = result["value"]
-        state = self._optuna.trial.TrialState
         if asked is None:
             return
-        if not heard:
-            self._study.tell(asked, state=state.FAIL)
-            return
+        if heard:
+            self._tell(asked, heard)
+        else:
+            self._study.tell(asked, state=self._optuna.trial.TrialState.FAIL)
+
+    def _tell(self, asked: Any, heard: dict[int, float]) -> None:
         for rung, value in heard.items():
             asked.report(value, rung)
         last = max(heard)
         if last >= self._full:
             self._study.tell(asked, heard[last])
         else:
-            self._study.tell(asked, state=state.PRUNED)
+            self._study.tell(asked, state=self._optuna.trial.TrialState.PRUNED)
 
 
 def brief(trial: Trial) -> dict[str, Any]:

@@ -30,10 +30,13 @@ if TYPE_CHECKING:
 FOLDER = "trials"
 
 State = Literal["waiting", "running", "finished", "ended early", "ill", "failed", "stopped"]
-"""``stopped`` and ``running`` are for `distgan tune --resume` to go on with."""
+"""``stopped``, ``running`` and ``failed`` are for `distgan tune --resume` to go on with."""
 
 OVER: tuple[State, ...] = ("finished", "ended early", "ill", "failed")
-"""States of trials that are not run again."""
+"""States of trials that nobody runs any more."""
+
+SETTLED: tuple[State, ...] = ("finished", "ended early", "ill")
+"""Those that are not run again when the search is resumed; a failed one gets another try."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class Trial:
     adoptions: list[Adoption] = field(default_factory=list)
     first: dict[str, Raw] = field(default_factory=dict)
     """The point before any adoption, once there is one."""
+    fell_ill: list[int] = field(default_factory=list)
+    """Rungs of a member of a population at which it was ill, instead of measured."""
 
     @property
     def name(self) -> str:
@@ -88,8 +93,18 @@ class Trial:
 
     @property
     def over(self) -> bool:
-        """Whether it is not to be run again."""
+        """Whether nobody runs it any more, in this start of the search."""
         return self.state in OVER
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is not to be run again when the search is resumed."""
+        return self.state in SETTLED
+
+    @property
+    def rung(self) -> int:
+        """The last rung at which it was measured, or found ill; 0 before the first."""
+        return max([0, *(m.rung for m in self.history), *self.fell_ill])
 
     def save(self, storage: Storage) -> None:
         """Write it into the folder of the search.

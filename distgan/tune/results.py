@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,18 +14,16 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from distgan.config import Config, to_yaml
-from distgan.settings import leaves, override
+from distgan.errors import AllTrialsDivergedError, AllTrialsFailedError, UserError
+from distgan.settings import override
 from distgan.storage import Storage
+from distgan.tune import welch
 from distgan.tune.record import Trial
 from distgan.tune.settings import TuneSettings
 from distgan.tune.space import Space
+from distgan.tune.table import trial_table
 
 BEST, SUMMARY = "best.yaml", "summary.json"
-
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-"""Student's t beyond which 2.5% lie, of 1 to 10 degrees of freedom."""
-_T_OF_MORE = 2.228
-"""Of more than ten, which is on the safe side."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +101,29 @@ def sum_up(
     )
 
 
+def failure(found: Found) -> UserError | None:
+    """Why a search that was not stopped has no best trial, with the first cause."""
+    searched = [t for t in found.trials if t.confirms is None]
+    if found.best is not None or found.stopped or not searched:
+        return None
+    failed = [t for t in searched if t.state == "failed"]
+    ill = [t for t in searched if t.state == "ill"]
+    early = len(searched) - len(failed) - len(ill)
+    rest = f" ({early} ended early)" if early else ""
+    if failed:
+        others = f", {len(ill)} diverged" if ill else ""
+        return AllTrialsFailedError(
+            f"no trial came to its end: {len(failed)} of {len(searched)} failed{others}{rest}; the "
+            f"first, trial {failed[0].number}: {failed[0].why}; mend that, then go on with "
+            f"--resume {found.path}"
+        )
+    first = f"; the first, trial {ill[0].number}: {ill[0].why}" if ill else ""
+    return AllTrialsDivergedError(
+        f"no trial came to its end: {len(ill)} of {len(searched)} diverged or collapsed{rest}"
+        f"{first}; search lower learning rates, or another recipe"
+    )
+
+
 def _final(trial: Trial) -> float:
     assert trial.final is not None
     return trial.final.value
@@ -159,13 +179,7 @@ def compare(
         recipe: at least two.
     """
     difference = statistics.fmean(values) - statistics.fmean(recipe)
-    a, b = (statistics.variance(x) / len(x) for x in (values, recipe))
-    error = math.sqrt(a + b)
-    if error > 0:
-        freedom = (a + b) ** 2 / (a**2 / (len(values) - 1) + b**2 / (len(recipe) - 1))
-        whole = int(freedom + 1e-9)
-        error *= _T[whole - 1] if 1 <= whole <= len(_T) else _T_OF_MORE
-    low, high = difference - error, difference + error
+    low, high = welch.interval(values, recipe)
     verdict = "not distinguishable"
     if low > 0 or high < 0:
         verdict = "better" if (difference < 0) == lower_is_better else "worse"
@@ -200,32 +214,3 @@ def _summary(found: Found, settings: TuneSettings) -> dict[str, Any]:
         "seconds_of_trials": round(sum(t.seconds for t in found.trials), 1),
         "stopped": found.stopped,
     }
-
-
-def trial_table(
-    trials: Sequence[Trial], base: Config, space: Space, settings: TuneSettings
-) -> pa.Table:
-    """One row a trial: what it was, what became of it, and the settings of the space."""
-    own = {setting.name: setting.value for setting in leaves(base)}
-    rows: list[dict[str, Any]] = []
-    for trial in trials:
-        changes = space.changes(trial.point)
-        final = trial.final
-        last = final or (trial.history[-1] if trial.history else None)
-        rows.append(
-            {
-                "trial": trial.number,
-                "state": trial.state,
-                "seed": trial.seed,
-                "confirms": trial.confirms,
-                "images": trial.images,
-                "seconds": trial.seconds,
-                settings.metric: final.value if final else None,
-                "low": final.low if final else None,
-                "high": final.high if final else None,
-                "last_measured": last.value if last else None,
-                "why": trial.why,
-                **{n: str(changes.get(n, own.get(n))) for n in space.texts},
-            }
-        )
-    return pa.Table.from_pylist(rows) if rows else pa.table({})

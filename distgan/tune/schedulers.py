@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,13 +10,11 @@ from ray.tune.schedulers import (
     AsyncHyperBandScheduler,
     FIFOScheduler,
     MedianStoppingRule,
-    PopulationBasedTraining,
     TrialScheduler,
 )
 
 from distgan.tune.record import Measured
 from distgan.tune.settings import TuneSettings
-from distgan.tune.space import Space
 
 _FEW = 3
 """Other trials that the median rule wants to have seen."""
@@ -32,58 +30,48 @@ class Asha(AsyncHyperBandScheduler):  # type: ignore[misc]
             self._brackets[0].on_result(trial, measured.rung, self._metric_op * measured.value)
 
 
-class Population(PopulationBasedTraining):  # type: ignore[misc]
-    """Population-based training (Jaderberg et al. 2017) over a `Space`.
+class Population(FIFOScheduler):  # type: ignore[misc]
+    """Has members wait for each other after every rung.
+
+    What they do then is theirs to decide: see `distgan.tune.population`.
 
     Args:
-        drawn: perturbations that were made before this search was stopped.
+        reached: the rungs that members had come to before this search was stopped, by number.
         concurrent: members that train at a time.
     """
 
-    def __init__(self, space: Space, seed: int, mode: str, drawn: int, concurrent: int) -> None:
-        super().__init__(
-            time_attr="rung",
-            metric="value",
-            mode=mode,
-            perturbation_interval=1,
-            custom_explore_fn=lambda config: config,
-            log_config=False,
-            # Generation by generation, whatever the order in which members find a place to run.
-            synch=True,
-        )
-        self._space, self._seed, self._drawn = space, seed, drawn
-        self._concurrent = concurrent
-
-    def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], Any]:
-        self._drawn += 1
-        own, other = trial.config["trial"], trial_to_clone.config["trial"]
-        point = self._space.perturb(other["point"], self._seed, self._drawn)
-        return {"trial": {**own, "point": point}}, {}
+    def __init__(self, reached: Mapping[int, int], concurrent: int) -> None:
+        super().__init__()
+        self._reached, self._concurrent = dict(reached), concurrent
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Let a member go on, or have it wait for the others; one that is over is let go."""
+        """Have a member wait for the others; one that is over is let go."""
         if result.get("over"):
             return str(TrialScheduler.STOP)
-        return str(super().on_trial_result(tune_controller, trial, result))
+        self._reached[_number(trial)] = result["rung"]
+        return str(TrialScheduler.PAUSE)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """The next member, also where all wait for one that has died for good."""
-        running = [t for t in tune_controller.get_live_trials() if t.status == t.RUNNING]
-        if len(running) >= self._concurrent:
+        """The next of the members that have come least far; none that died is waited for."""
+        live = sorted(tune_controller.get_live_trials(), key=_number)
+        if not live or sum(t.status == t.RUNNING for t in live) >= self._concurrent:
             return None
-        chosen = super().choose_trial_to_run(tune_controller)
-        live = tune_controller.get_live_trials()
-        if chosen is None and live and all(trial.status == trial.PAUSED for trial in live):
-            self._next_perturbation_sync += self._perturbation_interval
-            chosen = super().choose_trial_to_run(tune_controller)
-        return chosen
+        last = min(self._reached.get(_number(trial), 0) for trial in live)
+        waiting = [t for t in live if t.status in (t.PENDING, t.PAUSED)]
+        return next((t for t in waiting if self._reached.get(_number(t), 0) == last), None)
 
 
-def scheduler(settings: TuneSettings, space: Space, drawn: int, concurrent: int) -> TrialScheduler:
+def _number(trial: Any) -> int:
+    return int(trial.config["trial"]["number"])
+
+
+def scheduler(
+    settings: TuneSettings, reached: Mapping[int, int], concurrent: int
+) -> TrialScheduler:
     """The one that a search asks for; its time is counted in rungs, and so in images seen.
 
     Args:
-        drawn: see `Population`.
+        reached: see `Population`.
         concurrent: likewise.
     """
     mode = "min" if settings.lower_is_better else "max"
@@ -97,7 +85,7 @@ def scheduler(settings: TuneSettings, space: Space, drawn: int, concurrent: int)
             max_t=max(settings.max_images // settings.rung, 1),
         )
     if settings.scheduler == "pbt":
-        return Population(space, settings.seed, mode, drawn, concurrent)
+        return Population(reached, concurrent)
     if settings.scheduler == "median":
         return MedianStoppingRule(
             time_attr="rung", metric="value", mode=mode, grace_period=1, min_samples_required=_FEW

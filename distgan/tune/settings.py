@@ -32,6 +32,16 @@ OBJECTIVES = {
 }
 """What a search may improve, each with the metric of `distgan.evaluate` that gives it."""
 
+_MOST_IMAGES = 10**13
+_MOST_GENERATED = 1_000_000
+_MOST_TIMES = 1_000
+_MOST_AT_ONCE = 100_000
+_MOST_MINUTES = 5_256_000.0
+"""What nobody means: images of a trial, and of a measurement; times that something is done
+again; processes at a time; ten years."""
+
+_WORST = 1e30
+
 MOST_SAMPLES = 100_000
 """Trials of a search; confirmations are numbered from here."""
 
@@ -59,30 +69,30 @@ class TuneSettings:
     pbt instead has them go on from the better ones' state with changed settings."""
     search: Literal["random", "grid", "optuna"] = "random"
     """How points are chosen: at random, on a grid, or by Optuna's TPE."""
-    max_images: Count = 0
+    max_images: Annotated[Count, Field(le=_MOST_IMAGES)] = 0
     """Images that a whole trial sees; 0: the recipe's."""
-    rung: Count = 0
+    rung: Annotated[Count, Field(le=_MOST_IMAGES)] = 0
     """Images between measurements, and before a trial may be ended; 0: a ninth of a trial."""
     reduction: Annotated[int, Field(ge=2, le=16)] = 3
     """asha lets one in so many go on, and makes each rung so many times as long."""
-    num: Annotated[PositiveCount, Field(ge=10, le=10_000_000)] = 5_000
+    num: Annotated[PositiveCount, Field(ge=10, le=_MOST_GENERATED)] = 5_000
     """Generated images in the last measurement of a trial."""
-    rung_num: Annotated[PositiveCount, Field(ge=10, le=10_000_000)] = 2_000
+    rung_num: Annotated[PositiveCount, Field(ge=10, le=_MOST_GENERATED)] = 2_000
     """Generated images in those before it."""
     features: str = "auto"
     """What sees the images, as --evaluate.features."""
-    concurrent: NonNegativeInt = 0
+    concurrent: Annotated[NonNegativeInt, Field(le=_MOST_AT_ONCE)] = 0
     """Trials at a time; 0: as many as there are processors or GPUs for."""
-    workers_per_trial: NonNegativeInt = 0
+    workers_per_trial: Annotated[NonNegativeInt, Field(le=_MOST_AT_ONCE)] = 0
     """Data-parallel workers of each trial; 0: it trains in a process of its own, which for a
     single GPU or processor is the same and starts sooner."""
-    time_limit: NonNegativeFloat = 0.0
+    time_limit: Annotated[NonNegativeFloat, Field(le=_MOST_MINUTES)] = 0.0
     """Minutes after which the search stops, to be resumed; 0: none."""
-    confirm: NonNegativeInt = 0
+    confirm: Annotated[NonNegativeInt, Field(le=_MOST_TIMES)] = 0
     """Fresh seeds with which the best trials and the recipe are trained again, and compared."""
-    confirm_top: PositiveInt = 1
+    confirm_top: Annotated[PositiveInt, Field(le=_MOST_TIMES)] = 1
     """How many of the best are confirmed."""
-    retries: NonNegativeInt = 3
+    retries: Annotated[NonNegativeInt, Field(le=_MOST_TIMES)] = 3
     """Times that a trial whose process dies goes on from its checkpoint."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Decides the points."""
@@ -97,13 +107,43 @@ class TuneSettings:
         """The direction of the objective."""
         return better(self.value) == "lower"
 
+    @property
+    def worst(self) -> float:
+        """Stands for the objective of an ill trial: a number, as infinite ones confuse medians."""
+        return _WORST if self.lower_is_better else -_WORST
+
+    def check(self) -> None:
+        """See that what was asked for goes together.
+
+        Raises:
+            UserError: when it does not.
+        """
+        if self.scheduler == "pbt" and self.search != "random":
+            raise UserError(
+                f"--search {self.search}: pbt chooses by itself; leave it out, or use "
+                "--scheduler asha"
+            )
+        if self.scheduler == "pbt" and self.confirm:
+            raise UserError(
+                f"--confirm {self.confirm}: what pbt finds is a schedule, not a configuration to "
+                "train again; leave it out, or use --scheduler asha"
+            )
+        if self.search != "grid" and self.confirm_top > self.samples:
+            raise UserError(
+                f"--confirm-top {self.confirm_top}: is more than all trials (--samples "
+                f"{self.samples})"
+            )
+
     def settle(self, base: Config) -> TuneSettings:
         """The same with nothing left open that a recipe decides.
 
         Raises:
             UserError: when what was given cannot be.
         """
+        self.check()
         images = self.max_images or base.images
+        if images < 1:
+            raise UserError("--images 0: a trial trains on at least one image")
         rung = self.rung or max(images // 9, 1)
         if rung > images:
             raise UserError(f"--rung {rung}: is more than a whole trial (--max-images {images})")
@@ -120,11 +160,6 @@ class TuneSettings:
                     f"--metric {self.value}"
                 )
             features = "inception"
-        if self.scheduler == "pbt" and self.search != "random":
-            raise UserError(
-                f"--search {self.search}: pbt chooses by itself; leave it out, or use "
-                "--scheduler asha"
-            )
         return replace(self, max_images=images, rung=rung, features=features)
 
     def trial(self, base: Config, seed: int) -> Config:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from distgan.errors import UserError
 from distgan.schedule import Schedule
 from distgan.settings import leaves, override, unknown_setting
 from distgan.textfiles import parse_yaml
-from distgan.tune.dimensions import Dimension, Interval, Raw, Scale, parse
+from distgan.tune.dimensions import Choice, Dimension, Interval, Raw, Scale, parse
 
 Point = dict[str, Raw]
 """What a search chose for every setting that is free; empty for the recipe as it is."""
@@ -55,30 +56,49 @@ class Space:
             raise UserError(f"{source}: names no setting; give some, such as {EXAMPLE}")
         self.base, self.texts = base, dict(texts)
         self._own = {setting.name: setting.value for setting in leaves(base)}
-        self._dimensions: dict[str, Dimension] = {}
-        for name, text in texts.items():
-            self._add(name, text, source)
+        self._fields: dict[tuple[tuple[str, Raw], ...], dict[str, Any]] = {(): self._own}
+        self._dimensions = {name: _parse(name, text, source) for name, text in texts.items()}
+        for name, dimension in self._dimensions.items():
+            for known in filter(None, (name, dimension.of)):
+                self._check_known(known, name, source)
+        self._after = self._in_order(source)
         if not self.free:
             raise UserError(f"{source}: leaves nothing to choose; give a range, such as {EXAMPLE}")
-        self._after = self._in_order(source)
-        self._check(source)
+        for name in self._dimensions:
+            self._check_values(name, source)
 
-    def _add(self, name: str, text: str, source: str) -> None:
+    def _check_known(self, known: str, name: str, source: str) -> None:
+        where = f"{source} {name}={self.texts[name]}"
+        for start, reason in _NO_DIMENSIONS.items():
+            if known == start or (start.endswith(".") and known.startswith(start)):
+                raise UserError(f"{where}: {known} is the same in all trials; {reason}")
         try:
-            dimension = parse(text)
-        except ValueError as error:
-            raise UserError(f"{source} {name}={text}: {error}") from None
-        for known in filter(None, (name, dimension.of)):
-            if known not in self._own and not known.endswith(".probability"):
-                raise UserError(f"{source} {name}={text}: {unknown_setting(known, self.base)[2:]}")
-        base = self._own.get(dimension.of or name)
-        factor = isinstance(dimension, Scale)
-        if factor and (isinstance(base, (bool, str)) or base is None or _zero(base)):
-            raise UserError(
-                f"{source} {name}={text}: the recipe's {dimension.of or name} is {base}, which "
-                "no factor changes; give values, as in uniform(LOW, HIGH)"
-            )
-        self._dimensions[name] = dimension
+            chosen = self._variant_with(known)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+        if chosen is None:
+            raise UserError(f"{where}: {unknown_setting(known, self.base)[2:]}")
+
+    def _variant_with(self, name: str) -> Point | None:
+        """What to choose of a network, an augmentation or the like that has a setting.
+
+        Nothing where the recipe has it; None where no variant that the space names has.
+        """
+        if name in self._own:
+            return {}
+        decides = f"{name.rpartition('.')[0]}.name"
+        dimension = self._dimensions.get(decides)
+        for value in dimension.ends() if isinstance(dimension, Choice) else ():
+            if name in self._settings(((decides, value),)):
+                return {decides: value}
+        return None
+
+    def _settings(self, chosen: tuple[tuple[str, Raw], ...]) -> dict[str, Any]:
+        """The settings that the recipe has with other networks and the like chosen."""
+        if chosen not in self._fields:
+            changed = override(self.base, dict(chosen))
+            self._fields[chosen] = {setting.name: setting.value for setting in leaves(changed)}
+        return self._fields[chosen]
 
     def _in_order(self, source: str) -> list[str]:
         """The settings, each after the one that it follows."""
@@ -95,14 +115,44 @@ class Space:
             found += [each for each in reversed(chain) if each not in found]
         return found
 
-    def _check(self, source: str) -> None:
-        # Every end by itself first, so that the error names the one that does not fit.
-        for name, dimension in self._dimensions.items():
-            for end in dimension.ends():
-                try:
-                    override(self.base, self.changes({name: end}))
-                except UserError as error:
-                    raise UserError(f"{source} {name}={self.texts[name]}: {error}") from None
+    def _check_values(self, name: str, source: str) -> None:
+        # By itself first, so that the error names the one that does not fit.
+        dimension, where = self._dimensions[name], f"{source} {name}={self.texts[name]}"
+        others = {**(self._variant_with(name) or {}), **(self._variant_with(dimension.of) or {})}
+        own = self._settings(tuple(others.items()))
+        base = own.get(dimension.of or name)
+        if isinstance(dimension, Scale):
+            if isinstance(base, (bool, str)) or base is None or is_zero(base):
+                raise UserError(
+                    f"{where}: the recipe's {dimension.of or name} is {base}, which no factor "
+                    "changes; give values, as in uniform(LOW, HIGH)"
+                )
+        elif isinstance(dimension, Interval) and not dimension.whole and _is_whole(own[name]):
+            raise UserError(
+                f"{where}: {name} is a whole number, and this range holds fractions; use "
+                f"randint({dimension.low:.0f}, {dimension.high:.0f}), or choice(A, B, ...)"
+            )
+        for value in dimension.examples():
+            try:
+                override(self.base, self.changes({**others, name: value}))
+            except UserError as error:
+                raise UserError(f"{where}: {error}") from None
+
+    def check(self, points: Iterable[Point], source: str = "--space") -> None:
+        """See that points are configurations: settings may fit alone and not together.
+
+        Raises:
+            UserError: for the first that is none.
+        """
+        for point in points:
+            changes = self.changes(point)
+            try:
+                override(self.base, changes)
+            except UserError as error:
+                named = ", ".join(f"{name}={value}" for name, value in changes.items())
+                raise UserError(
+                    f"{source}: holds {named[:200]}, which no run can have: {error}"
+                ) from None
 
     @property
     def free(self) -> list[str]:
@@ -114,28 +164,46 @@ class Space:
         return self._dimensions[name]
 
     def changes(self, point: Point) -> dict[str, Any]:
-        """The values of the settings at a point; those it does not name stay as they are."""
+        """The values of the settings at a point; those it does not name stay as they are.
+
+        A setting that only some variants have, such as ``discriminator.augment.target`` of ada,
+        is left out where the point chooses another.
+        """
         found: dict[str, Any] = {}
+        own = self._settings(self._chosen(point))
         for name in self._after:
             dimension = self._dimensions[name]
+            base = found.get(dimension.of or name, own.get(dimension.of or name))
+            if name not in own or (dimension.of and base is None):
+                continue
             if name in point:
-                found[name] = dimension.value(point[name], self._base(dimension, name, found))
+                found[name] = dimension.value(point[name], base)
             elif point and not dimension.free:
-                found[name] = found.get(dimension.of, self._own.get(dimension.of))
+                found[name] = base
         return found
 
-    def _base(self, dimension: Dimension, name: str, found: Mapping[str, Any]) -> Any:
-        of = dimension.of or name
-        return found[of] if of in found else self._own.get(of)
+    def _chosen(self, point: Point) -> tuple[tuple[str, Raw], ...]:
+        return tuple((n, v) for n, v in point.items() if n.endswith(".name"))
+
+    def key(self, point: Point) -> frozenset[tuple[str, Any]]:
+        """The same for points that are one configuration; empty for the recipe as it is."""
+        own = self._settings(self._chosen(point))
+        return frozenset(
+            (name, plain(value))
+            for name, value in self.changes(point).items()
+            if plain(value) != plain((self._own if name.endswith(".name") else own)[name])
+        )
 
     def home(self) -> Point:
         """The point that comes nearest to the recipe as it is."""
-        return {
-            name: self._dimensions[name].home(
-                self._own.get(name), self._own.get(self._dimensions[name].of or name)
-            )
-            for name in self.free
-        }
+        return {name: self._home(name) for name in self.free}
+
+    def _home(self, name: str) -> Raw:
+        dimension = self._dimensions[name]
+        if (value := self._own.get(name)) is None:
+            # Of another variant than the recipe's, where it counts for nothing.
+            return dimension.ends()[0]
+        return dimension.home(value, self._own.get(dimension.of or name, value))
 
     def draw(self, seed: int, number: int) -> Point:
         """The ``number``-th point of a random search: independent of all others."""
@@ -144,16 +212,32 @@ class Space:
 
     def grid(self) -> Iterator[Point]:
         """Every combination: of a choice all, of an interval both ends and the middle."""
+        axes = [self._axis(name) for name in self.free]
+        for values in itertools.product(*axes):
+            yield dict(zip(self.free, values, strict=True))
+
+    def everything(self) -> Iterator[Point]:
+        """As `grid`, but with all whole numbers of a range."""
         axes = []
         for name in self.free:
             dimension = self._dimensions[name]
-            if isinstance(dimension, Interval):
-                inner = [dimension.at(step / (_STEPS - 1)) for step in range(1, _STEPS - 1)]
-                axes.append([dimension.ends()[0], *inner, dimension.ends()[1]])
+            if isinstance(dimension, Interval) and dimension.whole:
+                axes.append([*range(int(dimension.ends()[0]), int(dimension.ends()[1]) + 1)])
             else:
-                axes.append(list(dimension.ends()))
+                axes.append(self._axis(name))
         for values in itertools.product(*axes):
             yield dict(zip(self.free, values, strict=True))
+
+    def grid_size(self) -> int:
+        """How many `grid` yields."""
+        return math.prod(len(self._axis(name)) for name in self.free)
+
+    def _axis(self, name: str) -> list[Raw]:
+        dimension = self._dimensions[name]
+        if not isinstance(dimension, Interval):
+            return list(dict.fromkeys(dimension.ends()))
+        inner = [dimension.at(step / (_STEPS - 1)) for step in range(1, _STEPS - 1)]
+        return list(dict.fromkeys([dimension.ends()[0], *inner, dimension.ends()[1]]))
 
     def perturb(self, point: Point, seed: int, number: int) -> Point:
         """A neighbour of a point: every setting moved, or now and then drawn anew."""
@@ -196,7 +280,38 @@ class Space:
 EXAMPLE = "generator.optimizer.lr=loguniform(1e-5,1e-3)"
 
 
-def _zero(base: Any) -> bool:
+_NO_DIMENSIONS = {
+    "images": "--max-images says how many each sees",
+    "seed": "--confirm trains the best again with fresh seeds",
+    "recipe": "a search is one of one recipe",
+    "data": "values against different images cannot be compared",
+    "evaluate.": "it is how they are measured; see --metric, --num and --rung",
+    "health.": "a trial that is ill is ended, and counts as the worst",
+    "output.": "it changes nothing that is measured",
+}
+"""What is no matter of a search, and why; those that end with a dot are groups."""
+
+
+def _parse(name: str, text: str, source: str) -> Dimension:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise UserError(f"{source} {name}={text}: {error}") from None
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def plain(value: Any) -> Any:
+    """A setting's value as text and numbers, so that equal ones are equal."""
+    if isinstance(value, Schedule):
+        return value.start if value.constant else str(value)
+    return value
+
+
+def is_zero(base: Any) -> bool:
+    """Whether a value, which may be a schedule, is always 0."""
     return bool(base.start == base.end == 0 if isinstance(base, Schedule) else base == 0)
 
 
@@ -233,45 +348,3 @@ def _from_yaml(content: str, source: str) -> dict[str, str]:
 
 def _word(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def default_space(config: Config) -> dict[str, str]:
-    """What is worth trying for any recipe, by what GANs are known to be sensitive to.
-
-    The generator's rate and the discriminator's as a multiple of it (two time-scales, Heusel
-    et al. 2017), the decays of Adam, the weight of R1 (Mescheder et al. 2018), updates of D for
-    one of G, the half-life of the moving average, the batch, and augmentation of D's images
-    (Zhao et al. 2020).
-    """
-    generator, discriminator = config.generator, config.discriminator
-    half_life, r1 = generator.ema.half_life, discriminator.penalty.r1
-    updates = sorted({1, 2, discriminator.updates})
-    lr = "generator.optimizer.lr"
-    space = {
-        lr: "scale(0.3, 10)",
-        "discriminator.optimizer.lr": f"ratio({lr}, 0.25, 4)",
-        "generator.optimizer.beta1": "choice(0, 0.25, 0.5)",
-        "discriminator.optimizer.beta1": "same(generator.optimizer.beta1)",
-        "generator.optimizer.beta2": "choice(0.9, 0.99, 0.999)",
-        "discriminator.optimizer.beta2": "same(generator.optimizer.beta2)",
-        "discriminator.penalty.r1": "choice(0, 0.01, 0.1, 1)" if _zero(r1) else "scale(0.1, 10)",
-        "discriminator.updates": f"choice({', '.join(map(str, updates))})",
-        "generator.ema.half_life": (
-            "choice(0, 5000, 20000)" if _zero(half_life) else "scale(0.1, 3)"
-        ),
-        "batch": f"choice({', '.join(str(b) for b in _batches(config))})",
-        "discriminator.augment.name": _augmentations(discriminator.augment.name),
-    }
-    if config.compile != "off":
-        del space["discriminator.penalty.r1"]
-    return space
-
-
-def _batches(config: Config) -> list[int]:
-    wanted = (config.batch // 2, config.batch, 2 * config.batch)
-    every = config.discriminator.penalty.every
-    return [b for b in wanted if b and b % config.accumulate == 0 and every % b == 0]
-
-
-def _augmentations(own: str) -> str:
-    return "choice(none, diffaugment)" if own == "none" else f"choice({own}, none)"

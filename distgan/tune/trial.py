@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 import time
@@ -24,21 +25,14 @@ from distgan.launch.workers import Device
 from distgan.loop import Status
 from distgan.settings import leaves, override
 from distgan.storage import Storage
-from distgan.tune import record
+from distgan.tune import population, record
+from distgan.tune.disk import COPIES, HANDED_ON
 from distgan.tune.record import Adoption, Measured, Trial
 from distgan.tune.settings import OBJECTIVES, TuneSettings
 from distgan.tune.space import Space
 
-WORST = 1e30
-"""Stands for the objective of an ill trial: a number, since infinite ones confuse medians."""
 _ILL = ("non-finite", "exploding", "collapsed")
 _SECONDS_BETWEEN_POSTS = 0.5
-_POINTER = "pointer.json"
-
-HANDED_ON = ".handed-on"
-"""In the folder of a search: checkpoints of members that others may take over."""
-_COPIES = 3
-"""Of each member, whose own run may have gone on or been replaced meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +45,8 @@ class Job:
     space: Space
     base: Config
     mailbox: str
+    members: int
+    """Of a population; 0 where trials know nothing of each other."""
     threads: int
     device: Device
 
@@ -79,13 +75,13 @@ class _Runner:
         self._mailbox = ClusterMailbox(job.mailbox)
         self._started = time.monotonic()
         self._spent = self._trial.seconds
-        history = self._trial.history
-        self._reported = history[-1].rung if history else 0
+        self._reported = self._trial.rung
 
     def run(self) -> None:
         """Until the trial is over, is told to end, or its process dies."""
         try:
-            self._adopt()
+            if not self._take_up():
+                return
             watch = _Watch(self)
             result = self._train(watch)
             if watch.why:
@@ -93,6 +89,7 @@ class _Runner:
             elif result is not None and result.stopped:
                 self._keep("stopped")
             else:
+                self.measured()
                 self._finish()
         except SystemExit:
             # Ray Tune ends a trial that waits in `report` this way, or has it wait for others.
@@ -105,19 +102,16 @@ class _Runner:
             self._end_ill(str(error))
         except UserError as error:
             self._keep("failed", str(error))
-            self._tell(self._reported + 1, self.worst, over=True)
-
-    @property
-    def worst(self) -> float:
-        """The value of an ill trial."""
-        return WORST if self._job.settings.lower_is_better else -WORST
+            self._tell(self._reported + 1, self._job.settings.worst, over=True)
 
     def post(self, status: Status) -> None:
         """Let whoever watches the search know how far this is."""
         speed = status.record.get("images_per_second", 0.0)
-        self._mailbox.put(
-            self._trial.name, {"images": status.images_seen, "images_per_second": speed}
-        )
+        # The head of the cluster may be away for a moment; the next news says it all.
+        with contextlib.suppress(Exception):
+            self._mailbox.put(
+                self._trial.name, {"images": status.images_seen, "images_per_second": speed}
+            )
 
     def seen(self, images: int) -> None:
         """Remember how far the run has come."""
@@ -125,12 +119,18 @@ class _Runner:
 
     def asked_to_stop(self) -> bool:
         """Whether the whole search is to stop."""
-        return bool(self._mailbox.get("stop"))
+        with contextlib.suppress(Exception):
+            return bool(self._mailbox.get("stop"))
+        return False
 
-    def measured(self, images: int) -> None:
-        """Report measurements of the run that Ray Tune has not heard of; may not return."""
+    def measured(self, images: int | None = None) -> None:
+        """Report measurements of the run that Ray Tune has not heard of; may not return.
+
+        Args:
+            images: seen by now, None for all of a run that is over.
+        """
         settings = self._job.settings
-        if images // settings.rung <= self._reported or images >= settings.max_images:
+        if images is not None and images // settings.rung <= self._reported:
             return
         kept = [e["images_seen"] for e in checkpoint.index(self._run)]
         for entry in evaluation.read(self._run):
@@ -141,9 +141,11 @@ class _Runner:
             fresh = self._reported < found.rung and found.images < settings.max_images
             # A population passes checkpoints on, which are written a moment later.
             if fresh and (settings.scheduler != "pbt" or found.images in kept):
+                if settings.scheduler == "pbt":
+                    self._hand_on(found.images)
                 self._trial.history.append(found)
                 self._keep("running")
-                self._tell(found.rung, found.value, found.images)
+                self._tell(found.rung, found.value)
 
     def _train(self, watch: _Watch) -> Result | None:
         job, trial = self._job, self._trial
@@ -169,37 +171,43 @@ class _Runner:
     def _finish(self) -> None:
         settings = self._job.settings
         wanted = {"metrics": (OBJECTIVES[settings.metric],), "num": settings.num}
-        found = _measured(evaluate(self._run.uri, wanted, workers=0).to_dict(), settings)
+        # By the workers that trained, where there are: this process holds no room for it.
+        made = evaluate(
+            self._run.uri,
+            wanted,
+            workers=settings.workers_per_trial,
+            threads=self._job.threads,
+            device=self._job.device,
+        )
+        found = _measured(made.to_dict(), settings)
         self._trial.final, self._trial.images = found, found.images
         self._keep("finished")
         self._tell(max(found.rung, self._reported + 1), found.value, over=True)
 
     def _end_ill(self, why: str) -> None:
         if self._job.settings.scheduler == "pbt":
-            # Whoever is worst takes over a better one's state, and does not come back here.
+            # Whoever is ill takes over a better one's state, and does not come back here.
+            self._trial.fell_ill.append(self._reported + 1)
             self._keep("running", why)
-            self._tell(self._reported + 1, self.worst)
+            self._tell(self._reported + 1, self._job.settings.worst)
         self._keep("ill", why)
-        self._tell(self._reported + 1, self.worst, over=True)
+        self._tell(self._reported + 1, self._job.settings.worst, over=True)
 
     def _keep(self, state: record.State, why: str = "") -> None:
         self._trial.state, self._trial.why = state, why or self._trial.why
         self._trial.seconds = round(self._spent + time.monotonic() - self._started, 1)
         self._trial.save(self._search)
 
-    def _tell(self, rung: int, value: float, images: int = 0, over: bool = False) -> None:
+    def _tell(self, rung: int, value: float, over: bool = False) -> None:
+        """Report to Ray Tune, which may end this process instead of returning."""
         metrics = {"rung": rung, "value": value, "over": over}
         self._reported = rung
-        source = next((e for e in checkpoint.index(self._run) if e["images_seen"] == images), None)
-        if self._job.settings.scheduler != "pbt" or source is None:
+        if self._job.settings.scheduler != "pbt":
             tune.report(metrics)
             return
-        copy = f"{HANDED_ON}/{self._trial.name}-{images:012d}.pt"
-        self._search.write(copy, self._run.read(source["file"]))
-        self._forget_copies()
+        # Ray Tune lets nothing wait that leaves no checkpoint; ours are in the search's folder.
         with tempfile.TemporaryDirectory() as folder:
-            pointer = {"trial": self._trial.number, "rung": rung, "entry": source, "copy": copy}
-            (Path(folder) / _POINTER).write_text(json.dumps(pointer))
+            (Path(folder) / "rung").write_text(str(rung))
             tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
 
     def _changes(self) -> dict[str, Any]:
@@ -211,34 +219,62 @@ class _Runner:
             if own.get(name) != value
         }
 
-    def _forget_copies(self) -> None:
-        mine = [n for n in self._search.names(HANDED_ON) if n.startswith(f"{self._trial.name}-")]
-        for name in sorted(mine)[:-_COPIES]:
-            self._search.delete(f"{HANDED_ON}/{name}")
+    def _hand_on(self, images: int) -> None:
+        """Keep a copy of a checkpoint, which others may take over when this run has gone on."""
+        entry = next(e for e in checkpoint.index(self._run) if e["images_seen"] == images)
+        name = _copy(self._trial.number, images)
+        self._search.write(f"{name}.pt", self._run.read(entry["file"]))
+        self._search.write(f"{name}.json", json.dumps(entry))
+        names = self._search.names(HANDED_ON)
+        mine = [n for n in names if n.startswith(f"{self._trial.name}-") and n.endswith(".json")]
+        for old in sorted(mine)[:-COPIES]:
+            self._search.delete(f"{HANDED_ON}/{old}")
+            self._search.delete(f"{HANDED_ON}/{old.removesuffix('.json')}.pt")
 
-    def _adopt(self) -> None:
-        """Take over another member's state, if that is what this process was started for."""
-        given = tune.get_checkpoint()
-        if given is None:
-            return
-        with given.as_directory() as folder:
-            pointer = json.loads((Path(folder) / _POINTER).read_text())
-        entry, trial = pointer["entry"], self._trial
-        if pointer["trial"] == trial.number:
-            return
-        self._reported = pointer["rung"]
-        if trial.adoptions and trial.adoptions[-1].sha256 == entry["sha256"]:
-            return
+    def _take_up(self) -> bool:
+        """Go on after the last rung; false for who is over then.
+
+        Ray Tune may not have heard of that rung, when the process was killed before it could be
+        told. It ends this process here where there are others to wait for.
+        """
+        trial, rung = self._trial, self._trial.rung
+        if not rung:
+            return True
+        members = self._job.members
+        known = [t for t in record.load_all(self._search) if t.confirms is None] if members else []
+        if not members or not population.complete(known, rung, members):
+            self._keep("running")
+            ill = rung in trial.fell_ill
+            self._tell(rung, self._job.settings.worst if ill else trial.history[-1].value)
+            return True
+        if trial.adoptions and trial.adoptions[-1].rung == rung:
+            return True
+        settings = self._job.settings
+        found = population.takeover(trial.number, known, rung, self._job.space, settings)
+        if found is not None and self._search.exists(f"{_copy(found.donor, found.images)}.json"):
+            self._adopt(found, rung)
+        elif rung in trial.fell_ill:
+            self._keep("ill")
+            self._tell(rung + 1, self._job.settings.worst, over=True)
+            return False
+        return True
+
+    def _adopt(self, found: population.Takeover, rung: int) -> None:
+        """Take over another member's state."""
+        trial, name = self._trial, _copy(found.donor, found.images)
+        entry = json.loads(self._search.read_text(f"{name}.json"))
         trial.first = trial.first or trial.point
-        trial.point = self._given["point"]
+        trial.point, trial.why = found.point, ""
         trial.changes = self._changes()
-        checkpoint.adopt(self._run, entry, self._search.read(pointer["copy"]))
+        checkpoint.adopt(self._run, entry, self._search.read(f"{name}.pt"))
         run.update(self._run, self._job.config(trial))
-        taken = Adoption(
-            pointer["trial"], entry["images_seen"], pointer["rung"], entry["sha256"], trial.point
-        )
+        taken = Adoption(found.donor, found.images, rung, entry["sha256"], trial.point)
         trial.adoptions.append(taken)
         self._keep("running")
+
+
+def _copy(number: int, images: int) -> str:
+    return f"{HANDED_ON}/{number:04d}-{images:012d}"
 
 
 class _Watch:

@@ -6,7 +6,7 @@ from typing import Any
 
 from distgan.terminal import clock
 from distgan.tune.record import Trial
-from distgan.tune.results import Comparison, Found, lost
+from distgan.tune.results import Comparison, Found, failure, lost
 from distgan.tune.settings import TuneSettings
 
 
@@ -19,12 +19,16 @@ def conclusion(found: Found, settings: TuneSettings, seconds: bool = True) -> li
             counts[trial.state] = counts.get(trial.state, 0) + 1
     stands = ", ".join(f"{number} {state}" for state, number in counts.items())
     lines.append(stands + (f" in {clock(found.seconds)}" if seconds else ""))
+    if failure(found) is not None:
+        # Which gives one reason for all; the others stand in the table.
+        return lines
     for trial in found.trials:
         if trial.state in ("ill", "failed"):
             lines.append(f"  trial {trial.number} {trial.state}: {trial.why}")
+    if any(trial.state == "failed" for trial in found.trials) and not found.stopped:
+        lines.append(f"  trials that failed get another try with --resume {found.path}")
     if found.best is None:
-        lines.append("no trial has finished healthily; a smaller space may help")
-        return lines
+        return [*lines, "no trial has come to its end yet"]
     lines.append(
         f"best is trial {found.best.number}: {settings.metric} {value_of(found.best)}   "
         f"{brief(found.best) or 'the recipe as it is'}"

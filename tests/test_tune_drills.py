@@ -1,0 +1,64 @@
+"""Searches whose driver and trials are killed at five moments come to what they would have."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from distgan.storage import Storage
+from distgan.tune import record
+
+from . import tuning
+from .conftest import Run, command
+from .test_tune import trainer_of, wait_for
+
+OPTIONS = ("mnist-mlp", "--max-images", "25600", "--rung", "5120", "--num", "100")
+OPTIONS += ("--rung-num", "50", "--samples", "4", "--concurrent", "1", "--device", "cpu")
+OPTIONS += ("--space", "generator.optimizer.lr=scale(0.1,30)")
+OPTIONS += ("--space", "discriminator.penalty.r1=choice(0,0.1)")
+WAYS = {
+    "asha": ("--reduction", "2"),
+    "pbt": ("--scheduler", "pbt"),
+    "optuna": ("--search", "optuna", "--scheduler", "none"),
+}
+
+
+def measured(folder: Path) -> int:
+    """How often trials were measured so far."""
+    return sum(len(t.history) + bool(t.final) for t in record.load_all(Storage(str(folder))))
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_at_five_moments(way: str, distgan: Run, tmp_path: Path) -> None:
+    if way == "optuna":
+        pytest.importorskip("optuna")
+    done = distgan("tune", *OPTIONS, *WAYS[way], "--out", "whole", timeout=900)
+    assert done.returncode == 0, done.stderr
+    words = (*OPTIONS, *WAYS[way], "--out", "killed")
+    for moment in (1, 3, 5, 7, 9):
+        process = subprocess.Popen(
+            command("tune", *words),
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        wait_for(lambda least=moment: measured(tmp_path / "killed") >= least, 300)
+        try:
+            trainer = trainer_of(process.pid)
+        except AssertionError:
+            trainer = 0
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if trainer:
+            # Ray's workers are in no such group; they end when they notice.
+            wait_for(lambda file=Path(f"/proc/{trainer}/exe"): not file.exists(), 30)
+        words = ("--resume", "killed")
+    done = distgan("tune", "--resume", "killed", timeout=900)
+    assert done.returncode == 0, done.stderr
+    found, expected = (tuning.outcome(Storage(str(tmp_path / n))) for n in ("killed", "whole"))
+    assert found == expected

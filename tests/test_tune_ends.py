@@ -1,0 +1,232 @@
+"""How a search ends, goes on, and what it leaves: real trials, in this process."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from distgan import checkpoint, errors, launch
+from distgan.config import Config
+from distgan.data.images import open_images
+from distgan.errors import AllTrialsDivergedError, AllTrialsFailedError, UserError
+from distgan.launch.signals import StopRequest
+from distgan.recipes import recipe
+from distgan.settings import override
+from distgan.storage import Storage
+from distgan.tune import disk, folder, on_ray, record, results, search, trial
+from distgan.tune.room import Room
+from distgan.tune.settings import TuneSettings
+from distgan.tune.words import conclusion
+
+from . import tuning
+
+LR = "generator.optimizer.lr"
+SPACE = {LR: "scale(0.5, 2)"}
+SETTINGS = TuneSettings(
+    samples=2, max_images=128, rung=64, num=10, rung_num=10, metric="sliced", scheduler="none"
+)
+
+
+@pytest.fixture(scope="module")
+def base() -> Config:
+    """The smallest networks."""
+    small = {"batch": 32, "latent": 4}
+    small |= {f"{player}.network.widths": "8" for player in ("generator", "discriminator")}
+    return override(recipe("mnist-mlp"), small)
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    threads = torch.get_num_threads()
+    tuning.double(monkeypatch)
+    yield
+    torch.set_num_threads(threads)
+
+
+def summed(storage: Storage) -> results.Found:
+    return results.sum_up(storage.uri, record.load_all(storage), SETTINGS)
+
+
+def test_a_trial_that_failed_goes_on_when_the_search_is_resumed(
+    base: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise UserError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(launch, "train", broken)
+        storage = tuning.run(tmp_path / "found", base, SPACE, SETTINGS)
+    found = summed(storage)
+    error = results.failure(found)
+    assert isinstance(error, AllTrialsFailedError)
+    assert "2 of 2 failed; the first, trial 0: the disk is full" in str(error)
+    assert not any("smaller space" in line for line in conclusion(found, SETTINGS))
+    tuning.run(tmp_path / "found", base, SPACE, SETTINGS)
+    assert [t.state for t in record.load_all(storage)] == ["finished", "finished"]
+    assert results.failure(summed(storage)) is None
+
+
+def test_a_killed_process_is_recorded_and_its_trial_goes_on(tmp_path: Path) -> None:
+    job = SimpleNamespace(mailbox="", out=str(tmp_path), settings=SETTINGS)
+    found = on_ray.Search(job, Room(1, 0, 1, False), StopRequest(), None, [], 0)  # type: ignore[arg-type]
+    given = {"number": 3, "point": {LR: 1.5}, "seed": 0, "confirms": None}
+    # Before it could write a record of its own.
+    found._settle(given, "its process died")
+    known = record.load(Storage(str(tmp_path)), 3)
+    assert known is not None
+    assert (known.state, known.why, known.point) == ("failed", "its process died", {LR: 1.5})
+    assert not known.settled, "a resumed search tries it again, whatever --retries was"
+
+
+def test_a_search_whose_trials_all_diverged_says_so(base: Config, tmp_path: Path) -> None:
+    wild = override(base, {LR: 1e12, "discriminator.optimizer.lr": 1e12})
+    storage = tuning.run(tmp_path / "found", wild, SPACE, SETTINGS)
+    error = results.failure(summed(storage))
+    assert {t.state for t in record.load_all(storage)} == {"ill"}
+    assert isinstance(error, AllTrialsDivergedError)
+    assert "2 of 2 diverged or collapsed; the first, trial 0: " in str(error)
+
+
+def test_every_kind_of_end_has_an_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command_line = importlib.import_module("distgan.cli.main")
+    kinds = {
+        errors.UserError: 2,
+        errors.IllHealthError: 3,
+        errors.LostWorkersError: 4,
+        AllTrialsDivergedError: 5,
+        AllTrialsFailedError: 6,
+    }
+    for kind, code in kinds.items():
+
+        def fail(*_: object, kind: type[UserError] = kind) -> Any:
+            raise kind("what happened")
+
+        monkeypatch.setattr(command_line, "parse", fail)
+        assert command_line.main([]) == code
+        assert capsys.readouterr().err == "distgan: what happened\n"
+        assert f"\n  {code}  " in errors.EXIT_CODES
+
+
+EDITS = {
+    "space": lambda content: content["space"].update({LR: "scale(0.5, 3)"}),
+    "config": lambda content: content["config"].update(batch=64),
+    "settings": lambda content: content["settings"].update(num=20),
+}
+
+
+@pytest.mark.parametrize("section", EDITS)
+def test_a_search_edited_by_hand_is_refused(section: str, base: Config, tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path / "found"))
+    settings = SETTINGS.settle(base)
+    folder.create(storage, base, search.Space(base, SPACE), settings)
+    folder.check_unedited(storage, "--resume")
+    content = yaml.safe_load(storage.read_text(folder.FILE))
+    # Another way to write the same is no edit.
+    storage.write(folder.FILE, yaml.safe_dump(content, default_flow_style=True))
+    folder.check_unedited(storage, "--resume")
+    EDITS[section](content)
+    storage.write(folder.FILE, yaml.safe_dump(content))
+    with pytest.raises(UserError, match=rf"search\.yaml: its {section} was edited since"):
+        search.resume(storage.uri)
+
+
+def test_a_trial_edited_by_hand_is_refused(base: Config, tmp_path: Path) -> None:
+    storage, space = Storage(str(tmp_path / "found")), search.Space(base, SPACE)
+    settings = SETTINGS.settle(base)
+    folder.create(storage, base, space, settings)
+    record.Trial(number=1, point={LR: 1.234}, seed=0).save(storage)
+    with pytest.raises(UserError, match=r"0001\.json: its point is not the one that"):
+        search.resume(storage.uri)
+
+
+def test_losers_leave_no_checkpoints_and_the_disk_is_told(base: Config, tmp_path: Path) -> None:
+    storage = tuning.run(tmp_path / "found", base, SPACE, SETTINGS)
+    trials = record.load_all(storage)
+    best = results.ranked(trials, SETTINGS)[0]
+    for one in trials:
+        run = tmp_path / "found" / "trials" / one.name
+        assert bool(list(run.glob("checkpoints/*.pt"))) == (one is best)
+        assert (run / "generator_ema.safetensors").exists(), "it can be sampled from"
+    images = open_images(base.data)
+    whole = override(recipe("mnist-mlp"), {"batch": 32})
+    state = whole_checkpoint(whole, tmp_path / "whole")
+    one, result = disk.sizes(whole, images)
+    assert one == pytest.approx(state, rel=0.05)
+    exported = [file.stat().st_size for file in (tmp_path / "whole").glob("*.safetensors")]
+    assert result == pytest.approx(sum(exported), rel=0.05)
+    line = disk.describe(whole, images, SETTINGS.settle(whole), 1, storage)
+    assert "a checkpoint is 31 MB" in line
+
+
+def whole_checkpoint(config: Config, path: Path) -> int:
+    """Bytes of one, written by a run."""
+    launch.train(override(config, {"images": 32}), out=str(path), workers=0, device="cpu")
+    (entry,) = checkpoint.index(Storage(str(path)))[-1:]
+    return (path / entry["file"]).stat().st_size
+
+
+def test_the_last_measurement_is_made_where_the_trial_trained(
+    base: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def measured(uri: str, wanted: object, **options: object) -> Any:
+        asked.update(options)
+        values = {"sliced": {"value": 1.0, "low": None, "high": None}}
+        return SimpleNamespace(
+            to_dict=lambda: {"values": values, "images": 128, "card": {"fake": 10}}
+        )
+
+    monkeypatch.setattr(trial, "evaluate", measured)
+    tuning.REPORT.take = lambda metrics: None
+    settings = replace(SETTINGS.settle(base), workers_per_trial=2)
+    job = trial.Job(str(tmp_path), settings, search.Space(base, SPACE), base, "", 0, 3, "cpu")
+    trial._Runner(job, {"number": 0, "point": {}, "seed": 0, "confirms": None})._finish()
+    assert asked == {"workers": 2, "threads": 3, "device": "cpu"}
+
+
+def test_a_head_that_is_away_ends_no_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    over = threading.Event()
+
+    class Away:
+        """A mailbox of a head that comes back after three calls."""
+
+        def __init__(self, *_: object) -> None: ...
+
+        def put(self, topic: str, message: object) -> None:
+            calls.append(topic)
+            if len(calls) < 4:
+                raise RuntimeError("the head is away")
+            over.set()
+
+        def get(self, topic: str) -> None:
+            raise RuntimeError("the head is away")
+
+        clear = put
+
+    monkeypatch.setattr(on_ray, "ClusterMailbox", Away)
+    monkeypatch.setattr(on_ray, "_SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr(on_ray.Search, "_tuner", lambda self: None)
+    monkeypatch.setattr(on_ray.Search, "_fit", lambda self, tuner: over.wait(30))
+    job = SimpleNamespace(mailbox="", out=str(tmp_path), settings=SETTINGS)
+    stop = StopRequest()
+    stop.name = "SIGINT"
+    found = on_ray.Search(job, Room(1, 0, 1, False), stop, None, [], 0)  # type: ignore[arg-type]
+    found._ears.running.add(0)
+    monkeypatch.setattr(Away, "clear", lambda self: calls.append("clear"))
+    found.run(lambda news: None, lambda: False)
+    assert calls == ["stop"] * 4 + ["clear"], "told again until it was heard, and once"

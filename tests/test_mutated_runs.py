@@ -186,7 +186,9 @@ def test_folders_for_files_and_files_for_folders(
     run: Path, quick_report: None, capsys: Capture, name: str
 ) -> None:
     copy = run.parent / "copy"
-    for verb in READERS:
+    for verb, parts in READERS.items():
+        if "." in name and not any(part in name for part in parts):
+            continue
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(run, copy)
         if (copy / name).is_dir():

@@ -215,8 +215,9 @@ def _keep_only(storage: Storage, entries: list[dict[str, Any]]) -> None:
     storage.write(INDEX, json.dumps(entries, indent=2) + "\n")
     names = {entry["file"] for entry in entries}
     for file in storage.names(FOLDER):
-        if file.endswith(".pt") and f"{FOLDER}/{file}" not in names:
-            storage.delete(f"{FOLDER}/{file}")
+        name = f"{FOLDER}/{file}"
+        if file.endswith(".pt") and name not in names and not storage.is_folder(name):
+            storage.delete(name)
 
 
 def index(storage: Storage) -> list[dict[str, Any]]:
@@ -262,9 +263,9 @@ def load_newest(
 
 
 def _content(storage: Storage, name: str) -> bytes:
-    # What cannot be read at all is as good as missing.
+    # What cannot be read at all is as good as missing; a folder no waiting turns into a file.
     try:
-        return storage.read(name) if storage.exists(name) else b""
+        return b"" if storage.is_folder(name) or not storage.exists(name) else storage.read(name)
     except OSError:
         return b""
 

@@ -86,6 +86,8 @@ class LoadedGenerator:
         Raises:
             UserError: for a label that the generator does not have.
         """
+        if not -(2**63) <= seed < 2**63:
+            raise UserError(f"--seed {brief(seed)}: should be a number of up to 18 digits")
         labels = self._labels(num, label)
         z = torch.from_numpy(draws.normals(seed, "sample", [range(num)], self.latent))
         parts = [

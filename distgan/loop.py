@@ -314,7 +314,14 @@ def _whole(source: str) -> Iterator[None]:
     """A checkpoint that anybody may have written, whose parts fit the run or are an error."""
     try:
         yield
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        AttributeError,
+        RuntimeError,
+    ) as error:
         raise UserError(
             f"--resume {source}: its checkpoint has not what this run needs "
             f"({type(error).__name__}: {first_line(error)}); put back the one that the run wrote"

@@ -36,7 +36,7 @@ def parse_count(value: Any) -> Any:
         number = float(text[:-1] if scale > 1 else text) * scale
     except ValueError:
         return value
-    return int(number) if number.is_integer() and number <= MOST_IMAGES else value
+    return int(number) if number.is_integer() else value
 
 
 def split_commas(value: Any) -> Any:

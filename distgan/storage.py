@@ -101,9 +101,18 @@ class Storage:
         return self.attempt(lambda: self.filesystem.get_file_info(self.path(name))).type
 
     def names(self, folder: str = "") -> list[str]:
-        """Base names of the files and folders directly inside ``folder``, sorted."""
+        """Base names of the files and folders directly inside ``folder``, sorted.
+
+        Raises:
+            UserError: when it is a file.
+        """
         selector = pafs.FileSelector(self.path(folder), allow_not_found=True)
-        found = self.attempt(lambda: self.filesystem.get_file_info(selector))
+        try:
+            found = self.attempt(lambda: self.filesystem.get_file_info(selector))
+        except NotADirectoryError:
+            raise UserError(
+                f"{self.show(folder)}: is a file, not a folder; move it elsewhere"
+            ) from None
         return sorted(info.base_name for info in found)
 
     def read(self, name: str) -> bytes:

@@ -178,3 +178,45 @@ def test_every_file_in_every_state(run: Path, quick_report: None, capsys: Captur
 def test_more_of_the_same(run: Path, quick_report: None, capsys: Capture, part: int) -> None:
     for seed, (verb, name, kind) in enumerate(tries(rounds=100)):
         hand_over(run, verb, name, kind, 10_000 * (part + 1) + seed, capsys)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", [*FILES, "samples", "checkpoints"])
+def test_folders_for_files_and_files_for_folders(
+    run: Path, quick_report: None, capsys: Capture, name: str
+) -> None:
+    copy = run.parent / "copy"
+    for verb, parts in READERS.items():
+        if "." in name and not any(part in name for part in parts):
+            continue
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(run, copy)
+        if (copy / name).is_dir():
+            shutil.rmtree(copy / name)
+            (copy / name).write_text("x")
+        else:
+            (copy / name).unlink()
+            (copy / name).mkdir()
+        status = main(words(verb, copy))
+        assert status in (0, 2)
+        assert len(capsys.readouterr().err.splitlines()) == status // 2
+
+
+@pytest.mark.parametrize("option", ["--num", "--seed", "--label"])
+def test_numbers_that_no_sample_has(run: Path, capsys: Capture, option: str) -> None:
+    assert main(["sample", str(run), option, "9" * 30, "--out", str(run.parent / "y.png")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"distgan: {option} ")
+    assert len(said) < 250
+    assert not (run.parent / "y.png").exists()
+
+
+@pytest.mark.parametrize("verb", [["train", "--workers", "0"], ["plan"]])
+def test_networks_beyond_all_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, verb: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    widths = ["--generator.network.widths", ",".join(["65536"] * 20)]
+    assert main([verb[0], "mnist-mlp", *verb[1:], *widths]) == 2
+    assert "--generator.network: would have 81,6" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -49,7 +49,7 @@ def guarded(words: Sequence[str], run: Callable[[], int]) -> int:
         return status
     except UserError as error:
         _say(f"distgan: {one_line(str(error))}")
-        return MISTAKE
+        return error.exit_code
     except BrokenPipeError:
         _give_up_printing()
         return FAULT

@@ -29,7 +29,7 @@ from distgan.launch.environment import prepare_own_cluster
 from distgan.launch.signals import StopRequest
 from distgan.launch.workers import Asked, Device, check_asked, check_gpus, cores_for
 from distgan.loop import Outcome, Status
-from distgan.networks.unfilled import check_size, unfilled
+from distgan.networks.unfilled import check_networks
 from distgan.ownership import Ownership
 from distgan.settings import leaves, override
 from distgan.storage import Storage
@@ -316,11 +316,7 @@ def check(
         features.resolve(config.evaluate.features, images)
         classes = len(images.classes) if config.conditional else 0
         evaluation.check(config.evaluate, classes, images.count)
-    # Built without memory, to hear now whether the networks fit the images.
-    labels = len(images.classes) if config.conditional else 0
-    with unfilled():
-        check_size(config.generator.network.build(images.shape, config.latent, labels), "generator")
-        check_size(config.discriminator.network.build(images.shape, labels), "discriminator")
+    check_networks(config, images.shape, len(images.classes))
 
 
 def _in_a_cluster() -> bool:

@@ -11,6 +11,7 @@ from distgan.config import Config
 from distgan.data.images import open_images
 from distgan.data.shape import ImageShape
 from distgan.errors import UserError
+from distgan.networks.unfilled import check_networks
 from distgan.plan import devices
 from distgan.plan.advice import Remedy, remedies
 from distgan.plan.compute import Compute
@@ -87,6 +88,8 @@ def plan(config: Config, place: Place, image: ImageShape | None = None) -> Plan:
     """
     place.check(config.batch)
     shape, classes = _data(config, image)
+    # A processor is measured, for which its memory has to do.
+    check_networks(config, shape, classes)
     work, compute, network, prediction = _expect(config, place, shape, classes)
 
     def again(changed: Config) -> Prediction:

@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import yaml
+from pydantic import Field
 
 from distgan import __version__
 from distgan.config import Config, to_yaml
@@ -78,12 +79,21 @@ def read(storage: Storage, option: str) -> tuple[Config, Space, TuneSettings]:
     return base, Space(base, found["space"], source), settings
 
 
-def _content(storage: Storage, option: str) -> dict[str, Any]:
+def require(storage: Storage, option: str) -> None:
+    """See that there is a search.
+
+    Raises:
+        UserError: when there is none, naming the ``option`` that pointed to it.
+    """
     if not storage.exists(FILE):
         raise UserError(
             f"{option} {storage.uri}: holds no search (no {FILE}); give a folder that "
             "`distgan tune` wrote"
         )
+
+
+def _content(storage: Storage, option: str) -> dict[str, Any]:
+    require(storage, option)
     found = parse_yaml(read_text(storage, FILE, _REMEDY), storage.show(FILE), _REMEDY)
     whole: dict[str, Any] = check(_File, found, storage.show(FILE), _REMEDY)
     return whole
@@ -93,7 +103,7 @@ class _File(Shape):
     config: dict[str, Any]
     space: dict[str, str]
     settings: dict[str, Any]
-    checksums: dict[str, str] = {}
+    checksums: dict[str, str] = Field(default_factory=dict)
 
 
 def check_unedited(storage: Storage, option: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ import torch
 
 from distgan import features, machine
 from distgan.config import Config
+from distgan.data import identity
 from distgan.data.images import ImageSet, open_images
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
@@ -90,6 +92,8 @@ def tune(
     Raises:
         UserError: for anything the caller can mend, mostly before a cluster starts.
     """
+    # Trials run in working folders of their own.
+    base = replace(base, data=identity.everywhere(base.data))
     settings = (settings or TuneSettings()).settle(base)
     found = Space(base, space if space is not None else default_space(base))
     if settings.scheduler == "pbt":
@@ -131,15 +135,29 @@ def resume(
             somebody has edited its files.
     """
     storage = Storage(path)
+    folder.require(storage, "--resume")
+    with Ownership(storage, "a search", "--resume"):
+        return _resume(storage, path, changes or {}, address, device, board, verbose)
+
+
+def _resume(
+    storage: Storage,
+    path: str,
+    changes: Mapping[str, Any],
+    address: str | None,
+    device: Device,
+    board: Board | None,
+    verbose: bool,
+) -> Found:
     base, space, settings = folder.read(storage, "--resume")
     folder.check_unedited(storage, "--resume")
-    for name in changes or {}:
+    for name in changes:
         if name not in _MAY_CHANGE:
             raise UserError(
                 f"--{name.replace('_', '-')}: the search {path} has its own, and changing it would "
                 "make another search; leave it out, or start anew with another --out"
             )
-    settings = from_dict(TuneSettings, {**to_dict(settings), **(changes or {})})
+    settings = from_dict(TuneSettings, {**to_dict(settings), **changes})
     settings.check()
     record.check_points(storage, record.load_all(storage), space)
     folder.check_trials(storage, record.load_all(storage), space, settings)
@@ -239,11 +257,6 @@ def _search(plan: Plan, board: Board, stop: StopRequest, start: float) -> None:
         from distgan.tune.stages import Stages
 
         Stages(plan, board, stop, start).run()
-    trials = record.load_all(plan.storage)
-    seconds = time.monotonic() - start
-    found = results.sum_up(plan.storage.uri, trials, plan.settings, stop.name, seconds)
-    results.write(plan.storage, found, plan.base, plan.space, plan.settings)
-    return found
 
 
 def _describe_disk(plan: Plan, room: Room) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import secrets
+import shutil
 import sys
 import threading
 import time
@@ -45,6 +46,10 @@ _LONGEST = (103 if sys.platform == "darwin" else 107) - len(
     "/r/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
 )
 """Bytes of the scratch folder's path, below which Ray's sockets lie; the systems' limits."""
+
+
+_ROOM = 50_000_000
+"""Bytes that Ray's logs and sockets want; without them its start hangs instead of failing."""
 
 
 class StartStoppedError(Exception):
@@ -92,6 +97,12 @@ class Cluster:
         self._thread = threading.Thread(target=self._stay_connected, daemon=True)
         self._scratch = Scratch("distgan-", _LONGEST if self.own else None)
         self.scratch = self._scratch.path
+        if self.own and (free := shutil.disk_usage(self.scratch).free) < _ROOM:
+            self._scratch.close()
+            raise NoClusterError(
+                f"TMPDIR: {Path(self.scratch).parent} has room for {free / 1e6:,.0f} MB, and Ray "
+                f"needs {_ROOM / 1e6:,.0f} MB there; free some, or set TMPDIR to another folder"
+            )
         self.shared = self.scratch if self.own else ""
         """The scratch folder where all workers see it, else empty."""
         if self._joins:

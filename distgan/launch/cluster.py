@@ -25,7 +25,7 @@ from distgan.errors import UserError, first_line, printable
 from distgan.launch.address import is_here
 from distgan.launch.environment import authentication, on_loopback, token_is_at_hand
 from distgan.launch.imports import SamePackage
-from distgan.launch.leftovers import end, started_by_raylets, workers_of_raylets, working_in
+from distgan.launch.leftovers import end, halt, started_by_raylets, workers_of_raylets, working_in
 from distgan.launch.priority import make_attendants_give_way
 from distgan.launch.signals import EXIT_CODES, StopRequest
 from distgan.launch.workers import Asked, Device, Node, Workers, cores_for, decide
@@ -203,10 +203,14 @@ class Cluster:
         self._scratch.close()
 
     def _break_off(self, status: int) -> None:
-        end(started_by_raylets() + working_in(self.scratch))
+        # Ray ends a driver whose raylet is gone, with a status of its own: they stand still until
+        # all else is done, and the raylet comes last.
+        processes = started_by_raylets() + working_in(self.scratch)
+        halt(processes)
         self._scratch.close()
         sys.stdout.flush()
         sys.stderr.flush()
+        end(processes)
         os._exit(status)
 
     def _stay_connected(self) -> None:

@@ -20,8 +20,10 @@ from ray import _private  # noqa: F401 - Ray brings psutil, below
 
 import psutil  # isort: skip
 
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
 _TRAIN = "train --images 256 --batch 64 --workers {workers} --out run"
-_TUNE = "tune mnist-mlp --max-images 2k --samples 1 --num 100 --rung-num 100 --out search"
+_TUNE = "tune mnist-mlp --max-images 2k --samples 2 --num 100 --rung-num 100 --out search"
 _PREPARE = "data prepare {source} --shard-size 1 --size 256 --out set"
 _EVALUATE = "evaluate run --workers 2 --metrics sliced --num 128"
 

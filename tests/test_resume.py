@@ -201,7 +201,6 @@ def test_a_stop_while_workers_start(tmp_path: Path) -> None:
     rest = process.communicate(timeout=60)[0].splitlines()
     assert process.returncode == 130
     assert rest == [
-        "stopping as soon as Ray Train has started the workers",
         "stopped by SIGINT before the first update",
         "  go on      distgan train --resume run",
     ]

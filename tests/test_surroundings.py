@@ -109,6 +109,15 @@ def test_a_long_temporary_folder_is_named_and_the_command_can_be_repeated(tmp_pa
     assert not (tmp_path / "r").exists(), "the mended command would be refused"
 
 
+def test_a_temporary_folder_without_room_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from distgan.launch import cluster
+
+    monkeypatch.setattr(cluster, "_ROOM", 1 << 62)
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    with pytest.raises(UserError, match=r"^TMPDIR: .* has room for "):
+        cluster.Cluster(None, 1, verbose=False)
+
+
 def test_scratch_is_for_its_user_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with Scratch("distgan-x-") as folder:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import secrets
+import shutil
 import sys
 import threading
 import time
@@ -24,7 +25,7 @@ from distgan.errors import UserError, first_line, printable
 from distgan.launch.address import is_here
 from distgan.launch.environment import authentication, on_loopback, token_is_at_hand
 from distgan.launch.imports import SamePackage
-from distgan.launch.leftovers import end, started_by_raylets, workers_of_raylets, working_in
+from distgan.launch.leftovers import end, halt, started_by_raylets, workers_of_raylets, working_in
 from distgan.launch.priority import make_attendants_give_way
 from distgan.launch.signals import EXIT_CODES, StopRequest
 from distgan.launch.workers import Asked, Device, Node, Workers, cores_for, decide
@@ -48,6 +49,10 @@ _LONGEST = (103 if sys.platform == "darwin" else 107) - len(
     "/r/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
 )
 """Bytes of the scratch folder's path, below which Ray's sockets lie; the systems' limits."""
+
+
+_ROOM = 50_000_000
+"""Bytes that Ray's logs and sockets want; without them its start hangs instead of failing."""
 
 
 class StartStoppedError(Exception):
@@ -95,6 +100,12 @@ class Cluster:
         self._thread = threading.Thread(target=self._stay_connected, daemon=True)
         self._scratch = Scratch("distgan-", _LONGEST if self.own else None)
         self.scratch = self._scratch.path
+        if self.own and (free := shutil.disk_usage(self.scratch).free) < _ROOM:
+            self._scratch.close()
+            raise NoClusterError(
+                f"TMPDIR: {Path(self.scratch).parent} has room for {free / 1e6:,.0f} MB, and Ray "
+                f"needs {_ROOM / 1e6:,.0f} MB there; free some, or set TMPDIR to another folder"
+            )
         self.shared = self.scratch if self.own else ""
         """The scratch folder where all workers see it, else empty."""
         if self._joins:
@@ -195,10 +206,14 @@ class Cluster:
         self._scratch.close()
 
     def _break_off(self, status: int) -> None:
-        end(started_by_raylets() + working_in(self.scratch))
+        # Ray ends a driver whose raylet is gone, with a status of its own: they stand still until
+        # all else is done, and the raylet comes last.
+        processes = started_by_raylets() + working_in(self.scratch)
+        halt(processes)
         self._scratch.close()
         sys.stdout.flush()
         sys.stderr.flush()
+        end(processes)
         os._exit(status)
 
     def _stay_connected(self) -> None:

@@ -35,11 +35,24 @@ def end(processes: Iterable[psutil.Process]) -> None:
             process.kill()
 
 
+def halt(processes: Iterable[psutil.Process]) -> None:
+    """Have them do nothing more until they are ended."""
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.suspend()
+
+
 def working_in(folder: str) -> list[psutil.Process]:
-    """What this process has started whose command names a folder of its own."""
+    """What this process has started whose command names a folder of its own; raylets last."""
     found = []
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
             if any(folder in word for word in process.cmdline()):
                 found.append(process)
-    return found
+    return sorted(found, key=_is_raylet)
+
+
+def _is_raylet(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return bool(process.name() == "raylet")
+    return False

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 _TRAIN = "train --images 256 --batch 64 --workers {workers} --out run"
 _TUNE = "tune mnist-mlp --max-images 4k --samples 2 --num 100 --rung-num 100 --out search"
-_PREPARE = "data prepare {source} --shard-size 1 --size 64 --out set"
+_PREPARE = "data prepare {source} --shard-size 1 --size 128 --out set"
 _EVALUATE = "evaluate run --workers 2 --metrics sliced --num 128"
 
 _API = """

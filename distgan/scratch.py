@@ -54,8 +54,17 @@ class Scratch:
         self.close()
 
     def close(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove the folder, or leave what cannot be removed yet to the next `Scratch`."""
+        with contextlib.suppress(OSError):
+            # The lock last: without it nobody would know the folder for one of these.
+            for name in set(os.listdir(self.path)) - {_LOCK}:
+                inner = os.path.join(self.path, name)
+                if os.path.isdir(inner) and not os.path.islink(inner):
+                    shutil.rmtree(inner, ignore_errors=True)
+                else:
+                    os.unlink(inner)
+            if os.listdir(self.path) == [_LOCK]:
+                shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
 
 

@@ -23,8 +23,8 @@ import psutil  # isort: skip
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 _TRAIN = "train --images 256 --batch 64 --workers {workers} --out run"
-_TUNE = "tune mnist-mlp --max-images 2k --samples 2 --num 100 --rung-num 100 --out search"
-_PREPARE = "data prepare {source} --shard-size 1 --size 256 --out set"
+_TUNE = "tune mnist-mlp --max-images 4k --samples 2 --num 100 --rung-num 100 --out search"
+_PREPARE = "data prepare {source} --shard-size 1 --size 128 --out set"
 _EVALUATE = "evaluate run --workers 2 --metrics sliced --num 128"
 
 _API = """
@@ -140,7 +140,7 @@ def test_commands_one_after_another(tmp_path: Path, scratch: Path, workers: int)
 def _pictures(folder: Path) -> str:
     (folder / "pictures").mkdir()
     draws = np.random.default_rng(0)
-    for number in range(64):
+    for number in range(600):
         pixels = draws.integers(0, 256, (8, 8), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / "pictures" / f"{number:02d}.png")
+        Image.fromarray(pixels).save(folder / "pictures" / f"{number:03d}.png")
     return "pictures"

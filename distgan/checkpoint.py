@@ -156,18 +156,33 @@ def save(storage: Storage, state: dict[str, Any], keep: int) -> str:
     images = state["images_seen"]
     name = f"{FOLDER}/images-{images:012d}.pt"
     storage.write(name, content)
-    entry = {
+    before = index(storage)
+    entries = [old for old in before if old["images_seen"] < images]
+    entries.append(describe(name, content, state))
+    wanted = [*entries[-keep:], *_newest_healthy(entries), *_best(entries)]
+    _keep_only(storage, [entry for entry in entries if entry in wanted], before)
+    return name
+
+
+def describe(name: str, content: bytes | memoryview, state: dict[str, Any]) -> dict[str, Any]:
+    """What the index says of a checkpoint: its file's name, and what `save` was given."""
+    return {
         "file": name,
-        "images_seen": images,
+        "images_seen": state["images_seen"],
         "sha256": _sha256(content),
         "healthy": state.get("healthy", True),
         "score": state.get("score"),
         "score_of": state.get("score_of", ""),
     }
-    entries = [old for old in index(storage) if old["images_seen"] < images] + [entry]
-    wanted = [*entries[-keep:], *_newest_healthy(entries), *_best(entries)]
-    _keep_only(storage, [entry for entry in entries if entry in wanted])
-    return name
+
+
+def files(storage: Storage) -> list[str]:
+    """Names of the checkpoints that lie in `FOLDER`, whether the index names them or not."""
+    return [
+        name
+        for name in storage.names(FOLDER)
+        if name.endswith(".pt") and not storage.is_folder(f"{FOLDER}/{name}")
+    ]
 
 
 def _newest_healthy(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -202,22 +217,25 @@ def adopt(storage: Storage, entry: dict[str, Any], content: bytes) -> None:
     Raises:
         UserError: when it cannot be written; then all is as before.
     """
+    before = index(storage)
     storage.write(entry["file"], content)
-    _keep_only(storage, [entry])
+    _keep_only(storage, [entry], before)
 
 
 def forget_after(storage: Storage, images_seen: int) -> None:
     """Drop the checkpoints of more images than that."""
-    _keep_only(storage, [old for old in index(storage) if old["images_seen"] <= images_seen])
+    before = index(storage)
+    _keep_only(storage, [old for old in before if old["images_seen"] <= images_seen], before)
 
 
-def _keep_only(storage: Storage, entries: list[dict[str, Any]]) -> None:
+def _keep_only(
+    storage: Storage, entries: list[dict[str, Any]], before: list[dict[str, Any]]
+) -> None:
     storage.write(INDEX, json.dumps(entries, indent=2) + "\n")
+    # Of the files only those that the index named before: others are not ours to delete.
     names = {entry["file"] for entry in entries}
-    for file in storage.names(FOLDER):
-        name = f"{FOLDER}/{file}"
-        if file.endswith(".pt") and name not in names and not storage.is_folder(name):
-            storage.delete(name)
+    for file in {entry["file"] for entry in before} - names:
+        storage.delete(file)
 
 
 def index(storage: Storage) -> list[dict[str, Any]]:
@@ -253,9 +271,14 @@ def load_newest(
         name = entry["file"]
         content = _content(storage, name)
         if _sha256(content) == entry["sha256"]:
-            return _read(content, storage.show(name))
+            return read_checkpoint(content, storage.show(name))
         note(f"{storage.show(name)} is damaged or missing; using the one before")
     if not entries:
+        if not storage.exists(INDEX) and files(storage):
+            raise UserError(
+                f"{storage.show(INDEX)}: is missing, though there are checkpoints; `distgan train "
+                "--resume` makes it anew"
+            )
         return None
     raise UserError(
         f"{storage.uri}: holds no whole checkpoint to go on from; start a new run with --out"
@@ -270,7 +293,15 @@ def _content(storage: Storage, name: str) -> bytes:
         return b""
 
 
-def _read(content: bytes, source: str) -> dict[str, Any]:
+def read_checkpoint(content: bytes, source: str) -> dict[str, Any]:
+    """The state in a checkpoint's file, of tensors, numbers and text; nothing in it can run.
+
+    Args:
+        source: how errors name the file.
+
+    Raises:
+        UserError: when it is none.
+    """
     remedy = "get the run from somebody you trust"
     try:
         state: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

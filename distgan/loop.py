@@ -188,9 +188,7 @@ class _Training:
             if config.evaluate.every and self._passed(config.evaluate.every):
                 self._evaluate()
             if self._passed(output.sample_every):
-                self._state.agree_on_buffers()
-                if self._journal is not None:
-                    self._journal.sample(self._state)
+                self._sample()
             # Hear what the outside wants; all ranks agree on the answer.
             self._writer.check()
             stopped = self._ticker.tick(Status(self._state.images_seen, self._record))
@@ -200,10 +198,36 @@ class _Training:
         if self._state.images_seen >= config.images:
             # Whoever asked for a stop with the last step has nothing left to stop.
             stopped = ""
+            self._conclude()
             self._save()
             if self._journal is not None:
                 self._journal.finish(self._state)
+        elif stopped not in (PREEMPTION, RESIZE):
+            # After the checkpoint: whoever stops a run may not wait for this.
+            self._conclude()
+            self._save()
+            self._sample()
         return Outcome(self._state.images_seen, stopped)
+
+    def _conclude(self) -> None:
+        """What is due only at intervals, once more where a run ends or stops between two."""
+        if not self._passed(self._config.output.log_every):
+            # Beside the records proper: the statistics go on, and with them a resumed run.
+            means = self._state.statistics.means(self._world, keep=True)
+            lap = self._clock.lap(self._state.images_seen)
+            self._record = {"images": self._state.images_seen, **means, **lap}
+            self._record |= {"health": self._monitor.state, "interim": True}
+            if self._journal is not None:
+                self._journal.recorder.add(self._record)
+            self._control.report(Status(self._state.images_seen, self._record))
+        every = self._config.evaluate.every
+        if every and not self._passed(every):
+            self._evaluate()
+
+    def _sample(self) -> None:
+        self._state.agree_on_buffers()
+        if self._journal is not None:
+            self._journal.sample(self._state)
 
     def _note_damage(self, text: str) -> None:
         self._control.note(text, "checkpoint damaged")
@@ -279,6 +303,7 @@ class _Training:
         if action in ("stop", "give up"):
             if verdict.state != "non-finite":
                 self._save()
+                self._sample()
             raise IllHealthError(treatment.farewell(verdict, state.images_seen, self._storage.uri))
         return "go on"
 
@@ -355,6 +380,8 @@ class _Clock:
         now = time.perf_counter()
         seconds = now - self._lap_start
         images, sent = images_seen - self._lap_images, self._world.bytes_sent
+        if not images:
+            return {}
         found = {
             "images_per_second": round(images / seconds, 1),
             "data_wait": round(self._waited / seconds, 5),

@@ -29,7 +29,8 @@ class Recorder:
     """Appends records to a run, going on after the one at ``images_seen``.
 
     Records past that point, from a run that was killed after its last checkpoint, are
-    dropped: they will be made again.
+    dropped: they will be made again. So are interim ones, of a run that was stopped between two
+    records: the next one covers what they did.
     """
 
     def __init__(self, storage: Storage, images_seen: int) -> None:
@@ -37,7 +38,7 @@ class Recorder:
         found = read(storage)
         self.furthest = found[-1]["images"] if found else 0
         """Images seen at the last record, dropped or not."""
-        kept = [record for record in found if record["images"] <= images_seen]
+        kept = [r for r in found if r["images"] <= images_seen and not r.get("interim")]
         if storage.exists(METRICS):
             storage.write(METRICS, "".join(json.dumps(record) + "\n" for record in kept))
         self._log = AppendLog(storage, METRICS)

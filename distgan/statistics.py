@@ -32,13 +32,20 @@ class Statistics:
         self._sums[together] += torch.stack(list(values.values()))
         self._counts[together] += 1
 
-    def means(self, world: World) -> dict[str, float]:
-        """The mean since the last call of what was seen since; all ranks must call it."""
+    def means(self, world: World, *, keep: bool = False) -> dict[str, float]:
+        """The mean since the last call of what was seen since; all ranks must call it.
+
+        Args:
+            keep: go on counting, as if there had been no call.
+        """
         sums, counts = self._by_name()
         seen = [name for name in self._names if counts[name]]
+        if not seen:
+            return {}
         found = torch.stack([sums[name] / counts[name] for name in seen])
-        self._sums.clear()
-        self._counts.clear()
+        if not keep:
+            self._sums.clear()
+            self._counts.clear()
         return dict(zip(seen, world.mean(found).tolist(), strict=True))
 
     def _by_name(self) -> tuple[dict[str, Tensor], dict[str, int]]:

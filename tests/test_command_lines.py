@@ -19,7 +19,7 @@ from PIL import Image
 import distgan.launch.cluster
 from distgan.cli import boundary, main, recipes
 from distgan.errors import UserError, listed
-from distgan.launch.environment import check_address
+from distgan.launch.address import check_address
 from distgan.settings import nearest
 
 ODD = (

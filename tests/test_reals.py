@@ -121,7 +121,11 @@ def test_a_sets_content_is_read_by_one_rank(
     assert opened == [images.uri]
 
 
-def test_a_card_says_how_many_images_each_metric_took(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_says_how_many_images_each_metric_took(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # What others kept of the same images was made with the real limits.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("distgan.evaluate.gather.MOST_FEATURES", 200)
     monkeypatch.setattr("distgan.evaluate.gather._MOST_PIXELS", 100)
     images: ImageSet = open_images("mnist")

@@ -31,6 +31,7 @@ from distgan.launch.workers import Asked, Device, check_asked, check_gpus, cores
 from distgan.loop import Outcome, Status
 from distgan.networks.unfilled import check_networks
 from distgan.ownership import Ownership
+from distgan.recovery import recover_index
 from distgan.settings import leaves, override
 from distgan.storage import Storage
 
@@ -61,7 +62,7 @@ class Plan:
     ``address`` names a running cluster. ``max_failures`` is how often in a row, without a new
     checkpoint between, workers may fail and be started again. ``asked_feed`` is the feed of a
     new run before ``config`` settled what it leaves to choose. ``owner`` is the number that
-    all is written for; see `distgan.ownership`.
+    all is written for; see `distgan.ownership`. ``remarks`` are lines for the user.
     """
 
     config: Config
@@ -76,6 +77,7 @@ class Plan:
     threads: int | None = None
     asked_feed: FeedSettings | None = None
     owner: int | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -210,8 +212,11 @@ def resume(
         config = replace(config, data=identity.everywhere(config.data))
         _check_same_run(path, saved, config)
         # All that the run goes on writing; after a start would be late to hear of damage.
-        for read in (run.starts, records.read, events.read, evaluation.read, treatment.past):
+        for read in (run.starts, events.read, evaluation.read, treatment.past):
             read(storage)
+        recorded = records.read(storage)
+        remarks: list[str] = []
+        recover_index(storage, remarks.append)
         checkpoints = checkpoint.index(storage)
         seen = checkpoints[-1]["images_seen"] if checkpoints else 0
         # One that was cut off between its last checkpoint and the export has that left to do.
@@ -225,6 +230,11 @@ def resume(
         address = cluster_address(address)
         check(config, images, workers, address, device, max_failures)
         config = replace(config, feed=ways.settle(config.feed, images, config.batch))
+        if recorded and not seen:
+            remarks.append(
+                f"there is no checkpoint, so training begins again; {len(recorded)} records, up to "
+                f"{recorded[-1]['images']:,} images, will be written anew"
+            )
         run.update(storage, config)
         identity.remember(storage, config.data, images)
         plan = Plan(
@@ -239,6 +249,7 @@ def resume(
             max_failures,
             threads,
             owner=owner.number(),
+            remarks=tuple(remarks),
         )
         return _start(plan, display, stop)
 
@@ -246,6 +257,8 @@ def resume(
 def _start(plan: Plan, display: Display | None, stop: StopRequest | None) -> Result:
     display = display or _Silent()
     display.start(plan)
+    for remark in plan.remarks:
+        display.note(remark)
     display.note(ways.describe(plan.config.feed, plan.images))
     if plan.config.conditional and len(plan.images.classes) > MOST_CLASSES:
         display.note(f"samples/ shows {MOST_CLASSES} of {len(plan.images.classes):,} classes")

@@ -92,7 +92,8 @@ def tune(
     Raises:
         UserError: for anything the caller can mend, mostly before a cluster starts.
     """
-    # Trials run in working folders of their own.
+    # A mistake is told in the user's words; but trials run in working folders of their own.
+    open_images(base.data)
     base = replace(base, data=identity.everywhere(base.data))
     settings = (settings or TuneSettings()).settle(base)
     found = Space(base, space if space is not None else default_space(base))

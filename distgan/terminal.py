@@ -12,11 +12,11 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 from distgan.console import Part, command, quoted, screen, text
+from distgan.control import Status
 from distgan.export import CARD, WEIGHTS
 from distgan.health.diagnosis import HEALTHY
 from distgan.health.treatment import ALARM
 from distgan.launch.start import Plan, Result
-from distgan.loop import Status
 from distgan.records import EVENTS, METRICS
 from distgan.storage import join
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from distgan import checkpoint, launch, records
+from distgan.control import Status
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
 from distgan.launch.signals import StopRequest
-from distgan.loop import Status
 from distgan.recipes import recipe
 from distgan.settings import override
 from distgan.storage import Storage

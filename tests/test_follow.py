@@ -8,10 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from distgan import events
+from distgan.control import Status
 from distgan.launch.follow import Follower
 from distgan.launch.mailbox import FolderMailbox, MailboxControl
 from distgan.launch.signals import StopRequest
-from distgan.loop import Status
 from distgan.storage import Storage
 
 

@@ -11,6 +11,7 @@ import torch
 
 from distgan import checkpoint, export, loop, records, run
 from distgan.config import Config
+from distgan.control import NoControl, Status
 from distgan.data.damage import Damage
 from distgan.data.feed import Feed, scale_pixels
 from distgan.data.fragments import read_resident
@@ -22,7 +23,7 @@ from distgan.features import small_classifier_for
 from distgan.health import treatment
 from distgan.health.signs import FixedSamples, class_counts, distances, player_signs, weight_norm
 from distgan.launch import start as launch
-from distgan.loop import NoControl, Status, train
+from distgan.loop import train
 from distgan.networks import ImageShape
 from distgan.parallel import World
 from distgan.recipes import recipe

@@ -15,9 +15,9 @@ import torch
 
 import distgan
 from distgan import checkpoint
+from distgan.control import Status
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Plan
-from distgan.loop import Status
 from distgan.storage import Storage
 
 from .ranks import distance

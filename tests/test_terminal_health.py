@@ -6,9 +6,9 @@ import io
 
 from rich.console import Console
 
+from distgan.control import Status
 from distgan.health.diagnosis import Verdict
 from distgan.health.treatment import announce
-from distgan.loop import Status
 from distgan.terminal import Terminal
 
 

@@ -13,7 +13,7 @@ SOURCE is one of these; which, it sees for itself:
   mnist, fashion-mnist, cifar10, cifar100    downloaded, and checked
   a folder with MNIST's IDX files or either CIFAR's, gzipped or not
   a folder or zip of images; its sub-folders are the classes, or dataset.json says
-  WebDataset .tar files: NAME.jpg, NAME.cls, NAME.txt, NAME.pair.jpg
+  WebDataset .tar files: NAME.jpg, NAME.cls (or .json), NAME.txt, NAME.pair.jpg
   Parquet with a column image, also Hugging Face's
   a .npz (images, labels) or .npy of uint8
 
@@ -137,6 +137,7 @@ def run_info(options: argparse.Namespace) -> int:
     from distgan.cli.progress import Preparation
     from distgan.console import screen, text
     from distgan.data.info import inform
+    from distgan.data.picture import MOST_ROWS
 
     console = screen()
     out = f"{stem(options.uri)}-info.png" if options.picture is None else options.picture
@@ -151,8 +152,11 @@ def run_info(options: argparse.Namespace) -> int:
         table.add_column("label", justify="right")
         table.add_column("class")
         table.add_column("images", justify="right")
-        for label, (name, count) in enumerate(zip(found.classes, found.counts, strict=True)):
+        known = list(zip(found.classes, found.counts, strict=True))
+        for label, (name, count) in enumerate(known[:MOST_ROWS]):
             table.add_row(str(label), name, f"{count:,}")
         console.print()
         console.print(table)
+        if len(known) > MOST_ROWS:
+            console.print(f"and {len(known) - MOST_ROWS:,} more classes")
     return 0

@@ -30,9 +30,9 @@ from ray.train.v2._internal.execution.controller.state import (
 from ray.train.v2.api.exceptions import PreemptionError
 
 from distgan import checkpoint
-from distgan.errors import UserError
+from distgan.control import RESIZE
+from distgan.errors import LostWorkersError, UserError
 from distgan.launch.mailbox import Mailbox
-from distgan.loop import RESIZE
 from distgan.storage import Storage
 
 SECONDS_WITHOUT_AN_ANSWER = 60
@@ -179,7 +179,7 @@ class Watch(ControllerCallback, WorkerGroupCallback):  # type: ignore[misc]
         if not loss:
             raise error
         tries = "" if self._failures == 1 else f", {self._failures} times without a new checkpoint"
-        raise UserError(
+        raise LostWorkersError(
             f"{text}{tries}; see what befell it (memory is a common cause), then go on with "
             f"--resume {self._out}, or allow more by --max-failures"
         )
@@ -187,7 +187,7 @@ class Watch(ControllerCallback, WorkerGroupCallback):  # type: ignore[misc]
     def _newest_checkpoint(self) -> int:
         try:
             found = checkpoint.index(Storage(self._out))
-        except (OSError, ValueError):
+        except (OSError, UserError):
             return self._newest
         return int(found[-1]["images_seen"]) if found else 0
 

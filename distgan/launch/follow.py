@@ -9,12 +9,12 @@ from threading import Thread
 from typing import Any
 
 from distgan import checkpoint
+from distgan.control import Status
 from distgan.errors import UserError
 from distgan.events import EventLog
 from distgan.launch.mailbox import Mailbox
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display
-from distgan.loop import Status
 from distgan.storage import Storage
 
 _SECONDS_BETWEEN_LOOKS = 0.5

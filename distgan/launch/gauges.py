@@ -6,8 +6,8 @@ import os
 
 from ray.util.metrics import Gauge
 
+from distgan.control import Status
 from distgan.health.diagnosis import HEALTHY
-from distgan.loop import Status
 
 GAUGES = {
     "images_per_second": "Real images trained on in a second, over all workers",

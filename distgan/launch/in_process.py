@@ -8,13 +8,14 @@ import torch
 
 from distgan import machine
 from distgan.allocator import keep_freed_memory
+from distgan.control import Outcome, Status
 from distgan.data.damage import Damage
 from distgan.data.fragments import read_in_order, read_resident
 from distgan.data.rows import open_rows
 from distgan.events import EventLog
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
-from distgan.loop import Outcome, Status, train
+from distgan.loop import train
 from distgan.parallel import World
 from distgan.patience import PatientStorage
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
 
-from distgan.loop import PREEMPTION, Status
+from distgan.control import PREEMPTION, Status
 
 _NAMESPACE = "distgan"
 _SECONDS_BETWEEN_CALLS = 0.5

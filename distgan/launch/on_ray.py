@@ -28,6 +28,7 @@ from ray.train.torch import TorchTrainer
 from distgan import machine, run
 from distgan.allocator import keep_freed_memory
 from distgan.config import Config
+from distgan.control import PREEMPTION, RESIZE, Control, NoControl, Outcome
 from distgan.data import ways
 from distgan.data.damage import Damage
 from distgan.data.feed import Rows
@@ -54,7 +55,7 @@ from distgan.launch.rendezvous import Rendezvous
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.launch.workers import Workers
-from distgan.loop import PREEMPTION, RESIZE, Control, NoControl, Outcome, train
+from distgan.loop import train
 from distgan.parallel import World
 from distgan.patience import PatientStorage
 from distgan.storage import Storage

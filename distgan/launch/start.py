@@ -17,6 +17,7 @@ import torch
 
 from distgan import checkpoint, events, export, features, machine, records, run
 from distgan.config import Config
+from distgan.control import Outcome, Status
 from distgan.data import identity, ways
 from distgan.data.images import ImageSet, open_images
 from distgan.data.ways import FeedSettings
@@ -28,7 +29,6 @@ from distgan.launch.address import check_address, cluster_address
 from distgan.launch.environment import prepare_own_cluster
 from distgan.launch.signals import StopRequest
 from distgan.launch.workers import Asked, Device, check_asked, check_gpus, cores_for
-from distgan.loop import Outcome, Status
 from distgan.networks.unfilled import check_networks
 from distgan.ownership import Ownership
 from distgan.recovery import recover_index

@@ -14,6 +14,7 @@ from ray import tune
 
 from distgan import checkpoint, launch, run
 from distgan.config import Config
+from distgan.control import Status
 from distgan.errors import IllHealthError, UserError
 from distgan.evaluate import evaluation
 from distgan.health.treatment import ALARM
@@ -22,7 +23,6 @@ from distgan.launch.mailbox import ClusterMailbox
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Plan, Result
 from distgan.launch.workers import Device
-from distgan.loop import Status
 from distgan.settings import leaves, override
 from distgan.storage import Storage
 from distgan.tune import population, record

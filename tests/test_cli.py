@@ -101,7 +101,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_leaves_what_it_promises(trained: Path) -> None:
     assert {p.name for p in trained.iterdir()} == {
-        *("config.yaml", "environment.json", "metrics.jsonl", "tensorboard", "samples"),
+        *(
+            "config.yaml",
+            "data.json",
+            "owner.json",
+            "environment.json",
+            "metrics.jsonl",
+            "tensorboard",
+            "samples",
+        ),
         *("checkpoints", "generator.safetensors", "generator_ema.safetensors", "generator.json"),
     }
     environment = json.loads((trained / "environment.json").read_text())["starts"][0]
@@ -272,7 +280,7 @@ def test_resume_on_another_set(distgan: Run, tmp_path: Path) -> None:
     encoded(data, [png(v) for v in range(8)])
     again = ["--workers", "0", "--images", "9999"]
     said = mistake(distgan("train", "--resume", "run", *again))
-    assert "has 8 images of shape (1, 4, 6), but the run saw 9" in said
+    assert "holds other images than the run run was trained on, which were 9 of 4x6x1" in said
 
 
 def test_a_damaged_checkpoint_is_said_and_the_one_before_used(distgan: Run, tmp_path: Path) -> None:

@@ -134,6 +134,8 @@ def test_nothing_runs_and_nothing_else_is_opened(tmp_path: Path) -> None:
     code = (sys.prefix, sys.base_prefix, "/proc/self", "/usr/lib", str(Path(__file__).parents[1]))
     assert sum(map(len, heard.values())) > 20
     for name, what, mode in (event for events in heard.values() for event in events):
+        if name == "socket.gethostname":
+            continue  # Who owns a folder says on which machine.
         assert name in ("open", "os.listdir", "os.scandir"), (name, what)
         path = os.path.normpath(os.path.join(work, what.strip("b'\"")))
         inside = path.startswith(str(work)) or what.isdigit()

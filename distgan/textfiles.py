@@ -7,7 +7,9 @@ alike: with a `UserError` that names the file, what is wrong with it, and the re
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 from collections.abc import Hashable, Iterator
 from typing import Any, NoReturn, TypeVar
 
@@ -43,11 +45,35 @@ def read_bytes(storage: Storage, name: str, remedy: str) -> bytes:
     try:
         if storage.is_folder(name):
             raise UserError(f"{storage.show(name)}: is a folder, not a file; {remedy}")
+        refuse_irregular(storage, storage.path(name), storage.show(name))
         return storage.read(name)
     except OSError as error:
         raise UserError(
             f"{storage.show(name)}: cannot be read ({first_line(error)}); {remedy}"
         ) from None
+
+
+def refuse_irregular(storage: Storage, path: str, shown: str) -> None:
+    """See that what is to be read is a regular file, if it lies on this machine.
+
+    A pipe would be waited for without end, and a device read without end.
+
+    Args:
+        path: inside the storage's filesystem.
+        shown: how errors name it.
+
+    Raises:
+        UserError: when it is none.
+    """
+    if not storage.local:
+        return
+    try:
+        kind = os.stat(path).st_mode
+    except OSError:
+        # That it is missing, or may not be looked at, is said by who reads it.
+        return
+    if not stat.S_ISREG(kind):
+        raise UserError(f"{shown}: is a folder, pipe, device or socket, not a file; remove it")
 
 
 def read_text(storage: Storage, name: str, remedy: str) -> str:

@@ -52,6 +52,14 @@ TAKEN: dict[str, tuple[Callable[[], Table], list[int | None], tuple[str, ...]]] 
         [1, 0, 1],
         ("0", "1"),
     ),
+    "views": (
+        lambda: {
+            "image": pa.array(ENCODED[:3], pa.binary_view()),
+            "label": pa.array(["b", "a", "b"], pa.string_view()),
+        },
+        [1, 0, 1],
+        ("a", "b"),
+    ),
     "large": (
         lambda: {
             "image": pa.array(ENCODED[:3], pa.large_binary()),
@@ -103,6 +111,20 @@ def test_columns_that_are_refused(tmp_path: Path, kind: str) -> None:
             opened()
         assert said in str(caught.value) or "has no column" in str(caught.value)
         assert "a.parquet" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["label", "labels", "fine_label"])
+def test_every_name_of_labels_is_taken_both_ways(tmp_path: Path, name: str) -> None:
+    columns = {"category": [7, 8, 9], name: [2, 0, 1], "image": ENCODED[:3]}
+    path = parquet(tmp_path / "a.parquet", columns)
+    source = open_source(path, "train")
+    assert labels(source) == [2, 0, 1]
+    assert source.notes == ("left alone: columns category: int64",)
+    found = open_images(path)
+    assert found.classes == source.classes == ("0", "1", "2")
+    trained_on = read_resident(found)
+    np.testing.assert_array_equal(trained_on.labels, [2, 0, 1])
+    np.testing.assert_array_equal(trained_on.images, PIXELS[:3])
 
 
 def test_files_of_one_set_that_differ(tmp_path: Path) -> None:

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from distgan.data import picture
-from distgan.data.decoder import BadImageError, decode, range_note
+from distgan.data.decoder import BadImageError, decode, is_plain, range_note
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.info import inform
 from distgan.data.prepare import prepare
+from distgan.data.shape import ImageShape
+from distgan.data.shards import Made
 from distgan.errors import UserError
 
 DRAW = np.random.default_rng(3)
@@ -45,7 +47,13 @@ def luma(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     return (pixels @ np.array([0.299, 0.587, 0.114]))[..., None]
 
 
-def turned(orientation: int) -> tuple[bytes, NDArray[np.uint8]]:
+_SHARP: dict[str, dict[str, object]] = {
+    "WEBP": {"lossless": True},
+    "JPEG": {"quality": 100, "subsampling": 0},
+}
+
+
+def turned(orientation: int, form: str) -> tuple[bytes, NDArray[np.uint8]]:
     """A photograph as a camera stores it that was held otherwise, and as people see it.
 
     The first row and column of what is stored are, by EXIF's table (CIPA DC-008, tag 274):
@@ -59,7 +67,7 @@ def turned(orientation: int) -> tuple[bytes, NDArray[np.uint8]]:
     }[orientation]  # fmt: skip
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return encoded(Image.fromarray(COLOUR), "PNG", exif=exif), seen
+    return encoded(Image.fromarray(COLOUR), form, exif=exif, **_SHARP.get(form, {})), seen
 
 
 def lab_to_srgb(lab: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -151,9 +159,13 @@ def cases() -> dict[str, tuple[bytes, NDArray[np.float64], float]]:
             3,
         ),
     }
-    for orientation in range(2, 9):
-        content, seen = turned(orientation)
-        found[f"EXIF {orientation}"] = (content, seen.astype(float), 0)
+    for form, tolerance in (("PNG", 0), ("TIFF", 0), ("WEBP", 0), ("JPEG", 8)):
+        for orientation in range(2, 9) if form == "PNG" else (6, 8):
+            content, seen = turned(orientation, form)
+            found[f"EXIF {orientation} {form}"] = (content, seen.astype(float), tolerance)
+    white = DEEP.copy()
+    content = encoded(Image.fromarray(white), "TIFF", tiffinfo={262: 0})
+    found["16-bit TIFF, white is 0"] = (content, (255 - (white >> 8))[..., None].astype(float), 0)
     return found
 
 
@@ -209,6 +221,15 @@ def test_data_of_twelve_bits_is_told(tmp_path: Path) -> None:
     prepare(str(tmp_path / "source"), str(tmp_path / "set"), workers=0, note=said.append)
     (line,) = said
     assert "values of 7 to 4095 of 65535" in line
+    # Of 0 as the lowest value, and in colour, where Pillow gives the upper 8 bits only.
+    made = Made()
+    made.hear(decode(encoded(Image.fromarray(np.array([[0, 9]], np.uint16)), "PNG")))
+    made.hear(decode(encoded(Image.fromarray(np.array([[7, 9]], np.uint16)), "PNG")))
+    assert (made.darkest, made.brightest) == (0, 9)
+    colour = b"P6 2 1 65535\n" + np.array([0, 4095, 9, 8, 7, 300], ">u2").tobytes()
+    found = decode(colour)
+    assert found.brightest is not None
+    assert abs(found.brightest - 4095) < 256
     assert "of 12-bit data? multiply it by 16" in line
     assert range_note(0, 65535) is None
 
@@ -235,3 +256,6 @@ def test_text_in_a_png_does_not_matter() -> None:
         at = content.index(mark) - 4
         found = decode(content[:at] + chunk + content[at:])
         np.testing.assert_array_equal(np.asarray(found.image), GRAY)
+    # Kept as it is, too.
+    long = content[:at] + chunk + content[at:]
+    assert is_plain(long, ImageShape(1, 6, 9))

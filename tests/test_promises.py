@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from distgan.data import manifest
+from distgan.data import pixels as pixels_module
 from distgan.data.columns import SHAPE_KEY
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.info import inform
 from distgan.data.prepare import prepare
+from distgan.data.shape import ImageShape
 from distgan.data.sources import open_source
 from distgan.errors import UserError
 
@@ -67,6 +71,9 @@ LIES: dict[str, tuple[dict[str, Any] | Callable[[dict[str, Any]], dict[str, Any]
         lambda values: {"count": 5, "files": [{**values["files"][0], "count": 5}]},
         "",
     ),
+    "means": ({"mean": [0.5]}, "mean: 1 numbers for 3 channels"),
+    "a class twice": ({"classes": ["a", "a", "b"]}, "should name each class once"),
+    "a class that is no text": ({"classes": ["\ud800", "a", "b"]}, ""),
     "no files": ({"files": []}, "files"),
     "a file twice": (lambda values: {"count": 12, "files": values["files"] * 2}, "each file once"),
 }
@@ -85,12 +92,14 @@ def test_a_manifest_that_contradicts_the_files(made: Path, lie: str) -> None:
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["../a.parquet", "/a.parquet", "..", "s3://b/a", "a\\b", ""])
+@pytest.mark.parametrize(
+    "name", ["../a.parquet", "/a.parquet", "..", "s3://b/a", "a\\b", "", "a" * 300]
+)
 def test_a_manifest_stays_in_its_folder(made: Path, name: str) -> None:
     known = json.loads((made / manifest.MANIFEST).read_text())
     path = changed(made, files=[{**known["files"][0], "name": name}])
     for opened in (lambda: open_images(path), lambda: open_source(path, "train")):
-        with pytest.raises(UserError, match="should be the name of a file in the set's own folder"):
+        with pytest.raises(UserError, match=r"should be (the name of a file in|printable)"):
             opened()
 
 
@@ -132,3 +141,52 @@ def test_missing_pixels_are_damage_not_black(tmp_path: Path) -> None:
         assert pixels.replaced.tolist() == [False, True, False][: found.count]
         with pytest.raises(UserError, match=r"row 1: is missing \(null\); mend"):
             prepare(str(tmp_path / f"{name}.parquet"), str(tmp_path / "out"), workers=0)
+
+
+def test_pipes_in_the_place_of_files(made: Path, tmp_path: Path) -> None:
+    for name in ("train.parquet", "manifest.json"):
+        folder = tmp_path / f"copy-{name}"
+        shutil.copytree(made, folder)
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+        with pytest.raises(UserError, match=r"pipe, device or socket|is missing"):
+            open_images(str(folder))
+        with pytest.raises(UserError, match=r"pipe, device or socket|is missing"):
+            open_source(str(folder), "train")
+    (tmp_path / "plain").mkdir()
+    os.mkfifo(tmp_path / "plain" / "x.parquet")
+    with pytest.raises(UserError, match="pipe, device or socket"):
+        open_source(str(tmp_path / "plain"), "train")
+
+
+def test_preparing_a_set_once_more_compares_it_too(made: Path, tmp_path: Path) -> None:
+    pq.write_table(pq.read_table(made / "train.parquet"), made / "stranger.parquet")
+    (note,) = open_source(str(made), "train").notes
+    assert note.startswith("left alone: 1 Parquet files that the manifest does not name")
+    with pytest.raises(UserError, match="its manifest says a shape of 16x32x3"):
+        open_source(changed(made, height=16), "train")
+
+
+def test_a_damaged_first_row_is_one_damaged_row(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": [b"junk", *ENCODED]}), tmp_path / "a.parquet")
+    found = open_images(str(tmp_path / "a.parquet"))
+    assert (found.shape.height, found.count) == (32, 7)
+    pixels = read_resident(found, replace=True)
+    np.testing.assert_array_equal(pixels.images[0], PIXELS[0])
+    with pytest.raises(UserError, match="row 0: not an image"):
+        read_resident(found)
+
+
+def test_many_damaged_rows_cost_one_look_at_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = [ENCODED[0], *([b"junk"] * 300), ENCODED[1]]
+    table = pa.table({"image": cells})
+    looks: list[int] = []
+    decode_one = pixels_module._decode_one
+    monkeypatch.setattr(pixels_module, "_decode_one", lambda *a: looks.append(1) or decode_one(*a))
+    shape = ImageShape(3, 32, 32)
+    found = pixels_module.decode(table, slice(0, 302), shape, 0, source="a", replace=True)
+    assert found.replaced.sum() == 300
+    np.testing.assert_array_equal(found.images[1:], np.repeat(PIXELS[1:2], 301, 0))
+    assert len(looks) == 303

@@ -89,7 +89,7 @@ def starts(folder: Path, number: int) -> list[int]:
     return [start["images_seen"] for start in json.loads(text)["starts"]]
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_a_killed_search_goes_on_where_it_was(distgan: Run, tmp_path: Path) -> None:
     words = ("tune", "--samples", "3", "--max-images", "16k", "--rung", "2k", "--scheduler", "none")
     out = tmp_path / "found"

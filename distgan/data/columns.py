@@ -19,16 +19,54 @@ from distgan.errors import UserError, brief, printable
 
 SHAPE_KEY = b"distgan.shape"
 
+LABELS = ("label", "labels", "fine_label")
+"""Names of a column of labels; the first that a file has is taken."""
+
+_LABEL_LIKE = ("class", "classes", "category", "target", "coarse_label")
+"""Names that columns of labels have elsewhere, and that are not taken."""
+
 
 def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column without a dictionary, which some writers compress repeated values with."""
-    kind = column.type
-    return column.cast(kind.value_type) if pa.types.is_dictionary(kind) else column
+    wanted = plain_type(column.type)
+    return column if wanted == column.type else column.cast(wanted)
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
     """The type of what a column holds, dictionary or not."""
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_dictionary(kind):
+        return plain_type(kind.value_type)
+    # How newer writers keep bytes and texts; all that follows knows the older types.
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    return pa.large_string() if pa.types.is_string_view(kind) else kind
+
+
+def plain_table(table: pa.Table) -> pa.Table:
+    """A table of `plain` columns, whose fields keep their metadata."""
+    for number, field in enumerate(table.schema):
+        wanted = plain_type(field.type)
+        if wanted != field.type:
+            column = plain(table.column(number))
+            table = table.set_column(number, field.with_type(wanted), column)
+    return table
+
+
+def label_name(schema: pa.Schema) -> str | None:
+    """The column of labels, if there is one."""
+    return next((name for name in LABELS if name in schema.names), None)
+
+
+def unused_labels(schema: pa.Schema) -> list[str]:
+    """Columns that look like labels and are not taken, as name and type."""
+    taken = label_name(schema)
+    names = [*LABELS, *_LABEL_LIKE]
+    found = [field for field in schema if field.name in names and field.name != taken]
+    return [
+        f"{field.name}: {field.type}"
+        for field in found
+        if pa.types.is_integer(plain_type(field.type)) or pa.types.is_string(field.type)
+    ]
 
 
 def holds_bytes(kind: pa.DataType) -> bool:

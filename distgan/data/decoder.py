@@ -7,6 +7,7 @@ the same bytes are the same pixels everywhere.
 from __future__ import annotations
 
 import io
+import re
 import struct
 import warnings
 from dataclasses import dataclass
@@ -39,6 +40,9 @@ _GRAY = frozenset(("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
 """Pillow's modes of gray images, whole: LAB begins like L and is none."""
 
 _SIXTEEN_BITS = frozenset(("I;16", "I;16L", "I;16B", "I;16N"))
+_PHOTOMETRIC = 262
+"""TIFF's tag that says whether 0 is white or black."""
+
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 
@@ -55,9 +59,9 @@ class BadImageError(Exception):
 class Decoded:
     """An image in mode L or RGB, upright, and what a person should hear about it.
 
-    ``darkest`` and ``brightest`` are the values of a 16-bit gray image, which became 8 bits
-    by dropping the lower ones; else None. ``frames`` says that the file holds more than this
-    one, of an animation or of a document's pages.
+    ``darkest`` and ``brightest`` are values of a 16-bit image, which became 8 bits by dropping
+    the lower ones (in colour known to a 256th); else None. ``frames`` says that the file holds
+    more than this one, of an animation or of a document's pages.
     """
 
     image: Image.Image
@@ -80,14 +84,20 @@ def decode(content: bytes, gray: bool | None = None, shape: ImageShape | None = 
         BadImageError: when it cannot be decoded, is too large to be decoded safely, or is of
             another shape.
     """
+    opened = _opened(content)
+    if shape is not None and (found := _shape(opened)) != shape:
+        raise BadImageError(
+            f"images of mixed shapes, {found} here but {shape} before; resize them with "
+            "`distgan data prepare --size`"
+        )
     try:
-        return _decode(content, gray, shape)
+        return _decode(opened, gray)
     except BadImageError:
         shorter = _without_text(content)
         if shorter is None:
             raise
-        # Pillow refuses a PNG for a megabyte of text in it, which nothing here reads.
-        return _decode(shorter, gray, shape)
+        # Text behind the pixels is met only now.
+        return _decode(_open(shorter), gray)
 
 
 def shape_of(content: bytes) -> ImageShape:
@@ -96,50 +106,64 @@ def shape_of(content: bytes) -> ImageShape:
     Raises:
         BadImageError: when it is no image, or too large to be decoded safely.
     """
-    try:
-        image = _open(content)
-    except BadImageError:
-        shorter = _without_text(content)
-        if shorter is None:
-            raise
-        image = _open(shorter)
-    return _shape(image)
+    return _shape(_opened(content))
 
 
 def is_plain(content: bytes, shape: ImageShape) -> bool:
     """Whether an image needs nothing but decoding to be of this shape: no turning, no
     conversion, no transparency."""
-    image = _open(content)
+    image = _opened(content)
     mode = "L" if shape.channels == 1 else "RGB"
     plain = image.mode == mode and "transparency" not in image.info
     return plain and _orientation(image) == 1 and (image.height, image.width) == shape[1:]
 
 
-def _decode(content: bytes, gray: bool | None, shape: ImageShape | None) -> Decoded:
-    opened = _open(content)
-    if shape is not None and (found := _shape(opened)) != shape:
-        raise BadImageError(
-            f"images of mixed shapes, {found} here but {shape} before; resize them with "
-            "`distgan data prepare --size`"
-        )
+def _decode(opened: Image.Image, gray: bool | None) -> Decoded:
     try:
         frames = bool(getattr(opened, "is_animated", False))
-        low, high = None, None
         # Turning is for the few: it copies.
         image = opened if _orientation(opened) == 1 else ImageOps.exif_transpose(opened)
         if _is_sixteen_bits(image, opened.format):
-            wide = np.asarray(image).astype(np.int64)
-            low, high = int(wide.min()), int(wide.max())
-            eight = (wide.clip(0, 65535) >> 8).astype(np.uint8)
-            # PNG names one gray value that is transparent.
-            eight[wide == image.info.get("transparency", -1)] = 255
-            return Decoded(as_wanted(Image.fromarray(eight), gray), low, high, frames)
-        return Decoded(as_wanted(image, gray), frames=frames)
+            return _of_sixteen_bits(image, opened, gray, frames)
+        deep = _is_deep(opened)
+        flat = as_wanted(image, gray)
+        if not deep:
+            return Decoded(flat, frames=frames)
+        bands = [image.getchannel(band).getextrema() for band in "LRGB" if band in image.getbands()]
+        ends = [int(end) * 257 for pair in bands for end in np.atleast_1d(pair)]
+        return Decoded(flat, min(ends), max(ends), frames)
     except BadImageError:
         raise
     except Exception as error:
         # Pillow's decoders raise whatever the damaged bytes led them to.
         raise BadImageError(f"a damaged image ({first_line(error)})") from None
+
+
+def _of_sixteen_bits(
+    image: Image.Image, opened: Image.Image, gray: bool | None, frames: bool
+) -> Decoded:
+    # PNG and PGM that Pillow gives as mode I hold no other numbers than these.
+    wide = np.asarray(image).astype(np.uint16)
+    eight = (wide >> 8).astype(np.uint8)
+    if opened.format == "TIFF" and getattr(opened, "tag_v2", {}).get(_PHOTOMETRIC) == 0:
+        # Pillow turns white and black only in TIFFs of 8 bits and fewer.
+        eight = 255 - eight
+    # PNG names one gray value that is transparent.
+    eight[wide == image.info.get("transparency", -1)] = 255
+    flat = as_wanted(Image.fromarray(eight), gray)
+    return Decoded(flat, int(wide.min()), int(wide.max()), frames)
+
+
+def _opened(content: bytes) -> Image.Image:
+    """An image whose header has been read; a PNG without its text where that is too much."""
+    try:
+        return _open(content)
+    except BadImageError:
+        shorter = _without_text(content)
+        if shorter is None:
+            raise
+        # Pillow refuses a PNG for a megabyte of text in it, which nothing here reads.
+        return _open(shorter)
 
 
 def _open(content: bytes) -> Image.Image:
@@ -160,7 +184,8 @@ def _open(content: bytes) -> Image.Image:
 
 def _shape(image: Image.Image) -> ImageShape:
     height, width = image.height, image.width
-    if _orientation(image) >= 5:
+    # Of a TIFF Pillow tells the size as it is upright, of all others as it is stored.
+    if image.format != "TIFF" and _orientation(image) >= 5:
         height, width = width, height
     return ImageShape(1 if image.mode in _GRAY else 3, height, width)
 
@@ -173,6 +198,15 @@ def _orientation(image: Image.Image) -> int:
         # Damaged EXIF data says nothing about the pixels, which may be whole.
         return 1
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def _is_deep(opened: Image.Image) -> bool:
+    """Whether an image that is not yet decoded is stored with 16 bits a channel."""
+    # How pixels are stored, in Pillow's words, which it forgets once it has decoded them.
+    stored = [str(tile[3]) for tile in getattr(opened, "tile", ())]
+    if opened.format == "PPM":
+        return any(int(number) > 255 for text in stored for number in re.findall(r"\d+", text))
+    return any(";16" in text for text in stored)
 
 
 def _is_sixteen_bits(image: Image.Image, form: str | None) -> bool:

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from pyarrow.fs import FileType
 
 from distgan import machine
+from distgan.data.columns import plain_table
 from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels, decode
 from distgan.data.shape import ImageShape
-from distgan.errors import UserError
+from distgan.errors import UserError, first_line
 from distgan.patience import PatientStorage
 from distgan.storage import Storage
 
@@ -77,11 +78,12 @@ def _decode(
 def _table(images: ImageSet, fragment: Fragment) -> pa.Table:
     """The whole row group of a fragment."""
     file = images.files[fragment.file]
-    columns = ["image", "label"] if images.classes else ["image"]
+    columns = ["image", images.label] if images.classes else ["image"]
     try:
-        return _storage(images.uri).attempt(
+        table = _storage(images.uri).attempt(
             lambda: _row_group(images.uri, file, fragment.group, columns)
         )
+        return plain_table(table.select(columns)).rename_columns(["image", "label"][: len(columns)])
     except OSError as error:
         reason = str(error).split("\n", 1)[0]
         raise UserError(
@@ -103,6 +105,12 @@ def _row_group(uri: str, file: str, group: int, columns: list[str]) -> pa.Table:
         reason = str(error).split("\n", 1)[0]
         raise UserError(
             f"--data {file}: row group {group} is damaged ({reason}); copy or make the set again"
+        ) from None
+    except Exception as error:
+        # What Arrow calls raises whatever the damaged bytes led it to.
+        raise UserError(
+            f"--data {file}: row group {group} is damaged ({first_line(error)}); copy or make the "
+            "set again"
         ) from None
 
 

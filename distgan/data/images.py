@@ -20,6 +20,7 @@ from distgan.data.unfinished import UNFINISHED
 from distgan.errors import UserError, first_line, printable
 from distgan.settings import nearest
 from distgan.storage import Storage
+from distgan.textfiles import refuse_irregular
 
 PACKAGED = {"mnist": Path(__file__).parent / "mnist"}
 """Sets that come with the package, by the name that ``--data`` takes."""
@@ -32,8 +33,8 @@ class ImageSet:
     Images are numbered 0, 1, ... through the files in their order.
 
     ``groups`` holds the rows of every row group of every file. ``classes`` holds the
-    names of the labels 0, 1, ...; empty without labels. ``encoded`` says that the rows
-    hold PNG or the like rather than pixels.
+    names of the labels 0, 1, ...; empty without labels, whose column is ``label``. ``encoded``
+    says that the rows hold PNG or the like rather than pixels.
     """
 
     uri: str
@@ -42,6 +43,7 @@ class ImageSet:
     shape: ImageShape
     classes: tuple[str, ...]
     encoded: bool
+    label: str = columns.LABELS[0]
 
     @property
     def count(self) -> int:
@@ -71,7 +73,7 @@ class ImageSet:
         file, _, row = place.rpartition(", row ")
         names = [name.rpartition("/")[2] for name in self.files]
         name = file.rpartition("/")[2]
-        if name not in names or not row.isdecimal():
+        if name not in names or not row.isdecimal() or len(row) > 18:
             return None
         at = names.index(name)
         number = int(row)
@@ -130,9 +132,11 @@ def open_images(data: str) -> ImageSet:
     encoded = columns.holds_bytes(schema.field("image").type)
     labelled = _labelled(files, [schema for _, schema in footers])
     if made is not None:
-        _check_promises(data, made, shape, [sum(rows) for rows in groups], labelled)
-    classes = _classes(storage, files, made) if labelled else ()
-    return ImageSet(storage.uri, tuple(files), groups, shape, classes, encoded)
+        _check_promises(data, made, shape, [sum(rows) for rows in groups], labelled is not None)
+    classes = () if labelled is None else _classes(storage, files, made, labelled)
+    return ImageSet(
+        storage.uri, tuple(files), groups, shape, classes, encoded, labelled or columns.LABELS[0]
+    )
 
 
 def pixel_schema(
@@ -230,6 +234,7 @@ def _check_promises(
 
 
 def _footer(storage: Storage, file: str) -> tuple[pq.FileMetaData, pa.Schema]:
+    refuse_irregular(storage, file, f"--data {file}")
     try:
         with pq.ParquetFile(file, filesystem=storage.filesystem) as parquet:
             return parquet.metadata, parquet.schema_arrow
@@ -278,7 +283,7 @@ def _shape(storage: Storage, file: str, schema: pa.Schema) -> ImageShape | None:
         )
     try:
         with pq.ParquetFile(file, filesystem=storage.filesystem) as parquet:
-            rows = next(parquet.iter_batches(1, columns=["image"]), None)
+            rows = next(parquet.iter_batches(_FIRST_ROWS, columns=["image"]), None)
             column = None if rows is None else pa.chunked_array([rows.column("image")])
     except Exception as error:
         raise UserError(
@@ -292,44 +297,60 @@ def _shape(storage: Storage, file: str, schema: pa.Schema) -> ImageShape | None:
             f"--data {file}: column 'image' holds only paths of images, such as "
             f"{printable(path[:200])}, and not the images; make a set of the folder of those files"
         )
-    try:
-        return decoder.shape_of(columns.cells(column)[0] or b"")
-    except BadImageError as damage:
-        raise UserError(f"--data {file}, row 0: {damage}; replace that row") from None
+    return _first_shape(columns.cells(column), file)
 
 
-def _labelled(files: list[str], schemas: list[pa.Schema]) -> bool:
-    """Whether there are labels, of which all files have to know the same."""
+_FIRST_ROWS = 100
+"""Among which a file of encoded images has to have a whole one, which tells the shape."""
+
+
+def _first_shape(cells: list[bytes | None], file: str) -> ImageShape:
+    first: BadImageError | None = None
+    for cell in cells:
+        try:
+            return decoder.shape_of(cell or b"")
+        except BadImageError as damage:
+            first = first or damage
+    raise UserError(
+        f"--data {file}, row 0: {first}; none of the first {len(cells)} images is whole, replace "
+        "them or make the set again"
+    )
+
+
+def _labelled(files: list[str], schemas: list[pa.Schema]) -> str | None:
+    """The column of labels, of which all files have to know the same; None without."""
+    name = columns.label_name(schemas[0]) or columns.LABELS[0]
     kinds = [
-        schema.field("label").type if schema.names.count("label") == 1 else None
-        for schema in schemas
+        schema.field(name).type if schema.names.count(name) == 1 else None for schema in schemas
     ]
     for file, kind in zip(files, kinds, strict=True):
         if (kind is None) != (kinds[0] is None):
             there, lacking = (file, files[0]) if kinds[0] is None else (files[0], file)
             raise UserError(
-                f"--data {lacking}: lacks the column 'label' that {there} has; give files of one "
+                f"--data {lacking}: lacks the column {name!r} that {there} has; give files of one "
                 "kind"
             )
         if kind is not None and not pa.types.is_integer(columns.plain_type(kind)):
             raise UserError(
-                f"--data {file}: column 'label' holds {str(kind)[:60]}, not whole numbers, as "
+                f"--data {file}: column {name!r} holds {str(kind)[:60]}, not whole numbers, as "
                 "classes should be; `distgan data prepare` numbers names"
             )
-    return kinds[0] is not None
+    return None if kinds[0] is None else name
 
 
-def _classes(storage: Storage, files: list[str], made: Manifest | None) -> tuple[str, ...]:
+def _classes(
+    storage: Storage, files: list[str], made: Manifest | None, name: str
+) -> tuple[str, ...]:
     if made is not None and made.classes:
         return made.classes
     highest = 0
     for file in files:
         try:
             with pq.ParquetFile(file, filesystem=storage.filesystem) as parquet:
-                labels = columns.whole_numbers(parquet.read(columns=["label"])["label"])
+                labels = columns.whole_numbers(parquet.read(columns=[name])[name])
         except Exception as error:
             raise UserError(
-                f"--data {file}: column 'label' cannot be read as whole numbers "
+                f"--data {file}: column {name!r} cannot be read as whole numbers "
                 f"({first_line(error)}); make the set again with `distgan data prepare`"
             ) from None
         # A row without one is found when it is read.

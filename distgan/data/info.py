@@ -15,7 +15,7 @@ from distgan.data.images import ImageSet, open_images
 from distgan.data.manifest import Manifest
 from distgan.data.sources.parquet import ParquetSource
 from distgan.data.transform import Transform
-from distgan.errors import UserError
+from distgan.errors import UserError, brief
 from distgan.storage import Storage, last_name
 
 _CHUNK = 1 << 22
@@ -125,7 +125,9 @@ def _of_manifest(storage: Storage, made: Manifest) -> dict[str, str]:
 
 
 def _shown(value: object) -> str:
-    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return "x".join(map(str, value[:4]))
+    return brief(value) if isinstance(value, dict) else str(value)[:200]
 
 
 def _source(images: ImageSet, made: Manifest | None) -> ParquetSource:

@@ -10,12 +10,17 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from distgan import settings
-from distgan.errors import UserError, brief
+from distgan.errors import UserError, brief, printable
 from distgan.settings import SETTINGS
 from distgan.storage import Storage
+from distgan.textfiles import parse_json, read_text
 
 MANIFEST = "manifest.json"
 FORMAT = 2
+
+_REMEDY = "copy it again, or make the set again with `distgan data prepare`"
+_LONGEST_NAME = 255
+"""Bytes that a file's name may have on all usual filesystems."""
 
 _AtLeastOne = Annotated[int, Field(ge=1)]
 _Number = Annotated[int, Field(ge=0)]
@@ -25,7 +30,17 @@ def _is_file_name(name: str) -> str:
     # A manifest that was handed on must not reach beyond its folder.
     if not name or name in (".", "..") or any(part in name for part in ("/", "\\", "://", "\0")):
         raise ValueError("should be the name of a file in the set's own folder")
+    if len(name.encode("utf-8", "replace")) > _LONGEST_NAME or printable(name) != name:
+        raise ValueError(f"should be printable and of at most {_LONGEST_NAME} bytes")
     return name
+
+
+def _each_class_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) != len(names):
+        raise ValueError("should name each class once")
+    if any(printable(name) != name for name in names):
+        raise ValueError("should be printable")
+    return names
 
 
 def _each_once(files: tuple[Shard, ...]) -> tuple[Shard, ...]:
@@ -55,7 +70,7 @@ class Manifest:
     height: _AtLeastOne
     width: _AtLeastOne
     channels: _AtLeastOne
-    classes: tuple[str, ...]
+    classes: Annotated[tuple[str, ...], AfterValidator(_each_class_once)]
     """Names of the labels 0, 1, ...; empty without labels."""
     class_counts: tuple[_Number, ...]
     """Images of each class."""
@@ -74,6 +89,8 @@ class Manifest:
     def _fits_together(self) -> Manifest:
         if self.count != sum(shard.count for shard in self.files):
             raise ValueError(f"count {self.count}: is not the sum of the files' counts")
+        if len(self.mean) != self.channels:
+            raise ValueError(f"mean: {len(self.mean)} numbers for {self.channels} channels")
         if len(self.class_counts) != len(self.classes):
             raise ValueError(
                 f"class_counts: {len(self.class_counts)} numbers for {len(self.classes)} classes"
@@ -92,13 +109,10 @@ def read(storage: Storage) -> Manifest | None:
     if not storage.exists(MANIFEST):
         return None
     where = storage.show(MANIFEST)
-    try:
-        values = json.loads(storage.read_text(MANIFEST))
-        version = values["format"]
-    except (ValueError, KeyError, TypeError, RecursionError, OSError):
-        raise UserError(
-            f"{where}: not a manifest of a set (damaged JSON or no format); make the set again"
-        ) from None
+    values = parse_json(read_text(storage, MANIFEST, _REMEDY), where, _REMEDY)
+    if not isinstance(values, dict) or "format" not in values:
+        raise UserError(f"{where}: not a manifest of a set (no format); {_REMEDY}")
+    version = values["format"]
     if version != FORMAT:
         remedy = (
             "this distgan is too old for it, update it"

@@ -142,8 +142,11 @@ def _decode_rows(
 def _decode_one(content: bytes | None, shape: ImageShape) -> NDArray[np.uint8]:
     if content is None:
         raise BadImageError("is missing (null)")
-    pixels = np.asarray(decoder.decode(content, shape=shape).image, np.uint8)
-    return pixels.reshape(_array_shape(shape))
+    image = decoder.decode(content, shape=shape).image
+    pixels = np.asarray(image, np.uint8).reshape(image.height, image.width, -1)
+    if pixels.shape != _array_shape(shape):
+        raise BadImageError(f"a damaged image (its header promises {shape})")
+    return pixels
 
 
 def _labels(column: pa.ChunkedArray, source: str) -> NDArray[np.int64]:
@@ -173,17 +176,26 @@ def _stand_in(
     """Copies in which the next whole row of the table stands in for each damaged one."""
     images = images.copy()
     labels = None if labels is None else labels.copy()
-    for row in bad:
-        for step in range(1, len(table)):
-            other = (row + step) % len(table)
+    tried: dict[int, Pixels | None] = dict.fromkeys(bad)
+
+    def whole(row: int) -> Pixels | None:
+        if row not in tried:
             try:
-                found = decode(table, slice(other, other + 1), shape, classes, source=source)
+                one = table.slice(row, 1)
+                tried[row] = decode(one, slice(0, 1), shape, classes, source=source)
             except UserError:
-                continue
-            images[row - rows.start] = found.images[0]
-            if labels is not None and found.labels is not None:
-                labels[row - rows.start] = found.labels[0]
-            break
-        else:
+                tried[row] = None
+        return tried[row]
+
+    # From the last to the first: what stands in for a row stands in for the bad one before it.
+    stands: dict[int, Pixels] = {}
+    for row in sorted(bad, reverse=True):
+        after = ((row + step) % len(table) for step in range(1, len(table)))
+        found = next((f for o in after if (f := stands.get(o) or whole(o)) is not None), None)
+        if found is None:
             raise UserError(f"--data {source}: a row group without one whole image; replace it")
+        stands[row] = found
+        images[row - rows.start] = found.images[0]
+        if labels is not None and found.labels is not None:
+            labels[row - rows.start] = found.labels[0]
     return images, labels

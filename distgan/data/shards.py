@@ -23,7 +23,7 @@ from distgan.data.images import pixel_schema
 from distgan.data.shape import ImageShape
 from distgan.data.sources import ImageData, Item, Source
 from distgan.data.transform import Transform
-from distgan.errors import UserError
+from distgan.errors import UserError, printable
 from distgan.storage import Storage
 
 _GROUP_BYTES = 1 << 22
@@ -97,7 +97,8 @@ class Made:
         """Take in what an image that was taken has to say."""
         self.frames += decoded.frames
         if decoded.darkest is not None and decoded.brightest is not None:
-            self.darkest = min(decoded.darkest, self.darkest or decoded.darkest)
+            lowest = decoded.darkest if self.darkest is None else self.darkest
+            self.darkest = min(decoded.darkest, lowest)
             self.brightest = max(decoded.brightest, self.brightest or 0)
 
 
@@ -188,7 +189,7 @@ def _good(items: list[Item], layout: Layout, made: Made) -> list[_Row]:
                 other = _fitting(item.pair, layout, heard.append)
                 pair = _stored(item.pair, other, layout)
         except BadImageError as error:
-            made.bad.append(f"{item.where}: {error}")
+            made.bad.append(printable(f"{item.where}: {error}"))
             if len(made.bad) > layout.skip_bad:
                 raise UserError(too_many(made.bad, layout.skip_bad)) from None
         else:

@@ -23,15 +23,17 @@ from distgan.data.sources.base import (
     numbered_classes,
     open_regular,
 )
+from distgan.data.sources.listing import list_folder
 from distgan.data.sources.splits import files_of_split
 from distgan.errors import UserError, first_line, printable
 from distgan.storage import Storage
+from distgan.textfiles import refuse_irregular
 
 ABOUT = "Parquet files with a column image"
 
 _NAMES = {
     "image": ("image", "img"),
-    "label": ("label", "labels", "fine_label"),
+    "label": columns.LABELS,
     "caption": ("caption", "text"),
     "pair": ("pair", "target"),
 }
@@ -68,7 +70,14 @@ def open_split(path: Path, split: str) -> ParquetSource:
                 f"{where}: is the split {made_of} of its source, not {split}; leave --split out, "
                 "or prepare the source itself"
             )
-        return ParquetSource(str(place), [file.name for file in found.files], found.classes)
+        # Training's own look at a set compares the manifest with the files.
+        from distgan.data.images import open_images
+
+        open_images(str(place))
+        known = {file.name for file in found.files}
+        rest = sorted(file.name for file in place.glob("*.parquet") if file.name not in known)
+        notes = left_alone(rest, "Parquet files that the manifest does not name")
+        return ParquetSource(str(place), [file.name for file in found.files], found.classes, notes)
     if others and place not in (path, path / "data"):
         some = ", ".join(printable(each.name) for each in (place, *others)[:5])
         raise UserError(f"{where}: Parquet files in several folders ({some}); give one of them")
@@ -122,6 +131,8 @@ class ParquetSource:
         for name, (_, other) in zip(names, footers, strict=True):
             _refuse_other(storage.show(name), other, storage.show(names[0]), schema, self._columns)
         self.captions, self.pairs = "caption" in self._columns, "pair" in self._columns
+        if unused := columns.unused_labels(schema):
+            self.notes += (f"left alone: columns {printable(', '.join(unused)[:200])}",)
         self._held: tuple[int, pa.Table] | None = None
         self._texts: dict[str, int] | None = None
         self.classes: tuple[str, ...] = ()
@@ -265,13 +276,11 @@ def _places(folder: Path) -> list[Path]:
 
 
 def _beside(folder: Path) -> list[str]:
+    """What else lies in a folder of Parquet files, and below it."""
     return [
-        entry.name
-        for entry in folder.iterdir()
-        if entry.is_file()
-        and entry.suffix != ".parquet"
-        and not entry.name.startswith(".")
-        and entry.name.lower() not in _NO_DATA
+        name
+        for name in list_folder(folder).names
+        if not name.endswith(".parquet") and name.rsplit("/", 1)[-1].lower() not in _NO_DATA
     ]
 
 
@@ -280,6 +289,7 @@ _NO_DATA = frozenset(("readme.md", "readme.txt", "readme", "license", "license.t
 
 
 def _footer(storage: Storage, name: str) -> tuple[pq.FileMetaData, pa.Schema]:
+    refuse_irregular(storage, storage.path(name), storage.show(name))
     try:
         with pq.ParquetFile(storage.path(name), filesystem=storage.filesystem) as parquet:
             return parquet.metadata, parquet.schema_arrow
@@ -293,8 +303,8 @@ def _table(storage: Storage, name: str, group: int | None, wanted: list[str]) ->
         storage.path(name), filesystem=storage.filesystem, page_checksum_verification=True
     ) as parquet:
         if group is None:
-            return parquet.read(columns=wanted)
-        return parquet.read_row_group(group, columns=wanted)
+            return columns.plain_table(parquet.read(columns=wanted))
+        return columns.plain_table(parquet.read_row_group(group, columns=wanted))
 
 
 def _damaged(storage: Storage, name: str, error: Exception) -> str:

@@ -13,6 +13,7 @@ import pytest
 
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
+from distgan.data.info import inform
 from distgan.data.sources import open_source
 from distgan.errors import UserError
 
@@ -164,3 +165,10 @@ def test_parquet_below_a_folder(tmp_path: Path) -> None:
         "left alone: 1 files that name no split, beside those of train",
         "left alone: 3 other files beside the Parquet files",
     ]
+
+
+def test_missing_labels_are_counted(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "a.parquet", {"image": ENCODED[:3], "label": [0, None, -4]})
+    found = inform(path)
+    assert found.counts == (1,)
+    assert found.lines["unlabelled"] == "2 images whose label is missing or no class"

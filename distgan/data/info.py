@@ -57,10 +57,13 @@ def inform(
             "labels in the files; make the set again"
         )
     shape = images.shape
+    lost = images.count - sum(counts) if counts else 0
     lines = {
         "images": f"{images.count:,}",
         "shape": f"{shape.height}x{shape.width}x{shape.channels} (height, width, channels)",
     }
+    if lost:
+        lines["unlabelled"] = f"{lost:,} images whose label is missing or no class"
     if made is None:
         lines["files"] = f"{len(images.files)} in {images.uri}"
         lines["manifest"] = "none: not made by `distgan data prepare`, so nothing to verify"

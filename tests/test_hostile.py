@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import pickle
 import subprocess
 import sys
 import tarfile
@@ -153,19 +152,3 @@ def test_no_decoder_but_those_that_are_named() -> None:
     for content in (b"\0\0\1\0" + bytes(60), b"8BPS" + bytes(60), b"SIMPLE  =" + bytes(2880)):
         with pytest.raises(BadImageError, match="not an image"):
             decode(content)
-
-
-def test_a_pickle_that_asks_for_memory_or_depth() -> None:
-    from distgan.data.sources.cifar import _unpickle
-    from distgan.errors import UserError
-
-    far = b"\x80\x02]r\xff\xff\xff\x7f."
-    deep = b"]" * 100_000 + b"a" * 99_999 + b"."
-    for content in (
-        far,
-        deep,
-        pickle.dumps([1]),
-        b"\x80\x02cnumpy\nndarray\n(J\xff\xff\xff\x7ftR.",
-    ):
-        with pytest.raises(UserError, match="not a pickle of CIFAR's"):
-            _unpickle(content, "a")

@@ -31,11 +31,11 @@ from distgan.data.sources.base import (
 )
 from distgan.data.sources.listing import is_clutter, relative_name
 from distgan.data.sources.splits import files_of_split
+from distgan.data.sources.tars import BLOCK, Bounded, is_tar
 from distgan.errors import UserError, brief, first_line, printable
 
 ABOUT = "WebDataset .tar files"
 
-_BLOCK = 512
 _LARGEST_TEXT = 1 << 20
 _TEXTS = ("cls", "json", "txt")
 
@@ -64,7 +64,8 @@ def looks_like(path: Path) -> bool:
     """Whether this is a tar, or a folder of them."""
     if path.is_dir():
         return any(path.glob("*.tar"))
-    return path.suffix.lower() == ".tar" or tarfile.is_tarfile(path)
+    # Those with .gz and the like behind it are refused with a reason.
+    return ".tar" in path.suffixes[-2:] or path.suffix == ".tgz" or is_tar(path)
 
 
 def open_split(path: Path, split: str) -> WebDatasetSource:
@@ -269,7 +270,7 @@ def _archives(stream: IO[bytes]) -> Iterator[tuple[list[_Member], list[str]]]:
         end = start
         members: dict[str, list[_Member]] = defaultdict(list)
         others: list[str] = []
-        with tarfile.open(fileobj=stream, mode="r:") as archive:
+        with tarfile.TarFile(fileobj=Bounded(stream)) as archive:
             for member in archive:
                 end = max(end, member.offset_data + (member.size if member.isreg() else 0))
                 name = relative_name(member.name)
@@ -304,16 +305,16 @@ def _target(base: str, link: str) -> str:
 
 def _next_archive(stream: IO[bytes], end: int, size: int) -> int:
     """Where another tar begins behind one whose last member ends at ``end``; or ``size``."""
-    start = -(-end // _BLOCK) * _BLOCK
-    if size < start + _BLOCK:
+    start = -(-end // BLOCK) * BLOCK
+    if size < start + BLOCK:
         raise tarfile.ReadError("truncated: it has no end mark")
     stream.seek(start)
-    if stream.read(_BLOCK) != bytes(_BLOCK):
+    if stream.read(BLOCK) != bytes(BLOCK):
         raise tarfile.ReadError("damaged behind its last member")
     stream.seek(start)
     while block := stream.read(1 << 20):
         filled = block.lstrip(b"\0")
         if filled:
-            return start + (len(block) - len(filled)) // _BLOCK * _BLOCK
+            return start + (len(block) - len(filled)) // BLOCK * BLOCK
         start += len(block)
     return size

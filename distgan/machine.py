@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from importlib import metadata
 from pathlib import Path
 
@@ -76,3 +77,20 @@ def _limit(group: Path) -> float:
         return float("inf") if allowed in ("max", "-1") else int(allowed) / int(period)
     except (OSError, ValueError, ZeroDivisionError):
         return float("inf")
+
+
+def available_memory() -> float:
+    """Bytes of memory that can be taken without swapping; infinitely many where no one tells.
+
+    A cgroup's limit, such as a container's, counts whole, as what is used of it is mostly cache.
+    """
+    least = float("inf")
+    for file, word in (("/proc/meminfo", "MemAvailable:"), ("/sys/fs/cgroup/memory.max", "")):
+        try:
+            text = Path(file).read_text()
+        except OSError:
+            continue
+        found = re.search(rf"^{word}\s*(\d+)( kB)?", text, re.MULTILINE)
+        if found:
+            least = min(least, int(found[1]) * (1024 if found[2] else 1))
+    return least

@@ -16,8 +16,9 @@ import pytest
 
 from distgan.data.sources import open_source, pickles, tars
 from distgan.errors import UserError
+from distgan.machine import available_memory
 
-from .test_sources import ENCODED, PIXELS, add, cifar_archive, cifar_python, flat
+from .test_sources import ENCODED, PIXELS, add, cifar_archive, cifar_python, flat, idx, npz
 
 NUMPY = b"cnumpy.core.multiarray\n_reconstruct\n"
 NDARRAY = NUMPY + b"cnumpy\nndarray\nK\x00\x85U\x01b\x87R"
@@ -171,3 +172,13 @@ def test_the_archive_of_cifar_is_bounded(tmp_path: Path, monkeypatch: pytest.Mon
     path.write_bytes(buffer.getvalue())
     with pytest.raises(UserError, match=r"a damaged archive \(over 1000 files"):
         open_source(str(path), "train")
+
+
+def test_arrays_beyond_the_memory_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert 1 << 26 < available_memory() < 1 << 50
+    monkeypatch.setattr("distgan.data.sources.base.available_memory", lambda: 5000)
+    for make in (idx, npz):
+        with pytest.raises(UserError, match=r"unpacks to [\d,]+ bytes, but 5,000 bytes of memory"):
+            open_source(str(make(tmp_path / make.__name__)), "train")

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from distgan.data.sources import pickles
 from distgan.data.sources.base import ArraySource, class_names, numbered_classes, open_regular
+from distgan.data.sources.listing import beside
 from distgan.data.sources.tars import Bounded, is_gzip, is_tar
-from distgan.errors import UserError, first_line
+from distgan.errors import UserError, first_line, printable
 
 ABOUT = "CIFAR's data_batch_1, train or .bin files, or their .tar.gz"
 
@@ -36,6 +37,9 @@ _META = {
     "CIFAR-10 binary": ("batches.meta.txt", ""),
     "CIFAR-100 binary": ("fine_label_names.txt", ""),
 }
+_BESIDE = ("readme.html", "file.txt~", "coarse_label_names.txt")
+"""Files that CIFAR's own archives have besides."""
+
 _WANTED = {
     *(name for layout in _LAYOUTS.values() for names in layout.values() for name in names),
     *(name for name, _ in _META.values()),
@@ -56,15 +60,16 @@ def open_split(path: Path, split: str) -> ArraySource:
         UserError: when a file is missing, damaged, or holds what CIFAR's does not.
     """
     place = _folder(path) or path
+    shown = printable(str(place))
     members = _archive(place) if place.is_file() else _files(place)
     layout = next(
         (name for name, parts in _LAYOUTS.items() if set(parts[split]) & set(members)), None
     )
     if layout is None:
-        raise UserError(f"{path}: holds none of CIFAR's files for split {split}; copy it again")
+        raise UserError(f"{shown}: holds none of CIFAR's files for split {split}; copy it again")
     images, labels, files = [], [], []
     for name in _LAYOUTS[layout][split]:
-        where = f"{place}/{name}" if place.is_dir() else f"{place}: {name}"
+        where = f"{shown}/{name}" if place.is_dir() else f"{shown}: {name}"
         if name not in members:
             raise UserError(f"{where}: is missing; copy the whole of {layout} again")
         read = _python if layout.endswith("python") else _binary
@@ -73,25 +78,47 @@ def open_split(path: Path, split: str) -> ArraySource:
         labels.append(numbers)
         files.append((where, len(pixels)))
     joined = np.concatenate(labels)
-    classes = _classes(members, layout, str(place))
-    classes = classes or numbered_classes(int(joined.max(initial=0)), str(place))
+    classes = _classes(members, layout, shown)
+    classes = classes or numbered_classes(int(joined.max(initial=0)), shown)
     # Stored a channel at a time: (n, 3, 32, 32).
     rows = np.concatenate(images).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return ArraySource("cifar", np.ascontiguousarray(rows), joined, classes, files)
+    notes = _beside(place, layout) if place.is_dir() else ()
+    if place != path:
+        notes += beside(path, (place.name,), f"files beside {printable(place.name)}")
+    return ArraySource("cifar", np.ascontiguousarray(rows), joined, classes, files, notes)
+
+
+def _beside(place: Path, layout: str) -> tuple[str, ...]:
+    taken = {*_BESIDE, _META[layout][0]}.union(*_LAYOUTS[layout].values())
+    return beside(place, taken, f"files beside those of {layout}")
 
 
 def _folder(path: Path) -> Path | None:
-    """CIFAR's own folder or archive in or at a folder."""
+    """CIFAR's own folder or archive in or at a folder.
+
+    Raises:
+        UserError: when there are several.
+    """
     if not path.is_dir():
         return None
+    if _is_cifar(path):
+        return path
+    inside = sorted(path.glob("cifar-10*"))
+    found = [place for place in inside if place.is_dir() and _is_cifar(place)]
+    # An archive lies beside what it was unpacked to.
+    found = found or [place for place in inside if place.name.endswith(".tar.gz")]
+    if len(found) > 1:
+        some = ", ".join(printable(place.name) for place in found[:4])
+        raise UserError(f"{printable(str(path))}: holds {some}; give one of them as SOURCE")
+    return found[0] if found else None
+
+
+def _is_cifar(place: Path) -> bool:
+    signs = ("data_batch_1", "data_batch_1.bin", "test_batch", "train.bin", "test.bin")
     # "train" alone might be anybody's folder; CIFAR-100's is a file, with "meta" beside it.
-    for place in (path, *sorted(child for child in path.glob("cifar-10*") if child.is_dir())):
-        signs = ("data_batch_1", "data_batch_1.bin", "test_batch", "train.bin", "test.bin")
-        if any((place / name).is_file() for name in signs):
-            return place
-        if (place / "meta").is_file() and (place / "train").is_file():
-            return place
-    return next(iter(sorted(path.glob("cifar-10*.tar.gz"))), None)
+    return any((place / name).is_file() for name in signs) or (
+        (place / "meta").is_file() and (place / "train").is_file()
+    )
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -104,6 +131,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 def _archive(path: Path) -> dict[str, bytes]:
+    shown = printable(str(path))
     try:
         with open_regular(path) as raw:
             if not is_gzip(path):
@@ -112,7 +140,9 @@ def _archive(path: Path) -> dict[str, bytes]:
                 return _members(cast(IO[bytes], unpacked))
     except Exception as error:
         # Each packing raises errors of its own for damaged bytes.
-        raise UserError(f"{path}: a damaged archive ({first_line(error)}); copy it again") from None
+        raise UserError(
+            f"{shown}: a damaged archive ({first_line(error)}); copy it again"
+        ) from None
 
 
 def _members(stream: IO[bytes]) -> dict[str, bytes]:

@@ -26,7 +26,7 @@ from distgan.data.sources.base import (
     open_regular,
     read_image,
 )
-from distgan.data.sources.listing import Listing, list_folder, list_zip
+from distgan.data.sources.listing import Listing, list_folder, list_zip, relative_name
 from distgan.data.sources.splits import folders_of_split
 from distgan.errors import UserError, brief, first_line, printable
 
@@ -124,14 +124,17 @@ class FolderSource:
         label = None if self._labels is None else self._labels[number]
         if self.kind == "folder":
             return Item(read_image(self._path / name), f"{self._shown}/{printable(name)}", label)
-        return Item(self._unzip(member), f"{self._shown}: {printable(name)}", label)
+        return Item(self._unzip(name, member), f"{self._shown}: {printable(name)}", label)
 
-    def _unzip(self, member: int) -> bytes | Unreadable:
+    def _unzip(self, name: str, member: int) -> bytes | Unreadable:
         try:
             if self._archive is None:
                 self._archive = zipfile.ZipFile(self._path)
             # By its place and not by its name, which another may have too.
-            info = self._archive.infolist()[member]
+            members = self._archive.infolist()
+            if member >= len(members) or relative_name(members[member].filename) != name:
+                return Unreadable("the zip is another now")
+            info = members[member]
             # Never more than this size is unpacked, whatever the member really holds.
             if info.file_size > LARGEST_FILE:
                 return TOO_LARGE
@@ -170,7 +173,8 @@ def _stylegan(
         raise UserError(
             f"{where}: names {printable(missing[:200])}, which is not there; copy the set again"
         )
-    classes = numbered_classes(max(labels.values(), default=0), where)
+    # Of labels that are all negative there is a class still, that those are bad labels.
+    classes = numbered_classes(max(0, max(labels.values(), default=0)), where)
     return FolderSource(path, listing, images, [labels.get(n) for n in images], classes, notes)
 
 

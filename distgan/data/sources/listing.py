@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import zipfile
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,10 @@ _MOST_FOLDERS = 1 << 20
 
 _CLUTTER = frozenset(("thumbs.db", "desktop.ini", "__macosx", "__pycache__"))
 """Files and folders that systems leave behind, in lower case; nobody misses them."""
+
+
+_ABOUT = frozenset(("readme.md", "readme.txt", "readme", "license", "license.txt", "license.md"))
+"""Files about a set, in which nobody expects images."""
 
 
 @dataclass
@@ -111,6 +116,25 @@ def list_zip(path: Path) -> Listing:
         )
     listing.notes = left_alone(sorted(hidden), "hidden files")
     return listing
+
+
+def beside(folder: Path, taken: Container[str], what: str) -> tuple[str, ...]:
+    """The line that counts a folder's own files and folders that a source does not take.
+
+    Args:
+        taken: names of those that it does.
+        what: what the others are, such as "files beside the tars".
+    """
+    names = (entry.name for entry in folder.iterdir())
+    others = sorted(
+        name
+        for name in names
+        if name not in taken
+        and not is_clutter(name)
+        and not name.startswith(".")
+        and name.lower() not in _ABOUT
+    )
+    return left_alone(others, what)
 
 
 def relative_name(name: str) -> str:

@@ -116,7 +116,8 @@ class WebDatasetSource:
         self._shown = [printable(file) for file in files]
         self.count = len(samples)
         labels = [sample.label for _, sample in samples if sample.label is not None]
-        self.classes = numbered_classes(max(labels), where) if labels else ()
+        # Of labels that are all negative there is a class still, that those are bad labels.
+        self.classes = numbered_classes(max(0, max(labels)), where) if labels else ()
         self.captions = any(sample.caption for _, sample in samples)
         self.pairs = any(sample.pair for _, sample in samples)
 
@@ -125,11 +126,16 @@ class WebDatasetSource:
         chosen = [self._samples[number] for number in numbers.tolist()]
         items = []
         for file in sorted({file for file, _ in chosen}):
-            with open_regular(Path(self._files[file])) as stream:
+            mine = [sample for owner, sample in chosen if owner == file]
+            shown = self._shown[file]
+            try:
+                with open_regular(Path(self._files[file])) as stream:
+                    items += [self._item(stream, shown, sample) for sample in mine]
+            except OSError as error:
+                gone = Unreadable(f"cannot be read ({error.strerror or first_line(error)})")
                 items += [
-                    self._item(stream, self._shown[file], sample)
-                    for owner, sample in chosen
-                    if owner == file
+                    Item(gone, f"{shown}: {printable(sample.name)}", sample.label)
+                    for sample in mine
                 ]
         return items
 
@@ -138,7 +144,7 @@ class WebDatasetSource:
         caption = None
         if sample.caption is not None:
             content = _part(stream, sample.caption)
-            caption = content.decode("utf-8", "replace") if isinstance(content, bytes) else ""
+            caption = content.decode("utf-8-sig", "replace") if isinstance(content, bytes) else ""
         return Item(
             _part(stream, sample.image),
             f"{file}: {printable(sample.name)}",
@@ -240,7 +246,8 @@ def _label(members: dict[str, _Member], stream: IO[bytes], where: str) -> int | 
     shown = f"{where}: {printable(member.name)}"
     content = _part(stream, _Member(member.name, member.offset, min(member.size, _LARGEST_TEXT)))
     assert isinstance(content, bytes)
-    text = content.decode("utf-8", "replace").strip()
+    # Windows' editors put a byte-order mark before the text.
+    text = content.decode("utf-8-sig", "replace").strip()
     if "cls" in members:
         if not re.fullmatch(r"[+-]?\d{1,18}", text):
             raise UserError(f"{shown}: label {brief(text)}; a .cls file holds one whole number")

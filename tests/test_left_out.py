@@ -153,57 +153,6 @@ def test_names_that_are_no_text_are_classes(tmp_path: Path) -> None:
     assert open_images(str(tmp_path / "out")).classes == made.classes
 
 
-SPLITS: dict[str, tuple[tuple[str, ...], dict[str, tuple[int, tuple[str, ...]] | str]]] = {
-    "a third folder": (
-        ("train/a/0.png", "train/b/0.png", "test/a/0.png", "unlabelled/0.png"),
-        {"train": (2, ("a", "b")), "test": (1, ())},
-    ),
-    "translation": (
-        ("trainA/0.png", "trainB/0.png", "testA/0.png", "testB/0.png"),
-        {"train": (2, ("trainA", "trainB")), "test": (2, ("testA", "testB"))},
-    ),
-    "below a common folder": (
-        ("photos/train/0.png", "photos/val/0.png"),
-        {"train": (1, ()), "test": "has no split test; its folders are train, val"},
-    ),
-    "only one": (
-        ("x/train/a/0.png", "x/train/b/0.png"),
-        {"train": (2, ("a", "b")), "test": "has no split test, only x/train/"},
-    ),
-    "numbered": (
-        ("train2017/0.png", "val2017/0.png"),
-        {"train": (1, ())},
-    ),
-    "a class by that name": (
-        ("train/0.png", "car/0.png"),
-        {"train": "is train/ a split or a class, beside car/"},
-    ),
-    "no splits": (
-        ("training-wheels/0.png", "car/0.png"),
-        {"train": (2, ("car", "training-wheels")), "test": "has no split test"},
-    ),
-}
-
-
-@pytest.mark.parametrize("how", ["folder", "zip"])
-@pytest.mark.parametrize("case", SPLITS)
-def test_splits_are_told_from_classes(tmp_path: Path, case: str, how: str) -> None:
-    names, wanted = SPLITS[case]
-    path = write(tmp_path / "set", *names)
-    if how == "zip":
-        path = zipped(tmp_path / "set.zip", *names)
-    for split, right in wanted.items():
-        if isinstance(right, str):
-            with pytest.raises(UserError) as caught:
-                open_source(str(path), split)
-            assert right in str(caught.value)
-        else:
-            source = open_source(str(path), split)
-            assert (source.count, source.classes) == right
-    if case == "a third folder":
-        assert any("left alone: 1 images beside" in note for note in source.notes)
-
-
 # Archives.
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from distgan.data.decoder import BadImageError, decode
+from distgan.data.sources import open_source
 
 from .test_sources import ENCODED, Hostile, cifar_python
 
@@ -152,3 +153,17 @@ def test_no_decoder_but_those_that_are_named() -> None:
     for content in (b"\0\0\1\0" + bytes(60), b"8BPS" + bytes(60), b"SIMPLE  =" + bytes(2880)):
         with pytest.raises(BadImageError, match="not an image"):
             decode(content)
+
+
+def test_folders_that_link_to_each_other(tmp_path: Path) -> None:
+    names = [f"{number}" for number in range(12)]
+    for name in names:
+        (tmp_path / "set" / name).mkdir(parents=True)
+        (tmp_path / "set" / name / "0.png").write_bytes(ENCODED[0])
+    for name in names:
+        for other in names:
+            if other != name:
+                (tmp_path / "set" / name / f"to-{other}").symlink_to(f"../{other}")
+    source = open_source(str(tmp_path / "set"), "train")
+    assert 12 <= source.count <= 12 * 8
+    assert any("links to a folder that is read 8 times already" in note for note in source.notes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,9 @@ from distgan.errors import UserError, first_line, printable
 
 _MOST_FOLDERS = 1 << 20
 """Folders that are looked into; links can lead on without end."""
+
+_MOST_VISITS = 8
+"""How often one folder is looked into; k folders that link to each other make k! paths."""
 
 _CLUTTER = frozenset(("thumbs.db", "desktop.ini", "__macosx", "__pycache__"))
 """Files and folders that systems leave behind, in lower case; nobody misses them."""
@@ -43,6 +47,8 @@ def list_folder(folder: Path) -> Listing:
     listing = Listing()
     hidden: list[str] = []
     loops: list[str] = []
+    again: list[str] = []
+    visits: Counter[tuple[int, int]] = Counter()
     # A folder and those that it is in, as device and inode: a link back to one is no new folder.
     waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", (_identity(folder),))]
     looked_into = 0
@@ -62,14 +68,18 @@ def list_folder(folder: Path) -> Listing:
                 hidden.append(name)
             elif _is_folder(entry):
                 identity = _identity(Path(entry.path))
+                visits[identity] += 1
                 if identity in above:
                     loops.append(name)
+                elif visits[identity] > _MOST_VISITS:
+                    again.append(name)
                 else:
                     waiting.append((f"{name}/", (*above, identity)))
             else:
                 listing.names[name] = -1
     listing.notes = (
         *left_alone(sorted(loops), "links that lead back to a folder they lie in"),
+        *left_alone(sorted(again), f"links to a folder that is read {_MOST_VISITS} times already"),
         *left_alone(sorted(hidden), "hidden files and folders"),
     )
     return listing

@@ -64,6 +64,7 @@ REFUSED = {
     "another order": entry(NDARRAY + b"(K\x01K\x01K\x01\x86" + U1 + b"\x88U\x01atb"),
     "not bytes": entry(NDARRAY + b"(K\x01K\x01\x85" + U1 + b"\x89]tb"),
     "nested keys": entry(b"N", DOUBLED),
+    "nested names": entry(DOUBLED + b"U\x01b\x93"),
     "deep keys": entry(b"N", b")" + b"\x85" * 100_000),
     "texts again and again": entry(
         b"](c_codecs\nencode\nq\x01X\x40\x00\x00\x00" + b"a" * 64 + b"q\x02U\x06latin1q\x03"

@@ -131,6 +131,15 @@ def test_splits_in_names_of_files(train: tuple[str, ...], others: tuple[str, ...
     ]
 
 
+def test_classes_that_begin_as_splits_do_are_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "set", "training-wheels/0.png", "car/0.png")
+    assert open_source(str(path), "train").notes == ()
+    write(path, "test_tube/0.png")
+    assert open_source(str(path), "train").notes == (
+        "read as classes, and not as splits: the folders test_tube, training-wheels",
+    )
+
+
 def test_lists_of_labels_by_split(tmp_path: Path) -> None:
     path = write(tmp_path / "set", "train/a.png", "train/b.png", "test/a.png")
     for split, given in (("train", [1, 2]), ("test", [3])):

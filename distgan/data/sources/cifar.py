@@ -207,4 +207,4 @@ def _classes(members: dict[str, bytes], layout: str, where: str) -> tuple[str, .
         if not isinstance(named, list) or not all(isinstance(each, bytes | str) for each in named):
             raise UserError(f"{where}: {name}: {key} is no list of names; copy it again")
         return class_names(pickles.text(each)[:200] for each in named)
-    return class_names(members[name].decode("utf-8", "replace").split())
+    return class_names(members[name].decode("utf-8-sig", "replace").split())

@@ -131,6 +131,8 @@ class _Reader:
             stack.append(_named(argument))
         elif name == "STACK_GLOBAL":
             module, attribute = self._take(2)
+            if not isinstance(module, str) or not isinstance(attribute, str):
+                raise _RefusedError("asks for what is no name")
             stack.append(_named(f"{module} {attribute}"))
         elif name == "REDUCE":
             called, arguments = self._take(2)

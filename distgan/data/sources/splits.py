@@ -27,7 +27,9 @@ _NAME = re.compile(
 # A letter run of a name, which upper case ends as in trainSet.
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
-_FOLLOWING = frozenset(("a", "b", "set", "sets", "data", "dataset", "image", "images", "img"))
+_FOLLOWING = frozenset(
+    ("a", "b", "set", "sets", "data", "dataset", "image", "images", "img", "imgs")
+)
 """Parts of a name that make a split's name no other."""
 
 _PART_NAME = re.compile(
@@ -167,7 +169,11 @@ def _unsplit(
         )
     if split != "train":
         raise UserError(f"{where}: has no split {split}; that would be a sub-folder {split}/")
-    return list(names), common, ()
+    loosely = [folder for folder in told if _told(folder)[0]]
+    if len({_told(folder)[0] for folder in loosely}) < 2:
+        return list(names), common, ()
+    note = f"read as classes, and not as splits: the folders {_some(loosely)}"
+    return list(names), common, (note,)
 
 
 def _common_folder(names: Sequence[str]) -> str:

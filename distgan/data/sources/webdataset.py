@@ -36,6 +36,7 @@ from distgan.errors import UserError, brief, first_line, printable
 
 ABOUT = "WebDataset .tar files"
 
+_TARS = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4")
 _LARGEST_TEXT = 1 << 20
 _TEXTS = ("cls", "json", "txt")
 
@@ -64,8 +65,8 @@ def looks_like(path: Path) -> bool:
     """Whether this is a tar, or a folder of them."""
     if path.is_dir():
         return any(path.glob("*.tar"))
-    # Those with .gz and the like behind it are refused with a reason.
-    return ".tar" in path.suffixes[-2:] or path.suffix == ".tgz" or is_tar(path)
+    # Those that are packed are refused with a reason, and not unpacked to find out.
+    return path.name.lower().endswith(_TARS) or is_tar(path)
 
 
 def open_split(path: Path, split: str) -> WebDatasetSource:

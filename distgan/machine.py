@@ -79,13 +79,24 @@ def _limit(group: Path) -> float:
         return float("inf")
 
 
+_MEMORY = (
+    ("/proc/meminfo", "MemAvailable:"),
+    ("/sys/fs/cgroup/memory.max", ""),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", ""),
+)
+"""Files that tell a number of bytes, or of kB, and the word before it."""
+
+
 def available_memory() -> float:
     """Bytes of memory that can be taken without swapping; infinitely many where no one tells.
 
     A cgroup's limit, such as a container's, counts whole, as what is used of it is mostly cache.
     """
-    least = float("inf")
-    for file, word in (("/proc/meminfo", "MemAvailable:"), ("/sys/fs/cgroup/memory.max", "")):
+    try:
+        least = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):
+        least = float("inf")
+    for file, word in _MEMORY:
         try:
             text = Path(file).read_text()
         except OSError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from importlib import metadata
 from pathlib import Path
 
@@ -76,3 +77,31 @@ def _limit(group: Path) -> float:
         return float("inf") if allowed in ("max", "-1") else int(allowed) / int(period)
     except (OSError, ValueError, ZeroDivisionError):
         return float("inf")
+
+
+_MEMORY = (
+    ("/proc/meminfo", "MemAvailable:"),
+    ("/sys/fs/cgroup/memory.max", ""),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", ""),
+)
+"""Files that tell a number of bytes, or of kB, and the word before it."""
+
+
+def available_memory() -> float:
+    """Bytes of memory that can be taken without swapping; infinitely many where no one tells.
+
+    A cgroup's limit, such as a container's, counts whole, as what is used of it is mostly cache.
+    """
+    try:
+        least = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):
+        least = float("inf")
+    for file, word in _MEMORY:
+        try:
+            text = Path(file).read_text()
+        except OSError:
+            continue
+        found = re.search(rf"^{word}\s*(\d+)( kB)?", text, re.MULTILINE)
+        if found:
+            least = min(least, int(found[1]) * (1024 if found[2] else 1))
+    return least

@@ -7,6 +7,8 @@ many times more of it (`pytest -m drill tests/test_fuzzed_sources.py`).
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import faulthandler
 import shutil
 import signal
 import zlib
@@ -22,6 +24,7 @@ from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.info import inform
 from distgan.data.prepare import PrepareSettings, prepare
+from distgan.data.sources import SOURCES
 from distgan.errors import UserError
 from distgan.settings import from_dict
 
@@ -78,18 +81,33 @@ SPECIMENS: dict[str, Callable[[Path], Path]] = {
 }
 
 
+class HangError(BaseException):
+    """Too long in Python's code: no Exception, which those who read foreign files turn into lines.
+
+    Where something catches it all the same, `limited` raises it once more.
+    """
+
+
 @contextlib.contextmanager
 def limited(seconds: int) -> Iterator[None]:
-    def late(*_: object) -> None:
-        raise TimeoutError(f"over {seconds} s")
+    rang: list[int] = []
+
+    def late(number: int, frame: object) -> None:
+        rang.append(number)
+        raise HangError(f"over {seconds} s")
 
     before = signal.signal(signal.SIGALRM, late)
+    # A signal waits until C code returns; where it never does, the process ends with a traceback.
+    faulthandler.dump_traceback_later(3 * seconds, exit=True)
     signal.alarm(seconds)
     try:
         yield
     finally:
         signal.alarm(0)
+        faulthandler.cancel_dump_traceback_later()
         signal.signal(signal.SIGALRM, before)
+    if rang:
+        raise HangError(f"over {seconds} s")
 
 
 def outcome(path: Path, out: Path, kind: str, skip_bad: int) -> str:
@@ -125,11 +143,29 @@ def rounds(tmp_path: Path, kind: str, seeds: range) -> Counter[str]:
                 file.write_bytes(mutate(whole, draw))
                 try:
                     found[outcome(path, tmp_path / "out", kind, 2 * (seed % 2))] += 1
-                except Exception as error:
+                except (Exception, HangError) as error:
                     raise AssertionError(f"{kind}: {file.name} {way}, seed {seed}") from error
         file.write_bytes(whole)
     assert outcome(path, tmp_path / "out", kind, 0) == "a set"
     return found
+
+
+@pytest.mark.parametrize("swallowed", [HangError, BaseException])
+def test_a_hang_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swallowed: type[BaseException]
+) -> None:
+    def hanging(path: Path) -> bool:
+        try:
+            signal.raise_signal(signal.SIGALRM)
+        except swallowed:
+            if swallowed is HangError:
+                raise
+        return False
+
+    kind = dataclasses.replace(SOURCES["idx"], looks_like=hanging)
+    monkeypatch.setitem(SOURCES, "idx", kind)
+    with pytest.raises(HangError):
+        outcome(images(tmp_path / "a"), tmp_path / "out", "images", 0)
 
 
 @pytest.mark.parametrize("kind", SPECIMENS)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import pickle
 import subprocess
 import sys
 import tarfile
@@ -21,6 +20,7 @@ import numpy as np
 import pytest
 
 from distgan.data.decoder import BadImageError, decode
+from distgan.data.sources import open_source
 
 from .test_sources import ENCODED, Hostile, cifar_python
 
@@ -155,17 +155,15 @@ def test_no_decoder_but_those_that_are_named() -> None:
             decode(content)
 
 
-def test_a_pickle_that_asks_for_memory_or_depth() -> None:
-    from distgan.data.sources.cifar import _unpickle
-    from distgan.errors import UserError
-
-    far = b"\x80\x02]r\xff\xff\xff\x7f."
-    deep = b"]" * 100_000 + b"a" * 99_999 + b"."
-    for content in (
-        far,
-        deep,
-        pickle.dumps([1]),
-        b"\x80\x02cnumpy\nndarray\n(J\xff\xff\xff\x7ftR.",
-    ):
-        with pytest.raises(UserError, match="not a pickle of CIFAR's"):
-            _unpickle(content, "a")
+def test_folders_that_link_to_each_other(tmp_path: Path) -> None:
+    names = [f"{number}" for number in range(12)]
+    for name in names:
+        (tmp_path / "set" / name).mkdir(parents=True)
+        (tmp_path / "set" / name / "0.png").write_bytes(ENCODED[0])
+    for name in names:
+        for other in names:
+            if other != name:
+                (tmp_path / "set" / name / f"to-{other}").symlink_to(f"../{other}")
+    source = open_source(str(tmp_path / "set"), "train")
+    assert 12 <= source.count <= 12 * 8
+    assert any("links to a folder that is read 8 times already" in note for note in source.notes)

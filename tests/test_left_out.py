@@ -16,11 +16,24 @@ import pytest
 from distgan.data.images import open_images
 from distgan.data.prepare import prepare
 from distgan.data.sources import Source, open_source
-from distgan.data.sources.base import Unreadable
+from distgan.data.sources.base import Unreadable, class_names
 from distgan.data.transform import Transform
 from distgan.errors import UserError
 
-from .test_sources import ENCODED, PIXELS, add
+from .test_sources import (
+    ENCODED,
+    PIXELS,
+    add,
+    cifar_archive,
+    cifar_binary,
+    cifar_hundred,
+    cifar_python,
+    idx,
+    npy,
+    npz,
+    webdataset,
+)
+from .test_sources import zipped as zipped_set
 
 
 def write(folder: Path, *names: str) -> Path:
@@ -140,57 +153,6 @@ def test_names_that_are_no_text_are_classes(tmp_path: Path) -> None:
     assert open_images(str(tmp_path / "out")).classes == made.classes
 
 
-SPLITS: dict[str, tuple[tuple[str, ...], dict[str, tuple[int, tuple[str, ...]] | str]]] = {
-    "a third folder": (
-        ("train/a/0.png", "train/b/0.png", "test/a/0.png", "unlabelled/0.png"),
-        {"train": (2, ("a", "b")), "test": (1, ())},
-    ),
-    "translation": (
-        ("trainA/0.png", "trainB/0.png", "testA/0.png", "testB/0.png"),
-        {"train": (2, ("trainA", "trainB")), "test": (2, ("testA", "testB"))},
-    ),
-    "below a common folder": (
-        ("photos/train/0.png", "photos/val/0.png"),
-        {"train": (1, ()), "test": "has no split test; its folders are train, val"},
-    ),
-    "only one": (
-        ("x/train/a/0.png", "x/train/b/0.png"),
-        {"train": (2, ("a", "b")), "test": "has no split test, only x/train/"},
-    ),
-    "numbered": (
-        ("train2017/0.png", "val2017/0.png"),
-        {"train": (1, ())},
-    ),
-    "a class by that name": (
-        ("train/0.png", "car/0.png"),
-        {"train": "is train/ a split or a class, beside car/"},
-    ),
-    "no splits": (
-        ("training-wheels/0.png", "car/0.png"),
-        {"train": (2, ("car", "training-wheels")), "test": "has no split test"},
-    ),
-}
-
-
-@pytest.mark.parametrize("how", ["folder", "zip"])
-@pytest.mark.parametrize("case", SPLITS)
-def test_splits_are_told_from_classes(tmp_path: Path, case: str, how: str) -> None:
-    names, wanted = SPLITS[case]
-    path = write(tmp_path / "set", *names)
-    if how == "zip":
-        path = zipped(tmp_path / "set.zip", *names)
-    for split, right in wanted.items():
-        if isinstance(right, str):
-            with pytest.raises(UserError) as caught:
-                open_source(str(path), split)
-            assert right in str(caught.value)
-        else:
-            source = open_source(str(path), split)
-            assert (source.count, source.classes) == right
-    if case == "a third folder":
-        assert any("left alone: 1 images beside" in note for note in source.notes)
-
-
 # Archives.
 
 
@@ -283,9 +245,97 @@ def test_how_arrays_are_read_is_said(tmp_path: Path) -> None:
     assert "left alone: arrays named targets" in open_source(str(tmp_path / "a.npz"), "train").notes
 
 
+def test_arrays_under_second_names_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    pairs = {"x_train": PIXELS, "y_train": np.arange(6), "x_test": PIXELS, "y_test": np.arange(6)}
+    np.savez(path, **pairs)
+    assert len(open_source(str(path), "train").notes) == 1
+    assert len(open_source(str(path), "test").notes) == 1
+    np.savez(path, **pairs, images=PIXELS, labels=np.arange(6))
+    for split in ("train", "test"):
+        assert "left alone: arrays named images, labels" in open_source(str(path), split).notes
+
+
+def test_what_lies_beside_known_sets_is_counted(tmp_path: Path) -> None:
+    for make, what in ((idx, "the IDX files"), (cifar_binary, "those of CIFAR-10 binary")):
+        folder = make(tmp_path / make.__name__)
+        assert open_source(str(folder), "train").notes == ()
+        write(folder, "0.png", "more/1.png")
+        (note,) = open_source(str(folder), "train").notes
+        assert note.startswith(f"left alone: 2 files beside {what} (1 .png, 1 without an ending)")
+    cifar_python(tmp_path / "both" / "cifar-10-batches-py")
+    assert open_source(str(tmp_path / "both"), "train").notes == ()
+    cifar_hundred(tmp_path / "both" / "cifar-100-python")
+    with pytest.raises(UserError, match="holds cifar-10-batches-py, cifar-100-python; give one"):
+        open_source(str(tmp_path / "both"), "train")
+
+
+@pytest.mark.parametrize("make", [idx, cifar_python, cifar_archive, npz, npy])
+def test_paths_that_are_no_text_are_shown(tmp_path: Path, make: Any) -> None:
+    path = make(tmp_path / "caf\udce9")
+    (item,) = open_source(str(path), "train").read(np.array([0]))
+    assert item.where.encode().decode().startswith(f"{tmp_path}/caf\N{REPLACEMENT CHARACTER}")
+
+
+# Changes, marks and labels.
+
+
+@pytest.mark.parametrize("make", [webdataset, npy, zipped_set])
+def test_a_file_that_is_gone_is_bad_images(tmp_path: Path, make: Any) -> None:
+    path = make(tmp_path / "set")
+    file = path / "set-0.tar" if path.is_dir() else path
+    source = open_source(str(path), "train")
+    file.rename(tmp_path / "elsewhere")
+    gone = source.read(np.array([0]))[0].image
+    assert isinstance(gone, Unreadable)
+    assert "No such file" in gone.reason
+    if file.suffix == ".npy":
+        np.save(file, PIXELS[:2])
+        other = "the file holds 2 images now, not 6"
+    elif file.suffix == ".zip":
+        zipped(file, "other.png")
+        other = "the zip is another now"
+    else:
+        file.mkdir()
+        other = "cannot be read (not a regular file but a folder, pipe, device or socket)"
+    changed = source.read(np.array([0]))[0].image
+    assert isinstance(changed, Unreadable)
+    assert changed.reason == other
+
+
+def test_marks_before_text_and_labels_below_0(tmp_path: Path) -> None:
+    mark = b"\xef\xbb\xbf"
+    path = tarred(
+        tmp_path / "a.tar",
+        {
+            **{"0.png": ENCODED[0], "0.cls": mark + b"1", "0.txt": mark + b"one"},
+            **{"1.png": ENCODED[1], "1.json": mark + b'{"label": 0}'},
+        },
+    )
+    source = open_source(str(path), "train")
+    assert labels(source) == [1, 0]
+    assert items(source)[0].caption == "one"
+    tarred(path, {"0.png": ENCODED[0], "0.cls": b"-1"})
+    with pytest.raises(UserError, match=r"0.png: label -1 .*"):
+        prepare(str(path), str(tmp_path / "out"), workers=0)
+    write(tmp_path / "set", "0.png")
+    (tmp_path / "set" / "dataset.json").write_text('{"labels": [["0.png", -1]]}')
+    with pytest.raises(UserError, match=r"0.png: label -1 .*"):
+        prepare(str(tmp_path / "set"), str(tmp_path / "out"), workers=0)
+
+
+def test_equal_names_of_many_classes() -> None:
+    names = class_names(["a", "a (2)", *["a"] * 60_000, "b"])
+    assert names[:4] == ("a", "a (2)", "a (3)", "a (4)")
+    assert (len(set(names)), names[-1]) == (60_003, "b")
+
+
 def test_where_a_source_may_be(tmp_path: Path) -> None:
     write(tmp_path / "a b", "0.png")
-    assert open_source(f"file://{tmp_path}/a%20b", "train").count == 1
+    for scheme in ("file://", "file://localhost", "file:", "FILE:"):
+        assert open_source(f"{scheme}{tmp_path}/a%20b", "train").count == 1
+    with pytest.raises(UserError, match="~nosuchuser/x: no such file"):
+        open_source("~nosuchuser/x", "train")
     with pytest.raises(UserError, match="read from this machine's disks"):
         open_source("s3://bucket/set", "train")
     for place in ("/dev/null", "x" * 300, "a\0b"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,8 +95,12 @@ def _path(location: str) -> Path:
         UserError: for any other URI.
     """
     scheme, separator, rest = location.partition("://")
+    if location[:6].lower() == "file:/" and not separator:
+        # RFC 8089's short form.
+        return Path(unquote(location[5:]))
     if not separator or "/" in scheme:
-        return Path(location).expanduser()
+        # Other than Path.expanduser, this leaves the name of nobody as it is.
+        return Path(os.path.expanduser(location))
     if scheme.lower() != "file":
         raise UserError(
             f"{printable(location)}: sources are read from this machine's disks; copy it here and "

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distgan.data.sources.base import (
-    LARGEST_ARRAY,
     ArraySource,
     Item,
+    Unreadable,
     numbered_classes,
     open_regular,
+    refuse_without_memory,
 )
 from distgan.errors import UserError, brief, first_line, printable
 
@@ -48,40 +49,44 @@ def open_split(path: Path, split: str) -> ArraySource | NpySource:
     Raises:
         UserError: when it is damaged, or what it holds are no images.
     """
+    shown = printable(str(path))
     if not _is_npz(path):
         if split != "train":
-            raise UserError(f"{path}: has no split {split}; a .npy file is one split, train")
+            raise UserError(f"{shown}: has no split {split}; a .npy file is one split, train")
         return NpySource(path)
     try:
-        return _npz(path, split)
+        return _npz(path, split, shown)
     except UserError:
         raise
     except Exception as error:
-        raise UserError(_unreadable(path, error)) from None
+        raise UserError(_unreadable(shown, error)) from None
 
 
-def _npz(path: Path, split: str) -> ArraySource:
+def _npz(path: Path, split: str, shown: str) -> ArraySource:
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(member.file_size for member in archive.infolist())
-    if unpacked > LARGEST_ARRAY:
-        raise UserError(f"{path}: unpacks to {unpacked} bytes; use .npy, which is not unpacked")
+    refuse_without_memory(unpacked, shown, "use .npy, which is not unpacked")
     with np.load(path, allow_pickle=False) as arrays:
         name = _first(arrays.files, _IMAGES[split])
         if name is None:
             raise UserError(
-                f"{path}: no array named {' or '.join(_IMAGES[split])} for split {split} "
+                f"{shown}: no array named {' or '.join(_IMAGES[split])} for split {split} "
                 f"(it has {printable(', '.join(arrays.files[:10]))}); rename one"
             )
-        where = f"{path}, {name}"
+        where = f"{shown}, {name}"
         images, notes = _shaped(arrays[name], where)
         beside = _first(arrays.files, _LABELS[split])
         labels = None if beside is None else arrays[beside]
-        of_splits = {known for names in (_IMAGES, _LABELS) for known in sum(names.values(), ())}
-        others = [each for each in arrays.files if each not in of_splits]
-    numbers = None if labels is None else _whole(labels, len(images), f"{path}, {beside}")
+        others = [each for each in arrays.files if each not in (name, beside)]
+    numbers = None if labels is None else _whole(labels, len(images), f"{shown}, {beside}")
     highest = -1 if numbers is None else int(numbers.max(initial=0))
+    # That a split leaves out the other one's images and labels needs no word.
+    other = "train" if split == "test" else "test"
+    pair = (_first(others, _IMAGES[other][:2]), _first(others, _LABELS[other][:2]))
+    others = [each for each in others if each not in pair]
     if others:
-        notes += (f"left alone: arrays named {printable(', '.join(others[:10]))}",)
+        some = printable(", ".join(others[:10])) + (", ..." if len(others) > 10 else "")
+        notes += (f"left alone: arrays named {some}",)
     return ArraySource(
         "npz", images, numbers, numbered_classes(highest, where), [(where, len(images))], notes
     )
@@ -95,26 +100,34 @@ class NpySource:
     captions = pairs = False
 
     def __init__(self, path: Path) -> None:
-        self._path = path.absolute()
+        self._path, self._shown = path.absolute(), printable(str(path.absolute()))
         images, self.notes = self._map()
         self.count = len(images)
 
     def read(self, numbers: NDArray[np.int64]) -> list[Item]:
-        """The items of these numbers."""
-        images, _ = self._map()
-        return [Item(np.array(images[n]), f"{self._path}, row {n}") for n in numbers.tolist()]
+        """The items of these numbers; `Unreadable` where the file is gone or another now."""
+        wheres = [f"{self._shown}, row {n}" for n in numbers.tolist()]
+        try:
+            images, _ = self._map()
+        except UserError as error:
+            return [Item(Unreadable(first_line(error)), where) for where in wheres]
+        if len(images) != self.count:
+            changed = Unreadable(f"the file holds {len(images)} images now, not {self.count}")
+            return [Item(changed, where) for where in wheres]
+        pairs = zip(numbers.tolist(), wheres, strict=True)
+        return [Item(np.array(images[n]), where) for n, where in pairs]
 
     def _map(self) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
         try:
             mapped = np.load(self._path, mmap_mode="r", allow_pickle=False)
         except Exception as error:
             # The header is Python's text, whose reader raises errors of its own.
-            raise UserError(_unreadable(self._path, error)) from None
-        return _shaped(mapped, str(self._path))
+            raise UserError(_unreadable(self._shown, error)) from None
+        return _shaped(mapped, self._shown)
 
 
-def _unreadable(path: Path, error: Exception) -> str:
-    return f"{printable(str(path))}: cannot be read ({first_line(error)}); copy or save it again"
+def _unreadable(shown: str, error: Exception) -> str:
+    return f"{shown}: cannot be read ({first_line(error)}); copy or save it again"
 
 
 def _shaped(array: NDArray[Any], where: str) -> tuple[NDArray[np.uint8], tuple[str, ...]]:

@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distgan.errors import UserError, first_line, printable
+from distgan.machine import available_memory
 
 LARGEST_FILE = 1 << 28
 """Bytes of the largest encoded image that is read: 256 MiB."""
-
-LARGEST_ARRAY = 1 << 34
-"""Bytes of the largest array that is unpacked into memory: 16 GiB."""
 
 _MOST_CLASSES = 1 << 16
 
@@ -121,16 +119,31 @@ def numbered_classes(highest: int, where: str) -> tuple[str, ...]:
 
 def class_names(folders: Iterable[str]) -> tuple[str, ...]:
     """Names of classes that are folders, each printable and there only once."""
-    names: list[str] = []
+    names: dict[str, None] = {}
+    # The number to begin with is kept: equal names would be counted through for each again.
+    last: Counter[str] = Counter()
     for folder in folders:
         # Bytes that are not UTF-8, which Python keeps as lone surrogates, fit no JSON.
         name = wanted = printable(folder).replace("\n", " ").replace("\t", " ")
-        number = 1
         while name in names:
-            number += 1
-            name = f"{wanted} ({number})"
-        names.append(name)
+            last[wanted] += 1
+            name = f"{wanted} ({last[wanted] + 1})"
+        names[name] = None
     return tuple(names)
+
+
+def refuse_without_memory(size: int, where: str, remedy: str) -> None:
+    """See that an array of ``size`` bytes can be unpacked into memory.
+
+    Raises:
+        UserError: when it takes more than is free.
+    """
+    free = available_memory()
+    if size > free:
+        raise UserError(
+            f"{where}: unpacks to {size:,} bytes, but {int(free):,} bytes of memory are free; "
+            f"{remedy}"
+        )
 
 
 def regular(path: Path) -> bool:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import io
-import pickle
-import pickletools
+import gzip
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import IO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distgan.data.sources import pickles
 from distgan.data.sources.base import ArraySource, class_names, numbered_classes, open_regular
-from distgan.errors import UserError, first_line
+from distgan.data.sources.listing import beside
+from distgan.data.sources.tars import Bounded, is_gzip, is_tar
+from distgan.errors import UserError, first_line, printable
 
 ABOUT = "CIFAR's data_batch_1, train or .bin files, or their .tar.gz"
 
 _PIXELS = 3 * 32 * 32
-_LARGEST_MEMBER = 1 << 30
+_LARGEST = 1 << 30
+"""Bytes of the largest file or unpacked archive: several times CIFAR's."""
+
+_MOST_MEMBERS = 1000
 
 _TRAIN = [f"data_batch_{number}" for number in range(1, 6)]
 _LAYOUTS = {
@@ -33,6 +37,9 @@ _META = {
     "CIFAR-10 binary": ("batches.meta.txt", ""),
     "CIFAR-100 binary": ("fine_label_names.txt", ""),
 }
+_BESIDE = ("readme.html", "file.txt~", "coarse_label_names.txt")
+"""Files that CIFAR's own archives have besides."""
+
 _WANTED = {
     *(name for layout in _LAYOUTS.values() for names in layout.values() for name in names),
     *(name for name, _ in _META.values()),
@@ -43,7 +50,7 @@ def looks_like(path: Path) -> bool:
     """Whether this is CIFAR's folder, the folder around it, or its archive."""
     if path.is_dir():
         return _folder(path) is not None
-    return path.name.startswith("cifar-10") and tarfile.is_tarfile(path)
+    return path.name.startswith("cifar-10") and (is_gzip(path) or is_tar(path))
 
 
 def open_split(path: Path, split: str) -> ArraySource:
@@ -53,15 +60,16 @@ def open_split(path: Path, split: str) -> ArraySource:
         UserError: when a file is missing, damaged, or holds what CIFAR's does not.
     """
     place = _folder(path) or path
+    shown = printable(str(place))
     members = _archive(place) if place.is_file() else _files(place)
     layout = next(
         (name for name, parts in _LAYOUTS.items() if set(parts[split]) & set(members)), None
     )
     if layout is None:
-        raise UserError(f"{path}: holds none of CIFAR's files for split {split}; copy it again")
+        raise UserError(f"{shown}: holds none of CIFAR's files for split {split}; copy it again")
     images, labels, files = [], [], []
     for name in _LAYOUTS[layout][split]:
-        where = f"{place}/{name}" if place.is_dir() else f"{place}: {name}"
+        where = f"{shown}/{name}" if place.is_dir() else f"{shown}: {name}"
         if name not in members:
             raise UserError(f"{where}: is missing; copy the whole of {layout} again")
         read = _python if layout.endswith("python") else _binary
@@ -70,25 +78,47 @@ def open_split(path: Path, split: str) -> ArraySource:
         labels.append(numbers)
         files.append((where, len(pixels)))
     joined = np.concatenate(labels)
-    classes = _classes(members, layout, str(place))
-    classes = classes or numbered_classes(int(joined.max(initial=0)), str(place))
+    classes = _classes(members, layout, shown)
+    classes = classes or numbered_classes(int(joined.max(initial=0)), shown)
     # Stored a channel at a time: (n, 3, 32, 32).
     rows = np.concatenate(images).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return ArraySource("cifar", np.ascontiguousarray(rows), joined, classes, files)
+    notes = _beside(place, layout) if place.is_dir() else ()
+    if place != path:
+        notes += beside(path, (place.name,), f"files beside {printable(place.name)}")
+    return ArraySource("cifar", np.ascontiguousarray(rows), joined, classes, files, notes)
+
+
+def _beside(place: Path, layout: str) -> tuple[str, ...]:
+    taken = {*_BESIDE, _META[layout][0]}.union(*_LAYOUTS[layout].values())
+    return beside(place, taken, f"files beside those of {layout}")
 
 
 def _folder(path: Path) -> Path | None:
-    """CIFAR's own folder or archive in or at a folder."""
+    """CIFAR's own folder or archive in or at a folder.
+
+    Raises:
+        UserError: when there are several.
+    """
     if not path.is_dir():
         return None
+    if _is_cifar(path):
+        return path
+    inside = sorted(path.glob("cifar-10*"))
+    found = [place for place in inside if place.is_dir() and _is_cifar(place)]
+    # An archive lies beside what it was unpacked to.
+    found = found or [place for place in inside if place.name.endswith(".tar.gz")]
+    if len(found) > 1:
+        some = ", ".join(printable(place.name) for place in found[:4])
+        raise UserError(f"{printable(str(path))}: holds {some}; give one of them as SOURCE")
+    return found[0] if found else None
+
+
+def _is_cifar(place: Path) -> bool:
+    signs = ("data_batch_1", "data_batch_1.bin", "test_batch", "train.bin", "test.bin")
     # "train" alone might be anybody's folder; CIFAR-100's is a file, with "meta" beside it.
-    for place in (path, *sorted(child for child in path.glob("cifar-10*") if child.is_dir())):
-        signs = ("data_batch_1", "data_batch_1.bin", "test_batch", "train.bin", "test.bin")
-        if any((place / name).is_file() for name in signs):
-            return place
-        if (place / "meta").is_file() and (place / "train").is_file():
-            return place
-    return next(iter(sorted(path.glob("cifar-10*.tar.gz"))), None)
+    return any((place / name).is_file() for name in signs) or (
+        (place / "meta").is_file() and (place / "train").is_file()
+    )
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -96,22 +126,45 @@ def _files(folder: Path) -> dict[str, bytes]:
     for path in folder.iterdir():
         if path.name in _WANTED and path.is_file():
             with open_regular(path) as stream:
-                found[path.name] = stream.read(_LARGEST_MEMBER)
+                found[path.name] = stream.read(_LARGEST)
     return found
 
 
 def _archive(path: Path) -> dict[str, bytes]:
-    members: dict[str, bytes] = {}
+    shown = printable(str(path))
     try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                name = member.name.rsplit("/", 1)[-1]
-                if name in _WANTED and member.isfile() and member.size <= _LARGEST_MEMBER:
-                    stream = archive.extractfile(member)
-                    members[name] = stream.read() if stream else b""
+        with open_regular(path) as raw:
+            if not is_gzip(path):
+                return _members(raw)
+            with gzip.open(raw) as unpacked:
+                return _members(cast(IO[bytes], unpacked))
     except Exception as error:
         # Each packing raises errors of its own for damaged bytes.
-        raise UserError(f"{path}: a damaged archive ({first_line(error)}); copy it again") from None
+        raise UserError(
+            f"{shown}: a damaged archive ({first_line(error)}); copy it again"
+        ) from None
+
+
+def _members(stream: IO[bytes]) -> dict[str, bytes]:
+    """CIFAR's files out of a tar.
+
+    Raises:
+        tarfile.TarError: when it is damaged, or holds much more than CIFAR's does.
+    """
+    members: dict[str, bytes] = {}
+    with tarfile.TarFile(fileobj=Bounded(stream, _LARGEST)) as archive:
+        for number, member in enumerate(archive):
+            if number == _MOST_MEMBERS:
+                raise tarfile.ReadError(f"over {_MOST_MEMBERS} files")
+            name = member.name.rsplit("/", 1)[-1]
+            if name not in _WANTED or not member.isreg() or member.issparse():
+                continue
+            if name in members:
+                raise tarfile.ReadError(f"holds {name} more than once")
+            if member.offset_data + member.size > _LARGEST:
+                raise tarfile.ReadError(f"over {_LARGEST} bytes")
+            stream.seek(member.offset_data)
+            members[name] = stream.read(member.size)
     return members
 
 
@@ -128,7 +181,7 @@ def _binary(content: bytes, layout: str, where: str) -> tuple[NDArray[np.uint8],
 
 
 def _python(content: bytes, layout: str, where: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    batch = _unpickle(content, where)
+    batch = pickles.load(content, where)
     pixels = batch.get("data")
     labels = batch.get("fine_labels" if layout.startswith("CIFAR-100") else "labels")
     if (
@@ -150,71 +203,8 @@ def _classes(members: dict[str, bytes], layout: str, where: str) -> tuple[str, .
     if name not in members:
         return ()
     if key:
-        named = _unpickle(members[name], f"{where}: {name}").get(key, [])
-        if not isinstance(named, list):
-            raise UserError(f"{where}: {name}: {key} is no list; copy it again")
-        return class_names(_text(each)[:200] for each in named)
-    return class_names(members[name].decode("utf-8", "replace").split())
-
-
-class _Unpickler(pickle.Unpickler):
-    """Reads arrays, text, lists and dictionaries; a pickle that asks for more is refused."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        known = {
-            ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-            ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-            ("_codecs", "encode"): _encode,
-        }
-        if (module, name) not in known:
-            raise pickle.UnpicklingError(f"asks for {module}.{name}")
-        return known[module, name]
-
-
-def _reconstruct(kind: Any, shape: Any, dtype: Any) -> NDArray[Any]:
-    # As numpy's own, which begins with an empty array and sets its state afterwards.
-    if kind is not np.ndarray or shape != (0,):
-        raise pickle.UnpicklingError("asks for an array of an unknown kind")
-    return np.empty(0, np.uint8)
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    # How protocol 2 writes bytes.
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"asks for the encoding {encoding}")
-    return text.encode("latin1")
-
-
-def _unpickle(content: bytes, where: str) -> dict[str, Any]:
-    try:
-        _refuse_reservations(content)
-        found = _Unpickler(io.BytesIO(content), encoding="bytes").load()
-    except Exception as error:
-        # Damaged or hostile, a pickle may raise anything.
-        reason = first_line(error)
-        raise UserError(f"{where}: not a pickle of CIFAR's ({reason}); copy it again") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{where}: not a pickle of CIFAR's (no dictionary); copy it again")
-    return {_text(key): value for key, value in found.items()}
-
-
-def _refuse_reservations(content: bytes) -> None:
-    """See that a pickle stores its values one after the other.
-
-    Python's reader reserves memory up to the highest place that a pickle stores anything at:
-    five bytes would cost 32 GiB.
-
-    Raises:
-        pickle.UnpicklingError: when it does not.
-    """
-    for number, (opcode, argument, _) in enumerate(pickletools.genops(content)):
-        if opcode.name not in ("PUT", "BINPUT", "LONG_BINPUT"):
-            continue
-        if not isinstance(argument, int) or argument > number + 1:
-            raise pickle.UnpicklingError(f"stores a value at place {argument}")
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        named = pickles.load(members[name], f"{where}: {name}").get(key, [])
+        if not isinstance(named, list) or not all(isinstance(each, bytes | str) for each in named):
+            raise UserError(f"{where}: {name}: {key} is no list of names; copy it again")
+        return class_names(pickles.text(each)[:200] for each in named)
+    return class_names(members[name].decode("utf-8-sig", "replace").split())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,16 @@ from distgan.data.sources.base import (
     open_regular,
     read_image,
 )
-from distgan.data.sources.listing import Listing, list_folder, list_zip
+from distgan.data.sources.listing import Listing, list_folder, list_zip, relative_name
 from distgan.data.sources.splits import folders_of_split
 from distgan.errors import UserError, brief, first_line, printable
 
 ABOUT = "a folder or zip of images (.png, .jpg, .webp, ...)"
 
 _LABELS = "dataset.json"
-_LARGEST_LABELS = 1 << 30
+_LARGEST_LABELS = 1 << 27
+_LARGEST_LABEL = 512
+"""Bytes of the labels' list, in all and for each image: as objects they take many times that."""
 
 
 def looks_like(path: Path) -> bool:
@@ -53,15 +56,18 @@ def open_split(path: Path, split: str) -> FolderSource:
     listing = list_folder(path) if path.is_dir() else list_zip(path)
     images = sorted(name for name in listing.names if _is_image(name))
     where = printable(str(path))
-    lists = sorted((n for n in listing.names if _is_list(n)), key=lambda name: name.count("/"))
-    others = [name for name in listing.names if not _is_image(name) and name not in lists[:1]]
-    notes = (*listing.notes, *left_alone(others, "files that are no images"))
+    others = [name for name in listing.names if not _is_image(name)]
     if not images:
+        notes = (*listing.notes, *left_alone(others, "files that are no images"))
         return FolderSource(path, listing, [], None, (), notes)
     images, inside, more = folders_of_split(images, split, where)
-    notes = (*more, *notes)
-    if lists:
-        return _stylegan(path, listing, images, lists[0], notes)
+    lists = [name for name in others if _is_list(name)]
+    mine = _list_of(lists, inside)
+    # The list of another split is left out with it, without a word.
+    others = [name for name in others if name != mine and (name not in lists or not inside)]
+    notes = (*more, *listing.notes, *left_alone(others, "files that are no images"))
+    if mine is not None:
+        return _stylegan(path, listing, images, mine, notes)
     folders = [name[len(inside) :].rpartition("/")[0] for name in images]
     if all(folders):
         tops = [folder.split("/", 1)[0] for folder in folders]
@@ -124,14 +130,17 @@ class FolderSource:
         label = None if self._labels is None else self._labels[number]
         if self.kind == "folder":
             return Item(read_image(self._path / name), f"{self._shown}/{printable(name)}", label)
-        return Item(self._unzip(member), f"{self._shown}: {printable(name)}", label)
+        return Item(self._unzip(name, member), f"{self._shown}: {printable(name)}", label)
 
-    def _unzip(self, member: int) -> bytes | Unreadable:
+    def _unzip(self, name: str, member: int) -> bytes | Unreadable:
         try:
             if self._archive is None:
                 self._archive = zipfile.ZipFile(self._path)
             # By its place and not by its name, which another may have too.
-            info = self._archive.infolist()[member]
+            members = self._archive.infolist()
+            if member >= len(members) or relative_name(members[member].filename) != name:
+                return Unreadable("the zip is another now")
+            info = members[member]
             # Never more than this size is unpacked, whatever the member really holds.
             if info.file_size > LARGEST_FILE:
                 return TOO_LARGE
@@ -142,14 +151,29 @@ class FolderSource:
             return Unreadable(f"cannot be unpacked ({first_line(error)})")
 
 
+def _list_of(lists: Sequence[str], inside: str) -> str | None:
+    """The list of labels that is for a folder: its own, else the next above, else the next below.
+
+    Args:
+        inside: the folder, ending in a slash, or empty.
+    """
+    above = [name for name in lists if inside.startswith(name.removesuffix(_LABELS))]
+    below = [name for name in lists if name.startswith(inside)]
+    if above:
+        return max(above, key=len)
+    return min(below, key=lambda name: (name.count("/"), name), default=None)
+
+
 def _stylegan(
     path: Path, listing: Listing, images: list[str], list_name: str, notes: tuple[str, ...]
 ) -> FolderSource:
     where = printable(f"{path}: {list_name}" if path.is_file() else f"{path}/{list_name}")
     folder = list_name.removesuffix(_LABELS)
+    most = min(_LARGEST_LABELS, (1 << 16) + _LARGEST_LABEL * len(listing.names))
     try:
-        found = json.loads(_read_list(path, listing, list_name))["labels"]
-        labels = None if found is None else {f"{folder}{name}": label for name, label in found}
+        content = _read_list(path, listing, list_name, most)
+        found = None if content is None else json.loads(content)["labels"]
+        pairs = None if found is None else [(f"{folder}{name}", label) for name, label in found]
     except OSError as error:
         raise UserError(f"{where}: cannot be read ({first_line(error)})") from None
     except Exception:
@@ -157,8 +181,19 @@ def _stylegan(
         raise UserError(
             f'{where}: should be {{"labels": [["NAME", LABEL], ...]}} or have "labels": null'
         ) from None
-    if labels is None:
+    if content is None:
+        raise UserError(
+            f"{where}: over {most:,} bytes, too many for the labels of {len(images):,} images; "
+            "leave out all but the labels"
+        )
+    if pairs is None:
         return FolderSource(path, listing, images, None, (), notes)
+    labels = dict(pairs)
+    if len(labels) < len(pairs):
+        ((twice, times),) = Counter(name for name, _ in pairs).most_common(1)
+        raise UserError(
+            f"{where}: names {printable(twice[:200])} {times} times; give each image one label"
+        )
     wrong = next((name for name, label in labels.items() if type(label) is not int), None)
     if wrong is not None:
         raise UserError(
@@ -170,19 +205,20 @@ def _stylegan(
         raise UserError(
             f"{where}: names {printable(missing[:200])}, which is not there; copy the set again"
         )
-    classes = numbered_classes(max(labels.values(), default=0), where)
+    # Of labels that are all negative there is a class still, that those are bad labels.
+    classes = numbered_classes(max(0, max(labels.values(), default=0)), where)
     return FolderSource(path, listing, images, [labels.get(n) for n in images], classes, notes)
 
 
-def _read_list(path: Path, listing: Listing, name: str) -> bytes:
+def _read_list(path: Path, listing: Listing, name: str, most: int) -> bytes | None:
+    """The content of a list of labels, or None where it is over ``most`` bytes."""
     if path.is_dir():
         with open_regular(path / name) as stream:
-            return stream.read(_LARGEST_LABELS)
+            content = stream.read(most + 1)
+        return content if len(content) <= most else None
     with zipfile.ZipFile(path) as archive:
         info = archive.infolist()[listing.names[name]]
-        if info.file_size > _LARGEST_LABELS:
-            raise ValueError
-        return archive.read(info)
+        return archive.read(info) if info.file_size <= most else None
 
 
 def _is_list(name: str) -> bool:

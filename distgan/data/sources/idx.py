@@ -13,9 +13,15 @@ from typing import IO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from distgan.data.sources.base import LARGEST_ARRAY, ArraySource, numbered_classes, open_regular
+from distgan.data.sources.base import (
+    ArraySource,
+    numbered_classes,
+    open_regular,
+    refuse_without_memory,
+)
+from distgan.data.sources.listing import beside
 from distgan.data.sources.named import NAMED
-from distgan.errors import UserError, first_line
+from distgan.errors import UserError, first_line, printable
 
 ABOUT = "IDX files such as train-images-idx3-ubyte.gz"
 
@@ -40,11 +46,17 @@ def open_split(path: Path, split: str) -> ArraySource:
     images, labels = read_split(path, split)
     file = _find(path, f"{_PREFIXES[split]}-images", "idx3-ubyte")
     known = _KNOWN_LABELS.get(hashlib.sha256(labels.tobytes()).hexdigest()[:16])
-    classes = (
-        NAMED[known].classes if known else numbered_classes(int(labels.max(initial=0)), str(path))
+    shown = printable(str(path))
+    classes = NAMED[known].classes if known else numbered_classes(int(labels.max(initial=0)), shown)
+    taken = {name for prefix in _PREFIXES.values() for name in _names(prefix)}
+    return ArraySource(
+        "idx",
+        images[..., None],
+        labels.astype(np.int64),
+        classes,
+        [(printable(str(file)), len(images))],
+        beside(path, taken, "files beside the IDX files"),
     )
-    wide = labels.astype(np.int64)
-    return ArraySource("idx", images[..., None], wide, classes, [(str(file), len(images))])
 
 
 def read_split(folder: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -57,8 +69,9 @@ def read_split(folder: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[np.
     images = read_idx(_find(folder, f"{prefix}-images", "idx3-ubyte"), dimensions=3)
     labels = read_idx(_find(folder, f"{prefix}-labels", "idx1-ubyte"), dimensions=1)
     if len(images) != len(labels):
+        shown = printable(str(folder))
         raise UserError(
-            f"{folder}: {len(images)} images but {len(labels)} labels in split {split}; "
+            f"{shown}: {len(images)} images but {len(labels)} labels in split {split}; "
             "copy both files again"
         )
     return images, labels
@@ -70,24 +83,24 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     Raises:
         UserError: when the file is not IDX, not uint8, or shorter or longer than it says.
     """
+    shown = printable(str(path))
     try:
         with _open(path) as stream:
             header = stream.read(4 + 4 * dimensions)
             if len(header) < 4 + 4 * dimensions or header[:4] != bytes([0, 0, 8, dimensions]):
-                raise UserError(f"{path}: not an IDX file of uint8 in {dimensions} dimensions")
+                raise UserError(f"{shown}: not an IDX file of uint8 in {dimensions} dimensions")
             shape = struct.unpack(f">{dimensions}I", header[4:])
             promised = math.prod(shape)
             if promised == 0 and shape[0]:
-                raise UserError(f"{path}: promises images of no pixels, {shape}; copy it again")
-            if promised > LARGEST_ARRAY:
-                raise UserError(f"{path}: promises {promised} bytes, too many; copy it again")
+                raise UserError(f"{shown}: promises images of no pixels, {shape}; copy it again")
+            refuse_without_memory(promised, shown, "copy it again, or free memory")
             # A little gzip can hold a lot: never more than is promised is unpacked.
             content = stream.read(promised + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read ({first_line(error)}); copy it again") from None
+        raise UserError(f"{shown}: cannot be read ({first_line(error)}); copy it again") from None
     if len(content) != promised:
         found = len(content) if len(content) < promised else "more"
-        raise UserError(f"{path}: promises {promised} bytes but holds {found}; copy it again")
+        raise UserError(f"{shown}: promises {promised} bytes but holds {found}; copy it again")
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
@@ -98,10 +111,22 @@ def _open(path: Path) -> IO[bytes]:
     return cast(IO[bytes], gzip.open(stream)) if packed else stream
 
 
-def _find(folder: Path, stem: str, kind: str) -> Path:
+def _names(prefix: str) -> list[str]:
+    """All names that the files of a split may have."""
+    stems = (f"{prefix}-images", "idx3-ubyte"), (f"{prefix}-labels", "idx1-ubyte")
+    return [name for stem, kind in stems for name in _spellings(stem, kind)]
+
+
+def _spellings(stem: str, kind: str) -> list[str]:
     # Some copies write a dot where others write a dash before "idx".
-    for name in (f"{stem}-{kind}", f"{stem}.{kind}"):
-        for path in (folder / f"{name}.gz", folder / name):
-            if path.exists():
-                return path
-    raise UserError(f"{folder}: holds no {stem}-{kind} or {stem}-{kind}.gz; give a folder with it")
+    return [f"{stem}{mark}{kind}{packed}" for mark in "-." for packed in (".gz", "")]
+
+
+def _find(folder: Path, stem: str, kind: str) -> Path:
+    for name in _spellings(stem, kind):
+        if (folder / name).exists():
+            return folder / name
+    raise UserError(
+        f"{printable(str(folder))}: holds no {stem}-{kind} or {stem}-{kind}.gz; give a folder "
+        "with it"
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import zipfile
+from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +16,15 @@ from distgan.errors import UserError, first_line, printable
 _MOST_FOLDERS = 1 << 20
 """Folders that are looked into; links can lead on without end."""
 
+_MOST_VISITS = 8
+"""How often one folder is looked into; k folders that link to each other make k! paths."""
+
 _CLUTTER = frozenset(("thumbs.db", "desktop.ini", "__macosx", "__pycache__"))
 """Files and folders that systems leave behind, in lower case; nobody misses them."""
+
+
+_ABOUT = frozenset(("readme.md", "readme.txt", "readme", "license", "license.txt", "license.md"))
+"""Files about a set, in which nobody expects images."""
 
 
 @dataclass
@@ -38,6 +47,8 @@ def list_folder(folder: Path) -> Listing:
     listing = Listing()
     hidden: list[str] = []
     loops: list[str] = []
+    again: list[str] = []
+    visits: Counter[tuple[int, int]] = Counter()
     # A folder and those that it is in, as device and inode: a link back to one is no new folder.
     waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", (_identity(folder),))]
     looked_into = 0
@@ -57,14 +68,18 @@ def list_folder(folder: Path) -> Listing:
                 hidden.append(name)
             elif _is_folder(entry):
                 identity = _identity(Path(entry.path))
+                visits[identity] += 1
                 if identity in above:
                     loops.append(name)
+                elif visits[identity] > _MOST_VISITS:
+                    again.append(name)
                 else:
                     waiting.append((f"{name}/", (*above, identity)))
             else:
                 listing.names[name] = -1
     listing.notes = (
         *left_alone(sorted(loops), "links that lead back to a folder they lie in"),
+        *left_alone(sorted(again), f"links to a folder that is read {_MOST_VISITS} times already"),
         *left_alone(sorted(hidden), "hidden files and folders"),
     )
     return listing
@@ -111,6 +126,25 @@ def list_zip(path: Path) -> Listing:
         )
     listing.notes = left_alone(sorted(hidden), "hidden files")
     return listing
+
+
+def beside(folder: Path, taken: Container[str], what: str) -> tuple[str, ...]:
+    """The line that counts a folder's own files and folders that a source does not take.
+
+    Args:
+        taken: names of those that it does.
+        what: what the others are, such as "files beside the tars".
+    """
+    names = (entry.name for entry in folder.iterdir())
+    others = sorted(
+        name
+        for name in names
+        if name not in taken
+        and not is_clutter(name)
+        and not name.startswith(".")
+        and name.lower() not in _ABOUT
+    )
+    return left_alone(others, what)
 
 
 def relative_name(name: str) -> str:

@@ -24,16 +24,69 @@ _NAME = re.compile(
 )
 
 
+# A letter run of a name, which upper case ends as in trainSet.
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+_FOLLOWING = frozenset(
+    ("a", "b", "set", "sets", "data", "dataset", "image", "images", "img", "imgs")
+)
+"""Parts of a name that make a split's name no other."""
+
+_PART_NAME = re.compile(
+    rf"({'|'.join(sorted(_WORDS, key=len, reverse=True))})({'|'.join(_FOLLOWING)})?"
+)
+
+
 def split_of(name: str) -> str | None:
-    """The split that a file's or folder's name tells: train, test, validation, or None."""
+    """The split that a file's or folder's name begins with: train, test, validation, or None."""
     found = _NAME.fullmatch(name.rsplit("/", 1)[-1])
     return _WORDS[found[1].lower()] if found else None
+
+
+def _told(name: str) -> tuple[str | None, tuple[str, ...]]:
+    """The one split that any part of a name tells, or None; and the name's other parts."""
+    parts = [part.lower() for part in _PART.findall(name.rsplit("/", 1)[-1])]
+    found = [_PART_NAME.fullmatch(part) for part in parts]
+    rest = tuple(
+        part
+        for part, match in zip(parts, found, strict=True)
+        if match is None and part not in _FOLLOWING
+    )
+    splits = {_WORDS[match[1]] for match in found if match}
+    first = split_of(name)
+    if first is not None:
+        return first, rest
+    return (splits.pop() if len(splits) == 1 else None), rest
+
+
+def _splits_of_folders(folders: Sequence[str]) -> dict[str, str | None]:
+    """The split of each of the folders that lie side by side; None for a class or another.
+
+    A folder tells a split that has no other parts in its name, or parts that a folder of another
+    split has too (cars_train, cars_test). Other parts are taken for the name of a class
+    (training-wheels, test_tube), unless every folder tells a split.
+    """
+    told = {folder: _told(folder) for folder in folders}
+    if len({split for split, _ in told.values()} - {None}) < 2:
+        return {folder: split if not rest else None for folder, (split, rest) in told.items()}
+    if all(split for split, _ in told.values()):
+        return {folder: split for folder, (split, _) in told.items()}
+    of_rest: dict[tuple[str, ...], set[str]] = {}
+    for split, rest in told.values():
+        if split is not None:
+            of_rest.setdefault(rest, set()).add(split)
+    return {
+        folder: split if split and (not rest or len(of_rest[rest]) > 1) else None
+        for folder, (split, rest) in told.items()
+    }
 
 
 def files_of_split(
     names: Sequence[str], split: str, where: str
 ) -> tuple[list[str], tuple[str, ...]]:
-    """The files of a split: those whose names begin with it, or all where none name a split.
+    """The files of a split: those whose names tell it, or all where none name a split.
+
+    Names tell it by how they begin; where several splits are named, by any part of them.
 
     Returns:
         the files, and notes for the user.
@@ -41,12 +94,18 @@ def files_of_split(
     Raises:
         UserError: when there is no such split.
     """
-    named = {name: split_of(name) for name in names}
+    named = {name: _told(name)[0] for name in names}
+    if len(set(named.values()) - {None}) < 2:
+        named = {name: split_of(name) for name in names}
     chosen = [name for name in names if named[name] == split]
     if chosen:
         # That a split leaves the other splits out needs no word; anything else does.
         others = [name for name in names if named[name] is None]
-        return chosen, left_alone(others, f"files that name no split, beside those of {split}")
+        notes = left_alone(others, f"files that name no split, beside those of {split}")
+        inside = [name for name in chosen if split_of(name) is None]
+        if inside:
+            notes = (f"read as split {split}: the files {_some(inside)}", *notes)
+        return chosen, notes
     if split == "train" and not any(named.values()):
         return list(names), ()
     raise UserError(f"{where}: has no split {split}; its files are {_some(names)}")
@@ -80,7 +139,7 @@ def folders_of_split(
         return list(names), common, ()
     tops = {name: name[len(common) :].partition("/")[0] for name in names}
     folders = sorted({top for name, top in tops.items() if _in_folder(name, common)})
-    told = {folder: split_of(folder) for folder in folders}
+    told = _splits_of_folders(folders)
     kinds = {kind for kind in told.values() if kind}
     if not kinds or (len(kinds) == 1 and None in told.values()):
         return _unsplit(names, split, where, common, told)
@@ -110,7 +169,11 @@ def _unsplit(
         )
     if split != "train":
         raise UserError(f"{where}: has no split {split}; that would be a sub-folder {split}/")
-    return list(names), common, ()
+    loosely = [folder for folder in told if _told(folder)[0]]
+    if len({_told(folder)[0] for folder in loosely}) < 2:
+        return list(names), common, ()
+    note = f"read as classes, and not as splits: the folders {_some(loosely)}"
+    return list(names), common, (note,)
 
 
 def _common_folder(names: Sequence[str]) -> str:

@@ -31,11 +31,12 @@ from distgan.data.sources.base import (
 )
 from distgan.data.sources.listing import is_clutter, relative_name
 from distgan.data.sources.splits import files_of_split
+from distgan.data.sources.tars import BLOCK, Bounded, is_tar
 from distgan.errors import UserError, brief, first_line, printable
 
 ABOUT = "WebDataset .tar files"
 
-_BLOCK = 512
+_TARS = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4")
 _LARGEST_TEXT = 1 << 20
 _TEXTS = ("cls", "json", "txt")
 
@@ -64,7 +65,8 @@ def looks_like(path: Path) -> bool:
     """Whether this is a tar, or a folder of them."""
     if path.is_dir():
         return any(path.glob("*.tar"))
-    return path.suffix.lower() == ".tar" or tarfile.is_tarfile(path)
+    # Those that are packed are refused with a reason, and not unpacked to find out.
+    return path.name.lower().endswith(_TARS) or is_tar(path)
 
 
 def open_split(path: Path, split: str) -> WebDatasetSource:
@@ -115,7 +117,8 @@ class WebDatasetSource:
         self._shown = [printable(file) for file in files]
         self.count = len(samples)
         labels = [sample.label for _, sample in samples if sample.label is not None]
-        self.classes = numbered_classes(max(labels), where) if labels else ()
+        # Of labels that are all negative there is a class still, that those are bad labels.
+        self.classes = numbered_classes(max(0, max(labels)), where) if labels else ()
         self.captions = any(sample.caption for _, sample in samples)
         self.pairs = any(sample.pair for _, sample in samples)
 
@@ -124,11 +127,16 @@ class WebDatasetSource:
         chosen = [self._samples[number] for number in numbers.tolist()]
         items = []
         for file in sorted({file for file, _ in chosen}):
-            with open_regular(Path(self._files[file])) as stream:
+            mine = [sample for owner, sample in chosen if owner == file]
+            shown = self._shown[file]
+            try:
+                with open_regular(Path(self._files[file])) as stream:
+                    items += [self._item(stream, shown, sample) for sample in mine]
+            except OSError as error:
+                gone = Unreadable(f"cannot be read ({error.strerror or first_line(error)})")
                 items += [
-                    self._item(stream, self._shown[file], sample)
-                    for owner, sample in chosen
-                    if owner == file
+                    Item(gone, f"{shown}: {printable(sample.name)}", sample.label)
+                    for sample in mine
                 ]
         return items
 
@@ -137,7 +145,7 @@ class WebDatasetSource:
         caption = None
         if sample.caption is not None:
             content = _part(stream, sample.caption)
-            caption = content.decode("utf-8", "replace") if isinstance(content, bytes) else ""
+            caption = content.decode("utf-8-sig", "replace") if isinstance(content, bytes) else ""
         return Item(
             _part(stream, sample.image),
             f"{file}: {printable(sample.name)}",
@@ -239,7 +247,8 @@ def _label(members: dict[str, _Member], stream: IO[bytes], where: str) -> int | 
     shown = f"{where}: {printable(member.name)}"
     content = _part(stream, _Member(member.name, member.offset, min(member.size, _LARGEST_TEXT)))
     assert isinstance(content, bytes)
-    text = content.decode("utf-8", "replace").strip()
+    # Windows' editors put a byte-order mark before the text.
+    text = content.decode("utf-8-sig", "replace").strip()
     if "cls" in members:
         if not re.fullmatch(r"[+-]?\d{1,18}", text):
             raise UserError(f"{shown}: label {brief(text)}; a .cls file holds one whole number")
@@ -269,7 +278,7 @@ def _archives(stream: IO[bytes]) -> Iterator[tuple[list[_Member], list[str]]]:
         end = start
         members: dict[str, list[_Member]] = defaultdict(list)
         others: list[str] = []
-        with tarfile.open(fileobj=stream, mode="r:") as archive:
+        with tarfile.TarFile(fileobj=Bounded(stream)) as archive:
             for member in archive:
                 end = max(end, member.offset_data + (member.size if member.isreg() else 0))
                 name = relative_name(member.name)
@@ -304,16 +313,16 @@ def _target(base: str, link: str) -> str:
 
 def _next_archive(stream: IO[bytes], end: int, size: int) -> int:
     """Where another tar begins behind one whose last member ends at ``end``; or ``size``."""
-    start = -(-end // _BLOCK) * _BLOCK
-    if size < start + _BLOCK:
+    start = -(-end // BLOCK) * BLOCK
+    if size < start + BLOCK:
         raise tarfile.ReadError("truncated: it has no end mark")
     stream.seek(start)
-    if stream.read(_BLOCK) != bytes(_BLOCK):
+    if stream.read(BLOCK) != bytes(BLOCK):
         raise tarfile.ReadError("damaged behind its last member")
     stream.seek(start)
     while block := stream.read(1 << 20):
         filled = block.lstrip(b"\0")
         if filled:
-            return start + (len(block) - len(filled)) // _BLOCK * _BLOCK
+            return start + (len(block) - len(filled)) // BLOCK * BLOCK
         start += len(block)
     return size

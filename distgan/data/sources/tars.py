@@ -1,0 +1,92 @@
+"""Tars out of foreign hands: told by their first bytes, and read within bounds."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from pathlib import Path
+from typing import IO
+
+from distgan.data.sources.base import open_regular
+
+BLOCK = 512
+
+LARGEST_READ = 1 << 20
+"""Bytes of the largest header that is read: those of long names and attributes have any size."""
+
+_CHECKSUM = slice(148, 156)
+
+# Python's reader searches for a number's end again from each of its digits.
+_MANY_DIGITS = re.compile(rb"\d{500}")
+
+
+def is_tar(path: Path) -> bool:
+    """Whether a file is an uncompressed tar, by its first header."""
+    with open_regular(path) as stream:
+        header = stream.read(BLOCK)
+    if len(header) < BLOCK:
+        return False
+    if header[257:262] == b"ustar":
+        return True
+    # The oldest tars have no magic number, but the sum of a header's bytes, as octal digits.
+    summed = sum(header) - sum(header[_CHECKSUM]) + 8 * ord(" ")
+    digits = header[_CHECKSUM].strip(b" \0")
+    return bool(re.fullmatch(rb"[0-7]{1,8}", digits)) and int(digits, 8) == summed
+
+
+def is_gzip(path: Path) -> bool:
+    """Whether a file begins as gzip's do."""
+    with open_regular(path) as stream:
+        return stream.read(2) == b"\x1f\x8b"
+
+
+class Bounded:
+    """A stream of which `tarfile.TarFile` reads headers, each of them of a bounded size.
+
+    The content of members is to be read from the stream itself.
+
+    Args:
+        stream: as it is unpacked.
+        most: bytes of it that may be passed over or read.
+    """
+
+    def __init__(self, stream: IO[bytes], most: int = 1 << 62) -> None:
+        self._stream, self._most = stream, most
+
+    def read(self, size: int) -> bytes:
+        """At most ``size`` bytes.
+
+        Raises:
+            tarfile.ReadError: when that is beyond the limits.
+        """
+        if not 0 <= size <= LARGEST_READ:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        self._refuse_beyond(self._stream.tell() + size)
+        content = self._stream.read(size)
+        if size > 500 and _MANY_DIGITS.search(content):
+            raise tarfile.ReadError("a header with a number of over 500 digits")
+        return content
+
+    def seek(self, position: int) -> int:
+        """Go to a position from the beginning.
+
+        Raises:
+            tarfile.ReadError: when that is beyond the limit.
+        """
+        self._refuse_beyond(position)
+        return self._stream.seek(position)
+
+    def tell(self) -> int:
+        """The position from the beginning."""
+        return self._stream.tell()
+
+    def close(self) -> None:
+        """Leaves the stream open to whoever opened it."""
+
+    def write(self, content: bytes) -> int:
+        """Part of what a tar's stream has to offer; never called."""
+        raise NotImplementedError
+
+    def _refuse_beyond(self, position: int) -> None:
+        if position > self._most:
+            raise tarfile.ReadError(f"over {self._most} bytes")

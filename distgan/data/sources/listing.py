@@ -23,7 +23,9 @@ _CLUTTER = frozenset(("thumbs.db", "desktop.ini", "__macosx", "__pycache__"))
 """Files and folders that systems leave behind, in lower case; nobody misses them."""
 
 
-_ABOUT = frozenset(("readme.md", "readme.txt", "readme", "license", "license.txt", "license.md"))
+ABOUT_DATA = frozenset(
+    ("readme.md", "readme.txt", "readme", "license", "license.txt", "license.md")
+)
 """Files about a set, in which nobody expects images."""
 
 
@@ -142,7 +144,7 @@ def beside(folder: Path, taken: Container[str], what: str) -> tuple[str, ...]:
         if name not in taken
         and not is_clutter(name)
         and not name.startswith(".")
-        and name.lower() not in _ABOUT
+        and name.lower() not in ABOUT_DATA
     )
     return left_alone(others, what)
 

@@ -23,7 +23,7 @@ from distgan.data.sources.base import (
     numbered_classes,
     open_regular,
 )
-from distgan.data.sources.listing import list_folder
+from distgan.data.sources.listing import ABOUT_DATA, list_folder
 from distgan.data.sources.splits import files_of_split
 from distgan.errors import UserError, first_line, printable
 from distgan.storage import Storage
@@ -280,12 +280,8 @@ def _beside(folder: Path) -> list[str]:
     return [
         name
         for name in list_folder(folder).names
-        if not name.endswith(".parquet") and name.rsplit("/", 1)[-1].lower() not in _NO_DATA
+        if not name.endswith(".parquet") and name.rsplit("/", 1)[-1].lower() not in ABOUT_DATA
     ]
-
-
-_NO_DATA = frozenset(("readme.md", "readme.txt", "readme", "license", "license.txt", "license.md"))
-"""Files of a repository in which nobody expects images."""
 
 
 def _footer(storage: Storage, name: str) -> tuple[pq.FileMetaData, pa.Schema]:

@@ -23,6 +23,9 @@ from distgan.storage import OWNER, AppendLog, Storage
 
 TIMES = Times(renew=0.02, expire=0.15, settle=0.05)
 
+RACING = Times(renew=0.02, expire=2.0, settle=0.1)
+"""Where no owner dies, none may be taken for dead, however busy the machine is."""
+
 Place = Callable[[], Storage]
 
 
@@ -44,7 +47,7 @@ def race(place: Place, attempts: int) -> tuple[int, int]:
     def want(pause: float) -> None:
         time.sleep(pause)
         try:
-            with Ownership(place(), "racing", times=TIMES):
+            with Ownership(place(), "racing", times=RACING):
                 if not inside.acquire(blocking=False):
                     twice.append(pause)
                     return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -40,8 +41,14 @@ class TrainingState:
         torch.manual_seed(config.seed)
         generator = config.generator.network.build(image, config.latent, labels)
         discriminator = config.discriminator.network.build(image, labels)
-        self.generator = self._player(generator, config.generator)
-        self.discriminator = self._player(discriminator, config.discriminator)
+        label = torch.zeros(1, dtype=torch.int64, device=world.device) if labels else None
+        zeros = partial(torch.zeros, dtype=config.dtype, device=world.device)
+        self.generator = self._player(
+            generator, config.generator, (zeros((1, config.latent)), label)
+        )
+        self.discriminator = self._player(
+            discriminator, config.discriminator, (zeros((1, *image)), label)
+        )
         self.ema = EMA(self.generator.network, config.generator.ema)
         self.augment = Augmenter(config.discriminator.augment, world.device)
         self.penalty = Penalty(config.discriminator.penalty, config.batch, world.device)
@@ -58,7 +65,12 @@ class TrainingState:
         )
         self._seed_rank(images_seen=0)
 
-    def _player(self, network: nn.Module, config: GeneratorConfig | DiscriminatorConfig) -> Player:
+    def _player(
+        self,
+        network: nn.Module,
+        config: GeneratorConfig | DiscriminatorConfig,
+        example: Sequence[Tensor | None],
+    ) -> Player:
         parallel = self._config.parallel
         network = network.to(self.world.device, self._config.dtype)
         # Convolutions run faster so, on CPU and GPU; nothing else is affected.
@@ -70,7 +82,7 @@ class TrainingState:
             network.compile(mode=mode)
         return Player(
             network,
-            self.world.wrap(network, compress=parallel.compress),
+            self.world.wrap(network, example, compress=parallel.compress),
             config.optimizer.build(network),
             config.clip_norm,
             joint=not has_batch_norm(network),

@@ -89,7 +89,11 @@ class UpdateRule:
     def autocast(
         self, device: torch.device, enabled: bool = True
     ) -> AbstractContextManager[object]:
-        """The precision of a forward."""
+        """The precision of a network's forward.
+
+        Not that of an augmentation: where it places pixels, bfloat16's 8 bits are too few,
+        and both updates must be shown images that were changed alike.
+        """
         if self.bfloat16 and enabled:
             return torch.autocast(device.type, torch.bfloat16)
         return nullcontext()  # Cheaper than an autocast that is off.
@@ -374,15 +378,16 @@ def _fool(
     with rule.autocast(batch.real.device):
         if fake is None:
             fake = rule.forward(generator, batch.generator_latent, batch.labels)
-        fake = fake.to(batch.real.dtype)
-        return _Opinion.of(rule, frozen, rule.augment(fake, batch.augment.generator), batch.labels)
+    seen = rule.augment(fake.to(batch.real.dtype), batch.augment.generator)
+    with rule.autocast(batch.real.device):
+        return _Opinion.of(rule, frozen, seen, batch.labels)
 
 
 @torch.no_grad()
 def _judge_reals(rule: UpdateRule, frozen: nn.Module, batch: Batch) -> Tensor:
     # By the updated discriminator; they do not depend on the generator.
+    seen = rule.augment(batch.real, batch.augment.real)
     with rule.autocast(batch.real.device):
-        seen = rule.augment(batch.real, batch.augment.real)
         return _Opinion.of(rule, frozen, seen, batch.labels).logits
 
 

@@ -61,7 +61,6 @@ class TrainingState:
             top_k=config.generator.top_k,
             bfloat16=config.precision == "bf16",
             whole=world.whole(config.micro_batch),
-            replayed=config.compile == "graphs",
         )
         self._seed_rank(images_seen=0)
 
@@ -78,8 +77,7 @@ class TrainingState:
         if parallel.sync_batch_norm:
             network = self.world.prepare(network)
         if self._config.compile != "off":
-            mode = "reduce-overhead" if self._config.compile == "graphs" else "default"
-            network.compile(mode=mode)
+            network.compile()
         return Player(
             network,
             self.world.wrap(network, example, compress=parallel.compress),

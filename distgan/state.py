@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -40,8 +41,14 @@ class TrainingState:
         torch.manual_seed(config.seed)
         generator = config.generator.network.build(image, config.latent, labels)
         discriminator = config.discriminator.network.build(image, labels)
-        self.generator = self._player(generator, config.generator)
-        self.discriminator = self._player(discriminator, config.discriminator)
+        label = torch.zeros(1, dtype=torch.int64, device=world.device) if labels else None
+        zeros = partial(torch.zeros, dtype=config.dtype, device=world.device)
+        self.generator = self._player(
+            generator, config.generator, (zeros((1, config.latent)), label)
+        )
+        self.discriminator = self._player(
+            discriminator, config.discriminator, (zeros((1, *image)), label)
+        )
         self.ema = EMA(self.generator.network, config.generator.ema)
         self.augment = Augmenter(config.discriminator.augment, world.device)
         self.penalty = Penalty(config.discriminator.penalty, config.batch, world.device)
@@ -54,11 +61,15 @@ class TrainingState:
             top_k=config.generator.top_k,
             bfloat16=config.precision == "bf16",
             whole=world.whole(config.micro_batch),
-            replayed=config.compile == "graphs",
         )
         self._seed_rank(images_seen=0)
 
-    def _player(self, network: nn.Module, config: GeneratorConfig | DiscriminatorConfig) -> Player:
+    def _player(
+        self,
+        network: nn.Module,
+        config: GeneratorConfig | DiscriminatorConfig,
+        example: Sequence[Tensor | None],
+    ) -> Player:
         parallel = self._config.parallel
         network = network.to(self.world.device, self._config.dtype)
         # Convolutions run faster so, on CPU and GPU; nothing else is affected.
@@ -66,11 +77,10 @@ class TrainingState:
         if parallel.sync_batch_norm:
             network = self.world.prepare(network)
         if self._config.compile != "off":
-            mode = "reduce-overhead" if self._config.compile == "graphs" else "default"
-            network.compile(mode=mode)
+            network.compile()
         return Player(
             network,
-            self.world.wrap(network, compress=parallel.compress),
+            self.world.wrap(network, example, compress=parallel.compress),
             config.optimizer.build(network),
             config.clip_norm,
             joint=not has_batch_norm(network),

@@ -67,8 +67,6 @@ class UpdateRule:
         bfloat16: run the networks' forwards under bfloat16 autocast, except where a penalty
             on gradients is due.
         whole: maps one value of each sample here, (n,), to those of the global micro-batch.
-        replayed: what the networks return lies in memory that their next forward writes to,
-            as it does with CUDA graphs.
     """
 
     loss: Loss
@@ -79,17 +77,15 @@ class UpdateRule:
     top_k: Schedule = Schedule(1)  # noqa: RUF009
     bfloat16: bool = False
     whole: Callable[[Tensor], Tensor] = _itself
-    replayed: bool = False
-
-    def forward(self, network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
-        """What a network makes of its input, to be kept for as long as is needed."""
-        found: Tensor = network(images, labels)
-        return found.clone() if self.replayed else found
 
     def autocast(
         self, device: torch.device, enabled: bool = True
     ) -> AbstractContextManager[object]:
-        """The precision of a forward."""
+        """The precision of a network's forward.
+
+        Not that of an augmentation: where it places pixels, bfloat16's 8 bits are too few,
+        and both updates must be shown images that were changed alike.
+        """
         if self.bfloat16 and enabled:
             return torch.autocast(device.type, torch.bfloat16)
         return nullcontext()  # Cheaper than an autocast that is off.
@@ -135,9 +131,7 @@ def adversarial_step(
         generator.begin_update()
     if rule.share_fakes and update_generator and len(batches) == 1:
         with rule.autocast(batches[0].real.device):
-            shared = rule.forward(
-                generator.parallel, batches[0].generator_latent, batches[0].labels
-            )
+            shared = generator.parallel(batches[0].generator_latent, batches[0].labels)
         fakes = [shared.detach().to(batches[0].real.dtype)]
     else:
         fakes = [_imitate(generator.network, rule, batch) for batch in batches]
@@ -153,7 +147,7 @@ def adversarial_step(
 def _imitate(network: nn.Module, rule: UpdateRule, batch: Batch) -> Tensor:
     latent = batch.generator_latent if rule.share_fakes else batch.discriminator_latent
     with rule.autocast(batch.real.device):
-        fake = rule.forward(network, latent, batch.labels)
+        fake: Tensor = network(latent, batch.labels)
     return fake.to(batch.real.dtype)
 
 
@@ -165,8 +159,8 @@ class _Opinion:
     classes: Tensor | None = None
 
     @staticmethod
-    def of(rule: UpdateRule, network: nn.Module, images: Tensor, labels: Tensor | None) -> _Opinion:
-        said = rule.forward(network, images, labels)
+    def of(network: nn.Module, images: Tensor, labels: Tensor | None) -> _Opinion:
+        said: Tensor = network(images, labels)
         said = said.float() if said.dtype == torch.bfloat16 else said
         return _Opinion(said) if said.dim() == 1 else _Opinion(said[:, 0], said[:, 1:])
 
@@ -216,11 +210,11 @@ class _Examination:
             if joint and len(places) != 1:
                 labels = None if batch.labels is None else batch.labels.repeat(2)
                 self.real, self.fake = _Opinion.of(
-                    rule, network, torch.cat([real, fake]), labels
+                    network, torch.cat([real, fake]), labels
                 ).halves()
             else:
-                self.real = _Opinion.of(rule, network, real, batch.labels)
-                self.fake = _Opinion.of(rule, network, fake, batch.labels)
+                self.real = _Opinion.of(network, real, batch.labels)
+                self.fake = _Opinion.of(network, fake, batch.labels)
         self._squares: dict[str, Tensor] = {}
         if places and torch.is_grad_enabled():
             logits = torch.stack([getattr(self, place).logits for place in places])
@@ -234,7 +228,7 @@ class _Examination:
             return charge(self._squares[at]).mean()
         images = at(self._images["real"], self._images["fake"], self._batch.penalty[name])
         images = images.detach().requires_grad_()
-        logits = _Opinion.of(self._rule, self._network, images, self._batch.labels).logits
+        logits = _Opinion.of(self._network, images, self._batch.labels).logits
         return charge(squared_gradient_norms(logits, [images])[0]).mean()
 
 
@@ -373,17 +367,18 @@ def _fool(
     # What D says of the generator's images, which may be at hand already.
     with rule.autocast(batch.real.device):
         if fake is None:
-            fake = rule.forward(generator, batch.generator_latent, batch.labels)
-        fake = fake.to(batch.real.dtype)
-        return _Opinion.of(rule, frozen, rule.augment(fake, batch.augment.generator), batch.labels)
+            fake = generator(batch.generator_latent, batch.labels)
+    seen = rule.augment(fake.to(batch.real.dtype), batch.augment.generator)
+    with rule.autocast(batch.real.device):
+        return _Opinion.of(frozen, seen, batch.labels)
 
 
 @torch.no_grad()
 def _judge_reals(rule: UpdateRule, frozen: nn.Module, batch: Batch) -> Tensor:
     # By the updated discriminator; they do not depend on the generator.
+    seen = rule.augment(batch.real, batch.augment.real)
     with rule.autocast(batch.real.device):
-        seen = rule.augment(batch.real, batch.augment.real)
-        return _Opinion.of(rule, frozen, seen, batch.labels).logits
+        return _Opinion.of(frozen, seen, batch.labels).logits
 
 
 def _generator_loss(

@@ -173,6 +173,36 @@ def test_all_that_the_discriminator_sees_is_augmented(name: str, share: bool) ->
     assert not torch.equal(generator.image, before), "gradients reach the generator"
 
 
+@pytest.mark.parametrize("share", [False, True])
+@pytest.mark.parametrize("name", ACTIVE)
+def test_bfloat16_networks_are_shown_what_float32_ones_are(name: str, share: bool) -> None:
+    settings, x = AUGMENTATIONS[name](), images(6, 3, 8, 8).float()
+    discriminator, generator = Seen(192).float(), Painter(images(1, 3, 8, 8).float())
+    # At rest, so that both updates' fakes are known.
+    players = [
+        Player(n, n, torch.optim.SGD(n.parameters(), 0.0)) for n in (generator, discriminator)
+    ]
+    numbers = AugmentNumbers(*drawn(3 * settings.numbers, 6).float().chunk(3, 1))
+    z = images(2, 6, 3, 1)[..., 0].float()
+    augment = Augmenter(settings, CPU)
+    if augment.adaptation is not None:
+        augment.adaptation.probability.fill_(0.7)
+    # A relative loss asks the discriminator of the reals in the generator's update too.
+    rule = UpdateRule(LOSSES["relativistic"], augment=augment, share_fakes=share, bfloat16=True)
+    adversarial_step(*players, rule, [Batch(x, None, z[0], z[1], augment=numbers)])
+    p = torch.tensor(0.7)
+    fakes = [(generator.image + latent[:, :, None, None]).detach() for latent in z]
+    expected = [
+        settings.apply(x, numbers.real, p),
+        settings.apply(fakes[1 if share else 0], numbers.fake, p),
+        settings.apply(fakes[1], numbers.generator, p),
+        settings.apply(x, numbers.real, p),
+    ]
+    for found, wanted in zip(discriminator.shown, expected, strict=True):
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+
+
 def test_a_scheduled_probability_is_followed_and_not_adapted() -> None:
     augment = Augmenter(ADASettings(probability="0:1:100:linear"), CPU)
     assert augment.adaptation is None

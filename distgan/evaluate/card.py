@@ -33,14 +33,19 @@ class Card:
     seed: int
     used: str = ""
     """How many real and generated images each metric took of those there are."""
+    arithmetic: str = ""
+    """What the extractor computed in, and on which kind of device."""
 
     @property
     def key(self) -> str:
         """Eight hexadecimal digits, equal for equal cards.
 
-        What the metrics used follows from the other fields, and belongs to those asked for.
+        What the metrics used follows from the other fields, and belongs to those asked for. The
+        arithmetic moves last digits only, and must not part a run's values that were taken on
+        another machine.
         """
-        fields = {name: value for name, value in asdict(self).items() if name != "used"}
+        aside = ("used", "arithmetic")
+        fields = {name: value for name, value in asdict(self).items() if name not in aside}
         text = json.dumps(fields, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 

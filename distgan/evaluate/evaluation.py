@@ -22,6 +22,7 @@ from distgan.evaluate.needs import check_counts
 from distgan.evaluate.reals import Reals
 from distgan.evaluate.settings import EvaluateSettings
 from distgan.features import load, resolve
+from distgan.features.base import ARITHMETIC
 from distgan.ownership import Ownership
 from distgan.parallel import World
 from distgan.storage import Storage
@@ -100,6 +101,7 @@ class Evaluator:
             fake=settings.num,
             weights=settings.weights,
             seed=settings.seed,
+            arithmetic=f"{ARITHMETIC}, {world.device.type}",
         )
 
     def evaluate(self, generator: nn.Module, images_seen: int) -> Evaluation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from distgan.parallel.batchnorm import convert_batch_norm
+from distgan.parallel.buckets import settle_buckets
 from distgan.parallel.collectives import TRAFFIC, all_reduce, whole_batch
 
 
@@ -46,13 +47,17 @@ class World:
         """Make a network's batch statistics those of the global batch."""
         return convert_batch_norm(network) if self.size > 1 else network
 
-    def wrap(self, network: nn.Module, *, compress: bool = False) -> nn.Module:
+    def wrap(
+        self, network: nn.Module, example: Sequence[Tensor | None], *, compress: bool = False
+    ) -> nn.Module:
         """The network with its gradients averaged over ranks during backward.
 
         Weights start as rank 0's. Buffers are not broadcast: the synchronised batch norm
-        keeps them equal, and a broadcast between two forwards of one step would not.
+        keeps them equal, and a broadcast between two forwards of one step would not. Every
+        backward adds up in the same order, the first after a start as well.
 
         Args:
+            example: what the network takes, of one sample and of any values.
             compress: send gradients as bfloat16, which halves the bytes and rounds them.
         """
         if self.size == 1:
@@ -64,6 +69,7 @@ class World:
         if compress:
             # A lambda, because DDP compares annotations, which here are text.
             wrapped.register_comm_hook(None, lambda _, bucket: _average_as_bfloat16(bucket))
+        settle_buckets(wrapped, example)
         return wrapped
 
     def count_gradients(self, network: nn.Module, *, compress: bool = False) -> None:

@@ -63,8 +63,6 @@ def remedies(
 def _candidates(config: Config, workers: int, on_gpu: bool) -> Iterator[tuple[dict[str, Any], str]]:
     if config.precision == "float32" and on_gpu:
         yield {"precision": "bf16"}, "rounds activations"
-    if config.compile == "off" and on_gpu:
-        yield {"compile": "graphs"}, "a minute at the start"
     if workers > 1 and not config.parallel.compress:
         yield {"parallel.compress": True}, "rounds gradients"
     if workers > 1 and config.parallel.sync_batch_norm:

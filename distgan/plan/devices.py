@@ -94,8 +94,8 @@ _PRODUCTS = 0.5
 """Share of the peak that products of matrices reach: assumed."""
 _STREAM = 0.8
 """Share of the memory's and the links' bandwidth that is reached: assumed."""
-_LAUNCH, _REPLAY = 10e-6, 2e-6
-"""Seconds in which torch starts a kernel, alone and from a CUDA graph: assumed."""
+_LAUNCH = 10e-6
+"""Seconds in which torch starts a kernel: assumed."""
 DEVIATION = 0.01
 """Of a step's seconds, as a share, on GPUs. What StyleGAN3's table loses from 1 GPU to 8 at
 1024 x 1024, where little but waiting is lost, takes 0.7% to 1.8% (`benchmarks.published`)."""
@@ -137,21 +137,30 @@ def sustained(device: GPU, precision: Precision) -> float:
 
 def expected(device: GPU, work: Work, config: Config) -> Compute:
     """What a cycle is expected to take on one GPU; nothing of it is measured."""
-    convolutions = sustained(device, config.precision)
-    products = _PRODUCTS * (device.bf16 if config.precision == "bf16" else device.float32)
-    if config.precision == "float64":
-        # Data sheets give half of float32's at best, and many a GPU far less.
-        convolutions, products = device.float32 / 4, device.float32 / 4
+    convolutions, products = _speeds(device, config.precision)
+    exact = _speeds(device, "float32" if config.precision == "bf16" else config.precision)
     generator = work.updates[-1].parameters
     moved = _ADAM * work.updated + _AVERAGE * generator
     after = moved / (_STREAM * device.memory)
     per_image = fixed = 0.0
     for update in work.updates:
-        per_image += update.convolutions.per_image / convolutions
-        per_image += update.products.per_image / products
-        fixed += update.convolutions.fixed / convolutions + update.products.fixed / products
-    launch = _REPLAY if config.compile == "graphs" else _LAUNCH
-    return Compute(fixed + after, per_image, launch * work.kernels, after, DEVIATION)
+        for flops, of_them, speed, their_speed in (
+            (update.convolutions, update.exact_convolutions, convolutions, exact[0]),
+            (update.products, update.exact_products, products, exact[1]),
+        ):
+            fixed += (flops.fixed - of_them.fixed) / speed + of_them.fixed / their_speed
+            per_image += (flops.per_image - of_them.per_image) / speed
+            per_image += of_them.per_image / their_speed
+    return Compute(fixed + after, per_image, _LAUNCH * work.kernels, after, DEVIATION)
+
+
+def _speeds(device: GPU, precision: Precision) -> tuple[float, float]:
+    # Operations a second in convolutions and in products of matrices.
+    if precision == "float64":
+        # Data sheets give half of float32's at best, and many a GPU far less.
+        return device.float32 / 4, device.float32 / 4
+    peak = device.bf16 if precision == "bf16" else device.float32
+    return sustained(device, precision), _PRODUCTS * peak
 
 
 def network(device: GPU, across: Link) -> Network:

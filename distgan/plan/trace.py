@@ -7,6 +7,7 @@ whatever a recipe turns on is counted as it happens.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
@@ -75,6 +76,8 @@ def _line(few: _Count, more: _Count) -> Update:
         more.kernels,
         more.parameters,
         more.messages,
+        through(few.exact_convolutions, more.exact_convolutions),
+        through(few.exact_products, more.exact_products),
     )
 
 
@@ -90,6 +93,8 @@ def _mix(one: Update, other: Update, share: float) -> Update:
         convolutions=flops(one.convolutions, other.convolutions),
         products=flops(one.products, other.products),
         kernels=round(between(one.kernels, other.kernels)),
+        exact_convolutions=flops(one.exact_convolutions, other.exact_convolutions),
+        exact_products=flops(one.exact_products, other.exact_products),
     )
 
 
@@ -105,16 +110,22 @@ def _run(config: Config, image: ImageShape, classes: int, images: int, seen: int
     every = config.discriminator.penalty.every or config.batch
     middle = config.images // 2 // every * every + seen
     with counter:
-        adversarial_step(generator, discriminator, _Rule(**rule), batches, middle)
+        rule_of_meta = _Rule(**rule, turn_exact=counter.turn_exact)
+        adversarial_step(generator, discriminator, rule_of_meta, batches, middle)
     return counter.ended
 
 
+@dataclass(frozen=True)
 class _Rule(UpdateRule):
-    """For a device that knows no autocast; what is counted does not depend on it."""
+    """For a device that knows no autocast; says where there would be none under bf16."""
+
+    turn_exact: Callable[[], None] = lambda: None
 
     def autocast(
         self, device: torch.device, enabled: bool = True
     ) -> AbstractContextManager[object]:
+        if not enabled:
+            self.turn_exact()
         return nullcontext()
 
 
@@ -135,7 +146,10 @@ class _Count:
     images: int
     convolutions: float = 0.0
     products: float = 0.0
+    exact_convolutions: float = 0.0
+    exact_products: float = 0.0
     kernels: int = 0
+    exact: bool = False
     waited: list[tuple[float, int, Kind]] = field(default_factory=list)
     arrived: dict[Tensor, float] = field(default_factory=dict)
     messages: tuple[Message, ...] = ()
@@ -168,10 +182,13 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 flops = _convolution_backward(args[0], args[1], args[2], args[7], args[10])
             else:
                 flops = flop_registry[packet](*args, **(kwargs or {}), out_val=result)
+            exact = flops * self.now.exact
             if "conv" in packet.__name__:
                 self.now.convolutions += flops
+                self.now.exact_convolutions += exact
             else:
                 self.now.products += flops
+                self.now.exact_products += exact
         if not (function.is_view or packet.__name__ in _FREE):
             self.now.kernels += 1
         return result
@@ -188,6 +205,10 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         nothing = torch.optim.SGD([nn.Parameter(torch.zeros(()))])
         nothing.register_step_pre_hook(lambda *_: self._end())
         return replace(player, optimizer=nothing)
+
+    def turn_exact(self) -> None:
+        """Note that the rest of this update, its backward included, is in float32 in any case."""
+        self.now.exact = True
 
     def whole(self, values: Tensor) -> Tensor:
         """Note that one value of each sample is gathered, and summed again in backward."""

@@ -44,6 +44,9 @@ class Update:
         products: operations in products of matrices.
         kernels: operations on tensors, each of which a GPU must be told.
         parameters: those that the update changes.
+        exact_convolutions: those of ``convolutions`` that bf16 leaves in float32, as a network
+            whose gradients are penalised.
+        exact_products: the same of ``products``.
     """
 
     network: Literal["discriminator", "generator"]
@@ -52,6 +55,8 @@ class Update:
     kernels: int
     parameters: int
     messages: tuple[Message, ...]
+    exact_convolutions: Flops = Flops(0, 0)
+    exact_products: Flops = Flops(0, 0)
 
     def flops(self, images: float) -> float:
         """Of both kinds."""

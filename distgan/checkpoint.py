@@ -141,6 +141,7 @@ def save(storage: Storage, state: dict[str, Any], keep: int) -> str:
             ``healthy``, which is taken for granted, false for one not to roll back to.
             A ``score``, of which less is better, is how good its generator was found.
         keep: how many of the newest stay; besides them, the newest healthy and the best one.
+            Those of more images leave the index, but their files stay.
 
     Returns:
         the checkpoint's name inside the run.
@@ -156,7 +157,8 @@ def save(storage: Storage, state: dict[str, Any], keep: int) -> str:
     images = state["images_seen"]
     name = f"{FOLDER}/images-{images:012d}.pt"
     storage.write(name, content)
-    before = index(storage)
+    # One of more images is of a past that could not be read: its file stays for who can.
+    before = [old for old in index(storage) if old["images_seen"] <= images]
     entries = [old for old in before if old["images_seen"] < images]
     entries.append(describe(name, content, state))
     wanted = [*entries[-keep:], *_newest_healthy(entries), *_best(entries)]
@@ -231,10 +233,16 @@ def forget_after(storage: Storage, images_seen: int) -> None:
 def _keep_only(
     storage: Storage, entries: list[dict[str, Any]], before: list[dict[str, Any]]
 ) -> None:
-    storage.write(INDEX, json.dumps(entries, indent=2) + "\n")
     # Of the files only those that the index named before: others are not ours to delete.
     names = {entry["file"] for entry in entries}
-    for file in {entry["file"] for entry in before} - names:
+    files = sorted({entry["file"] for entry in before} - names, reverse=True)
+    if not entries:
+        # Before the index: an empty one beside files is taken for a lost one, and made anew of
+        # them (`distgan.recovery`).
+        for file in files:
+            storage.delete(file)
+    storage.write(INDEX, json.dumps(entries, indent=2) + "\n")
+    for file in files if entries else ():
         storage.delete(file)
 
 
@@ -256,7 +264,7 @@ def load_newest(
 ) -> dict[str, Any] | None:
     """The newest checkpoint that is whole, or None before the first one.
 
-    A damaged one is passed over, and ``note`` is told.
+    A damaged one is passed over and left where it is, and ``note`` is told.
 
     Args:
         healthy: pass over those of an ill run too.
@@ -264,7 +272,7 @@ def load_newest(
     Nothing in the file can run: it is read with ``weights_only=True``.
 
     Raises:
-        UserError: when there are checkpoints but all are damaged.
+        UserError: when there are checkpoints but all are damaged, or one cannot be read now.
     """
     entries = [entry for entry in index(storage) if entry.get("healthy", True) or not healthy]
     for entry in reversed(entries):
@@ -286,11 +294,32 @@ def load_newest(
 
 
 def _content(storage: Storage, name: str) -> bytes:
-    # What cannot be read at all is as good as missing; a folder no waiting turns into a file.
+    # What is not there, or is a folder, is damage. What fails to be read may be whole: to pass
+    # it over would throw away what was trained since the one before.
     try:
-        return b"" if storage.is_folder(name) or not storage.exists(name) else storage.read(name)
-    except OSError:
+        return read_or_missing(storage, name)
+    except (FileNotFoundError, NotADirectoryError):
         return b""
+
+
+def read_or_missing(storage: Storage, name: str) -> bytes:
+    """The content of a checkpoint's file.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: when there is none, or a folder.
+        UserError: when it is there, and cannot be read.
+    """
+    try:
+        if storage.is_folder(name):
+            raise FileNotFoundError(f"{storage.show(name)}: is a folder")
+        return storage.read(name)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise UserError(
+            f"{storage.show(name)}: cannot be read ({first_line(error)}); see to the storage, "
+            "then go on with --resume"
+        ) from error
 
 
 def read_checkpoint(content: bytes, source: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from distgan.data.feed import Feed, Rows
 from distgan.data.images import ImageSet
 from distgan.errors import IllHealthError, UserError, first_line
 from distgan.evaluate.directions import cost
-from distgan.evaluate.evaluation import Evaluator
+from distgan.evaluate.evaluation import Evaluation, Evaluator
 from distgan.health import treatment
 from distgan.health.diagnosis import Verdict
 from distgan.health.monitor import Monitor
@@ -133,7 +133,9 @@ class _Training:
             if self._passed(output.log_every) and self._judge(batches[0]) != "go on":
                 continue
             if config.evaluate.every and self._passed(config.evaluate.every):
-                self._evaluate()
+                failure = self._evaluate()
+                if failure is not None:
+                    raise failure
             if self._passed(output.sample_every):
                 self._sample()
             # Hear what the outside wants; all ranks agree on the answer.
@@ -142,22 +144,18 @@ class _Training:
             if stopped or self._passed(output.checkpoint_every):
                 self._save()
 
-        if self._state.images_seen >= config.images:
+        complete = self._state.images_seen >= config.images
+        if complete:
             # Whoever asked for a stop with the last step has nothing left to stop.
             stopped = ""
-            self._conclude()
-            self._save()
-            if self._journal is not None:
-                self._journal.finish(self._state)
-        elif stopped not in (PREEMPTION, RESIZE):
-            # After the checkpoint: whoever stops a run may not wait for this.
-            self._conclude()
-            self._save()
-            self._sample()
+        if complete or stopped not in (PREEMPTION, RESIZE):
+            self._conclude(complete)
         return Outcome(self._state.images_seen, stopped)
 
-    def _conclude(self) -> None:
+    def _conclude(self, complete: bool) -> None:
         """What is due only at intervals, once more where a run ends or stops between two."""
+        # First of all: neither a failure nor the end of patience in what follows may cost it.
+        self._save()
         if not self._passed(self._config.output.log_every):
             # Beside the records proper: the statistics go on, and with them a resumed run.
             means = self._state.statistics.means(self._world, keep=True)
@@ -167,9 +165,20 @@ class _Training:
             if self._journal is not None:
                 self._journal.recorder.add(self._record)
             self._control.report(Status(self._state.images_seen, self._record))
-        every = self._config.evaluate.every
+        every, failure = self._config.evaluate.every, None
         if every and not self._passed(every):
-            self._evaluate()
+            failure = self._evaluate()
+        # With its score.
+        self._save()
+        if not complete:
+            self._sample()
+            if failure is not None:
+                self._control.note(f"no last evaluation: {failure}")
+            return
+        if self._journal is not None:
+            self._journal.finish(self._state)
+        if failure is not None:
+            raise failure
 
     def _sample(self) -> None:
         self._state.agree_on_buffers()
@@ -200,10 +209,37 @@ class _Training:
             # Records first: a checkpoint must not be ahead of them.
             self._writer.save(contents, first=self._journal.recorder.publish)
 
-    def _evaluate(self) -> None:
-        """Measure the generator on all ranks, while training stands still."""
-        config, state = self._config, self._state
+    def _evaluate(self) -> Exception | None:
+        """Measure the generator on all ranks, while training stands still.
+
+        Returns:
+            why it could not be measured, or on rank 0 why that could not be written down; the
+            ranks go on together either way.
+        """
         start = time.perf_counter()
+        try:
+            found = self._measure()
+        except (UserError, OSError) as error:
+            return error
+        name, first = next(iter(found.values.items()))
+        kind = f"{name} of card {found.card.key}"
+        self._score = (self._state.images_seen, cost(name, first.value), kind)
+        failure: Exception | None = None
+        if self._journal is not None:
+            try:
+                self._journal.evaluated(found, time.perf_counter() - start)
+            except (UserError, OSError) as error:
+                failure = error
+        # The checkpoint in flight may be the best so far.
+        self._writer.wait()
+        best = checkpoint.best_score(self._storage, kind) if self._world.leads else 0.0
+        best = self._world.broadcast(torch.tensor(best, dtype=torch.float64)).item()
+        if self._score[1] < best:
+            self._save()
+        return failure
+
+    def _measure(self) -> Evaluation:
+        config, state = self._config, self._state
         if self._evaluator is None:
             classes = len(self._images.classes) if config.conditional else 0
             self._evaluator = Evaluator(
@@ -213,19 +249,10 @@ class _Training:
         network = state.ema.average
         if config.evaluate.weights == "generator":
             network = state.generator.network.eval()
-        found = self._evaluator.evaluate(network, state.images_seen)
-        state.generator.network.train()
-        name, first = next(iter(found.values.items()))
-        kind = f"{name} of card {found.card.key}"
-        self._score = (state.images_seen, cost(name, first.value), kind)
-        if self._journal is not None:
-            self._journal.evaluated(found, time.perf_counter() - start)
-        # The checkpoint in flight may be the best so far.
-        self._writer.wait()
-        best = checkpoint.best_score(self._storage, kind) if self._world.leads else 0.0
-        best = self._world.broadcast(torch.tensor(best, dtype=torch.float64)).item()
-        if self._score[1] < best:
-            self._save()
+        try:
+            return self._evaluator.evaluate(network, state.images_seen)
+        finally:
+            state.generator.network.train()
 
     def _judge(self, batch: Batch) -> str:
         """Write a record and act on what it says of the run's health: "go on", or "again"."""

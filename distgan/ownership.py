@@ -4,43 +4,34 @@ On a local disk (also one of several machines, such as NFS, whose server passes 
 owner holds a lock on a file in the folder, which the system releases however the owner ends. On
 other storage it renews a lease; who finds one that nobody renews takes the folder over.
 
-Every owner of a run has a number, one more than the owner before. Whoever writes for an owner,
-such as a worker on another machine, compares the number in the folder with the owner's before
-each write (`Storage` does), so that workers of a lost driver stop instead of writing.
+Every owner of a run has an id of 16 hexadecimal digits, and a number, one more than the owner
+before. Whoever writes for an owner, such as a worker on another machine, compares the id in the
+folder with the owner's before each write (`Storage` does), so that workers of a lost driver stop
+instead of writing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
+import errno
 import fcntl
+import itertools
 import json
 import os
 import secrets
 import socket
-import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
-from distgan.errors import UserError, first_line, printable
-from distgan.storage import OWNER, Storage, owner_number
+from distgan.errors import UserError, first_line, listed, printable
+from distgan.lease import Lease, Times, parse
+from distgan.storage import OWNER, Storage, owner_of
 
 LOCK = ".lock"
 """File in the folder that is locked, or renewed; it says who does."""
-
-
-@dataclass(frozen=True)
-class Times:
-    """Of a lease, in seconds."""
-
-    renew: float = 5.0
-    """Between two renewals."""
-    expire: float = 30.0
-    """Without a renewal, after which an owner is taken for dead."""
-    settle: float = 2.0
-    """Between writing a lease and reading it back: longer than a write takes."""
 
 
 class Ownership:
@@ -53,6 +44,8 @@ class Ownership:
         times: of a lease, where the storage has no locks.
         file: what is locked in the folder; owners of different files do not exclude each other.
         wait: seconds to wait for an owner to leave, before it is an error.
+        made: whether the folder was made for this owner already. One that the owner or this
+            class has made is removed at the end, if it is empty.
 
     Raises:
         UserError: on entering, when another process owns the folder: who, where, since when.
@@ -67,6 +60,7 @@ class Ownership:
         *,
         file: str = LOCK,
         wait: float = 0.0,
+        made: bool = False,
     ) -> None:
         self._storage, self._option, self._times = storage, option, times or Times()
         self._file, self._wait = file, wait
@@ -79,29 +73,28 @@ class Ownership:
             "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         }
         self._handle: int | None = None
-        self._lease: _Lease | None = None
-        self._made = False
+        self._lease: Lease | None = None
+        self._made = made
 
     def __enter__(self) -> Ownership:
         deadline = time.monotonic() + self._wait
         while True:
             try:
-                self._take()
+                with reachable(self._option, self._storage):
+                    self._take()
                 return self
             except _OwnedError as error:
                 if time.monotonic() >= deadline:
                     raise UserError(str(error)) from None
                 time.sleep(0.05)
-            except OSError as error:
-                raise UserError(
-                    f"{self._option} {self._storage.uri}: cannot be reached "
-                    f"({first_line(error)}); see to its permissions, credentials or network, or "
-                    "name another place"
-                ) from None
+            except BaseException:
+                self._leave()
+                raise
 
     def _take(self) -> None:
-        self._made = not self._storage.exists()
-        if not self._made and not self._storage.is_folder():
+        if not self._storage.exists():
+            self._made = True
+        elif not self._storage.is_folder():
             raise UserError(
                 f"{self._option} {self._storage.uri}: is a file, not a folder; choose another "
                 f"{self._option}"
@@ -114,15 +107,23 @@ class Ownership:
             except _NoLocksError:
                 # A filesystem without locks is leased like any other.
                 pass
-        lease = _Lease(self._storage, self._file, self._about, self._times)
+        where = f"{self._option} {self._storage.uri}"
+        lease = Lease(self._storage, self._file, self._about, self._times, where)
         lease.take(self._refuse)
         self._lease = lease
 
-    def number(self) -> int:
-        """Make this the run's owner in the eyes of all who write for it: their number."""
-        number = (owner_number(self._storage) or 0) + 1
+    def claim(self) -> Storage:
+        """Make this the run's owner in the eyes of all who write for it.
+
+        Returns:
+            the folder, written to for this owner: its ``owner`` is this one's id.
+        """
+        number = (owner_of(self._storage) or {}).get("number")
+        number = number + 1 if isinstance(number, int) else 1
         self._storage.write(OWNER, json.dumps({"number": number, **self._about}) + "\n")
-        return number
+        owned = copy.copy(self._storage)
+        owned.owner = self._id
+        return owned
 
     def __exit__(
         self,
@@ -130,22 +131,26 @@ class Ownership:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        """Give the folder back, and remove it if it was made for nothing.
+
+        A folder that was moved meanwhile may have left its place to another owner's.
+        """
         if self._lease is not None:
-            self._lease.release()
-            if self._made:
-                with contextlib.suppress(OSError, UserError):
-                    if not self._storage.names():
-                        self._storage.delete_folder()
+            lease, self._lease = self._lease, None
+            lease.release(with_folder=self._made)
         if self._handle is not None:
-            # Removed while it is still locked: nobody can lock a file that somebody else removes.
+            handle, self._handle = self._handle, None
+            path = self._storage.path(self._file)
             with contextlib.suppress(OSError):
-                os.unlink(self._storage.path(self._file))
-            os.close(self._handle)
-            self._handle = None
-            if self._made:
-                # Only an empty one: what was made for nothing goes.
-                with contextlib.suppress(OSError):
-                    os.rmdir(self._storage.path())
+                if _is(handle, path):
+                    # While it is locked: nobody can lock a file that somebody else removes.
+                    os.unlink(path)
+                    if self._made:
+                        os.rmdir(self._storage.path())
+            os.close(handle)
 
     def _lock(self) -> None:
         path = self._storage.path(self._file)
@@ -153,6 +158,11 @@ class Ownership:
             try:
                 handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             except OSError as error:
+                if isinstance(error, FileNotFoundError) and not os.path.lexists(path):
+                    # The owner before had made the folder, and removed it when it left.
+                    self._made = self._made or not self._storage.exists()
+                    self._storage.make()
+                    continue
                 raise UserError(
                     f"{self._option} {self._storage.uri}: cannot be written ({error.strerror}); "
                     "see to its permissions, or choose another place"
@@ -170,9 +180,18 @@ class Ownership:
                 break
             # Its owner removed it between our opening and locking it.
             os.close(handle)
-        os.ftruncate(handle, 0)
-        os.write(handle, json.dumps(self._about).encode())
+        # From here on `_leave` gives it back.
         self._handle = handle
+        try:
+            os.ftruncate(handle, 0)
+            os.write(handle, json.dumps(self._about).encode())
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise UserError(
+                f"{self._option} {self._storage.uri}: "
+                f"{'no space left to write' if full else 'cannot be written'} "
+                f"({error.strerror}); free some space, or choose another place"
+            ) from error
 
     def _refuse(self, owner: dict[str, Any]) -> None:
         doing = printable(str(owner.get("doing", "something"))[:40])
@@ -196,7 +215,7 @@ def _said_in(handle: int) -> dict[str, Any]:
     """What an owner says of itself, which it writes right after it has locked the file."""
     for _ in range(20):
         if content := os.pread(handle, 4096, 0):
-            return _parse(content)
+            return parse(content)
         time.sleep(0.02)
     return {}
 
@@ -210,79 +229,64 @@ def _is(handle: int, path: str) -> bool:
     return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
 
 
-class _Lease:
-    """A file that its owner writes anew every few seconds.
-
-    Taking it is Fischer's algorithm (Lamport 1987, "A Fast Mutual Exclusion Algorithm", section
-    2): who finds none, or one that is not renewed, writes its own, waits for longer than others
-    can take between their reading and writing, and owns it if it is still there.
-    """
-
-    def __init__(self, storage: Storage, file: str, about: dict[str, Any], times: Times) -> None:
-        self._storage, self._file, self._about, self._times = storage, file, about, times
-        self._beats = 0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
-
-    def take(self, refuse: Callable[[dict[str, Any]], None]) -> None:
-        while True:
-            seen = self._read()
-            if seen and not self._expires(seen):
-                refuse(_parse(self._read() or seen))
-            start = time.monotonic()
-            if self._read() != seen:
-                continue
-            mine = self._write()
-            if time.monotonic() - start > self._times.settle / 2:
-                # Too slow to rely on the wait: as if nothing had been written.
-                continue
-            time.sleep(self._times.settle)
-            if self._read() == mine:
-                break
-        self._thread.start()
-
-    def release(self) -> None:
-        self._ended.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        with contextlib.suppress(OSError, UserError):
-            if _parse(self._read()).get("id") == self._about["id"]:
-                self._storage.delete(self._file)
-
-    def _expires(self, seen: bytes) -> bool:
-        """Whether nobody renews a lease; by this machine's clock alone."""
-        end = time.monotonic() + self._times.expire
-        while time.monotonic() < end:
-            time.sleep(min(self._times.renew / 5, max(0.0, end - time.monotonic())))
-            if self._read() != seen:
-                return False
-        return True
-
-    def _renew(self) -> None:
-        while not self._ended.wait(self._times.renew):
-            # Storage that fails for a while is no reason to give up; who is fenced hears of it
-            # at the next write.
-            with contextlib.suppress(OSError, UserError):
-                if _parse(self._read()).get("id") != self._about["id"]:
-                    return
-                self._write()
-
-    def _write(self) -> bytes:
-        self._beats += 1
-        content = json.dumps({**self._about, "beat": self._beats}).encode()
-        self._storage.write(self._file, content)
-        return content
-
-    def _read(self) -> bytes:
-        try:
-            return self._storage.read(self._file)
-        except FileNotFoundError:
-            return b""
-
-
-def _parse(content: bytes) -> dict[str, Any]:
+@contextlib.contextmanager
+def reachable(option: str, storage: Storage) -> Iterator[None]:
+    """Turn a failure of the storage itself into an error that names the option and the folder."""
     try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{option} {storage.uri}: cannot be reached ({first_line(error)}); see to its "
+            "permissions, credentials or network, or name another place"
+        ) from None
+
+
+def make_unused(folder: str, recipe: str) -> Storage:
+    """Make a folder by the name of the recipe and the time that nobody else has made.
+
+    Raises:
+        UserError: when it cannot be made.
+    """
+    wanted = f"{folder}/{recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
+    for number in itertools.count(1):
+        storage = Storage(wanted if number == 1 else f"{wanted}-{number}")
+        try:
+            os.makedirs(storage.path())
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(
+                f"--out {wanted}: cannot be written ({error.strerror}); choose another --out"
+            ) from None
+        return storage
+    raise AssertionError
+
+
+def refuse_occupied(storage: Storage, first: str) -> None:
+    """See that a folder that this process owns is empty, for something new.
+
+    Args:
+        first: the file that is written first; half of it may be left of an attempt that was
+            killed, and is removed.
+
+    Raises:
+        UserError: when there is anything else in the folder.
+    """
+    storage.clear_unfinished(of=first)
+    others = [name for name in storage.names() if name != LOCK and not name.startswith(".probe-")]
+    if others:
+        raise UserError(
+            f"--out {storage.uri}: is not empty ({listed(others, 3)}); choose another --out"
+        )
+
+
+def withdraw_files(storage: Storage, *files: str) -> None:
+    """Remove these files of something new, in this order, if there are no others yet.
+
+    The folder itself is the owner's to remove, who knows whether it has made it.
+    """
+    with contextlib.suppress(OSError, UserError):
+        if {name for name in storage.names() if not name.startswith(".")} <= set(files):
+            storage.check_owner()
+            for file in files:
+                storage.delete(file)

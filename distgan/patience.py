@@ -52,7 +52,7 @@ class PatientStorage(Storage):
         filesystem: pafs.FileSystem | None = None,
         seconds: float = SECONDS,
         *,
-        owner: int | None = None,
+        owner: str | None = None,
     ) -> None:
         super().__init__(uri, filesystem, owner=owner)
         self._note, self._seconds = note, seconds

@@ -13,6 +13,7 @@ from distgan.checkpoint import (
     files,
     index,
     read_checkpoint,
+    read_or_missing,
 )
 from distgan.errors import UserError
 from distgan.storage import Storage
@@ -27,8 +28,8 @@ def recover_index(storage: Storage, note: Callable[[str], object]) -> None:
         note: takes a line for the user.
 
     Raises:
-        UserError: when there are checkpoints without an index and none of them loads, or a
-            damaged index without any checkpoint.
+        UserError: when there are checkpoints without an index and none of them loads, a damaged
+            index without any checkpoint, or a checkpoint that is there and cannot be read now.
     """
     damage: UserError | None = None
     try:
@@ -59,9 +60,13 @@ def _load_all(storage: Storage) -> tuple[list[dict[str, Any]], list[str]]:
     for name in files(storage):
         file = f"{FOLDER}/{name}"
         try:
-            content = storage.read(file)
+            content = read_or_missing(storage, file)
+        except (FileNotFoundError, NotADirectoryError):
+            lost.append(f"{storage.show(file)}: is gone")
+            continue
+        try:
             entry = describe(file, content, read_checkpoint(content, storage.show(file)))
-        except (UserError, OSError) as error:
+        except UserError as error:
             lost.append(str(error))
         else:
             found.append(entry)

@@ -4,7 +4,7 @@
 
     config.yaml            the resolved configuration
     data.json              which set it is trained on
-    owner.json             the number of who trains it, and who that is
+    owner.json             who trains it, and how many did before
     environment.json       versions, hardware and workers of every start
     metrics.jsonl          one record an interval
     events.jsonl           what befell it: workers lost, restarts, storage that failed
@@ -16,11 +16,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import platform
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -30,7 +28,7 @@ from distgan.config import Config, from_yaml, to_yaml
 from distgan.data import identity
 from distgan.errors import UserError
 from distgan.machine import processor, version
-from distgan.ownership import LOCK
+from distgan.ownership import reachable, refuse_occupied, withdraw_files
 from distgan.storage import OWNER, Storage
 from distgan.textfiles import Shape, read_json, read_text
 
@@ -46,38 +44,19 @@ def create(storage: Storage, config: Config) -> None:
     Raises:
         UserError: when the folder holds a run or anything else.
     """
-    with _reachable("--out", storage):
-        if storage.exists(CONFIG):
-            raise UserError(
-                f"--out {storage.uri}: holds another run; "
-                f"go on with it by --resume {storage.uri}, or choose another --out"
-            )
-        if storage.exists() and not storage.is_folder():
-            raise UserError(f"--out {storage.uri}: is a file, not a folder; choose another --out")
-        if set(storage.names()) - {LOCK}:
-            raise UserError(f"--out {storage.uri}: is not empty; choose another --out")
-        storage.make()
+    if storage.exists(CONFIG):
+        raise UserError(
+            f"--out {storage.uri}: holds another run; "
+            f"go on with it by --resume {storage.uri}, or choose another --out"
+        )
+    refuse_occupied(storage, CONFIG)
     storage.write(CONFIG, to_yaml(config))
 
 
 def withdraw(storage: Storage) -> None:
-    """Remove the folder of a run that `create` has made, if nothing has happened in it."""
-    with contextlib.suppress(OSError, UserError):
-        made = {CONFIG, OWNER, identity.FILE}
-        if {name for name in storage.names() if not name.startswith(".")} <= made:
-            storage.delete_folder()
-
-
-@contextlib.contextmanager
-def _reachable(option: str, storage: Storage) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = str(error).split("\n", 1)[0]
-        raise UserError(
-            f"{option} {storage.uri}: cannot be reached ({reason}); see to its permissions, "
-            "credentials or network, or name another place"
-        ) from None
+    """Remove what a start has written, if nothing has happened in the run."""
+    # Last the owner: as long as it is there, everything is compared with it.
+    withdraw_files(storage, CONFIG, identity.FILE, OWNER)
 
 
 def update(storage: Storage, config: Config) -> None:
@@ -91,7 +70,7 @@ def require(storage: Storage, option: str) -> None:
     Raises:
         UserError: when there is none, naming the ``option`` that pointed to it.
     """
-    with _reachable(option, storage):
+    with reachable(option, storage):
         there = storage.exists(CONFIG)
     if not there:
         raise UserError(

@@ -7,6 +7,7 @@ import errno
 import json
 import mmap
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -15,11 +16,11 @@ from typing import IO, Any, TypeVar
 
 from pyarrow import fs as pafs
 
-from distgan.errors import UserError, printable
+from distgan.errors import UserError, first_line, printable
 from distgan.scratch import Scratch
 
 OWNER = "owner.json"
-"""File of a run that numbers its owner; see `distgan.ownership`."""
+"""File of a run that says who owns it; see `distgan.ownership`."""
 
 T = TypeVar("T")
 Writer = Callable[[IO[bytes]], Any]
@@ -32,8 +33,8 @@ class Storage:
         uri: a local path, or a URI that pyarrow understands (``s3://bucket/runs/a``,
             ``gs://...``, ``hdfs://...``, ``file:///...``).
         filesystem: used instead of the one the URI names; then ``uri`` is a path in it.
-        owner: number of the owner that everything is written for, which `OWNER` has to hold
-            at each write; None writes whoever owns the folder.
+        owner: id of the owner that everything is written for, which `OWNER` has to hold at
+            each write; None writes whoever owns the folder.
 
     Raises:
         UserError: when no filesystem understands the URI.
@@ -44,7 +45,7 @@ class Storage:
         uri: str | Path,
         filesystem: pafs.FileSystem | None = None,
         *,
-        owner: int | None = None,
+        owner: str | None = None,
     ) -> None:
         self.uri, self.owner = str(uri), owner
         _check_name(self.uri)
@@ -55,7 +56,7 @@ class Storage:
                 self.filesystem, self.root = pafs.FileSystem.from_uri(self.uri)
             except (ValueError, OSError) as error:
                 raise UserError(
-                    f"{self.uri}: not a path or URI that can be opened ({_first_line(error)})"
+                    f"{self.uri}: not a path or URI that can be opened ({first_line(error)})"
                 ) from None
             if not self.root:
                 raise UserError(f"{self.uri}: names no bucket or folder")
@@ -149,15 +150,15 @@ class Storage:
         """
         if self.owner is None:
             return
-        found = owner_number(self)
+        found = owner_of(self)
         if found is None:
             raise UserError(
                 f"{self.uri}: is gone, or was moved or emptied ({OWNER} is not there); nothing "
                 "more is written there: bring it back and go on with --resume"
             )
-        if found != self.owner:
+        if found.get("id") != self.owner:
             raise UserError(
-                f"{self.uri}: has got another owner ({OWNER} says which); this one, number "
+                f"{self.uri}: has got another owner ({OWNER} says which); this one, "
                 f"{self.owner} and lost meanwhile, writes no more"
             )
 
@@ -204,10 +205,15 @@ class Storage:
         except OSError as error:
             raise UserError(self._refusal("", error)) from error
 
-    def clear_unfinished(self, folder: str = "") -> None:
-        """Remove what writers that were killed half-way left directly inside a folder."""
+    def clear_unfinished(self, folder: str = "", of: str = "") -> None:
+        """Remove what writers that were killed half-way left directly inside a folder.
+
+        Args:
+            of: the name of the one file that was being written; any by default.
+        """
+        beside = re.compile(rf"\.?{re.escape(of) if of else '.+'}\.\d+\.tmp")
         for name in self.names(folder):
-            if name.endswith(".tmp"):
+            if beside.fullmatch(name):
                 self.delete(f"{folder}/{name}" if folder else name)
 
     def _write_local(self, target: Path, writer: Writer) -> None:
@@ -240,10 +246,10 @@ class Storage:
     def _refusal(self, name: str, error: OSError) -> str:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return (
-                f"{self.show(name)}: no space left to write it ({_first_line(error)}); "
+                f"{self.show(name)}: no space left to write it ({first_line(error)}); "
                 "what was written before is intact, free some space or choose another --out"
             )
-        return f"{self.show(name)}: cannot be written ({_first_line(error)}); choose another --out"
+        return f"{self.show(name)}: cannot be written ({first_line(error)}); choose another --out"
 
 
 class AppendLog:
@@ -300,16 +306,15 @@ class AppendLog:
             self._folder.close()
 
 
-def owner_number(storage: Storage) -> int | None:
-    """The number of a run's owner; None where nobody has owned it."""
+def owner_of(storage: Storage) -> dict[str, Any] | None:
+    """What `OWNER` says of a run's owner; None without it, nothing where it is damaged."""
     try:
-        found = json.loads(storage._read(OWNER))["number"]
-    except FileNotFoundError:
+        found = json.loads(storage._read(OWNER))
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, LookupError, TypeError):
-        # Whatever stands there was not written by an owner.
-        return 0
-    return found if isinstance(found, int) else 0
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def parted(uri: str) -> tuple[str, str]:
@@ -393,7 +398,3 @@ class _Bytes:
             os.truncate(path, 0)
             return False
         return True
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from distgan import checkpoint, launch, records
+from distgan import checkpoint, launch, loop, records
 from distgan.control import Status
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
@@ -92,6 +92,37 @@ def test_a_stop(tmp_path: Path, whole: Path) -> None:
     assert all(state is not None for state in both)
     first, second = (state["ema"] for state in both if state is not None)
     assert all((first[name] == second[name]).all() for name in second)
+
+
+@pytest.mark.parametrize("what", ["remember", "Evaluator"])
+@pytest.mark.parametrize("stop_at", [64, 10**9])
+def test_a_last_evaluation_that_fails_costs_nothing_else(
+    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, what: str, stop_at: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise UserError("the evaluations are locked")
+
+    owner: Any = evaluation if what == "remember" else loop
+    said: list[str] = []
+    monkeypatch.setattr(Stopping, "note", lambda self, text: said.append(text))
+    changes = {**EVERY, "evaluate.every": 10_000}
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, what, refuse)
+        if stop_at == 64:
+            assert train(tmp_path / "run", 64, **changes).stopped == "SIGTERM"
+            assert "no last evaluation: the evaluations are locked" in said
+        else:
+            with pytest.raises(UserError, match="the evaluations are locked"):
+                train(tmp_path / "run", **changes)
+    storage = Storage(tmp_path / "run")
+    seen = checkpoint.index(storage)[-1]["images_seen"]
+    assert records.read(storage)[-1]["images"] == seen
+    assert storage.exists(f"samples/images-{seen:012d}.png")
+    assert not evaluation.read(storage)
+    if stop_at > 64:
+        assert seen == 640
+        for name in ("generator.safetensors", "generator_ema.safetensors"):
+            assert storage.read(name) == (whole / name).read_bytes()
 
 
 INDEXES = {"missing": None, "empty": "", "an empty list": "[]", "an object": "{}", "cut": '[{"fi'}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import random
 import signal
@@ -11,13 +13,15 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyarrow import fs as pafs
 
-from distgan import ownership
+from distgan import lease, ownership
 from distgan.errors import UserError
-from distgan.ownership import LOCK, Ownership, Times
+from distgan.lease import Times
+from distgan.ownership import LOCK, Ownership
 from distgan.patience import PatientStorage
 from distgan.storage import OWNER, AppendLog, Storage
 
@@ -64,7 +68,7 @@ def race(place: Place, attempts: int) -> tuple[int, int]:
         for thread in threads:
             thread.join()
     assert not twice
-    assert all("racing goes on there, by process" in said for said in refused)
+    assert [said for said in refused if "racing goes on there, by process" not in said] == []
     return len(had), len(refused)
 
 
@@ -82,7 +86,8 @@ def test_never_two_owners_in_a_hundred_races(place: Place) -> None:
 OWNER_THAT_LIVES = """
 import sys, time
 from pyarrow import fs
-from distgan.ownership import Ownership, Times
+from distgan.lease import Times
+from distgan.ownership import Ownership
 from distgan.storage import Storage
 folder, kind = sys.argv[1:]
 remote = fs.SubTreeFileSystem(folder, fs.LocalFileSystem())
@@ -119,15 +124,17 @@ def test_a_dead_owners_folder_is_free(tmp_path: Path, kind: str) -> None:
 
 def test_who_was_followed_writes_no_more(place: Place) -> None:
     with Ownership(place(), "training", times=TIMES) as first:
-        number = first.number()
+        owned = first.claim()
         said: list[str] = []
         inner = place()
         worker = PatientStorage(inner.uri, lambda text, kind="": said.append(text),
-                                inner.filesystem, owner=number)  # fmt: skip
+                                inner.filesystem, owner=owned.owner)  # fmt: skip
         worker.write("a.txt", "mine")
         log = AppendLog(worker, "log.txt") if inner.local else None
     with Ownership(place(), "training", times=TIMES) as second:
-        assert second.number() == number + 1
+        second.claim()
+        number = json.loads(place().read(OWNER))["number"]
+        assert number == 2
         with pytest.raises(UserError, match="has got another owner"):
             worker.write("a.txt", "late")
         with pytest.raises(UserError, match="has got another owner"):
@@ -141,7 +148,7 @@ def test_who_was_followed_writes_no_more(place: Place) -> None:
 
 def test_a_folder_that_was_moved_away_is_not_made_anew(tmp_path: Path) -> None:
     with Ownership(Storage(tmp_path / "run"), "training") as owner:
-        worker = Storage(tmp_path / "run", owner=owner.number())
+        worker = owner.claim()
     (tmp_path / "run").rename(tmp_path / "elsewhere")
     with pytest.raises(UserError, match="is gone, or was moved or emptied"):
         worker.write("checkpoints/a.pt", b"late")
@@ -156,7 +163,7 @@ def test_nothing_is_left_of_what_was_made_for_nothing(place: Place) -> None:
     if storage.local:
         assert not storage.exists()
     with Ownership(storage, "training", times=TIMES) as owner:
-        owner.number()
+        owner.claim()
     assert storage.names() == [OWNER]
 
 
@@ -175,3 +182,113 @@ def test_a_filesystem_without_locks_is_leased(
         second.__enter__()
     with Ownership(Storage(tmp_path / "run"), "training", times=TIMES):
         pass
+
+
+def test_who_leaves_takes_only_its_own_lock(tmp_path: Path) -> None:
+    with Ownership(Storage(tmp_path / "a"), "training"):
+        (tmp_path / "a").rename(tmp_path / "b")
+        second = Ownership(Storage(tmp_path / "a"), "training").__enter__()
+    assert (tmp_path / "a" / LOCK).exists()
+    with pytest.raises(UserError, match="training goes on there"):
+        Ownership(Storage(tmp_path / "a"), "training").__enter__()
+    second.__exit__(None, None, None)
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("content", [None, "", "{", '{"number": 1}', '{"number": 7, "id": []}'])
+def test_no_two_owners_are_alike(tmp_path: Path, content: str | None) -> None:
+    """Whatever became of the file in which owners are counted."""
+    with Ownership(Storage(tmp_path / "run"), "training") as first:
+        lost = first.claim()
+    if content is None:
+        (tmp_path / "run" / OWNER).unlink()
+    else:
+        (tmp_path / "run" / OWNER).write_text(content)
+    with Ownership(Storage(tmp_path / "run"), "training") as second:
+        owned = second.claim()
+    owned.write("a.txt", "mine")
+    with pytest.raises(UserError, match="has got another owner"):
+        lost.write("a.txt", "late")
+
+
+def test_a_full_disk_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ownership.os, "write", full)
+        with pytest.raises(UserError, match=r"run: no space left to write \(No space left on"):
+            Ownership(Storage(tmp_path / "run"), "training").__enter__()
+    assert not (tmp_path / "run").exists()
+    with Ownership(Storage(tmp_path / "run"), "training"):
+        pass
+
+
+class Slow(Storage):
+    """On a store whose writes arrive only after some seconds."""
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        super().__init__("run", pafs.SubTreeFileSystem(str(folder), pafs.LocalFileSystem()))
+        self.seconds = seconds
+
+    def write(self, name: str, content: Any) -> None:
+        time.sleep(self.seconds)
+        super().write(name, content)
+
+
+def test_slow_storage_is_waited_for(tmp_path: Path) -> None:
+    times = Times(renew=0.02, expire=2, settle=0.02)
+    with Ownership(Slow(tmp_path, 0.05), "training", times=times):
+        with pytest.raises(UserError, match="training goes on there"):
+            Ownership(Slow(tmp_path, 0.05), "training", times=times).__enter__()
+        assert Storage(tmp_path / "run").exists(LOCK)
+    assert not Storage(tmp_path / "run").exists(LOCK)
+
+
+def test_a_late_write_does_not_take_over_from_who_settled(tmp_path: Path) -> None:
+    times = Times(renew=0.02, expire=5, settle=0.05)
+    late = Slow(tmp_path, 0)
+    refused: list[str] = []
+
+    def want() -> None:
+        try:
+            Ownership(late, "training", times=times).__enter__()
+        except UserError as error:
+            refused.append(str(error))
+
+    entered = threading.Event()
+    write = late.write
+    late.write = lambda *given: (entered.set(), time.sleep(0.5), write(*given))  # type: ignore
+    thread = threading.Thread(target=want)
+    thread.start()
+    # The other has seen a free folder, and its write is on its way.
+    assert entered.wait(10)
+    with Ownership(Slow(tmp_path, 0), "training", times=times) as first:
+        thread.join()
+        assert "training goes on there, by process" in refused[0]
+        said = json.loads(late.read(LOCK))
+        assert said["id"] == first.claim().owner
+
+
+def test_storage_that_forgets_is_given_up(tmp_path: Path) -> None:
+    storage = Slow(tmp_path, 0)
+    storage.write = lambda name, content: None  # type: ignore[method-assign]
+    with pytest.raises(UserError, match=r"--out run: cannot be told to belong .*in 5 tries"):
+        Ownership(storage, "training", times=Times(0.02, 0.05, 0.01)).__enter__()
+
+
+def test_an_interrupted_start_leaves_no_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = Slow(tmp_path, 0)
+
+    def interrupt(seconds: float) -> None:
+        assert storage.exists(LOCK)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Slow, "write", Storage.write)
+        patch.setattr(lease.time, "sleep", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            Ownership(storage, "training", times=TIMES).__enter__()
+    assert not storage.exists(LOCK)

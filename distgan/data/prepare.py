@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -19,7 +20,15 @@ from distgan.data.shape import ImageShape
 from distgan.data.shards import Job, Layout, Made, check, image_bytes, make_shard, too_many
 from distgan.data.sources import Source, open_source
 from distgan.data.transform import Transform
-from distgan.data.unfinished import BAD_IMAGES, UNFINISHED, VALIDATION, refuse_occupied, unfinished
+from distgan.data.unfinished import (
+    BAD_IMAGES,
+    UNFINISHED,
+    VALIDATION,
+    announce,
+    clear,
+    refuse_occupied,
+    unfinished,
+)
 from distgan.errors import UserError
 from distgan.ownership import Ownership
 from distgan.settings import SETTINGS, Count, PositiveCount
@@ -104,6 +113,7 @@ def prepare(
         raise UserError(f"--workers {workers}: should be 0 or more")
     storage = Storage(out)
     with Ownership(storage, "preparing of a set"):
+        clear(storage)
         refuse_occupied(storage, out)
         opened = open_source(source, options.split, progress)
         for line in opened.notes:
@@ -120,6 +130,7 @@ def prepare(
             made = _make(jobs, opened, layout, workers, address, progress)
             for line in _remarks(made):
                 note(line)
+            announce(storage, (_place(job) for job in jobs))
             written: Manifest | None = None
             # The set itself goes last: with its manifest, all of it is there.
             for folder in reversed(parts):
@@ -251,6 +262,12 @@ def _limit(made: list[Made], allowed: int) -> None:
         raise UserError(too_many(bad, allowed))
 
 
+def _place(job: Job) -> str:
+    """Where a shard moves to."""
+    name = job.name.removeprefix(f"{UNFINISHED}/")
+    return f"{job.folder}/{name}" if job.folder else name
+
+
 def _finish(
     storage: Storage,
     folder: str,
@@ -268,7 +285,7 @@ def _finish(
     pixels = count * layout.shape.height * layout.shape.width
     sums = np.sum([one.sums for _, one in good], axis=0)
     bad = [line for _, one in its for line in one.bad]
-    names = [job.name.removeprefix(f"{UNFINISHED}/") for job, _ in good]
+    names = [PurePosixPath(_place(job)).name for job, _ in good]
     chosen = settings.to_dict(options)
     made = Manifest(
         format=manifest.FORMAT,
@@ -287,10 +304,9 @@ def _finish(
         skipped=len(bad),
         source={"kind": source.kind, **chosen},
     )
-    for name in names:
-        prefix = f"{folder}/" if folder else ""
-        target.make()
-        storage.move(f"{UNFINISHED}/{name}", f"{prefix}{name}")
+    target.make()
+    for job, _ in good:
+        storage.move(job.name, _place(job))
     if bad:
         target.write(BAD_IMAGES, "\n".join(bad) + "\n")
     manifest.write(target, made)

@@ -3,39 +3,57 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
+from typing import Annotated
+
+from pydantic import Field
 
 from distgan.data.manifest import MANIFEST
 from distgan.errors import UserError
 from distgan.storage import Storage
+from distgan.textfiles import read_json
 
 BAD_IMAGES = "bad-images.txt"
 VALIDATION = "validation"
 UNFINISHED = ".unfinished"
 """Folder of the shards of a set that is being made; they move out once all are whole."""
+_MOVED = f"{UNFINISHED}/files.json"
+"""Names of what moves out, written before the first does: all that a kill may leave behind."""
+
+_File = Annotated[
+    str,
+    Field(
+        pattern=rf"^({VALIDATION}/)?(\w[\w-]{{0,99}}\.parquet|{MANIFEST}|{BAD_IMAGES})$|^{VALIDATION}$"
+    ),
+]
 
 
 def refuse_occupied(storage: Storage, out: str) -> None:
     """See that nothing in the folder would be lost, or taken for a part of the set.
 
     Raises:
-        UserError: when it holds a set, or Parquet files of another origin.
+        UserError: when it holds a set, or files of another origin whose names a set needs.
     """
     if storage.exists(MANIFEST):
         raise UserError(f"--out {out}: already holds a prepared set; choose another folder")
     inner = storage.names(VALIDATION) if storage.is_folder(VALIDATION) else []
-    if not storage.exists(UNFINISHED) and any(_of_a_set(name) for name in inner):
+    if any(_of_a_set(name) for name in inner):
         raise UserError(
             f"--out {out}: its folder {VALIDATION}/ holds a set, where held-out images would go; "
             "choose another folder"
         )
-    if storage.exists() and not storage.filesystem.get_file_info(storage.path()).is_file:
-        others = [name for name in storage.names() if name.endswith(".parquet")]
-        if not others or storage.exists(UNFINISHED):
-            return
+    names = storage.names()
+    others = [name for name in names if name.endswith(".parquet")]
+    if others:
         raise UserError(
             f"--out {out}: holds {others[0]}, which would be taken for a part of the set; "
             "choose another folder"
+        )
+    if BAD_IMAGES in (*names, *inner):
+        raise UserError(
+            f"--out {out}: holds a {BAD_IMAGES}, which might be written anew; move it elsewhere, "
+            "or choose another folder"
         )
 
 
@@ -46,29 +64,46 @@ def _of_a_set(name: str) -> bool:
 @contextlib.contextmanager
 def unfinished(storage: Storage) -> Iterator[None]:
     """A folder for shards in the making, which is gone at the end, whatever happens."""
-    there = storage.exists()
-    _clear(storage)
     storage.child(UNFINISHED).make()
     try:
         yield
     except BaseException:
-        _clear(storage)
-        if not there and not storage.names():
-            storage.delete_folder()
+        clear(storage)
         raise
     storage.delete_folder(UNFINISHED)
 
 
-def _clear(storage: Storage) -> None:
-    """Remove what an attempt that was killed has left."""
+def announce(storage: Storage, files: Iterable[str]) -> None:
+    """Write down, before the first shard moves out, what there will be of a set.
+
+    Args:
+        files: names of its shards, with the folder `VALIDATION` of those that go there.
+    """
+    names = list(files)
+    folders = [f"{VALIDATION}/", ""] if any("/" in name for name in names) else [""]
+    names = [f"{folder}{name}" for folder in folders for name in (MANIFEST, BAD_IMAGES)] + names
+    if len(folders) > 1 and not storage.exists(VALIDATION):
+        names.append(VALIDATION)
+    storage.write(_MOVED, json.dumps(names, indent=2) + "\n")
+
+
+def clear(storage: Storage) -> None:
+    """Remove what an attempt that was killed has left, and nothing else.
+
+    Raises:
+        UserError: when the list of what it may have left is damaged.
+    """
     if not storage.exists(UNFINISHED) or storage.exists(MANIFEST):
         return
-    for folder in ("", f"{VALIDATION}/"):
-        # First of all the manifest: without it the rest is not a set.
-        storage.delete(f"{folder}{MANIFEST}")
-        for name in [*storage.names(folder.rstrip("/")), BAD_IMAGES]:
-            if name == BAD_IMAGES or name.endswith(".parquet"):
-                storage.delete(f"{folder}{name}")
-    if storage.exists(VALIDATION) and not storage.names(VALIDATION):
+    files: list[str] = []
+    if storage.exists(_MOVED):
+        remedy = f"delete {storage.show(UNFINISHED)} and the files of the set that is not whole"
+        files = read_json(storage, _MOVED, list[_File], remedy)
+    # First of all the manifests, with which the list begins: without them the rest is not a set.
+    for file in files:
+        still = f"{UNFINISHED}/{file.removeprefix(f'{VALIDATION}/')}"
+        if file != VALIDATION and not storage.exists(still):
+            storage.delete(file)
+    if VALIDATION in files and storage.is_folder(VALIDATION) and not storage.names(VALIDATION):
         storage.delete_folder(VALIDATION)
     storage.delete_folder(UNFINISHED)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distgan import draws
+from distgan import draws, run
 from distgan.data.images import ImageSet
 from distgan.errors import UserError
 from distgan.evaluate.card import Card
@@ -178,9 +178,16 @@ def _check_finite(metric: str, found: dict[str, Value]) -> None:
 
 
 def remember(storage: Storage, evaluation: Evaluation) -> None:
-    """Add an evaluation to a run's folder, in the place of an equal one."""
+    """Add an evaluation to a run's folder, in the place of an equal one.
+
+    Raises:
+        UserError: when the run is no longer there, or another process goes on writing to the file.
+    """
+    # A folder that was moved meanwhile is not to be made anew.
+    run.require(storage, "RUN")
     # A run that evaluates itself may be evaluated by others meanwhile.
     with Ownership(storage, "writing of evaluations", "RUN", file=f".{LOG}.lock", wait=60):
+        run.require(storage, "RUN")
         known = [e for e in read(storage) if not _same(e, evaluation)]
         lines = [json.dumps(e) for e in [*known, evaluation.to_dict()]]
         storage.write(LOG, "\n".join(lines) + "\n")

@@ -110,7 +110,8 @@ def _read(images: ImageSet, numbers: NDArray[np.int64]) -> tuple[Tensor, Tensor 
         here = order[at : at + len(piece.images)]
         pixels[here] = _channels_first(piece.images)
         if labels is not None:
-            labels[here] = torch.from_numpy(piece.labels)
+            # A copy: torch warns of arrays that cannot be written to.
+            labels[here] = torch.tensor(piece.labels)
         at += len(piece.images)
     return pixels, labels
 

@@ -49,7 +49,7 @@ def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
     replace = config.feed.skip_bad > 0
     events = EventLog(plan.storage)
     control = _Direct(display, stop, events)
-    storage = PatientStorage(plan.storage.anywhere(), control.note, owner=plan.owner)
+    storage = PatientStorage(plan.storage.anywhere(), control.note, owner=plan.storage.owner)
     rows = open_rows(
         config,
         images,

@@ -72,7 +72,7 @@ class _Job:
     """What a worker needs to know; travels to it by pickle."""
 
     out: str
-    owner: int | None
+    owner: str | None
     images: ImageSet
     resident: Any
     mailbox: Mailbox
@@ -104,7 +104,9 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
         else ClusterMailbox(uuid.uuid4().hex)
     )
     out = plan.storage.anywhere()
-    job = _Job(out, plan.owner, plan.images, resident, mailbox, workers.threads, plan.verbose)
+    job = _Job(
+        out, plan.storage.owner, plan.images, resident, mailbox, workers.threads, plan.verbose
+    )
     fit = _Fit(job, workers, cluster, plan.max_failures)
     settle = lambda: cluster.settle(reads_on=resident is None)  # noqa: E731
     follower = Follower(mailbox, display, stop, plan.storage, settle)

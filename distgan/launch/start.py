@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import itertools
-import os
 import sys
 import threading
 import time
@@ -30,7 +28,7 @@ from distgan.launch.environment import prepare_own_cluster
 from distgan.launch.signals import StopRequest
 from distgan.launch.workers import Asked, Device, check_asked, check_gpus, cores_for
 from distgan.networks.unfilled import check_networks
-from distgan.ownership import Ownership
+from distgan.ownership import Ownership, make_unused
 from distgan.recovery import recover_index
 from distgan.settings import leaves, override
 from distgan.storage import Storage
@@ -61,8 +59,8 @@ class Plan:
     ``threads`` is how many CPUs each holds, or None for as many as there are.
     ``address`` names a running cluster. ``max_failures`` is how often in a row, without a new
     checkpoint between, workers may fail and be started again. ``asked_feed`` is the feed of a
-    new run before ``config`` settled what it leaves to choose. ``owner`` is the number that
-    all is written for; see `distgan.ownership`. ``remarks`` are lines for the user.
+    new run before ``config`` settled what it leaves to choose. ``storage`` writes for the run's
+    owner; see `distgan.ownership`. ``remarks`` are lines for the user.
     """
 
     config: Config
@@ -76,7 +74,6 @@ class Plan:
     max_failures: int = MAX_FAILURES
     threads: int | None = None
     asked_feed: FeedSettings | None = None
-    owner: int | None = None
     remarks: tuple[str, ...] = ()
 
 
@@ -108,6 +105,7 @@ def train(
     max_failures: int = MAX_FAILURES,
     threads: int | None = None,
     stop: StopRequest | None = None,
+    wait: float = 0.0,
 ) -> Result:
     """Train from the beginning.
 
@@ -124,6 +122,7 @@ def train(
             checkpoint between; 0 ends the run at the first failure.
         threads: CPUs for each worker; None shares out all there are.
         stop: what asks the run to stop; None listens to Ctrl-C and SIGTERM.
+        wait: seconds to wait for another owner of the folder to leave, before it is an error.
 
     Raises:
         UserError: for anything the caller can mend, mostly before a cluster starts.
@@ -135,10 +134,11 @@ def train(
     check(config, images, workers, address, device, max_failures)
     asked_feed = config.feed
     config = replace(config, feed=ways.settle(asked_feed, images, config.batch))
-    storage = Storage(out) if out else _unused(config.recipe)
-    with Ownership(storage, "training") as owner:
+    storage = Storage(out) if out else make_unused("runs", config.recipe)
+    with Ownership(storage, "training", wait=wait, made=not out) as owner:
         run.create(storage, config)
         try:
+            storage = owner.claim()
             identity.remember(storage, config.data, images)
             plan = Plan(
                 config,
@@ -151,30 +151,12 @@ def train(
                 max_failures=max_failures,
                 threads=threads,
                 asked_feed=asked_feed,
-                owner=owner.number(),
             )
             return _start(plan, display, stop)
         except BaseException:
             # The same command, once mended, is to find the folder as this one has.
             run.withdraw(storage)
             raise
-
-
-def _unused(recipe: str) -> Storage:
-    """A folder by the name of the recipe and the time that no other start has."""
-    wanted = f"runs/{recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
-    for number in itertools.count(1):
-        storage = Storage(wanted if number == 1 else f"{wanted}-{number}")
-        try:
-            os.makedirs(storage.path())
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise UserError(
-                f"--out {wanted}: cannot be written ({error.strerror}); choose another --out"
-            ) from None
-        return storage
-    raise AssertionError
 
 
 def resume(
@@ -189,6 +171,7 @@ def resume(
     max_failures: int = MAX_FAILURES,
     threads: int | None = None,
     stop: StopRequest | None = None,
+    wait: float = 0.0,
 ) -> Result:
     """Go on with a stopped run, on any number of workers.
 
@@ -206,8 +189,10 @@ def resume(
     """
     storage = Storage(path)
     run.require(storage, "--resume")
-    with Ownership(storage, "training", "--resume") as owner:
+    with Ownership(storage, "training", "--resume", wait=wait) as owner:
         saved = run.load_config(storage, "--resume")
+        # Before anything is read that workers of a lost driver might still write.
+        storage = owner.claim()
         config = override(saved, changes or {})
         config = replace(config, data=identity.everywhere(config.data))
         _check_same_run(path, saved, config)
@@ -248,7 +233,6 @@ def resume(
             seen,
             max_failures,
             threads,
-            owner=owner.number(),
             remarks=tuple(remarks),
         )
         return _start(plan, display, stop)

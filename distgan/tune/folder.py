@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from typing import Any
@@ -13,7 +12,7 @@ from pydantic import Field
 from distgan import __version__
 from distgan.config import Config, to_yaml
 from distgan.errors import UserError
-from distgan.ownership import LOCK
+from distgan.ownership import refuse_occupied, withdraw_files
 from distgan.settings import from_dict, to_dict
 from distgan.storage import Storage
 from distgan.textfiles import Shape, check, parse_yaml, read_text
@@ -39,16 +38,13 @@ def create(storage: Storage, base: Config, space: Space, settings: TuneSettings)
             f"--out {storage.uri}: holds another search; go on with it by "
             f"--resume {storage.uri}, or choose another --out"
         )
-    if set(storage.names()) - {LOCK}:
-        raise UserError(f"--out {storage.uri}: is not empty; choose another --out")
+    refuse_occupied(storage, FILE)
     write(storage, base, space, settings)
 
 
 def withdraw(storage: Storage) -> None:
-    """Remove the folder of a search that `create` has made, if nothing has happened in it."""
-    with contextlib.suppress(OSError, UserError):
-        if set(storage.names()) <= {FILE, LOCK}:
-            storage.delete_folder()
+    """Remove what `create` has written, if nothing has happened in the search."""
+    withdraw_files(storage, FILE)
 
 
 def write(storage: Storage, base: Config, space: Space, settings: TuneSettings) -> None:

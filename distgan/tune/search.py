@@ -21,7 +21,7 @@ from distgan.launch.environment import prepare_own_cluster
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import MAX_FAILURES, check
 from distgan.launch.workers import Device
-from distgan.ownership import Ownership
+from distgan.ownership import Ownership, make_unused
 from distgan.settings import from_dict, override, to_dict
 from distgan.storage import Storage
 from distgan.tune import disk, folder, record, results
@@ -99,15 +99,17 @@ def tune(
     found = Space(base, space if space is not None else default_space(base))
     if settings.scheduler == "pbt":
         found = found.changeable()
-    path = out or f"searches/{base.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
-    plan = _check(base, found, settings, Storage(path), address, device, verbose)
-    with Ownership(plan.storage, "a search"):
-        folder.create(plan.storage, base, found, settings)
+    address = cluster_address(address)
+    room = _check(base, found, settings, address, device)
+    storage = Storage(out) if out else make_unused("searches", base.recipe)
+    plan = Plan(base, found, settings, storage, address, device, verbose, room)
+    with Ownership(storage, "a search", made=not out):
+        folder.create(storage, base, found, settings)
         try:
             return _run(plan, board or _Silent())
         except BaseException:
             # The same command, once mended, is to find the folder as this one has.
-            folder.withdraw(plan.storage)
+            folder.withdraw(storage)
             raise
 
 
@@ -162,7 +164,9 @@ def _resume(
     settings.check()
     record.check_points(storage, record.load_all(storage), space)
     folder.check_trials(storage, record.load_all(storage), space, settings)
-    plan = _check(base, space, settings, storage, address, device, verbose)
+    address = cluster_address(address)
+    room = _check(base, space, settings, address, device)
+    plan = Plan(base, space, settings, storage, address, device, verbose, room)
     folder.write(storage, base, space, settings)
     return _run(plan, board or _Silent())
 
@@ -180,12 +184,10 @@ def _check(
     base: Config,
     space: Space,
     settings: TuneSettings,
-    storage: Storage,
     address: str | None,
     device: Device,
-    verbose: bool,
-) -> Plan:
-    address = cluster_address(address)
+) -> Room | None:
+    """See that a search can be; its room, None until a cluster that is joined is known."""
     trial = settings.trial(base, base.seed)
     images = open_images(base.data)
     _check_measures(settings, trial, images)
@@ -198,7 +200,7 @@ def _check(
         check_address(address)
     if settings.search == "optuna":
         _require_optuna()
-    return Plan(base, space, settings, storage, address, device, verbose, room)
+    return room
 
 
 def _check_measures(settings: TuneSettings, trial: Config, images: ImageSet) -> None:

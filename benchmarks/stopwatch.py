@@ -151,7 +151,7 @@ def _watch_backward(found: Stopwatch, parallel: list[nn.Module]) -> None:
     if dist.is_available() and dist.is_initialized():
         all_reduce = dist.all_reduce
         # What waits where it stands: synchronised batch norm, losses over the whole batch.
-        for name in ("all_reduce", "all_gather"):
+        for name in ("all_reduce", "all_gather_into_tensor"):
             _set(dist, name, found.around(getattr(dist, name), COMMUNICATION))
         for network in parallel:
             if isinstance(network, DistributedDataParallel):

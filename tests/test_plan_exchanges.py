@@ -60,23 +60,23 @@ def _of_a_cycle(world: World, config: Config) -> Exchanges:
         # A lambda, because DDP compares annotations, which here are text.
         player.parallel.register_comm_hook(None, lambda _, bucket: note(bucket))  # type: ignore[operator]
     batches = random_batches(config, IMAGE, config.micro_batch // 2, torch.device("cpu"))
-    reduce, gather = dist.all_reduce, dist.all_gather
+    reduce, gather = dist.all_reduce, dist.all_gather_into_tensor
 
     def heard_reduce(values: Tensor, *arguments: Any, **named: Any) -> Any:
         if not named.get("async_op"):  # As the hook above calls it.
             heard.append(("reduce", values.nbytes))
         return reduce(values, *arguments, **named)
 
-    def heard_gather(parts: list[Tensor], values: Tensor) -> Any:
+    def heard_gather(parts: Tensor, values: Tensor) -> Any:
         heard.append(("gather", values.nbytes))
         return gather(parts, values)
 
     for _ in range(2):
         heard.clear()
-        dist.all_reduce, dist.all_gather = heard_reduce, heard_gather
+        dist.all_reduce, dist.all_gather_into_tensor = heard_reduce, heard_gather
         for _ in range(config.discriminator.updates):
             state.step(batches)
-        dist.all_reduce, dist.all_gather = reduce, gather
+        dist.all_reduce, dist.all_gather_into_tensor = reduce, gather
     return heard
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from distgan import checkpoint, export, loop, records, run
+from distgan import checkpoint, export, records, run
 from distgan.config import Config
 from distgan.control import NoControl, Status
 from distgan.data.damage import Damage
@@ -119,7 +119,7 @@ class _Stopping(NoControl):
 def test_a_stop_with_the_last_step_leaves_a_complete_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_TICKS", 0.0)
+    monkeypatch.setattr("distgan.control._SECONDS_BETWEEN_TICKS", 0.0)
     config = settings(images=1_280)
     storage, images = Storage(tmp_path / "run"), open_images("mnist")
     run.create(storage, config)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from distgan.data import identity
 from distgan.data.columns import SHAPE_KEY
 from distgan.data.identity import check_same, everywhere, fingerprint, remember
 from distgan.data.images import open_images
@@ -53,6 +56,34 @@ def test_sets_without_a_manifest(tmp_path: Path) -> None:
     size = os.path.getsize(path)
     assert fingerprint(open_images(raw(tmp_path / "a.parquet", other))) != first
     assert os.path.getsize(path) == size
+
+
+@pytest.mark.parametrize("limit", [2**32, 1000])
+def test_one_pixel_tells_sets_without_a_manifest_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """Where no piece is looked at; of more than 4 GiB, only the pieces are compared."""
+    monkeypatch.setattr(identity, "_WHOLE", limit)
+    run, pixels = Storage(tmp_path / "run"), np.zeros((200, 32, 32, 3), np.uint8)
+    path = raw(tmp_path / "a.parquet", pixels)
+    remember(run, path, open_images(path))
+    shutil.copy(path, tmp_path / "moved.parquet")
+    check_same(run, "moved", open_images(str(tmp_path / "moved.parquet")))
+    first = fingerprint(open_images(path))
+    pixels[30, 9, 9] = 1
+    images = open_images(raw(tmp_path / "a.parquet", pixels))
+    assert fingerprint(images) == first
+    if limit == 1000:
+        check_same(run, path, images)
+    else:
+        with pytest.raises(UserError, match="holds other images"):
+            check_same(run, path, images)
+    # A run that was begun before the whole content was remembered, or far away, goes on.
+    known = json.loads(run.read_text(identity.FILE))
+    for content in ({"content": ""}, {}):
+        known.pop("content", None)
+        run.write(identity.FILE, json.dumps({**known, **content}))
+        check_same(run, path, images)
 
 
 def test_names_that_are_found_from_everywhere(

@@ -17,6 +17,7 @@ from distgan import draws
 from distgan.data import fragments
 from distgan.data.fragments import read_numbered, read_resident
 from distgan.data.images import ImageSet, open_images
+from distgan.evaluate import reals
 from distgan.evaluate.evaluation import Evaluator
 from distgan.evaluate.gather import gather, own_places
 from distgan.evaluate.reals import Reals, _own_blocks
@@ -153,3 +154,23 @@ def test_a_set_made_anew_at_the_same_place_is_read_anew(tmp_path: Path) -> None:
         pq.write_table(table, tmp_path / "a.parquet", row_group_size=4)
         found = read_resident(open_images(str(tmp_path / "a.parquet")))
         assert found.images[:, 0, 0, 0].tolist() == [round_ * 100 + row for row in range(rows)]
+
+
+def test_no_array_that_cannot_be_written_to_becomes_a_tensor(
+    encoded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of which torch warns, once in a process."""
+    make = torch.from_numpy
+
+    def look(array: Any) -> torch.Tensor:
+        assert array.flags.writeable
+        return make(array)
+
+    for path in (encoded, "mnist"):
+        images = open_images(path)
+        monkeypatch.setattr(torch, "from_numpy", look)
+        pixels, labels = reals._read(images, np.arange(100, 120))
+        monkeypatch.undo()
+        assert len(pixels) == 20
+        assert labels is not None
+        assert labels.tolist() == read_resident(images, replace=True).labels[100:120].tolist()  # type: ignore[index]

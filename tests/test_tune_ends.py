@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,15 +15,16 @@ import pytest
 import torch
 import yaml
 
-from distgan import checkpoint, errors, launch
+from distgan import checkpoint, errors, launch, run
 from distgan.config import Config
 from distgan.data.images import open_images
 from distgan.errors import AllTrialsDivergedError, AllTrialsFailedError, UserError
 from distgan.launch.signals import StopRequest
+from distgan.ownership import Ownership
 from distgan.recipes import recipe
 from distgan.settings import override
 from distgan.storage import Storage
-from distgan.tune import disk, folder, on_ray, record, results, search, trial
+from distgan.tune import disk, folder, on_ray, population, record, results, search, trial
 from distgan.tune.room import Room
 from distgan.tune.settings import TuneSettings
 from distgan.tune.words import conclusion
@@ -230,3 +232,79 @@ def test_a_head_that_is_away_ends_no_search(
     monkeypatch.setattr(Away, "clear", lambda self: calls.append("clear"))
     found.run(lambda news: None, lambda: False)
     assert calls == ["stop"] * 4 + ["clear"], "told again until it was heard, and once"
+
+
+def runner(base: Config, folder: Path, settings: TuneSettings) -> trial._Runner:
+    job = trial.Job(str(folder), settings, search.Space(base, SPACE), base, "", 0, 1, "cpu")
+    return trial._Runner(job, {"number": 0, "point": {}, "seed": 0, "confirms": None})
+
+
+@pytest.mark.parametrize("stopping", [True, False])
+def test_a_trial_that_reports_while_the_search_stops_has_lost_nothing(
+    base: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopping: bool
+) -> None:
+    """Ray Tune ends it there either way."""
+    one = runner(base, tmp_path, SETTINGS.settle(base))
+
+    def end(**_: object) -> None:
+        if stopping:
+            one._watch.stop.name = "SIGTERM"
+        raise SystemExit
+
+    monkeypatch.setattr(one, "_train", end)
+    with pytest.raises(SystemExit):
+        one.run()
+    (found,) = record.load_all(Storage(tmp_path))
+    assert found.state == ("stopped" if stopping else "ended early")
+
+
+def test_a_trial_waits_for_its_old_process(
+    base: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = runner(base, tmp_path, SETTINGS.settle(base))
+    entered: list[str] = []
+    create = run.create
+
+    def created(storage: Storage, config: Config) -> None:
+        entered.append("new")
+        create(storage, config)
+        raise UserError("no more")
+
+    def leave() -> None:
+        entered.append("old")
+        old.__exit__(None, None, None)
+
+    monkeypatch.setattr(run, "create", created)
+    tuning.REPORT.take = lambda metrics: None
+    old = Ownership(one._run, "training").__enter__()
+    timer = threading.Timer(0.3, leave)
+    timer.start()
+    one.run()
+    timer.join()
+    assert entered == ["old", "new"]
+    assert record.load_all(Storage(tmp_path))[0].why == "no more"
+
+
+def test_a_state_is_adopted_only_by_the_owner(
+    base: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = runner(base, tmp_path, SETTINGS.settle(base))
+    run.create(one._run, base)
+    checkpoint.save(one._run, {"images_seen": 64}, 1)
+    entry, name = checkpoint.index(one._run)[0], trial._copy(1, 64)
+    content = one._run.read(entry["file"]) + b"donor"
+    one._search.write(f"{name}.json", json.dumps(entry))
+    one._search.write(f"{name}.pt", content)
+    found = population.Takeover(1, 64, one._trial.point)
+    monkeypatch.setattr(trial, "_SECONDS_TO_LEAVE", 0)
+    with Ownership(one._run, "training") as other:
+        lost = other.claim()
+        with pytest.raises(UserError, match="training goes on there"):
+            one._adopt(found, 1)
+        assert not one._trial.adoptions
+        assert one._run.read(entry["file"]) != content
+    one._adopt(found, 1)
+    assert one._run.read(entry["file"]) == content
+    # Whoever wrote for the owner before does so no more.
+    with pytest.raises(UserError, match="has got another owner"):
+        lost.write("metrics.jsonl", "late")

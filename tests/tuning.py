@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from distgan import loop
+from distgan import control
 from distgan.config import Config
 from distgan.launch.signals import StopRequest
 from distgan.storage import Storage
@@ -108,7 +108,7 @@ def double(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(stages, "Search", Doubled)
     # Rungs of these few images last no longer than a look at what was measured.
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_TICKS", 0.0)
+    monkeypatch.setattr(control, "_SECONDS_BETWEEN_TICKS", 0.0)
     monkeypatch.setattr(trial, "ClusterMailbox", Unreachable)
     monkeypatch.setattr(trial.tune, "report", lambda metrics, **_: REPORT.take(metrics))
 
@@ -118,7 +118,8 @@ def run(path: Path, base: Config, space: dict[str, str], settings: TuneSettings)
     storage = Storage(str(path))
     settings = settings.settle(base)
     found = Space(base, space)
-    plan = search._check(base, found, settings, storage, None, "cpu", False)
+    room = search._check(base, found, settings, None, "cpu")
+    plan = search.Plan(base, found, settings, storage, None, "cpu", False, room)
     if not storage.exists(folder.FILE):
         folder.create(storage, base, found, settings)
     assert plan.room is not None

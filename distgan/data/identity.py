@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -21,9 +22,14 @@ _PIECES, _PIECE, _FOOTER = 32, 4096, 1 << 16
 """Of a file without a checksum: how many pieces are read, bytes of each, and of its end."""
 
 
+_WHOLE = 2**32
+"""Bytes of all files of a set on a local disk up to which they are read whole."""
+
+
 class _Known(Shape):
     data: str
     fingerprint: str
+    content: str = ""
     count: int
     shape: list[int]
 
@@ -36,12 +42,12 @@ def everywhere(data: str) -> str:
 
 
 def fingerprint(images: ImageSet) -> str:
-    """What a set's content is known by: 32 hexadecimal digits.
+    """What a set's content is known by wherever it lies: 32 hexadecimal digits.
 
     From the checksums in its manifest. Without one, from the size, the footer and pieces all
     over every file, so that a large set far away need not be read whole.
     """
-    made = manifest.read(Storage(images.uri)) if not _is_file(images) else None
+    made = _manifest(images)
     digest = hashlib.sha256()
     if made is not None:
         digest.update(json.dumps([shard.sha256 for shard in made.files]).encode())
@@ -58,11 +64,42 @@ def fingerprint(images: ImageSet) -> str:
     return digest.hexdigest()[:32]
 
 
+def whole(images: ImageSet) -> str:
+    """What the bytes of a set without a manifest are known by: 32 hexadecimal digits.
+
+    Empty for a set with a manifest, of more than 4 GiB, or that is not on a local disk.
+    """
+    if not Storage(images.uri).local or _manifest(images) is not None:
+        return ""
+    stats = [os.stat(file) for file in images.files]
+    if sum(stat.st_size for stat in stats) > _WHOLE:
+        return ""
+    changes = [(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats]
+    return _hash_files(tuple(zip(images.files, changes, strict=True)))
+
+
+@functools.lru_cache(maxsize=4)
+def _hash_files(files: tuple[tuple[str, tuple[int, int, int]], ...]) -> str:
+    # Whoever goes on with a run asks twice: to compare, and to remember.
+    digest = hashlib.sha256()
+    for file, (size, *_) in files:
+        digest.update(size.to_bytes(8, "big"))
+        with open(file, "rb") as stream:
+            while chunk := stream.read(2**24):
+                digest.update(chunk)
+    return digest.hexdigest()[:32]
+
+
+def _manifest(images: ImageSet) -> manifest.Manifest | None:
+    return None if _is_file(images) else manifest.read(Storage(images.uri))
+
+
 def remember(run: Storage, data: str, images: ImageSet) -> None:
     """Write into a run's folder which set it is trained on."""
     known: dict[str, Any] = {
         "data": data,
         "fingerprint": fingerprint(images),
+        "content": whole(images),
         "count": images.count,
         "shape": list(images.shape),
     }
@@ -80,7 +117,10 @@ def check_same(run: Storage, data: str, images: ImageSet) -> None:
     remedy = "delete it, and the set is taken for the right one"
     known = read_json(run, FILE, _Known, remedy)
     if known["fingerprint"] == fingerprint(images):
-        return
+        content = known.get("content") and whole(images)
+        # Either may be empty, such as of a set that was moved to a disk from far away.
+        if not content or content == known["content"]:
+            return
     shape = ImageShape(*known["shape"]) if len(known["shape"]) == 3 else known["shape"]
     raise UserError(
         f"--data {data}: holds other images than the run {run.uri} was trained on, which were "

@@ -23,6 +23,7 @@ from distgan.launch.mailbox import ClusterMailbox
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Plan, Result
 from distgan.launch.workers import Device
+from distgan.ownership import Ownership
 from distgan.settings import leaves, override
 from distgan.storage import Storage
 from distgan.tune import population, record
@@ -33,6 +34,8 @@ from distgan.tune.space import Space
 
 _ILL = ("non-finite", "exploding", "collapsed")
 _SECONDS_BETWEEN_POSTS = 0.5
+_SECONDS_TO_LEAVE = 45.0
+"""How long the process that trained a trial before, and was given up, may take to end."""
 
 
 @dataclass(frozen=True)
@@ -76,16 +79,16 @@ class _Runner:
         self._started = time.monotonic()
         self._spent = self._trial.seconds
         self._reported = self._trial.rung
+        self._watch = _Watch(self)
 
     def run(self) -> None:
         """Until the trial is over, is told to end, or its process dies."""
         try:
             if not self._take_up():
                 return
-            watch = _Watch(self)
-            result = self._train(watch)
-            if watch.why:
-                self._end_ill(watch.why)
+            result = self._train()
+            if self._watch.why:
+                self._end_ill(self._watch.why)
             elif result is not None and result.stopped:
                 self._keep("stopped")
             else:
@@ -93,10 +96,12 @@ class _Runner:
                 self._finish()
         except SystemExit:
             # Ray Tune ends a trial that waits in `report` this way, or has it wait for others.
-            if self._trial.state == "running" and self._job.settings.scheduler == "pbt":
-                self._keep("stopped")
-            elif self._trial.state == "running":
-                self._keep("ended early", "its measurements were among the worse")
+            if self._trial.state == "running":
+                waits = self._job.settings.scheduler == "pbt"
+                if waits or self._watch.stop.name or self.asked_to_stop():
+                    self._keep("stopped")
+                else:
+                    self._keep("ended early", "its measurements were among the worse")
             raise
         except IllHealthError as error:
             self._end_ill(str(error))
@@ -147,8 +152,8 @@ class _Runner:
                 self._keep("running")
                 self._tell(found.rung, found.value)
 
-    def _train(self, watch: _Watch) -> Result | None:
-        job, trial = self._job, self._trial
+    def _train(self) -> Result | None:
+        job, trial, watch = self._job, self._trial, self._watch
         if self.asked_to_stop():
             watch.stop.name = "SIGTERM"
         options: dict[str, Any] = {
@@ -157,6 +162,7 @@ class _Runner:
             "device": job.device,
             "display": watch,
             "stop": watch.stop,
+            "wait": _SECONDS_TO_LEAVE,
         }
         if not self._run.exists(run.CONFIG):
             trial.changes = self._changes()
@@ -263,11 +269,13 @@ class _Runner:
         """Take over another member's state."""
         trial, name = self._trial, _copy(found.donor, found.images)
         entry = json.loads(self._search.read_text(f"{name}.json"))
-        trial.first = trial.first or trial.point
-        trial.point, trial.why = found.point, ""
-        trial.changes = self._changes()
-        checkpoint.adopt(self._run, entry, self._search.read(f"{name}.pt"))
-        run.update(self._run, self._job.config(trial))
+        with Ownership(self._run, "training", wait=_SECONDS_TO_LEAVE) as owner:
+            owned = owner.claim()
+            trial.first = trial.first or trial.point
+            trial.point, trial.why = found.point, ""
+            trial.changes = self._changes()
+            checkpoint.adopt(owned, entry, self._search.read(f"{name}.pt"))
+            run.update(owned, self._job.config(trial))
         taken = Adoption(found.donor, found.images, rung, entry["sha256"], trial.point)
         trial.adoptions.append(taken)
         self._keep("running")

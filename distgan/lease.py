@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -76,6 +77,8 @@ class Lease:
                 refuse(parse(self._read() or seen))
             start = time.monotonic()
             if self._read() != seen:
+                # Two that are as fast as each other are not to meet again and again.
+                time.sleep(random.uniform(0, self._times.settle))
                 continue
             mine = self._write()
             took = time.monotonic() - start
@@ -86,6 +89,7 @@ class Lease:
             time.sleep(settle)
             if self._read() == mine:
                 return
+            time.sleep(random.uniform(0, self._times.settle))
         raise UserError(
             f"{self._where}: cannot be told to belong to nobody else (in {_TRIES} tries what was "
             f"written did not stay, and a write took up to {slowest:.1f} s); see to the storage, "

@@ -9,6 +9,7 @@ import mmap
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +122,9 @@ class Storage:
         return self.attempt(lambda: self._read(name))
 
     def _read(self, name: str) -> bytes:
+        # A pipe would be waited for without end, and a device read without end.
+        if self.local and not stat.S_ISREG(os.stat(self.path(name)).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", self.path(name))
         with self.filesystem.open_input_stream(self.path(name), compression=None) as stream:
             return bytes(stream.readall())
 

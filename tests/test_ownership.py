@@ -68,14 +68,16 @@ def race(place: Place, attempts: int) -> tuple[int, int]:
         for thread in threads:
             thread.join()
     assert not twice
-    assert [said for said in refused if "racing goes on there, by process" not in said] == []
+    # Or, of two that wrote over each other's leases again and again, neither is served.
+    known = ("racing goes on there, by process", "cannot be told to belong to nobody else")
+    assert [said for said in refused if not any(each in said for each in known)] == []
     return len(had), len(refused)
 
 
 def test_never_two_owners(place: Place) -> None:
     had, refused = race(place, 10)
     assert had + refused == 20
-    assert had >= 10
+    assert had >= 5
 
 
 @pytest.mark.drill

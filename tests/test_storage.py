@@ -238,3 +238,11 @@ def test_a_local_path_has_no_query(tmp_path: Path) -> None:
     storage.child("in").write("a", "b")
     assert (tmp_path / "what?" / "in" / "a").read_text() == "b"
     assert split(str(tmp_path / "what?" / "in" / "a"))[1] == "a"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="not a regular file"):
+        Storage(tmp_path).read("pipe")
+    with pytest.raises(FileNotFoundError):
+        Storage(tmp_path).read("nothing")

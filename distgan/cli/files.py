@@ -72,7 +72,6 @@ def read_file(path: str, option: str, remedy: str) -> str:
     from pyarrow import fs
 
     from distgan.storage import split
-    from distgan.textfiles import read_text
 
     try:
         storage, name = split(path)
@@ -89,7 +88,11 @@ def read_file(path: str, option: str, remedy: str) -> str:
                 f"{option} {path}: has {info.size / 2**20:,.0f} MiB, more than the "
                 f"{_MOST_BYTES >> 20} MiB read of such a file; {remedy}"
             )
-        return read_text(storage, name, remedy)
+        return storage.read_text(name)
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{option} {path}: is no text in UTF-8 ({error.reason}); {remedy}"
+        ) from None
     except OSError as error:
         raise UserError(f"{option} {path}: cannot be read ({_reason(error)})") from None
 

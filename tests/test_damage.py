@@ -190,7 +190,8 @@ def test_a_row_group_of_nothing_but_damage(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.parametrize("way", [pytest.param("resident", marks=pytest.mark.drill), "streaming"])
+@pytest.mark.parametrize("way", ["resident", "streaming"])
+@pytest.mark.drill
 def test_damage_found_by_rays_workers(distgan: Run, tmp_path: Path, cluster: str, way: str) -> None:
     rows = [noise_png(number) for number in range(ROWS)]
     bad = (3, 50, BAD_ROW, 200)

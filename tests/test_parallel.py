@@ -58,7 +58,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[rank
 @pytest.mark.parametrize(
     ("size", "precision"),
     [
-        (2, "float64"),
+        pytest.param(2, "float64", marks=pytest.mark.drill),
         pytest.param(2, "float32", marks=pytest.mark.drill),
         pytest.param(3, "float64", marks=pytest.mark.drill),
     ],
@@ -86,7 +86,7 @@ def _recipes_as_they_are(world: World, accumulate: int) -> list[ranks.Weights]:
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_two_processes_and_two_micro_batches_round_alike_to_the_last_bit(tmp_path: Path) -> None:
     # With the recipes' own ReLU: halves of a batch go through the same kernels either way.
     expected = ranks.on_ranks(1, _recipes_as_they_are, tmp_path, 2)[0]

@@ -35,18 +35,21 @@ def states(folder: Path, changes: dict[str, Any], name: str = "mnist-mlp") -> li
     ("state", "changes"),
     [
         ("exploding", {"generator.optimizer.lr": 10, "discriminator.optimizer.lr": 10}),
-        (
+        pytest.param(
             "discriminator wins",
             # Of which the generator has to have had its turn in every record.
             {"discriminator.updates": 50, "output.log_every": 10_000, "images": 60_000},
+            marks=pytest.mark.drill,
         ),
         pytest.param(
             "discriminator wins",
             {"loss": "minimax", "discriminator.updates": 20, "images": 60_000},
             marks=pytest.mark.drill,
         ),
-        ("generator wins", {"discriminator.optimizer.lr": 1e-7}),
-        ("stalled", {"generator.optimizer.lr": 1e-11}),
+        pytest.param(
+            "generator wins", {"discriminator.optimizer.lr": 1e-7}, marks=pytest.mark.drill
+        ),
+        pytest.param("stalled", {"generator.optimizer.lr": 1e-11}, marks=pytest.mark.drill),
     ],
     ids=["rate of 10", "50 D updates", "saturated minimax", "idle D", "idle G"],
 )

@@ -159,7 +159,7 @@ def test_who_is_there_stops_after_a_minute_and_is_measured_less_often_from_then(
     assert marks == [*range(0, 61, 3), 66, 72]
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_a_race_measures_both_at_the_same_seconds() -> None:
     course = Course("mnist", "mnist", "mnist", target=1e9, every=0.3, limit=0.3, num=100, fine=0.3)
     found = race(course, ["textbook", "distgan"], 1, lambda *_: None)

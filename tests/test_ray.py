@@ -66,6 +66,7 @@ def test_fifty_updates_through_the_whole_system_are_the_same(tmp_path: Path, clu
     assert distance({part: two[part] for part in parts}, expected) < 1e-10
 
 
+@pytest.mark.drill
 def test_progress_reaches_the_display(tmp_path: Path, cluster: str) -> None:
     watch = Watch()
     config = distgan.override(
@@ -150,7 +151,7 @@ distgan.train(config, out=sys.argv[1], workers=1, display=Look())
 """
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_a_cluster_of_our_own_is_small_and_listens_on_loopback_only(tmp_path: Path) -> None:
     if subprocess.run(["which", "ss"], capture_output=True).returncode:
         pytest.skip("needs the command ss")
@@ -182,6 +183,7 @@ def test_a_cluster_of_our_own_is_small_and_listens_on_loopback_only(tmp_path: Pa
     assert not outside
 
 
+@pytest.mark.drill
 def test_a_generator_trained_from_another_thread_is_restored(tmp_path: Path, cluster: str) -> None:
     found: list[Any] = []
     work = lambda: found.append(trained(tmp_path, "run", 1, cluster, **TINY))  # noqa: E731

@@ -63,7 +63,7 @@ def test_ranks_are_about_as_fast_as_the_model_expects(tmp_path: Path) -> None:
     assert 0.8 < statistics.median(ratios) < 1.25
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_turns_find_rates() -> None:
     width = {"generator.network.widths": (16,), "discriminator.network.widths": (16,)}
     stage = Stage(override(recipe("mnist-mlp"), width), 2, wired=False)

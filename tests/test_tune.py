@@ -125,7 +125,7 @@ def test_a_killed_search_goes_on_where_it_was(distgan: Run, tmp_path: Path) -> N
     assert rungs == sorted(set(rungs)), "no rung was reported twice"
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_ctrl_c_leaves_a_search_that_goes_on(distgan: Run, tmp_path: Path) -> None:
     process = subprocess.Popen(
         command("tune", "--samples", "2", "--max-images", "10M", *SMALL, "--out", "found"),
@@ -210,7 +210,7 @@ def _continued_by_hand(
     return 1
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_who_takes_over_a_state_goes_on_with_it_at_new_rates(
     cluster: str, kept: None, tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_killed_at_five_moments(
     way: str, base: Config, alone: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

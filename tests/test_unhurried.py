@@ -63,5 +63,6 @@ def _turns(rests: bool) -> float:
 
 
 @pytest.mark.ray
+@pytest.mark.drill
 def test_a_real_executor_turns_in_circles_unless_told(cluster: str) -> None:
     assert _turns(rests=False) > 5 * _turns(rests=True)

@@ -390,7 +390,7 @@ def test_info_says_draws_and_verifies(distgan: Run, tmp_path: Path) -> None:
     assert "set/train.parquet: its SHA-256 is not the manifest's" in said
     file.write_bytes(whole)
     for text, wanted in (
-        ("{", "not a manifest of a set"),
+        ("{", "is damaged (no JSON"),
         ('{"format": 3}', "of format 3, not 2; this distgan is too old for it"),
         ('{"format": 1}', "of format 1, not 2; make the set again"),
     ):

@@ -82,6 +82,11 @@ def holds_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds text."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 def cells(column: pa.ChunkedArray) -> list[Any]:
     """The bytes of encoded images, or None where there are none."""
     column = plain(column)

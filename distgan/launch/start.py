@@ -221,7 +221,9 @@ def resume(
                 f"{recorded[-1]['images']:,} images, will be written anew"
             )
         run.update(storage, config)
-        identity.remember(storage, config.data, images)
+        if config.data != saved.data or not storage.exists(identity.FILE):
+            # To know a large set costs a look at all of it, which was just taken.
+            identity.remember(storage, config.data, images)
         plan = Plan(
             config,
             storage,

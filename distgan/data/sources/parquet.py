@@ -223,7 +223,7 @@ class ParquetSource:
 
     def _classes(self, schema: pa.Schema, given: tuple[str, ...]) -> tuple[str, ...]:
         name = self._columns["label"]
-        if _is_text(columns.plain_type(schema.field(name).type)):
+        if columns.is_text(columns.plain_type(schema.field(name).type)):
             distinct = self._distinct(name)
             self._texts = {text: number for number, text in enumerate(distinct)}
             return class_names(distinct)
@@ -363,16 +363,12 @@ def _refuse_other(
 def _fits(part: str, field: pa.Field) -> bool:
     kind = columns.plain_type(field.type)
     if part == "label":
-        return bool(pa.types.is_integer(kind) or pa.types.is_boolean(kind) or _is_text(kind))
+        return bool(pa.types.is_integer(kind) or pa.types.is_boolean(kind) or columns.is_text(kind))
     if part == "caption":
-        return _is_text(kind)
+        return columns.is_text(kind)
     if pa.types.is_fixed_size_binary(kind):
         return columns.SHAPE_KEY in (field.metadata or {})
     return columns.holds_bytes(kind)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _cells(table: pa.Table, name: str) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import tarfile
 from pathlib import Path
@@ -84,8 +85,12 @@ class Bounded:
         """Leaves the stream open to whoever opened it."""
 
     def write(self, content: bytes) -> int:
-        """Part of what a tar's stream has to offer; never called."""
-        raise NotImplementedError
+        """Part of what a tar's stream has to offer; this one is for reading.
+
+        Raises:
+            io.UnsupportedOperation: always.
+        """
+        raise io.UnsupportedOperation("write")
 
     def _refuse_beyond(self, position: int) -> None:
         if position > self._most:

@@ -162,6 +162,7 @@ def test_shares_are_drawn_of_the_sides_that_have_them_and_nothing_else_is(tmp_pa
     }
 
 
+@pytest.mark.slow
 def test_one_that_takes_no_turns_is_run_as_it_is(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "tuning", "--help"]) == 0
     assert "--max-images" in capfd.readouterr().out
@@ -250,6 +251,7 @@ def burn(seconds: float) -> Turn:
     return turn
 
 
+@pytest.mark.slow
 def test_own_processes_are_no_disturbance_and_others_are() -> None:
     side = Process(burn, 0.5)
     before = Usage.now()

@@ -136,6 +136,7 @@ def _assert_alike(size: int, folder: Path, configs: dict[str, Config]) -> None:
         assert found == dict.fromkeys(configs, ([], [], True))
 
 
+@pytest.mark.slow
 def test_three_ranks_go_on_to_the_same_bits(tmp_path: Path) -> None:
     _assert_alike(3, tmp_path, SMALL)
 

@@ -207,6 +207,7 @@ def _with_local_means(world: World, configs: dict[str, Config]) -> dict[str, ran
     return train_all(world, configs)
 
 
+@pytest.mark.slow
 def test_the_comparison_can_fail(tmp_path: Path) -> None:
     names = ("mlp / relativistic-average / r1 / 1", "mlp / hinge / none / 1")
     some = {name: config for name, config in cases().items() if name in names}

@@ -79,6 +79,7 @@ def _reduced(world: World) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.slow
 def test_moments_do_not_depend_on_the_number_of_ranks(tmp_path: Path, size: int) -> None:
     rows = features(101, 8, 3).numpy()
     for mean, covariance in ranks.on_ranks(size, _reduced, tmp_path):

@@ -165,6 +165,7 @@ def hand_over(run: Path, verb: str, name: str, kind: Any, seed: int, capsys: Cap
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 def test_every_file_in_every_state(run: Path, quick_report: None, capsys: Capture) -> None:
     refused = dict.fromkeys(FILES, 0)
     for seed, (verb, name, kind) in enumerate(tries(rounds=3)):

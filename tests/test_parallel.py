@@ -102,6 +102,7 @@ def _without_weights(world: World, config: Config) -> ranks.Weights:
     return ranks.train_steps(world, config, 5)
 
 
+@pytest.mark.slow
 def test_the_comparison_can_fail(tmp_path: Path) -> None:
     config = configs("float64")[list(CASES).index("uneven shares")]
     expected = ranks.train_steps(World(), config, 5)
@@ -125,6 +126,7 @@ def _batch_norm(world: World, x: torch.Tensor, target: torch.Tensor) -> list[tor
 
 
 @pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.slow
 def test_batch_norm_over_uneven_ranks_is_batch_norm_over_the_whole(
     tmp_path: Path, size: int
 ) -> None:

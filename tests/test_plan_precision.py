@@ -84,6 +84,7 @@ def test_what_stays_in_float32_is_what_does_on_a_processor(name: str) -> None:
     assert (exact > 0) == (name != "no penalty")
 
 
+@pytest.mark.slow
 def test_bf16_is_worth_less_where_gradients_are_penalised() -> None:
     h100 = GPUS["h100"]
     worth = sustained(h100, "bf16") / sustained(h100, "float32")

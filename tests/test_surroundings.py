@@ -97,6 +97,7 @@ def test_a_hundred_workers_are_refused_before_there_is_a_folder(
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="there TMPDIR is long for everybody")
+@pytest.mark.slow
 def test_a_long_temporary_folder_is_named_and_the_command_can_be_repeated(tmp_path: Path) -> None:
     place = tmp_path / ("long" * 20)
     place.mkdir()
@@ -139,6 +140,7 @@ def _start_many(folder: str, rounds: int) -> int:
     return lost
 
 
+@pytest.mark.slow
 def test_starts_at_once_keep_their_folders(tmp_path: Path) -> None:
     """Every start clears away what others left, and must not take what others just made."""
     with multiprocessing.get_context("spawn").Pool(4) as pool:

@@ -85,7 +85,7 @@ def _table(images: ImageSet, fragment: Fragment) -> pa.Table:
         )
         return plain_table(table.select(columns)).rename_columns(["image", "label"][: len(columns)])
     except OSError as error:
-        reason = str(error).split("\n", 1)[0]
+        reason = first_line(error)
         raise UserError(
             f"--data {file}: cannot be read ({reason}), and trying again was no use; see to the "
             "storage and its permissions, then go on with --resume"
@@ -102,7 +102,7 @@ def _row_group(uri: str, file: str, group: int, columns: list[str]) -> pa.Table:
         # Arrow says by OSError too that bytes make no sense; of storage it gives a number or name.
         if getattr(error, "errno", None) or any(name in str(error) for name in _FAR_STORAGE):
             raise
-        reason = str(error).split("\n", 1)[0]
+        reason = first_line(error)
         raise UserError(
             f"--data {file}: row group {group} is damaged ({reason}); copy or make the set again"
         ) from None

@@ -10,7 +10,7 @@ import ray
 
 from distgan.data.shards import Job, Layout, Made, make_shard
 from distgan.data.sources import Source
-from distgan.errors import UserError
+from distgan.errors import UserError, first_line
 from distgan.launch.address import check_address
 from distgan.launch.cluster import Cluster
 
@@ -50,7 +50,7 @@ def make_shards_on_ray(
             try:
                 outcome = ray.get(ready)
             except ray.exceptions.RayError as error:
-                reason = str(error).strip().split("\n", 1)[0]
+                reason = first_line(error)
                 raise UserError(
                     f"{jobs[number].name}: its task failed ({reason}); try fewer --workers"
                 ) from None

@@ -12,13 +12,13 @@ from torch import nn
 import distgan.networks.linear
 from benchmarks.training import Training
 from benchmarks.turns import Turn, Values
-from distgan.allocator import keep_freed_memory
-from distgan.config import Config
+from distgan.config.run import Config
+from distgan.config.settings import override
+from distgan.launch.allocator import keep_freed_memory
 from distgan.networks.linear import mkl_is_slow
+from distgan.objectives.penalties import GRADIENT_PENALTIES
 from distgan.parallel import World, has_batch_norm
-from distgan.penalties import GRADIENT_PENALTIES
-from distgan.settings import override
-from distgan.step import Batch
+from distgan.training.step import Batch
 
 
 def _as_it_is(training: Training) -> None:

@@ -23,15 +23,15 @@ import pyarrow.parquet as pq
 
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images, pixel_schema
-from distgan.launch.environment import prepare_own_cluster
+from distgan.launch.ray.environment import prepare_own_cluster
 
 prepare_own_cluster()
 
 import ray  # noqa: E402
 
 import distgan  # noqa: E402
-from distgan import records  # noqa: E402
-from distgan.storage import Storage  # noqa: E402
+from distgan.runs import records  # noqa: E402
+from distgan.storage.storage import Storage  # noqa: E402
 
 _STORE = 200_000_000
 _ROWS = 1024
@@ -58,7 +58,7 @@ def enlarge(source: str, folder: Path, size: int) -> str:
     return str(folder)
 
 
-class Watch(threading.Thread):
+class HealthTracker(threading.Thread):
     """Samples memory until told to stop; keeps the largest of each, in megabytes."""
 
     def __init__(self) -> None:
@@ -133,7 +133,7 @@ def main() -> None:
             logging_level="ERROR",
             object_store_memory=_STORE,
         )
-        watch = Watch()
+        watch = HealthTracker()
         watch.start()
         changes = {
             "data": data,

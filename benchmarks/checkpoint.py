@@ -1,8 +1,8 @@
 """How long training stands still for a checkpoint: written at once, and beside the training.
 
 Each side trains a recipe's own networks between its checkpoints. ``at once`` stands still until
-the file is whole; ``beside`` hands a copy to `distgan.checkpoint.Writer`, and its turn ends when
-that has written: ``slowed`` is what the steps meanwhile took longer than as many before.
+the file is whole; ``beside`` hands a copy to `distgan.runs.checkpoint.Writer`, and its turn ends
+when that has written: ``slowed`` is what the steps meanwhile took longer than as many before.
 
     python -m benchmarks.checkpoint --turns 15
 """
@@ -20,10 +20,10 @@ import torch
 
 from benchmarks.frame import Benchmark, Comparison, Process, Turn, Values, main
 from benchmarks.training import Training
-from distgan import checkpoint
-from distgan.allocator import keep_freed_memory
-from distgan.recipes import recipe
-from distgan.storage import Storage
+from distgan.launch.allocator import keep_freed_memory
+from distgan.recipes.gan import recipe
+from distgan.runs import checkpoint
+from distgan.storage.storage import Storage
 
 STEPS = {"mnist-mlp": 60, "mnist-dcgan": 6}
 """Between two checkpoints: more than a checkpoint takes to write."""

@@ -14,8 +14,8 @@ import torch
 import torch.distributed as dist
 
 from benchmarks import wire
-from distgan.allocator import keep_freed_memory
-from distgan.config import Config
+from distgan.config.run import Config
+from distgan.launch.allocator import keep_freed_memory
 from distgan.networks import ImageShape
 from distgan.parallel import World
 from distgan.plan.measure import Cycles

@@ -21,11 +21,11 @@ from typing import Any
 from benchmarks.crew import CLASSES, IMAGE
 from benchmarks.published import GPU_COUNTS, PARAGAN, STYLEGAN3, check_paragan
 from benchmarks.scale import OPTIONS
+from distgan.config.settings import override
 from distgan.errors import UserError
 from distgan.plan import Compute, Link, Network, Work, predict, trace
 from distgan.plan.devices import DEVIATION
-from distgan.recipes import recipe
-from distgan.settings import override
+from distgan.recipes.gan import recipe
 
 WORKERS = tuple(2**n for n in range(11))
 

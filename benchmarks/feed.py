@@ -33,14 +33,15 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.frame import Benchmark, Comparison, InPlace, Values, main
 from benchmarks.frame.noise import wait_until_quiet
-from distgan.launch.environment import prepare_own_cluster
+from distgan.launch.ray.environment import prepare_own_cluster
 
 prepare_own_cluster()
 
 import ray  # noqa: E402
 import ray.data  # noqa: E402
 
-from distgan.config import Config  # noqa: E402
+from distgan.config.run import Config  # noqa: E402
+from distgan.config.settings import override  # noqa: E402
 from distgan.data.damage import Damage  # noqa: E402
 from distgan.data.feed import Rows, scale_pixels  # noqa: E402
 from distgan.data.fragments import read_in_order, read_resident  # noqa: E402
@@ -49,8 +50,7 @@ from distgan.data.pixels import Pixels, decode  # noqa: E402
 from distgan.data.ray_reader import read_on_ray, read_resident_on_ray  # noqa: E402
 from distgan.data.rows import open_rows  # noqa: E402
 from distgan.parallel import World  # noqa: E402
-from distgan.recipes import recipe  # noqa: E402
-from distgan.settings import override  # noqa: E402
+from distgan.recipes.gan import recipe  # noqa: E402
 
 BATCH = 128
 WINDOW = 16_384

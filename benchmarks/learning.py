@@ -26,7 +26,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from distgan.config import Config
+from distgan.config.run import Config
+from distgan.config.settings import override
 from distgan.data.damage import Damage
 from distgan.data.feed import Feed, scale_pixels
 from distgan.data.fragments import read_resident
@@ -36,11 +37,10 @@ from distgan.metrics.frechet import distance
 from distgan.metrics.moments import Moments
 from distgan.networks import ImageShape
 from distgan.parallel import World
-from distgan.recipes import recipe
-from distgan.samples import SampleSheet
-from distgan.settings import override
-from distgan.state import TrainingState
-from distgan.step import Batch
+from distgan.recipes.gan import recipe
+from distgan.runs.samples import SampleSheet
+from distgan.training.state import TrainingState
+from distgan.training.step import Batch
 
 _COUNT = 5_000
 

@@ -29,18 +29,18 @@ from pathlib import Path
 import torch
 
 from benchmarks.frame import Benchmark, Comparison, Values, main
-from distgan import records
-from distgan.allocator import keep_freed_memory
-from distgan.config import Config
+from distgan.config.run import Config
 from distgan.data.feed import scale_pixels
 from distgan.data.fragments import read_resident
 from distgan.data.images import ImageSet, open_images
 from distgan.data.resident import borrow
+from distgan.launch.allocator import keep_freed_memory
 from distgan.parallel import World
-from distgan.recipes import recipe
-from distgan.state import TrainingState
-from distgan.step import Batch
-from distgan.storage import Storage
+from distgan.recipes.gan import recipe
+from distgan.runs import records
+from distgan.storage.storage import Storage
+from distgan.training.state import TrainingState
+from distgan.training.step import Batch
 
 RECIPES = ("mnist-mlp", "mnist-dcgan")
 

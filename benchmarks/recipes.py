@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 
 import distgan
+from distgan.config.settings import parse_count
 from distgan.evaluate import evaluation
 from distgan.launch.evaluation import evaluate
-from distgan.settings import parse_count
-from distgan.storage import Storage
+from distgan.storage.storage import Storage
 
 METRICS = "frechet,kernel,manifold,modes"
 

@@ -27,12 +27,12 @@ from typing import Any
 from benchmarks.crew import CLASSES, IMAGE, Cast, Crew
 from benchmarks.frame import Benchmark, Comparison, InPlace, Unavailable, Values, main
 from benchmarks.wire import Wire, impossible
-from distgan.config import Config
+from distgan.config.run import Config
+from distgan.config.settings import override
 from distgan.plan import TERMS, Link, Network, predict, trace
 from distgan.plan.measure import fit
 from distgan.plan.units import parse_bandwidth
-from distgan.recipes import recipe
-from distgan.settings import override
+from distgan.recipes.gan import recipe
 
 RECIPES = ("mnist-mlp", "mnist-dcgan")
 OPTIONS: dict[str, dict[str, Any]] = {

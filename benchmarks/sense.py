@@ -17,7 +17,7 @@ from torch.nn.functional import conv2d
 
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
-from distgan.evaluate.evidence import Evidence
+from distgan.evaluate.feature_statistics import FeatureStatistics
 from distgan.evaluate.gather import gather
 from distgan.evaluate.measures import MEASURES, WANT_TRAINING, Value
 from distgan.features import EXTRACTORS
@@ -57,7 +57,7 @@ def main() -> None:
     options = parser.parse_args()
     classifier = EXTRACTORS["mnist"]()
 
-    def see(images: Tensor) -> Evidence:
+    def see(images: Tensor) -> FeatureStatistics:
         return gather(lambda n: images[n.start : n.stop], len(images), classifier, World())
 
     real = see(_load("mnist")[0][:_COUNT])

@@ -24,12 +24,12 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.frame import Benchmark, Comparison, InPlace, Values, main
-from distgan.records import METRICS
-from distgan.run import CONFIG
+from distgan.runs.folder import CONFIG
+from distgan.runs.records import METRICS
 
 _BATCH = 128
 _RAY = """
-from distgan.launch.environment import prepare_own_cluster
+from distgan.launch.ray.environment import prepare_own_cluster
 prepare_own_cluster()
 import ray
 ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")

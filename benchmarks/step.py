@@ -1,10 +1,10 @@
 """How fast every recipe's step is, where its time goes, and what each speed option is worth.
 
-Three kinds of tables. **Where the time goes**: images/s of each recipe, as `distgan.loop` runs
-its steps, and the share of each part; FLOPs per image, and what share of the largest matrix
-product's speed that makes. **Options**: the step with one thing changed, beside the step as
-the recipe has it. **Two workers** of one thread each: options of parallel runs, beside two
-that do not know of each other and one that has both threads.
+Three kinds of tables. **Where the time goes**: images/s of each recipe, as
+`distgan.training.loop` runs its steps, and the share of each part; FLOPs per image, and what share
+of the largest matrix product's speed that makes. **Options**: the step with one thing changed,
+beside the step as the recipe has it. **Two workers** of one thread each: options of parallel runs,
+beside two that do not know of each other and one that has both threads.
 
 Images are random, of the shape of the recipe's set; batches are at most ``--largest-batch``.
 
@@ -29,11 +29,11 @@ from benchmarks.stopwatch import LOGGING, PARTS, watch
 from benchmarks.team import Team
 from benchmarks.throughput import peak
 from benchmarks.training import Training, configure
-from distgan.allocator import keep_freed_memory
-from distgan.config import Config
+from distgan.config.run import Config
+from distgan.config.settings import override
+from distgan.launch.allocator import keep_freed_memory
 from distgan.parallel import World
-from distgan.recipes import RECIPES
-from distgan.settings import override
+from distgan.recipes.gan import RECIPES
 
 _SMALL = ("mnist-mlp", "mnist-dcgan")
 _SHARES = [f"{part} %" for part in PARTS]

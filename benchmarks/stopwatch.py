@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-import distgan.step
+import distgan.training.step
 from benchmarks.training import Training
 from distgan.augment import Augmenter
 
@@ -125,7 +125,7 @@ def watch(training: Training) -> Stopwatch:
 
 
 def _watch_backward(found: Stopwatch, parallel: list[nn.Module]) -> None:
-    step: Any = distgan.step
+    step: Any = distgan.training.step
     backward, norms = step.backward, step.squared_gradient_norms
     exchanged = 0.0
 

@@ -31,15 +31,15 @@ from benchmarks.frame import (
     timed,
 )
 from benchmarks.textbook import BETAS, RATE, Textbook, in_plain_torch
-from distgan.allocator import keep_freed_memory
-from distgan.config import Config
+from distgan.config.run import Config
+from distgan.config.settings import override
+from distgan.launch.allocator import keep_freed_memory
 from distgan.networks import ImageShape
 from distgan.networks.linear import Linear
 from distgan.parallel import World
-from distgan.recipes import recipe
-from distgan.settings import override
-from distgan.state import TrainingState
-from distgan.step import Batch, adversarial_step
+from distgan.recipes.gan import recipe
+from distgan.training.state import TrainingState
+from distgan.training.step import Batch, adversarial_step
 
 _BATCHES = 8
 

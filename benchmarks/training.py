@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from distgan.config import Config
+from distgan.config.run import Config
+from distgan.config.settings import override
 from distgan.data.damage import Damage
 from distgan.data.feed import Feed
 from distgan.data.images import PACKAGED, ImageSet, open_images
@@ -17,10 +18,9 @@ from distgan.data.resident import Resident
 from distgan.health.monitor import Monitor
 from distgan.networks import ImageShape
 from distgan.parallel import World
-from distgan.recipes import recipe
-from distgan.settings import override
-from distgan.state import TrainingState
-from distgan.step import Batch
+from distgan.recipes.gan import recipe
+from distgan.training.state import TrainingState
+from distgan.training.step import Batch
 
 _IMAGES = 8192
 _FITS = {"cifar10-r3gan": 16}
@@ -40,7 +40,7 @@ def _unchanged(batch: Batch) -> Batch:
 
 
 class Training:
-    """What `distgan.loop` does at every step, as far as it is work of the processor.
+    """What `distgan.training.loop` does at every step, as far as it is work of the processor.
 
     Images are fed the resident way, so that waiting for data is gathering and drawing.
     """

@@ -9,9 +9,9 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "train": "distgan.launch",
     "resume": "distgan.launch",
-    "load_generator": "distgan.export",
-    "recipe": "distgan.recipes",
-    "override": "distgan.settings",
+    "load_generator": "distgan.runs.export",
+    "recipe": "distgan.recipes.gan",
+    "override": "distgan.config.settings",
     "prepare": "distgan.data.prepare",
     "PrepareSettings": "distgan.data.prepare",
     "open_images": "distgan.data.images",

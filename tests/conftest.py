@@ -51,7 +51,7 @@ def distgan(tmp_path: Path) -> Run:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
     """The address of a Ray cluster of three CPUs, shared by all tests that need one."""
-    from distgan.launch.environment import prepare_own_cluster
+    from distgan.launch.ray.environment import prepare_own_cluster
 
     prepare_own_cluster()
     import ray
@@ -69,7 +69,7 @@ def cluster() -> Iterator[str]:
     for thread in threading.enumerate():
         if thread.name.startswith(("iter_threaded", "StreamingExecutor")):
             thread.join(timeout=30)
-    from distgan.launch.leftovers import end, started_by_raylets
+    from distgan.launch.ray.orphan_processes import end, started_by_raylets
 
     started = started_by_raylets()
     ray.shutdown()

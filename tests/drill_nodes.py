@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from distgan.launch.environment import _LOOPBACK, _OWN_CLUSTER
+from distgan.launch.ray.environment import _LOOPBACK, _OWN_CLUSTER
 
 RAY = str(Path(sys.executable).with_name("ray"))
 _OF_OTHER_CLUSTERS = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", *_LOOPBACK, *_OWN_CLUSTER)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from distgan import checkpoint, events, records
-from distgan.storage import Storage
+from distgan.runs import checkpoint, events, records
+from distgan.storage.storage import Storage
 
 from .drill_nodes import Nodes
 from .test_resume import assert_identical, final_state, processes_of_group, start, workers_of

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 import distgan
-from distgan.storage import Storage
-from distgan.checkpoint import load_newest
+from distgan.runs.checkpoint import load_newest
+from distgan.storage.storage import Storage
 
-UPDATES, BATCH = 50, 16
+UPDATES, BATCH, THREADS = 50, 16, 2
 FILE = Path(__file__).with_name("goldens.json")
 
 _TINY = {
@@ -51,11 +51,21 @@ WAYS = {
 OTHERS = {
     "coupled, accumulate": (
         "mnist-dcgan",
-        {**_networks("dcgan"), "loss": "relativistic-average", "accumulate": 2, "generator.top_k": 0.5},
+        {
+            **_networks("dcgan"),
+            "loss": "relativistic-average",
+            "accumulate": 2,
+            "generator.top_k": 0.5,
+        },
     ),
     "shared fakes, ada": (
         "mnist-dcgan",
-        {**_networks("dcgan"), "share_fakes": True, "discriminator.augment.name": "ada", "feed.mirror": True},
+        {
+            **_networks("dcgan"),
+            "share_fakes": True,
+            "discriminator.augment.name": "ada",
+            "feed.mirror": True,
+        },
     ),
     "auxiliary, penalties, bf16": (
         "mnist-dcgan",
@@ -91,7 +101,7 @@ def machine() -> str:
         "",
     )
     capability = torch.backends.cpu.get_cpu_capability()
-    return f"torch {torch.__version__}, {model}, {capability}, {torch.get_num_threads()} threads"
+    return f"torch {torch.__version__}, {model}, {capability}, {THREADS} threads"
 
 
 def configure(case: str, updates: int = UPDATES) -> Any:
@@ -102,6 +112,7 @@ def configure(case: str, updates: int = UPDATES) -> Any:
 
 def run(case: str, folder: Path, stop: bool = False, workers: int = 0) -> str:
     """The digest of a run's networks and average; ``stop``: ended half way and resumed."""
+    torch.set_num_threads(THREADS)
     if stop:
         distgan.train(configure(case, UPDATES // 2), out=folder, workers=workers)
         distgan.resume(folder, {"images": UPDATES * BATCH}, workers=workers)

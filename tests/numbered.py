@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
+from distgan.config.shape import ImageShape
 from distgan.data.images import pixel_schema
-from distgan.data.shape import ImageShape
 
 SHAPE = ImageShape(1, 2, 2)
 

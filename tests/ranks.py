@@ -14,14 +14,14 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from distgan.config import Config
+from distgan.config.run import Config
 from distgan.data.damage import Damage
 from distgan.data.feed import Feed
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.resident import Resident
 from distgan.parallel import World
-from distgan.state import TrainingState
+from distgan.training.state import TrainingState
 
 Weights = dict[str, dict[str, torch.Tensor]]
 

@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 
 import distgan
-from distgan import records
 from distgan.augment import AUGMENTATIONS, Augmenter, AugmentNumbers
 from distgan.augment.ada import ADASettings
 from distgan.augment.adaptation import Adaptation
-from distgan.config import Config
+from distgan.config.run import Config
 from distgan.errors import UserError
 from distgan.launch.start import resume
-from distgan.losses import LOSSES
+from distgan.objectives.adversarial import LOSSES
 from distgan.parallel import World
-from distgan.player import Player
-from distgan.step import Batch, UpdateRule, adversarial_step
-from distgan.storage import Storage
+from distgan.runs import records
+from distgan.storage.storage import Storage
+from distgan.training.network import TrainableNetwork
+from distgan.training.step import Batch, UpdateRule, adversarial_step
 
 from . import ranks
 from .augmenting import drawn, images
@@ -150,7 +150,8 @@ def test_all_that_the_discriminator_sees_is_augmented(name: str, share: bool) ->
     settings, x = AUGMENTATIONS[name](), images(6, 3, 8, 8)
     discriminator, generator = Seen(192), Painter(images(1, 3, 8, 8))
     players = [
-        Player(n, n, torch.optim.SGD(n.parameters(), 0.1)) for n in (generator, discriminator)
+        TrainableNetwork(n, n, torch.optim.SGD(n.parameters(), 0.1))
+        for n in (generator, discriminator)
     ]
     numbers = AugmentNumbers(*drawn(3 * settings.numbers, 6).chunk(3, 1))
     z = images(2, 6, 3, 1)[..., 0]
@@ -180,7 +181,8 @@ def test_bfloat16_networks_are_shown_what_float32_ones_are(name: str, share: boo
     discriminator, generator = Seen(192).float(), Painter(images(1, 3, 8, 8).float())
     # At rest, so that both updates' fakes are known.
     players = [
-        Player(n, n, torch.optim.SGD(n.parameters(), 0.0)) for n in (generator, discriminator)
+        TrainableNetwork(n, n, torch.optim.SGD(n.parameters(), 0.0))
+        for n in (generator, discriminator)
     ]
     numbers = AugmentNumbers(*drawn(3 * settings.numbers, 6).float().chunk(3, 1))
     z = images(2, 6, 3, 1)[..., 0].float()

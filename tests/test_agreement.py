@@ -10,14 +10,14 @@ import pytest
 import ray
 
 import distgan
-from distgan import run
-from distgan.data import ways
+from distgan.data import feed_mode as ways
 from distgan.data.images import open_images
-from distgan.launch.cluster import Cluster
-from distgan.launch.on_ray import _agreed_config, _settle_by_nodes
+from distgan.launch.ray.cluster import Cluster
+from distgan.launch.ray.run import _agreed_config, _settle_by_nodes
 from distgan.launch.start import Plan
 from distgan.parallel import World
-from distgan.storage import Storage
+from distgan.runs import folder as run
+from distgan.storage.storage import Storage
 
 
 class Notes:

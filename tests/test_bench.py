@@ -38,12 +38,12 @@ from benchmarks.frame.table import brief, markdown
 from benchmarks.stopwatch import PARTS, watch
 from benchmarks.training import Training
 from benchmarks.turns import Process, Turn
-from distgan import step
 from distgan.augment.flip import FlipSettings
 from distgan.cli import bench, main
+from distgan.config.settings import override
 from distgan.errors import UserError
-from distgan.recipes import recipe
-from distgan.settings import override
+from distgan.recipes.gan import recipe
+from distgan.training import step
 
 from .conftest import Run
 from .test_cli import mistake

@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from distgan.config import Config
+from distgan.config.run import Config
+from distgan.config.settings import override
 from distgan.parallel import World
-from distgan.recipes import recipe
-from distgan.settings import override
-from distgan.state import TrainingState
+from distgan.recipes.gan import recipe
+from distgan.training.state import TrainingState
 
 from . import ranks
 from .test_exactness import CLASSES, IMAGE, TINY, _batch

@@ -12,12 +12,13 @@ import pytest
 import torch
 
 import distgan
-from distgan import checkpoint, records, settings
-from distgan.checkpoint import Writer
+from distgan.config import settings
 from distgan.errors import UserError
 from distgan.parallel import World
-from distgan.recipes import recipe
-from distgan.storage import Storage
+from distgan.recipes.gan import recipe
+from distgan.runs import checkpoint, records
+from distgan.runs.checkpoint import Writer
+from distgan.storage.storage import Storage
 
 
 def state(images: int, value: float = 0.0) -> dict[str, Any]:
@@ -226,7 +227,7 @@ def test_a_rank_that_sees_the_index_before_the_file_looks_again(
         pauses.append(seconds)
         storage.write(name, content)
 
-    monkeypatch.setattr("distgan.checkpoint.time.sleep", appear)
+    monkeypatch.setattr("distgan.runs.checkpoint.time.sleep", appear)
     found = checkpoint.load_together(storage, Second(1, 2), lambda text: None)
     assert found is not None
     assert found["images_seen"] == 100
@@ -237,7 +238,7 @@ def test_a_rank_that_never_sees_the_file_ends_the_run_as_such(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage.delete(checkpoint.save(storage, state(100), keep=2))
-    monkeypatch.setattr("distgan.checkpoint.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("distgan.runs.checkpoint.time.sleep", lambda seconds: None)
     with pytest.raises(UserError, match=r"not show the same .*newest are at 100, no images"):
         checkpoint.load_together(storage, Second(1, 2), lambda text: None)
     # What all of them find damaged is told at once.

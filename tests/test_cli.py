@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from distgan import checkpoint, records
-from distgan.config import from_yaml
-from distgan.storage import Storage
+from distgan.config.run import from_yaml
+from distgan.runs import checkpoint, records
+from distgan.storage.storage import Storage
 
 from .conftest import Run
 from .test_data import BROKEN, broken

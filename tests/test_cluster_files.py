@@ -169,7 +169,7 @@ def test_dockerfile() -> None:
 
 def test_dashboard_asks_for_metrics_that_are_exported() -> None:
     pytest.importorskip("ray")
-    from distgan.launch.gauges import GAUGES, HEALTH, SEEN
+    from distgan.launch.ray.metrics import GAUGES, HEALTH, SEEN
 
     ours = {f"ray_distgan_{name}" for name in (*GAUGES, HEALTH, SEEN)}
     of_ray = {"ray_node_cpu_utilization", "ray_node_mem_used"}

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import distgan.launch.cluster
+import distgan.launch.ray.cluster
 from distgan.cli import boundary, main, recipes
+from distgan.config.settings import nearest
 from distgan.errors import UserError, listed
-from distgan.launch.address import check_address
-from distgan.settings import nearest
+from distgan.launch.ray.address import check_address
 
 ODD = (
     *("", "0", "-1", "1e300", "nan", "inf", "-inf", "9" * 5000, "1" + "0" * 400, "٣", "²", "1_0"),
@@ -104,7 +104,7 @@ def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
         def __init__(self, *_: object, **__: object) -> None:
             raise UserError("a cluster would start here")
 
-    monkeypatch.setattr(distgan.launch.cluster, "Cluster", Never)
+    monkeypatch.setattr(distgan.launch.ray.cluster, "Cluster", Never)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
 
@@ -167,7 +167,7 @@ def test_where_nothing_can_be_written_is_known_before_the_work(
     def work(*_: object, **__: object) -> NoReturn:
         raise AssertionError("the work was begun")
 
-    monkeypatch.setattr("distgan.export.load_generator", work)
+    monkeypatch.setattr("distgan.runs.export.load_generator", work)
     monkeypatch.setattr("distgan.report.write_report", work)
     monkeypatch.setattr("distgan.data.info.inform", work)
     if not (there / "pipe").exists():

@@ -11,15 +11,15 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
-from distgan.config import Config
-from distgan.losses import LOSSES
+from distgan.config.run import Config
+from distgan.config.settings import override
+from distgan.objectives.adversarial import LOSSES
+from distgan.objectives.penalties import Penalty, PenaltySettings
 from distgan.parallel import World
-from distgan.penalties import Penalty, PenaltySettings
-from distgan.player import Player
-from distgan.recipes import recipe
-from distgan.settings import override
-from distgan.state import TrainingState
-from distgan.step import Batch, UpdateRule, adversarial_step
+from distgan.recipes.gan import recipe
+from distgan.training.network import TrainableNetwork
+from distgan.training.state import TrainingState
+from distgan.training.step import Batch, UpdateRule, adversarial_step
 
 from . import ranks
 from .test_exactness import BATCH, CLASSES, IMAGE, TINY, _batch, train
@@ -40,7 +40,7 @@ class Counter(TrainingState):
         super().__init__(config, IMAGE, CLASSES, world)
         self.sent = {"generator": 0, "discriminator": 0}
         for name in self.sent:
-            player: Player = getattr(self, name)
+            player: TrainableNetwork = getattr(self, name)
             # A lambda, because DDP compares annotations, which here are text.
             player.parallel.register_comm_hook(  # type: ignore[operator]
                 name, lambda side, bucket: self._count(side, bucket)
@@ -141,7 +141,8 @@ def test_penalised_updates_stay_in_float32() -> None:
         torch.manual_seed(0)
         networks = Painter(), Watcher()
         generator, discriminator = (
-            Player(n, n, torch.optim.SGD(n.parameters(), 0.1), joint=True) for n in networks
+            TrainableNetwork(n, n, torch.optim.SGD(n.parameters(), 0.1), joint=True)
+            for n in networks
         )
         penalty = Penalty(PenaltySettings(r1=gamma), 6, torch.device("cpu"))
         rule = UpdateRule(LOSSES["hinge"], penalty=penalty, bfloat16=True)

@@ -7,10 +7,10 @@ import shutil
 import pytest
 import torch
 
+from distgan.config.settings import override
 from distgan.errors import UserError
 from distgan.parallel import World
-from distgan.recipes import recipe
-from distgan.settings import override
+from distgan.recipes.gan import recipe
 
 from .test_exactness import BATCH, TINY, distance, train
 

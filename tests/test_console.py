@@ -14,9 +14,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from distgan import console
-from distgan.cli import main
-from distgan.terminal import Terminal
+from distgan.cli import console, main
+from distgan.cli.terminal import Terminal
 
 CLEAR, RED = "\x1b[2J", "\x1b[31m"
 CLASSES = ("cats [/x]", f"{CLEAR}dogs", "b\udce9", "фото")

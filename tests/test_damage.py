@@ -19,7 +19,7 @@ from distgan.data.damage import Damage
 from distgan.data.fragments import read_resident, whole_set
 from distgan.data.images import open_images
 from distgan.errors import UserError
-from distgan.storage import Storage
+from distgan.storage.storage import Storage
 from tests.conftest import Run
 
 WAYS = ("resident", pytest.param("streaming", marks=pytest.mark.slow))

@@ -16,7 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from distgan import patience
+from distgan.config.settings import override
+from distgan.config.shape import ImageShape
 from distgan.data import fragments, manifest
 from distgan.data.damage import Damage
 from distgan.data.feed import Feed, scale_pixels
@@ -25,13 +26,12 @@ from distgan.data.images import PACKAGED, open_images
 from distgan.data.pixels import Pixels
 from distgan.data.prepare import prepare
 from distgan.data.resident import Resident
-from distgan.data.shape import ImageShape
 from distgan.data.sources import idx
 from distgan.errors import UserError
 from distgan.parallel import World
-from distgan.recipes import recipe
-from distgan.settings import override
-from distgan.storage import Storage
+from distgan.recipes.gan import recipe
+from distgan.storage import retrying as patience
+from distgan.storage.storage import Storage
 
 
 def png(value: int, size: tuple[int, int] = (6, 4), mode: str = "L") -> bytes:
@@ -245,7 +245,7 @@ def test_storage_that_fails_for_a_while_is_no_damage(
     monkeypatch.setattr(time, "sleep", slept.append)
     assert read_resident(images).images.shape == (4, 4, 6, 1)
     assert len(slept) == 2
-    monkeypatch.setattr(patience.PatientStorage, "attempt", lambda self, action: action())
+    monkeypatch.setattr(patience.RetryingStorage, "attempt", lambda self, action: action())
     failures.append(errno.EIO)
     with pytest.raises(UserError, match=r"cannot be read .*the network is down"):
         read_resident(images)

@@ -14,13 +14,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from distgan.config.shape import ImageShape
 from distgan.data import picture
 from distgan.data.decoder import BadImageError, decode, is_plain, range_note
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.info import inform
 from distgan.data.prepare import prepare
-from distgan.data.shape import ImageShape
 from distgan.data.shards import Made
 from distgan.errors import UserError
 

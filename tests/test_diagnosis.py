@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from distgan.health.diagnosis import HEALTHY, Signs, Watch, suspect
+from distgan.health.diagnosis import HEALTHY, HealthTracker, Signs, suspect
 
 GOOD = Signs(
     images=10_000,
@@ -89,7 +89,7 @@ def test_samples_that_were_never_varied_are_not_collapsing() -> None:
 
 
 def test_a_state_has_to_last() -> None:
-    watch, ill = Watch(patience=3), GOOD._replace(diversity=0.3)
+    watch, ill = HealthTracker(patience=3), GOOD._replace(diversity=0.3)
     states = [watch.observe(s).state for s in (GOOD, ill, ill, GOOD, ill, ill, ill, GOOD)]
     assert states == [HEALTHY] * 6 + ["collapsing", HEALTHY]
     assert watch.sound
@@ -99,7 +99,7 @@ def test_a_state_has_to_last() -> None:
 
 def test_a_watch_goes_on_from_its_state() -> None:
     ill = GOOD._replace(diversity=0.3)
-    one, other = Watch(patience=3), Watch(patience=3)
+    one, other = HealthTracker(patience=3), HealthTracker(patience=3)
     for signs in (GOOD, ill, ill):
         one.observe(signs)
     other.load_state_dict(one.state_dict())

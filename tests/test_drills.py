@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from distgan import checkpoint
-from distgan.storage import Storage
+from distgan.runs import checkpoint
+from distgan.storage.storage import Storage
 
 from .drills import TABLE, drill, undisturbed_run
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from distgan.ema import EMA, EMASettings
+from distgan.config.optimizer import EMASettings
+from distgan.training.ema import EMA
 
 
 def test_a_past_weight_counts_half_after_one_half_life() -> None:

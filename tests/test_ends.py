@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
-from distgan import checkpoint, launch, loop, records
-from distgan.control import Status
+from distgan import launch
+from distgan.config.settings import override
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
 from distgan.launch.signals import StopRequest
-from distgan.recipes import recipe
-from distgan.settings import override
-from distgan.storage import Storage
+from distgan.recipes.gan import recipe
+from distgan.runs import checkpoint, records
+from distgan.storage.storage import Storage
+from distgan.training import loop
+from distgan.training.control import Status
 
 TINY = {
     **{"batch": 64, "images": 640, "generator.network.widths": "8"},

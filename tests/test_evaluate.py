@@ -10,27 +10,27 @@ import pytest
 import torch
 from torch import Tensor
 
-from distgan import checkpoint
 from distgan.cli import main
+from distgan.config.evaluate import EvaluateSettings
+from distgan.config.shape import ImageShape
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.prepare import prepare
-from distgan.data.shape import ImageShape
 from distgan.data.sources import idx
 from distgan.data.sources.named import NAMED
 from distgan.evaluate import evaluation
 from distgan.evaluate.evaluation import Evaluator
-from distgan.evaluate.evidence import Evidence
+from distgan.evaluate.feature_statistics import FeatureStatistics
 from distgan.evaluate.gather import gather
 from distgan.evaluate.measures import MEASURES, WANT_LABELS, WANT_TRAINING
 from distgan.evaluate.reals import Reals
-from distgan.evaluate.settings import EvaluateSettings
 from distgan.features import EXTRACTORS, load, resolve
 from distgan.features.base import Extractor
 from distgan.launch.evaluation import evaluate
 from distgan.parallel import World
-from distgan.state import TrainingState
-from distgan.storage import Storage
+from distgan.runs import checkpoint
+from distgan.storage.storage import Storage
+from distgan.training.state import TrainingState
 
 from . import ranks
 from .test_health import run_here, settings
@@ -87,7 +87,7 @@ def classifier() -> Extractor:
     return EXTRACTORS["mnist"]()
 
 
-def seen(images: Tensor, extractor: Extractor) -> Evidence:
+def seen(images: Tensor, extractor: Extractor) -> FeatureStatistics:
     return gather(lambda n: images[n.start : n.stop], len(images), extractor, World())
 
 

@@ -16,15 +16,15 @@ import torch
 
 from distgan import draws
 from distgan.augment import AugmentNumbers
-from distgan.config import Config
-from distgan.losses import LOSSES
+from distgan.config.run import Config
+from distgan.config.settings import override
 from distgan.networks import GENERATORS, ImageShape
+from distgan.objectives.adversarial import LOSSES
+from distgan.objectives.penalties import GRADIENT_PENALTIES
 from distgan.parallel import World
-from distgan.penalties import GRADIENT_PENALTIES
-from distgan.recipes import recipe
-from distgan.settings import override
-from distgan.state import TrainingState
-from distgan.step import Batch
+from distgan.recipes.gan import recipe
+from distgan.training.state import TrainingState
+from distgan.training.step import Batch
 
 from . import ranks
 

@@ -12,13 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from distgan import checkpoint, run
+from distgan.config.settings import override
 from distgan.errors import UserError
-from distgan.export import export, exported, load_generator
 from distgan.networks import ImageShape
-from distgan.recipes import recipe
-from distgan.settings import override
-from distgan.storage import Storage
+from distgan.recipes.gan import recipe
+from distgan.runs import checkpoint
+from distgan.runs import folder as run
+from distgan.runs.export import export, exported, load_generator
+from distgan.storage.storage import Storage
 
 EMA = "generator_ema.safetensors"
 

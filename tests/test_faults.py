@@ -29,17 +29,17 @@ from ray.train.v2._internal.execution.controller.state import (
 )
 
 import distgan
-from distgan import checkpoint, events, records
 from distgan.errors import UserError
-from distgan.launch.faults import Preempted, Watch, describe
-from distgan.launch.follow import Follower
+from distgan.launch.ray.driver import Follower
+from distgan.launch.ray.failures import FailurePolicy, Preempted, describe
+from distgan.launch.ray.workers import Node, Workers, decide, parse_workers
 from distgan.launch.signals import StopRequest
-from distgan.launch.workers import Node, Workers, decide, parse_workers
-from distgan.patience import PatientStorage
 from distgan.report.facts import event_lines, summary
 from distgan.report.reading import read_runs
-from distgan.scratch import Scratch
-from distgan.storage import AppendLog, Storage
+from distgan.runs import checkpoint, events, records
+from distgan.storage.retrying import RetryingStorage
+from distgan.storage.scratch import Scratch
+from distgan.storage.storage import AppendLog, Storage
 
 from .written_runs import write_run
 
@@ -76,7 +76,7 @@ class Failing:
 @pytest.fixture
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     pauses: list[float] = []
-    monkeypatch.setattr("distgan.patience.time.sleep", pauses.append)
+    monkeypatch.setattr("distgan.storage.retrying.time.sleep", pauses.append)
     return pauses
 
 
@@ -84,7 +84,7 @@ def test_storage_that_fails_for_a_while_is_tried_again(
     tmp_path: Path, no_pause: list[float]
 ) -> None:
     lines = Lines()
-    storage = PatientStorage(tmp_path, lines)
+    storage = RetryingStorage(tmp_path, lines)
     failing = Failing(6, OSError(errno.EIO, "Input/output error"))
     storage.write("a", lambda stream: (failing(), stream.write(b"whole")))
     assert storage.read("a") == b"whole"
@@ -95,7 +95,7 @@ def test_storage_that_fails_for_a_while_is_tried_again(
 
 
 def test_after_its_time_the_failure_is_told(tmp_path: Path) -> None:
-    storage = PatientStorage(tmp_path, Lines(), seconds=0)
+    storage = RetryingStorage(tmp_path, Lines(), seconds=0)
     with pytest.raises(UserError, match="no space left"):
         storage.write("a", lambda _: Failing(9, OSError(errno.ENOSPC, "No space left"))())
 
@@ -106,16 +106,16 @@ def test_what_no_waiting_mends_is_told_at_once(
 ) -> None:
     lines = Lines()
     with pytest.raises(UserError):
-        PatientStorage(tmp_path, lines).write("a", lambda _: Failing(1, OSError(number, "no"))())
+        RetryingStorage(tmp_path, lines).write("a", lambda _: Failing(1, OSError(number, "no"))())
     with pytest.raises(FileNotFoundError):
-        PatientStorage(tmp_path, lines).read("missing")
+        RetryingStorage(tmp_path, lines).read("missing")
     assert (no_pause, lines.texts) == ([], [])
 
 
 def test_a_log_on_a_full_disk_goes_on_where_it_stopped(
     tmp_path: Path, no_pause: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = AppendLog(PatientStorage(tmp_path, Lines()), "log")
+    log = AppendLog(RetryingStorage(tmp_path, Lines()), "log")
     real, full = log._stream, Failing(2, OSError(errno.ENOSPC, "No space left"))
 
     class Small:
@@ -169,7 +169,7 @@ def test_a_failure_in_one_line(failures: dict[int, Exception], lost: bool, said:
 @pytest.fixture
 def fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Tells a controller's callback of the failures of workers, two in a row allowed."""
-    watch = Watch(str(tmp_path), "key", 2)
+    watch = FailurePolicy(str(tmp_path), "key", 2)
     monkeypatch.setattr(watch, "_tell", lambda *_: None)
     return lambda failures: watch._failed(WorkerGroupError("all of it", failures))
 
@@ -202,9 +202,9 @@ def test_a_users_mistake_is_not_tried_again(fail: Callable[..., None]) -> None:
 def test_waiting_counts_as_no_failure_and_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch, lines, now = Watch(str(tmp_path), "key", 0), Lines(), [100.0]
+    watch, lines, now = FailurePolicy(str(tmp_path), "key", 0), Lines(), [100.0]
     monkeypatch.setattr(watch, "_tell", lines)
-    monkeypatch.setattr("distgan.launch.faults.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("distgan.launch.ray.failures.time.monotonic", lambda: now[0])
     waiting = InitializingState()
     for seconds in range(100):
         now[0] = 100.0 + seconds
@@ -319,12 +319,16 @@ def test_the_report_tells_what_befell_a_run(tmp_path: Path) -> None:
 
 def test_a_killed_process_leaves_its_scratch_to_the_next(tmp_path: Path) -> None:
     code = (
-        "import os; from distgan.scratch import Scratch; Scratch('drill-'); os.kill(os.getpid(), 9)"
+        "import os; from distgan.storage.scratch import Scratch; "
+        "Scratch('drill-'); os.kill(os.getpid(), 9)"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", code], env=environment, check=False)
     (left,) = tmp_path.iterdir()
-    live = "from distgan.scratch import Scratch; print(Scratch('drill-').path, flush=True); input()"
+    live = (
+        "from distgan.storage.scratch import Scratch; "
+        "print(Scratch('drill-').path, flush=True); input()"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", live],
         env=environment,

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from distgan.config.evaluate import EvaluateSettings
 from distgan.data.images import open_images
 from distgan.evaluate.evaluation import Evaluator
-from distgan.evaluate.settings import EvaluateSettings
 from distgan.features.base import Extractor
 from distgan.parallel import World
 

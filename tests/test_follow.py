@@ -7,12 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from distgan import events
-from distgan.control import Status
-from distgan.launch.follow import Follower
-from distgan.launch.mailbox import FolderMailbox, MailboxControl
+from distgan.launch.ray.driver import Follower
+from distgan.launch.ray.messages import FolderMailbox, MailboxControl
 from distgan.launch.signals import StopRequest
-from distgan.storage import Storage
+from distgan.runs import events
+from distgan.storage.storage import Storage
+from distgan.training.control import Status
 
 
 class FullDisk(FolderMailbox):
@@ -41,23 +41,23 @@ class Fit:
 
 
 def test_messages_in_a_folder(tmp_path: Path) -> None:
-    mailbox, other = FolderMailbox(str(tmp_path / "m")), FolderMailbox(str(tmp_path / "m"))
-    assert mailbox.get("news") is None
-    mailbox.put("news", {"images": 1})
-    mailbox.put("news", {"images": 2})
-    mailbox.put("stop", "SIGINT")
+    channel, other = FolderMailbox(str(tmp_path / "m")), FolderMailbox(str(tmp_path / "m"))
+    assert channel.get("news") is None
+    channel.put("news", {"images": 1})
+    channel.put("news", {"images": 2})
+    channel.put("stop", "SIGINT")
     assert other.get("news") == {"images": 2}
     other.remove("news")
     other.remove("news")
-    assert (mailbox.get("news"), mailbox.get("stop")) == (None, "SIGINT")
+    assert (channel.get("news"), channel.get("stop")) == (None, "SIGINT")
     other.clear()
     assert not list((tmp_path / "m").iterdir())
 
 
 def test_a_worker_hears_a_stop_though_it_can_tell_nothing(tmp_path: Path) -> None:
     FolderMailbox(str(tmp_path / "m")).put("stop", "SIGTERM")
-    mailbox = FullDisk(str(tmp_path / "m"))
-    with MailboxControl(mailbox, "first", 1, lambda: False, lambda status: None) as control:
+    channel = FullDisk(str(tmp_path / "m"))
+    with MailboxControl(channel, "first", 1, lambda: False, lambda status: None) as control:
         control.report(Status(128))
         until = time.monotonic() + 20
         while not control.stop_signal() and time.monotonic() < until:
@@ -65,10 +65,10 @@ def test_a_worker_hears_a_stop_though_it_can_tell_nothing(tmp_path: Path) -> Non
         assert control.stop_signal() == "SIGTERM"
 
 
-def _follow(folder: Path, mailbox: FolderMailbox, stop: StopRequest, looks: list[Any]) -> list[str]:
+def _follow(folder: Path, channel: FolderMailbox, stop: StopRequest, looks: list[Any]) -> list[str]:
     said: list[str] = []
     display: Any = SimpleNamespace(note=said.append, progress=lambda status: None)
-    follower = Follower(mailbox, display, stop, Storage(folder), lambda: said.append("settled"))
+    follower = Follower(channel, display, stop, Storage(folder), lambda: said.append("settled"))
     fit: Any = Fit(looks)
     follower.follow(fit)
     return said
@@ -80,21 +80,21 @@ def _news(start: str, images: int) -> dict[str, Any]:
 
 
 def test_a_stop_is_passed_on_when_there_is_room(tmp_path: Path) -> None:
-    mailbox, stop = FullDisk(str(tmp_path / "m")), StopRequest()
-    mailbox.refusals = 0
-    mailbox.put("news", _news("first", 128))
-    mailbox.refusals, stop.name = 2, "SIGINT"
-    _follow(tmp_path, mailbox, stop, [lambda: None] * 4)
-    assert mailbox.get("stop") == "SIGINT"
+    channel, stop = FullDisk(str(tmp_path / "m")), StopRequest()
+    channel.refusals = 0
+    channel.put("news", _news("first", 128))
+    channel.refusals, stop.name = 2, "SIGINT"
+    _follow(tmp_path, channel, stop, [lambda: None] * 4)
+    assert channel.get("stop") == "SIGINT"
 
 
 def test_a_loss_before_anything_was_heard_is_told_as_a_restart(tmp_path: Path) -> None:
-    mailbox = FolderMailbox(str(tmp_path / "m"))
+    channel = FolderMailbox(str(tmp_path / "m"))
     looks = [
-        lambda: mailbox.put("told", [("worker 0 lost", "worker lost")]),
-        lambda: mailbox.put("news", _news("second", 256)),
+        lambda: channel.put("told", [("worker 0 lost", "worker lost")]),
+        lambda: channel.put("news", _news("second", 256)),
     ]
-    said = _follow(tmp_path, mailbox, StopRequest(), looks)
+    said = _follow(tmp_path, channel, StopRequest(), looks)
     assert said[0] == "worker 0 lost"
     assert said[1].startswith("restarted from 256 images with 2 workers; ")
     assert said[2:] == ["settled"]
@@ -103,10 +103,10 @@ def test_a_loss_before_anything_was_heard_is_told_as_a_restart(tmp_path: Path) -
 
 
 def test_the_first_start_is_no_restart_though_its_loss_is_heard_with_it(tmp_path: Path) -> None:
-    mailbox = FolderMailbox(str(tmp_path / "m"))
-    mailbox.put("told", [("worker 0 lost", "worker lost")])
-    looks = [lambda: mailbox.put("news", _news("first", 128))]
-    assert _follow(tmp_path, mailbox, StopRequest(), looks) == ["worker 0 lost", "settled"]
+    channel = FolderMailbox(str(tmp_path / "m"))
+    channel.put("told", [("worker 0 lost", "worker lost")])
+    looks = [lambda: channel.put("news", _news("first", 128))]
+    assert _follow(tmp_path, channel, StopRequest(), looks) == ["worker 0 lost", "settled"]
 
 
 class AwayOnce(FolderMailbox):
@@ -122,10 +122,10 @@ class AwayOnce(FolderMailbox):
 
 
 def test_a_head_that_is_away_for_a_moment_ends_no_driver(tmp_path: Path) -> None:
-    mailbox, lines = AwayOnce(str(tmp_path / "m")), list[str]()
-    mailbox.put("told", [["worker 1 lost", "worker lost"]])
+    channel, lines = AwayOnce(str(tmp_path / "m")), list[str]()
+    channel.put("told", [["worker 1 lost", "worker lost"]])
     display = SimpleNamespace(note=lines.append, progress=lambda status: None)
     fit = Fit([lambda: None] * 4)
-    follower = Follower(mailbox, display, StopRequest(), Storage(tmp_path / "run"), lambda: None)
+    follower = Follower(channel, display, StopRequest(), Storage(tmp_path / "run"), lambda: None)
     follower.follow(fit)  # type: ignore[arg-type]
     assert lines == ["worker 1 lost"]

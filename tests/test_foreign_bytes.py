@@ -16,7 +16,7 @@ import pytest
 
 from distgan.data.sources import open_source, pickles, tars
 from distgan.errors import UserError
-from distgan.machine import available_memory
+from distgan.storage.machine import available_memory
 
 from .test_sources import ENCODED, PIXELS, add, cifar_archive, cifar_python, flat, idx, npz
 

@@ -20,13 +20,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from distgan.config.settings import from_dict
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.info import inform
 from distgan.data.prepare import PrepareSettings, prepare
 from distgan.data.sources import SOURCES
 from distgan.errors import UserError
-from distgan.settings import from_dict
 
 from .test_sources import KINDS, PIXELS
 

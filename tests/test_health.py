@@ -9,28 +9,29 @@ from typing import Any
 import pytest
 import torch
 
-from distgan import checkpoint, export, records, run
-from distgan.config import Config
-from distgan.control import NoControl, Status
+from distgan.config.run import Config
+from distgan.config.settings import override
 from distgan.data.damage import Damage
 from distgan.data.feed import Feed, scale_pixels
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.resident import Resident
 from distgan.errors import UserError
-from distgan.export import load_generator
 from distgan.features import small_classifier_for
-from distgan.health import treatment
-from distgan.health.signs import FixedSamples, class_counts, distances, player_signs, weight_norm
+from distgan.health import recovery as treatment
+from distgan.health.signs import FixedSamples, class_counts, distances, network_signs, weight_norm
 from distgan.launch import start as launch
-from distgan.loop import train
 from distgan.networks import ImageShape
 from distgan.parallel import World
-from distgan.recipes import recipe
-from distgan.settings import override
-from distgan.state import TrainingState
-from distgan.step import Batch
-from distgan.storage import Storage
+from distgan.recipes.gan import recipe
+from distgan.runs import checkpoint, export, records
+from distgan.runs import folder as run
+from distgan.runs.export import load_generator
+from distgan.storage.storage import Storage
+from distgan.training.control import NoControl, Status
+from distgan.training.loop import train
+from distgan.training.state import TrainingState
+from distgan.training.step import Batch
 
 from . import ranks
 
@@ -119,7 +120,7 @@ class _Stopping(NoControl):
 def test_a_stop_with_the_last_step_leaves_a_complete_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("distgan.control._SECONDS_BETWEEN_TICKS", 0.0)
+    monkeypatch.setattr("distgan.training.control._SECONDS_BETWEEN_TICKS", 0.0)
     config = settings(images=1_280)
     storage, images = Storage(tmp_path / "run"), open_images("mnist")
     run.create(storage, config)
@@ -249,11 +250,11 @@ def test_signs_of_a_player_are_those_of_its_weights_before_and_after(
     state: Callable[..., TrainingState],
 ) -> None:
     trained = state(**{"generator.optimizer.beta1": 0.5})
-    assert player_signs(trained.generator) is None
+    assert network_signs(trained.generator) is None
     for seed in range(3):
         before = [p.detach().clone() for p in trained.generator.network.parameters()]
         trained.step([a_batch(seed)])
-    signs = player_signs(trained.generator)
+    signs = network_signs(trained.generator)
     assert signs is not None
     named = dict(trained.generator.network.named_parameters())
     moved = {n: (p - b).norm() for (n, p), b in zip(named.items(), before, strict=True)}

@@ -18,7 +18,7 @@ from distgan.data.identity import check_same, everywhere, fingerprint, remember
 from distgan.data.images import open_images
 from distgan.data.prepare import prepare
 from distgan.errors import UserError
-from distgan.storage import Storage
+from distgan.storage.storage import Storage
 
 from .test_sources import PIXELS, class_folders
 

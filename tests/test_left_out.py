@@ -121,8 +121,8 @@ def test_what_cannot_be_read_is_bad_or_refused(
 
 
 def options(**values: Any) -> Any:
+    from distgan.config.settings import from_dict
     from distgan.data.prepare import PrepareSettings
-    from distgan.settings import from_dict
 
     return from_dict(PrepareSettings, values)
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from distgan import losses
+from distgan.objectives import adversarial as losses
 
 REAL = torch.tensor([0.5, -1.0, 3.0], dtype=torch.float64)
 FAKE = torch.tensor([-2.0, 0.25, 1.0], dtype=torch.float64)

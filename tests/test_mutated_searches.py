@@ -12,7 +12,7 @@ import pytest
 from distgan.cli import main
 from distgan.errors import UserError
 from distgan.report import write
-from distgan.storage import Storage
+from distgan.storage.storage import Storage
 from distgan.tune import record, search
 
 from .test_mutated_runs import BLUNT, bent, flipped

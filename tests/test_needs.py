@@ -12,21 +12,21 @@ import torch
 from PIL import Image
 
 from distgan.cli import main
-from distgan.data.shape import ImageShape
+from distgan.config.evaluate import EvaluateSettings
+from distgan.config.shape import ImageShape
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
-from distgan.evaluate.evidence import Evidence
+from distgan.evaluate.feature_statistics import FeatureStatistics
 from distgan.evaluate.measures import MEASURES
 from distgan.evaluate.needs import NEEDS, check_counts
-from distgan.evaluate.settings import EvaluateSettings
-from distgan.grid import check_grid
 from distgan.metrics.moments import Moments
 from distgan.report.pictures import read_samples
-from distgan.samples import SampleSheet
-from distgan.storage import Storage
+from distgan.runs.grid import check_grid
+from distgan.runs.samples import SampleSheet
+from distgan.storage.storage import Storage
 
 
-def evidence(folds: list[int], seed: int, classes: int = 10) -> Evidence:
+def evidence(folds: list[int], seed: int, classes: int = 10) -> FeatureStatistics:
     """Of random features, as many in each fold as ``folds`` says, all labels in turn."""
     draw = torch.Generator().manual_seed(seed)
     features = torch.randn(sum(folds), 8, generator=draw)
@@ -38,7 +38,9 @@ def evidence(folds: list[int], seed: int, classes: int = 10) -> Evidence:
     counts = torch.bincount(probabilities.argmax(1), minlength=classes)
     pixels = torch.randint(256, (len(features), 1, 4, 4), dtype=torch.uint8, generator=draw)
     labels = torch.arange(len(features)) % max(1, len(features) // 2)
-    return Evidence(tuple(moments), features, probabilities, counts, pixels, labels, features, None)
+    return FeatureStatistics(
+        tuple(moments), features, probabilities, counts, pixels, labels, features, None
+    )
 
 
 @pytest.mark.parametrize("metric", MEASURES)
@@ -78,7 +80,7 @@ def test_more_classes_than_are_kept() -> None:
 def test_a_value_that_is_no_number_is_no_result() -> None:
     # All training images alike: a median of 0 to be divided by.
     real, fake = evidence([6], 0), evidence([6], 1)
-    alike: Any = Evidence(**{**vars(real), "training": torch.zeros(6, 8)})
+    alike: Any = FeatureStatistics(**{**vars(real), "training": torch.zeros(6, 8)})
     found = MEASURES["memorisation"](alike, fake, 0)
     with pytest.raises(UserError, match="memorisation: nearness is no number"):
         evaluation._check_finite("memorisation", found)

@@ -13,8 +13,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from distgan import records
-from distgan.storage import Storage
+from distgan.runs import records
+from distgan.storage.storage import Storage
 
 from .conftest import command
 from .drill_nodes import Nodes, may_have_nodes

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from distgan.config import Config
+from distgan.config.run import Config
+from distgan.config.settings import override
 from distgan.data.damage import Damage
 from distgan.data.fragments import Fragment, read_in_order, read_resident
 from distgan.data.images import ImageSet, open_images
@@ -19,8 +20,7 @@ from distgan.data.order import StreamedOrder
 from distgan.data.pixels import Pixels
 from distgan.data.rows import open_rows
 from distgan.parallel import World
-from distgan.recipes import recipe
-from distgan.settings import override
+from distgan.recipes.gan import recipe
 from tests.numbered import numbers_of, write_numbered
 from tests.ranks import on_ranks
 

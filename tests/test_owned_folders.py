@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from distgan import launch, ownership, run
+from distgan import launch
+from distgan.config.settings import override
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
 from distgan.evaluate.card import Card
 from distgan.evaluate.evaluation import Evaluation
 from distgan.launch.start import Plan
-from distgan.ownership import LOCK, Ownership
-from distgan.recipes import recipe
-from distgan.settings import override
-from distgan.storage import OWNER, Storage
+from distgan.recipes.gan import recipe
+from distgan.runs import folder as run
+from distgan.storage import ownership
+from distgan.storage.ownership import LOCK, Ownership
+from distgan.storage.storage import OWNER, Storage
 from distgan.tune import folder, search
 from distgan.tune.settings import TuneSettings
 

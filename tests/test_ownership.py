@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 from pyarrow import fs as pafs
 
-from distgan import lease, ownership
 from distgan.errors import UserError
-from distgan.lease import Times
-from distgan.ownership import LOCK, Ownership
-from distgan.patience import PatientStorage
-from distgan.storage import OWNER, AppendLog, Storage
+from distgan.storage import lease, ownership
+from distgan.storage.lease import Times
+from distgan.storage.ownership import LOCK, Ownership
+from distgan.storage.retrying import RetryingStorage
+from distgan.storage.storage import OWNER, AppendLog, Storage
 
 TIMES = Times(renew=0.02, expire=0.15, settle=0.05)
 
@@ -90,9 +90,9 @@ def test_never_two_owners_in_a_hundred_races(place: Place) -> None:
 OWNER_THAT_LIVES = """
 import sys, time
 from pyarrow import fs
-from distgan.lease import Times
-from distgan.ownership import Ownership
-from distgan.storage import Storage
+from distgan.storage.lease import Times
+from distgan.storage.ownership import Ownership
+from distgan.storage.storage import Storage
 folder, kind = sys.argv[1:]
 remote = fs.SubTreeFileSystem(folder, fs.LocalFileSystem())
 storage = Storage(folder + "/run") if kind == "locks" else Storage("run", remote)
@@ -131,7 +131,7 @@ def test_who_was_followed_writes_no_more(place: Place) -> None:
         owned = first.claim()
         said: list[str] = []
         inner = place()
-        worker = PatientStorage(inner.uri, lambda text, kind="": said.append(text),
+        worker = RetryingStorage(inner.uri, lambda text, kind="": said.append(text),
                                 inner.filesystem, owner=owned.owner)  # fmt: skip
         worker.write("a.txt", "mine")
         log = AppendLog(worker, "log.txt") if inner.local else None

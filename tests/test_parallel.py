@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from distgan.config import Config
+from distgan.config.run import Config
+from distgan.config.settings import override
 from distgan.parallel import World
 from distgan.parallel.batchnorm import convert_batch_norm
-from distgan.recipes import recipe
-from distgan.settings import override
+from distgan.recipes.gan import recipe
 
 from . import ranks
 

@@ -6,15 +6,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from distgan.losses import LOSSES
+from distgan.config.optimizer import AdamSettings
+from distgan.config.schedule import Schedule
 from distgan.networks import ImageShape
 from distgan.networks.dcgan import DCGANDiscriminatorSettings, DCGANGeneratorSettings
-from distgan.optimizer import AdamSettings
+from distgan.objectives.adversarial import LOSSES
 from distgan.parallel import has_batch_norm
 from distgan.parallel.batchnorm import GlobalBatchNorm, kept_statistics
-from distgan.player import Player
-from distgan.schedule import Schedule
-from distgan.step import Batch, UpdateRule, adversarial_step
+from distgan.training.network import TrainableNetwork
+from distgan.training.optimizer import build
+from distgan.training.step import Batch, UpdateRule, adversarial_step
 
 SHAPE = ImageShape(1, 16, 16)
 
@@ -40,7 +41,9 @@ def batches(count: int) -> list[Batch]:
 
 def step(pair: tuple[nn.Module, nn.Module], rule: UpdateRule, parts: list[Batch]) -> None:
     players = [
-        Player(network, network, AdamSettings().build(network), joint=not has_batch_norm(network))
+        TrainableNetwork(
+            network, network, build(AdamSettings(), network), joint=not has_batch_norm(network)
+        )
         for network in pair
     ]
     adversarial_step(players[0], players[1], rule, parts)

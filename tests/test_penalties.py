@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from distgan.networks import DISCRIMINATORS, ImageShape
-from distgan.parallel import World
-from distgan.penalties import (
+from distgan.objectives.penalties import (
     GRADIENT_PENALTIES,
     Penalty,
     PenaltySettings,
@@ -18,6 +17,7 @@ from distgan.penalties import (
     between,
     squared_gradient_norms,
 )
+from distgan.parallel import World
 
 SHAPE = ImageShape(1, 2, 3)
 CPU = torch.device("cpu")

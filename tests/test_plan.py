@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from benchmarks.published import PARAGAN, check_paragan, check_stylegan3
+from distgan.config.settings import override
 from distgan.networks import ImageShape
 from distgan.plan import Compute, Link, Network, Work, predict, trace
 from distgan.plan.compute import expected_maximum
@@ -20,8 +21,7 @@ from distgan.plan.network import ring_bytes
 from distgan.plan.timeline import Elapsed, Exchange, play
 from distgan.plan.trace import Counter
 from distgan.plan.units import parse_bandwidth, parse_latency
-from distgan.recipes import recipe
-from distgan.settings import override
+from distgan.recipes.gan import recipe
 
 MNIST = ImageShape(1, 28, 28)
 SLOW = Link(125e6, 20e-6)

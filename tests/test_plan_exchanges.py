@@ -11,15 +11,15 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
-from distgan.config import Config
+from distgan.config.run import Config
+from distgan.config.settings import override
 from distgan.networks import ImageShape
 from distgan.parallel import World
 from distgan.plan import trace
 from distgan.plan.batches import random_batches
 from distgan.plan.work import Message
-from distgan.recipes import recipe
-from distgan.settings import override
-from distgan.state import TrainingState
+from distgan.recipes.gan import recipe
+from distgan.training.state import TrainingState
 
 from . import ranks
 

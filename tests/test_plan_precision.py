@@ -10,15 +10,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from distgan.config import Config
+from distgan.config.run import Config
+from distgan.config.settings import override
 from distgan.networks import ImageShape
 from distgan.parallel import World
 from distgan.plan import Work, trace
 from distgan.plan.batches import random_batches
 from distgan.plan.devices import GPUS, expected, sustained
-from distgan.recipes import recipe
-from distgan.settings import override
-from distgan.state import TrainingState
+from distgan.recipes.gan import recipe
+from distgan.training.state import TrainingState
 
 IMAGE, CLASSES, IMAGES = ImageShape(3, 32, 32), 10, 4
 NONE = {"discriminator.augment.name": "none"}

@@ -18,17 +18,17 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from distgan.config.settings import from_dict
+from distgan.config.shape import ImageShape
 from distgan.data import manifest
 from distgan.data.decoder import BadImageError, is_plain
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.info import inform
 from distgan.data.prepare import PrepareSettings, prepare
-from distgan.data.shape import ImageShape
 from distgan.data.transform import Transform
 from distgan.errors import UserError
-from distgan.settings import from_dict
-from distgan.storage import Storage
+from distgan.storage.storage import Storage
 
 from .conftest import Run, command
 from .test_cli import mistake

@@ -10,8 +10,8 @@ import ray
 
 from distgan.data.images import open_images
 from distgan.errors import UserError
-from distgan.launch.probe import probe
-from distgan.storage import Storage
+from distgan.launch.ray.probe import probe
+from distgan.storage.storage import Storage
 
 pytestmark = pytest.mark.ray
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from distgan.config.shape import ImageShape
 from distgan.data import manifest
 from distgan.data import pixels as pixels_module
 from distgan.data.columns import SHAPE_KEY
@@ -21,7 +22,6 @@ from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.info import inform
 from distgan.data.prepare import prepare
-from distgan.data.shape import ImageShape
 from distgan.data.sources import open_source
 from distgan.errors import UserError
 

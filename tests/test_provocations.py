@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distgan import draws, records
+from distgan import draws
+from distgan.config.settings import override
 from distgan.parallel import World
-from distgan.recipes import recipe
-from distgan.settings import override
-from distgan.storage import Storage
+from distgan.recipes.gan import recipe
+from distgan.runs import records
+from distgan.storage.storage import Storage
 
 from .test_health import run_here
 

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 import distgan
-from distgan import checkpoint
-from distgan.control import Status
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Plan
-from distgan.storage import Storage
+from distgan.runs import checkpoint
+from distgan.storage.storage import Storage
+from distgan.training.control import Status
 
 from .ranks import distance
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.ray
 TINY = {"generator.network.widths": "16", "discriminator.network.widths": "16"}
 
 
-class Watch:
+class FailurePolicy:
     """A display that remembers."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ def test_fifty_updates_through_the_whole_system_are_the_same(tmp_path: Path, clu
 
 @pytest.mark.drill
 def test_progress_reaches_the_display(tmp_path: Path, cluster: str) -> None:
-    watch = Watch()
+    watch = FailurePolicy()
     config = distgan.override(
         distgan.recipe("mnist-mlp"), {"images": 30_000, "output.log_every": 2_000, **TINY}
     )
@@ -100,7 +100,7 @@ def test_a_stop_while_workers_start_ends_them_on_a_cluster_that_stays(
 ) -> None:
     import ray
 
-    class Impatient(Watch):
+    class Impatient(FailurePolicy):
         def note(self, text: str) -> None:
             super().note(text)
             if text.startswith("2 workers"):
@@ -124,7 +124,7 @@ def test_a_stop_while_workers_start_ends_them_on_a_cluster_that_stays(
 _LISTENERS = """
 import subprocess, sys, threading
 import distgan
-from distgan.launch.environment import prepare_own_cluster
+from distgan.launch.ray.environment import prepare_own_cluster
 
 def facts(process):
     import psutil

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from distgan import draws
+from distgan.config.evaluate import EvaluateSettings
 from distgan.data import fragments
 from distgan.data.fragments import read_numbered, read_resident
 from distgan.data.images import ImageSet, open_images
@@ -21,7 +22,6 @@ from distgan.evaluate import reals
 from distgan.evaluate.evaluation import Evaluator
 from distgan.evaluate.gather import gather, own_places
 from distgan.evaluate.reals import Reals, _own_blocks
-from distgan.evaluate.settings import EvaluateSettings
 from distgan.features import EXTRACTORS
 from distgan.parallel import World
 

@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from distgan.errors import UserError
-from distgan.grid import grid_png
 from distgan.report import condition, curves, facts, measured, pictures, write_report
 from distgan.report.reading import read_runs
-from distgan.storage import Storage
+from distgan.runs.grid import grid_png
+from distgan.storage.storage import Storage
 
 from .conftest import Run
 from .written_runs import STEP, UNHEALTHY, write_evaluations, write_run

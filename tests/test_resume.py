@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from distgan import checkpoint, events, records
 from distgan.data.images import PACKAGED
-from distgan.export import load_generator
-from distgan.storage import Storage
+from distgan.runs import checkpoint, events, records
+from distgan.runs.export import load_generator
+from distgan.storage.storage import Storage
 
 from .conftest import command
 from .drill_nodes import Nodes

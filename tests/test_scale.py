@@ -14,8 +14,8 @@ import pytest
 from benchmarks.curve import WORKERS, draw, measured, published
 from benchmarks.scale import Stage
 from benchmarks.wire import impossible
-from distgan.recipes import recipe
-from distgan.settings import override
+from distgan.config.settings import override
+from distgan.recipes.gan import recipe
 
 
 def results(**changes: float) -> dict[str, Any]:

@@ -8,12 +8,13 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from distgan.config import from_yaml, to_yaml
+from distgan.config.optimizer import AdamSettings
+from distgan.config.run import from_yaml, to_yaml
+from distgan.config.schedule import Rate, Schedule
+from distgan.config.settings import override
 from distgan.errors import UserError
-from distgan.optimizer import AdamSettings
-from distgan.recipes import recipe
-from distgan.schedule import Rate, Schedule
-from distgan.settings import override
+from distgan.recipes.gan import recipe
+from distgan.training.optimizer import build, follow_schedules
 
 
 def test_cosine_and_line_go_from_start_to_end_and_stay() -> None:
@@ -75,7 +76,7 @@ def test_what_is_wrong_is_said(text: str, wrong: str) -> None:
 
 def test_an_optimizer_follows() -> None:
     settings = AdamSettings(lr="1:0:100:linear", beta2="0.9:0.99:100:linear")
-    optimizer = settings.build(torch.nn.Linear(1, 1))
-    settings.follow_schedules(optimizer, 50)
+    optimizer = build(settings, torch.nn.Linear(1, 1))
+    follow_schedules(settings, optimizer, 50)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.5)
     assert optimizer.param_groups[0]["betas"] == pytest.approx((0.0, 0.945))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from distgan.parallel import World
-from distgan.statistics import Statistics
+from distgan.training.statistics import Statistics
 
 NAMES = ("d_loss", "g_loss", "d_penalty")
 

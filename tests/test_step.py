@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from distgan.losses import LOSSES, Loss
+from distgan.config.optimizer import AdamSettings
 from distgan.networks import GENERATORS, ImageShape
 from distgan.networks.spectral import spectral_norms
-from distgan.optimizer import AdamSettings
-from distgan.player import Player
-from distgan.step import Batch, UpdateRule, adversarial_step
+from distgan.objectives.adversarial import LOSSES, Loss
+from distgan.training.network import TrainableNetwork
+from distgan.training.optimizer import build
+from distgan.training.step import Batch, UpdateRule, adversarial_step
 
 from .small import small_discriminator, small_generator
 
@@ -45,8 +46,8 @@ def pair(name: str, classes: int = 0) -> tuple[nn.Module, nn.Module]:
     return generator, small_discriminator(name).build(SHAPE, classes).double()
 
 
-def player(network: nn.Module) -> Player:
-    return Player(network, network, ADAM.build(network))
+def player(network: nn.Module) -> TrainableNetwork:
+    return TrainableNetwork(network, network, build(ADAM, network))
 
 
 def batch(classes: int = 0) -> Batch:

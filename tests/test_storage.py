@@ -15,12 +15,13 @@ import pytest
 import torch
 from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
 
-from distgan import checkpoint, records, run
-from distgan import storage as storage_module
 from distgan.cli.files import stem
 from distgan.errors import UserError
-from distgan.recipes import recipe
-from distgan.storage import AppendLog, Storage, last_name, split
+from distgan.recipes.gan import recipe
+from distgan.runs import checkpoint, records
+from distgan.runs import folder as run
+from distgan.storage import storage as storage_module
+from distgan.storage.storage import AppendLog, Storage, last_name, split
 
 
 @pytest.fixture(params=["local", "file-uri", "remote"])

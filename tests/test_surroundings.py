@@ -16,20 +16,20 @@ from pathlib import Path
 
 import pytest
 
-from distgan import clean, machine
 from distgan.errors import UserError
-from distgan.launch.address import check_address, cluster_address, is_here
-from distgan.launch.environment import prepare_own_cluster
-from distgan.launch.imports import import_paths
-from distgan.launch.workers import cores_for
-from distgan.scratch import Scratch, abandoned
+from distgan.launch.ray.address import check_address, cluster_address, is_here
+from distgan.launch.ray.environment import prepare_own_cluster
+from distgan.launch.ray.imports import import_paths
+from distgan.launch.ray.workers import cores_for
+from distgan.storage import clean, machine
+from distgan.storage.scratch import Scratch, abandoned
 
 from .conftest import Run, command
 
 
 def test_cores_are_those_that_the_process_is_bound_to() -> None:
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
-    code += "from distgan import machine; print(machine.cores())"
+    code += "from distgan.storage import machine; print(machine.cores())"
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("this system binds no process to cores")
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -111,7 +111,7 @@ def test_a_long_temporary_folder_is_named_and_the_command_can_be_repeated(tmp_pa
 
 
 def test_a_temporary_folder_without_room_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from distgan.launch import cluster
+    from distgan.launch.ray import cluster
 
     monkeypatch.setattr(cluster, "_ROOM", 1 << 62)
     monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
@@ -180,7 +180,7 @@ def test_an_address_that_is_not_rays(monkeypatch: pytest.MonkeyPatch) -> None:
     # The frame with which RFC 9113, section 3.4, has a server begin.
     with _server(b"\0\0\0\4\0\0\0\0\0") as address:
         check_address(address)
-    monkeypatch.setattr("distgan.launch.address._SECONDS_TO_ANSWER", 0.2)
+    monkeypatch.setattr("distgan.launch.ray.address._SECONDS_TO_ANSWER", 0.2)
     with (
         _server(None) as address,
         pytest.raises(UserError, match=r"no Ray cluster answers there \(timed out\)"),

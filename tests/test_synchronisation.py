@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from distgan.config.settings import override
 from distgan.parallel import World
-from distgan.recipes import recipe
-from distgan.settings import override
-from distgan.state import TrainingState
+from distgan.recipes.gan import recipe
+from distgan.training.state import TrainingState
 
 from .test_exactness import AIDS, BATCH, CLASSES, IMAGE, PENALTIES, TINY, _batch
 

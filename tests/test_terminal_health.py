@@ -6,10 +6,10 @@ import io
 
 from rich.console import Console
 
-from distgan.control import Status
+from distgan.cli.terminal import Terminal
 from distgan.health.diagnosis import Verdict
-from distgan.health.treatment import announce
-from distgan.terminal import Terminal
+from distgan.health.recovery import announce
+from distgan.training.control import Status
 
 
 def shown(*notes: str) -> str:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from distgan.config import from_yaml, to_yaml
+from distgan.config.run import from_yaml, to_yaml
+from distgan.config.settings import override
 from distgan.errors import UserError
-from distgan.recipes import RECIPES, recipe
-from distgan.settings import override
-from distgan.storage import Storage
-from distgan.textfiles import Shape, parse_json, parse_yaml, read_bytes, read_lines
+from distgan.recipes.gan import RECIPES, recipe
+from distgan.storage.storage import Storage
+from distgan.storage.textfiles import Shape, parse_json, parse_yaml, read_bytes, read_lines
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from distgan import checkpoint, launch, run
-from distgan.recipes import recipe
-from distgan.settings import override
-from distgan.storage import Storage
+from distgan import launch
+from distgan.config.settings import override
+from distgan.recipes.gan import recipe
+from distgan.runs import checkpoint
+from distgan.runs import folder as run
+from distgan.storage.storage import Storage
 from distgan.tune import folder as search_folder
 from distgan.tune import on_ray, record, tune
 from distgan.tune.settings import TuneSettings

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from distgan.storage import Storage
+from distgan.storage.storage import Storage
 from distgan.tune import record
 
 from . import tuning

@@ -15,19 +15,21 @@ import pytest
 import torch
 import yaml
 
-from distgan import checkpoint, errors, launch, run
-from distgan.config import Config
+from distgan import errors, launch
+from distgan.config.run import Config
+from distgan.config.settings import override
 from distgan.data.images import open_images
 from distgan.errors import AllTrialsDivergedError, AllTrialsFailedError, UserError
 from distgan.launch.signals import StopRequest
-from distgan.ownership import Ownership
-from distgan.recipes import recipe
-from distgan.settings import override
-from distgan.storage import Storage
+from distgan.recipes.gan import recipe
+from distgan.runs import checkpoint
+from distgan.runs import folder as run
+from distgan.storage.ownership import Ownership
+from distgan.storage.storage import Storage
 from distgan.tune import disk, folder, on_ray, population, record, results, search, trial
-from distgan.tune.room import Room
 from distgan.tune.settings import TuneSettings
-from distgan.tune.words import conclusion
+from distgan.tune.summary_text import conclusion
+from distgan.tune.trial_resources import TrialResources
 
 from . import tuning
 
@@ -79,7 +81,7 @@ def test_a_trial_that_failed_goes_on_when_the_search_is_resumed(
 
 def test_a_killed_process_is_recorded_and_its_trial_goes_on(tmp_path: Path) -> None:
     job = SimpleNamespace(mailbox="", out=str(tmp_path), settings=SETTINGS)
-    found = on_ray.Search(job, Room(1, 0, 1, False), StopRequest(), None, [], 0)  # type: ignore[arg-type]
+    found = on_ray.Search(job, TrialResources(1, 0, 1, False), StopRequest(), None, [], 0)  # type: ignore[arg-type]
     given = {"number": 3, "point": {LR: 1.5}, "seed": 0, "confirms": None}
     # Before it could write a record of its own.
     found._settle(given, "its process died")
@@ -227,7 +229,7 @@ def test_a_head_that_is_away_ends_no_search(
     job = SimpleNamespace(mailbox="", out=str(tmp_path), settings=SETTINGS)
     stop = StopRequest()
     stop.name = "SIGINT"
-    found = on_ray.Search(job, Room(1, 0, 1, False), stop, None, [], 0)  # type: ignore[arg-type]
+    found = on_ray.Search(job, TrialResources(1, 0, 1, False), stop, None, [], 0)  # type: ignore[arg-type]
     found._ears.running.add(0)
     monkeypatch.setattr(Away, "clear", lambda self: calls.append("clear"))
     found.run(lambda news: None, lambda: False)

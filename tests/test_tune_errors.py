@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import distgan.launch.cluster
+import distgan.launch.ray.cluster
 from distgan.cli.main import main
 
 LR = "generator.optimizer.lr"
@@ -88,7 +88,7 @@ def test_a_mistake_costs_one_line_and_no_cluster(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("a cluster was started")
 
-    monkeypatch.setattr(distgan.launch.cluster, "Cluster", never)
+    monkeypatch.setattr(distgan.launch.ray.cluster, "Cluster", never)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "full").mkdir()

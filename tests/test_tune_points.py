@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from distgan.config import Config
+from distgan.config.run import Config
+from distgan.config.settings import override, to_dict
 from distgan.errors import UserError
-from distgan.recipes import recipe
-from distgan.settings import override, to_dict
-from distgan.storage import Storage
+from distgan.recipes.gan import recipe
+from distgan.storage.storage import Storage
 from distgan.tune import results
 from distgan.tune.given import given
 from distgan.tune.record import Measured, Trial

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from distgan.config import Config
-from distgan.recipes import recipe
-from distgan.settings import override
+from distgan.config.run import Config
+from distgan.config.settings import override
+from distgan.recipes.gan import recipe
 from distgan.tune import record
 from distgan.tune.settings import TuneSettings
 

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from distgan.config.schedule import Schedule
+from distgan.config.settings import leaves, override
 from distgan.errors import UserError
-from distgan.recipes import RECIPES, recipe
-from distgan.schedule import Schedule
-from distgan.settings import leaves, override
+from distgan.recipes.gan import RECIPES, recipe
 from distgan.tune.defaults import default_space
 from distgan.tune.record import Measured, Trial
 from distgan.tune.results import compare, ranked, sum_up
 from distgan.tune.settings import TuneSettings
 from distgan.tune.space import Space, read_space
-from distgan.tune.words import conclusion
+from distgan.tune.summary_text import conclusion
 
 LR = "generator.optimizer.lr"
 

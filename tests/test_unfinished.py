@@ -10,7 +10,7 @@ import pytest
 from distgan.data import prepare as preparing
 from distgan.data.prepare import PrepareSettings, prepare
 from distgan.errors import UserError
-from distgan.storage import Storage
+from distgan.storage.storage import Storage
 
 from .test_sources import class_folders
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from distgan import checkpoint
 from distgan.errors import UserError
-from distgan.recovery import recover_index
-from distgan.storage import Storage
+from distgan.runs import checkpoint
+from distgan.runs.recovery import recover_index
+from distgan.storage.storage import Storage
 
 
 @pytest.fixture

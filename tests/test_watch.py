@@ -19,11 +19,11 @@ from ray.train.v2._internal.execution.controller.state import (
 )
 from ray.train.v2._internal.execution.scaling_policy import ResizeDecision
 
-from distgan import checkpoint
 from distgan.errors import UserError
-from distgan.launch.faults import Left, Watch, describe
-from distgan.launch.mailbox import FolderMailbox
-from distgan.storage import Storage
+from distgan.launch.ray.failures import FailurePolicy, Left, describe
+from distgan.launch.ray.messages import FolderMailbox
+from distgan.runs import checkpoint
+from distgan.storage.storage import Storage
 
 DIED = WorkerHealthCheckFailedError("", RayActorError(None, "its process has died"))
 
@@ -56,7 +56,7 @@ class HeadAway(FolderMailbox):
         super().remove(topic)
 
 
-def resize(watch: Watch) -> None:
+def resize(watch: FailurePolicy) -> None:
     watch.after_controller_state_update(
         RunningState(), ResizingState(scaling_decision=ResizeDecision(3, {"CPU": 1}))
     )
@@ -66,9 +66,9 @@ def resize(watch: Watch) -> None:
 def test_new_workers_find_no_word_that_was_meant_for_the_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    monkeypatch.setattr("distgan.launch.faults.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("distgan.launch.ray.failures.time.sleep", lambda seconds: None)
     mailbox = HeadAway(str(tmp_path / "m"), {call: {0}})
-    watch = Watch(str(tmp_path), mailbox, 2)
+    watch = FailurePolicy(str(tmp_path), mailbox, 2)
     resize(watch)
     watch.after_controller_state_update(RunningState(), RunningState())
     assert (mailbox.get("resize"), mailbox.get("saved")) == (None, None)
@@ -78,16 +78,16 @@ def test_workers_that_save_nothing_are_not_waited_for_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = itertools.count(0.0, 10.0)
-    monkeypatch.setattr("distgan.launch.faults.time.sleep", lambda seconds: None)
-    monkeypatch.setattr("distgan.launch.faults.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("distgan.launch.ray.failures.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("distgan.launch.ray.failures.time.monotonic", lambda: next(now))
     mailbox = FolderMailbox(str(tmp_path / "m"))
-    resize(Watch(str(tmp_path), mailbox, 2))
+    resize(FailurePolicy(str(tmp_path), mailbox, 2))
     assert mailbox.get("resize") is None
 
 
 def test_a_stop_ends_a_run_that_has_no_workers(tmp_path: Path) -> None:
     mailbox = FolderMailbox(str(tmp_path / "m"))
-    watch = Watch(str(tmp_path), mailbox, 2)
+    watch = FailurePolicy(str(tmp_path), mailbox, 2)
     watch.after_controller_state_update(InitializingState(), InitializingState())
     assert watch.before_init_train_context([]) == {}
     mailbox.put("stop", "SIGINT")
@@ -102,7 +102,10 @@ def test_a_stop_ends_a_run_that_has_no_workers(tmp_path: Path) -> None:
 
 def test_progress_after_a_rollback_is_progress(tmp_path: Path) -> None:
     """A rollback for the run's health leaves fewer images than were seen before."""
-    watch, storage = Watch(str(tmp_path), FolderMailbox(str(tmp_path / "m")), 1), Storage(tmp_path)
+    watch, storage = (
+        FailurePolicy(str(tmp_path), FolderMailbox(str(tmp_path / "m")), 1),
+        Storage(tmp_path),
+    )
     for images in (100, 40, 60, 80):
         if images == 40:
             checkpoint.forget_after(storage, -1)
@@ -127,7 +130,7 @@ def test_a_programs_own_error_is_told_as_its_own(tmp_path: Path, error: Exceptio
     loss, text = describe({0: error})
     assert not loss
     assert text.startswith(f"worker 0 failed ({type(error).__name__}: ")
-    watch = Watch(str(tmp_path), FolderMailbox(str(tmp_path / "m")), 5)
+    watch = FailurePolicy(str(tmp_path), FolderMailbox(str(tmp_path / "m")), 5)
     watch._failed(WorkerGroupError("the trace", {0: error}))
     with pytest.raises(WorkerGroupError, match="the trace"):
         watch._failed(WorkerGroupError("the trace", {0: error}))

@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from distgan.data import ways
+from distgan.config.feed import FeedSettings
+from distgan.data import feed_mode as ways
 from distgan.data.images import ImageSet, open_images
-from distgan.data.ways import FeedSettings
 from distgan.errors import UserError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from distgan.errors import UserError
-from distgan.launch.workers import Node, Workers, check_asked, decide
+from distgan.launch.ray.workers import Node, Workers, check_asked, decide
 
 
 def cores(*counts: int) -> list[Node]:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from distgan import control
-from distgan.config import Config
+from distgan.config.run import Config
 from distgan.launch.signals import StopRequest
-from distgan.storage import Storage
+from distgan.storage.storage import Storage
+from distgan.training import control
 from distgan.tune import folder, record, search, stages, trial
 from distgan.tune.points import Listed, brief
 from distgan.tune.settings import TuneSettings

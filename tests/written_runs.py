@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from distgan import recipes, run, settings
-from distgan.grid import grid_png
-from distgan.storage import Storage
+from distgan.config import settings
+from distgan.recipes import gan as recipes
+from distgan.runs import folder as run
+from distgan.runs.grid import grid_png
+from distgan.storage.storage import Storage
 
 STEP = 2_000
 """Images between records."""

@@ -18,8 +18,8 @@ from benchmarks.frame.comparison import AGAIN, Benchmark
 from benchmarks.frame.folder import RESULTS, Folder
 from benchmarks.frame.progress import Shown
 from benchmarks.frame.session import FAILED, Pace, measure
+from distgan.cli.console import quoted, say, screen
 from distgan.cli.parser import Parser
-from distgan.console import quoted, say, screen
 from distgan.errors import UserError
 
 FOLDER = "bench-results"

@@ -10,8 +10,8 @@ from benchmarks.frame import child
 from benchmarks.frame.command import dated
 from benchmarks.frame.folder import Folder
 from benchmarks.frame.known import ALL, KNOWN
+from distgan.cli.console import quoted, say
 from distgan.cli.parser import Parser
-from distgan.console import quoted, say
 from distgan.errors import UserError
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 
 from benchmarks.frame.comparison import Benchmark
+from distgan.config.settings import nearest
 from distgan.errors import UserError
-from distgan.settings import nearest
 
 KNOWN = {
     "step": "how fast every recipe's step is, where its time goes, what each option is worth",

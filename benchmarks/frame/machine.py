@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from distgan.machine import processor, version
+from distgan.storage.machine import processor, version
 
 _PACKAGES = ("distgan", "torch", "ray", "pyarrow", "numpy")
 

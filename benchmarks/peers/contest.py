@@ -35,9 +35,9 @@ from torch import nn
 from benchmarks.textbook import in_plain_torch
 from benchmarks.throughput import WORKLOADS, Workload, random_batches
 from benchmarks.turns import Turn, Unavailable, Work, timed
-from distgan.config import Config
-from distgan.settings import override
-from distgan.step import Batch
+from distgan.config.run import Config
+from distgan.config.settings import override
+from distgan.training.step import Batch
 
 Weights = NDArray[Any]
 Trained = tuple[list[Weights], list[Weights]]

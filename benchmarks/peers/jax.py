@@ -18,7 +18,7 @@ from torch import nn
 
 from benchmarks.peers.contest import Contender, Task, Weights
 from benchmarks.textbook import BETAS, RATE
-from distgan.step import Batch
+from distgan.training.step import Batch
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 Parameters = list[list[Any]]

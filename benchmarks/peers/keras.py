@@ -20,7 +20,7 @@ from torch import nn
 
 from benchmarks.peers.contest import Contender, Task, Weights
 from benchmarks.textbook import BETAS, RATE
-from distgan.step import Batch
+from distgan.training.step import Batch
 
 _cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits
 

@@ -18,7 +18,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from benchmarks.peers import torchvision
 from benchmarks.peers.contest import Contender, Task, of_torch
 from benchmarks.textbook import BETAS, RATE
-from distgan.step import Batch
+from distgan.training.step import Batch
 
 torchvision.importable()
 

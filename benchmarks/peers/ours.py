@@ -9,11 +9,11 @@ import torch
 from benchmarks.peers.contest import Contender, Task, of_torch
 from benchmarks.peers.pair import Pair, is_second
 from benchmarks.turns import Unavailable
-from distgan.allocator import keep_freed_memory
+from distgan.config.settings import override
+from distgan.launch.allocator import keep_freed_memory
 from distgan.parallel import World
-from distgan.settings import override
-from distgan.state import TrainingState
-from distgan.step import Batch, adversarial_step
+from distgan.training.state import TrainingState
+from distgan.training.step import Batch, adversarial_step
 
 
 def build(task: Task, rule: str, compiled: str = "off") -> Contender:

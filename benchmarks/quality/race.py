@@ -14,9 +14,9 @@ import torch
 
 from benchmarks.frame.noise import Usage
 from benchmarks.quality.racers import RACERS
+from distgan.config.evaluate import EvaluateSettings
 from distgan.data.images import open_images
 from distgan.evaluate.evaluation import Evaluator
-from distgan.evaluate.settings import EvaluateSettings
 from distgan.parallel import World
 
 

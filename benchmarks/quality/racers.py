@@ -12,18 +12,18 @@ from torch import Tensor, nn
 from benchmarks.peers.contest import Task, build
 from benchmarks.textbook import BETAS, RATE, Textbook
 from benchmarks.throughput import Workload
-from distgan.allocator import keep_freed_memory
-from distgan.config import Config
+from distgan.config.run import Config
+from distgan.config.settings import override, to_dict
 from distgan.data.damage import Damage
 from distgan.data.feed import Feed, scale_pixels
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.resident import Resident
+from distgan.launch.allocator import keep_freed_memory
 from distgan.parallel import World
-from distgan.recipes import recipe
-from distgan.settings import override, to_dict
-from distgan.state import TrainingState
-from distgan.step import Batch
+from distgan.recipes.gan import recipe
+from distgan.training.state import TrainingState
+from distgan.training.step import Batch
 
 
 @dataclass(frozen=True)

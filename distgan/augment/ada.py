@@ -25,8 +25,8 @@ from torch.nn import functional as F
 
 from distgan.augment.adaptation import Adaptation
 from distgan.augment.base import AugmentationSettings, Numbers, per_image
-from distgan.schedule import Share
-from distgan.settings import SETTINGS, PositiveCount, split_commas
+from distgan.config.schedule import Share
+from distgan.config.settings import SETTINGS, PositiveCount, split_commas
 
 
 def blit(images: Tensor, numbers: Numbers, p: Tensor) -> Tensor:

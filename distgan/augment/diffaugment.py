@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from distgan.augment.base import AugmentationSettings, Numbers, per_image
-from distgan.settings import SETTINGS, split_commas
+from distgan.config.settings import SETTINGS, split_commas
 
 _SHIFT = 1 / 8
 """The longest translation, as a share of height and width."""

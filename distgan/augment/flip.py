@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from distgan.augment.base import AugmentationSettings, Numbers, per_image
-from distgan.settings import SETTINGS
+from distgan.config.settings import SETTINGS
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _list(benchmarks: Mapping[str, str], title: str) -> None:
-    from distgan.console import say
+    from distgan.cli.console import say
 
     say(f"{title}:")
     for name, about in benchmarks.items():

@@ -113,7 +113,7 @@ def _fault(words: Sequence[str], error: BaseException) -> int:
 
 
 def _say(line: str) -> None:
-    from distgan.console import say
+    from distgan.cli.console import say
 
     with contextlib.suppress(BrokenPipeError):
         say(line, error=True)

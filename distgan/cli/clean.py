@@ -30,8 +30,8 @@ def add(verbs: Verbs[Parser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """List what may go, and remove it if so told."""
-    from distgan import clean
     from distgan.errors import printable
+    from distgan.storage import clean
 
     found = clean.find(options.folders)
     for leftover in found:

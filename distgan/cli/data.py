@@ -90,9 +90,9 @@ def run_prepare(options: argparse.Namespace) -> int:
     import sys
     from dataclasses import fields
 
-    from distgan import settings
+    from distgan.cli.console import command, screen, text
     from distgan.cli.progress import Preparation
-    from distgan.console import command, screen, text
+    from distgan.config import settings
     from distgan.data.prepare import PrepareSettings, prepare
 
     given = {field.name: getattr(options, field.name) for field in fields(PrepareSettings)}
@@ -134,8 +134,8 @@ def run_info(options: argparse.Namespace) -> int:
     """`distgan data info`."""
     from rich.table import Table
 
+    from distgan.cli.console import screen, text
     from distgan.cli.progress import Preparation
-    from distgan.console import screen, text
     from distgan.data.info import inform
     from distgan.data.picture import MOST_ROWS
 

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     """Measure, and show values and card."""
     from rich.table import Table
 
-    from distgan.console import screen, text
+    from distgan.cli.console import screen, text
     from distgan.launch.evaluation import evaluate as measure
 
     names = ("metrics", "num", "features", "weights", "seed")

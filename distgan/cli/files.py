@@ -20,7 +20,7 @@ def check_writable(path: str, option: str, example: str) -> None:
     Raises:
         UserError: when it cannot, naming the ``option`` and an ``example`` of a file's name.
     """
-    from distgan.storage import split
+    from distgan.storage.storage import split
 
     if not path:
         raise UserError(f"{option}: is empty; name a file, such as {example}")
@@ -56,7 +56,7 @@ def write_file(path: str, content: bytes) -> None:
     Raises:
         UserError: when it cannot be written.
     """
-    from distgan.storage import last_name, split
+    from distgan.storage.storage import last_name, split
 
     storage, name = split(path)
     storage.write(name or last_name(path), content)
@@ -71,7 +71,7 @@ def read_file(path: str, option: str, remedy: str) -> str:
     """
     from pyarrow import fs
 
-    from distgan.storage import split
+    from distgan.storage.storage import split
 
     try:
         storage, name = split(path)
@@ -103,6 +103,6 @@ def _reason(error: OSError) -> str:
 
 def stem(uri: str) -> str:
     """The last name of a path or URI, to name a file after."""
-    from distgan.storage import last_name
+    from distgan.storage.storage import last_name
 
     return last_name(uri).removesuffix(".parquet") or "run"

@@ -91,7 +91,7 @@ def _add_address(parser: Parser) -> None:
 
 def _submit(options: argparse.Namespace) -> int:
     from distgan import jobs
-    from distgan.console import command, say
+    from distgan.cli.console import command, say
 
     words = _command(options.command)
     env = dict(_variable(given) for given in options.env)
@@ -147,7 +147,7 @@ def _variable(given: str) -> tuple[str, str]:
 
 
 def _follow(name: str, address: str | None) -> int:
-    from distgan.console import command, say
+    from distgan.cli.console import command, say
     from distgan.jobs import client
 
     try:
@@ -188,7 +188,7 @@ def _line(job: Job) -> str:
 
 def _jobs(options: argparse.Namespace) -> int:
     from distgan import jobs
-    from distgan.console import say
+    from distgan.cli.console import say
 
     found = jobs.jobs(options.address)
     if not found:
@@ -204,7 +204,7 @@ def _jobs(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     from distgan import jobs
-    from distgan.console import say
+    from distgan.cli.console import say
 
     job = jobs.status(options.job, options.address)
     say(_line(job))
@@ -217,7 +217,7 @@ def _status(options: argparse.Namespace) -> int:
 
 def _logs(options: argparse.Namespace) -> int:
     from distgan import jobs
-    from distgan.console import say
+    from distgan.cli.console import say
 
     if options.follow:
         return _follow(options.job, options.address)
@@ -228,7 +228,7 @@ def _logs(options: argparse.Namespace) -> int:
 
 def _stop(options: argparse.Namespace) -> int:
     from distgan import jobs
-    from distgan.console import command, say
+    from distgan.cli.console import command, say
 
     before = jobs.status(options.job, options.address)
     if before.state in jobs.client.ENDED:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from distgan.cli.parser import Parser, Verbs
 
 if TYPE_CHECKING:
-    from distgan.config import Config
+    from distgan.config.run import Config
     from distgan.plan.planner import Plan
 
 _PLAN = """\
@@ -51,10 +51,11 @@ def add(verbs: Verbs[Parser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Predict and print."""
-    from distgan import recipes, settings
+    from distgan.config import settings
     from distgan.plan import units
     from distgan.plan.network import Link
     from distgan.plan.planner import Place, plan
+    from distgan.recipes import gan as recipes
 
     config = settings.override(recipes.recipe(options.recipe), options.overrides)
     place = Place(
@@ -73,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _print_summary(config: Config, plan: Plan, price: float | None) -> None:
-    from distgan.console import say
+    from distgan.cli.console import say
     from distgan.plan.devices import GPUS
 
     place, expected = plan.place, plan.prediction
@@ -98,7 +99,7 @@ def _number(value: float) -> str:
 def _print_terms(plan: Plan) -> None:
     from rich.table import Table
 
-    from distgan.console import say, screen
+    from distgan.cli.console import say, screen
     from distgan.plan.advice import BOTTLENECKS
 
     expected, batches = plan.prediction, plan.work.batches
@@ -118,7 +119,7 @@ def _print_terms(plan: Plan) -> None:
 
 
 def _print_advice(plan: Plan) -> None:
-    from distgan.console import say
+    from distgan.cli.console import say
     from distgan.plan.advice import BOTTLENECKS, bottleneck
 
     say(f"\nthe bottleneck: {BOTTLENECKS[bottleneck(plan.prediction)]}")

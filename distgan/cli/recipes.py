@@ -23,8 +23,8 @@ def list_all(options: argparse.Namespace) -> int:
     """`distgan recipes`."""
     from rich.table import Table
 
-    from distgan.console import screen, text
-    from distgan.recipes import RECIPES
+    from distgan.cli.console import screen, text
+    from distgan.recipes.gan import RECIPES
 
     table = Table(box=None, pad_edge=False)
     for heading in ("recipe", "data", "images", "batch", ""):
@@ -47,9 +47,10 @@ def show_one(options: argparse.Namespace) -> int:
     """`distgan show`."""
     from rich.table import Table
 
-    from distgan import recipes, settings
-    from distgan.config import to_yaml
-    from distgan.console import say, screen, text
+    from distgan.cli.console import say, screen, text
+    from distgan.config import settings
+    from distgan.config.run import to_yaml
+    from distgan.recipes import gan as recipes
 
     config = settings.override(recipes.recipe(options.recipe), options.overrides)
     if options.yaml:

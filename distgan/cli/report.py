@@ -20,7 +20,7 @@ def add(verbs: Verbs[Parser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the page."""
-    from distgan.console import say
+    from distgan.cli.console import say
     from distgan.report import write_report
 
     if options.out is not None:

@@ -31,9 +31,9 @@ def add(verbs: Verbs[Parser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Draw a grid."""
-    from distgan.console import say
-    from distgan.export import load_generator
-    from distgan.grid import MOST_CLASSES, check_grid, grid_png, to_uint8
+    from distgan.cli.console import say
+    from distgan.runs.export import load_generator
+    from distgan.runs.grid import MOST_CLASSES, check_grid, grid_png, to_uint8
 
     if options.num < 1:
         raise UserError(f"--num {brief(options.num)}: should be at least 1")

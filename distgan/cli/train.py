@@ -10,7 +10,7 @@ from distgan.cli.parser import Parser, Verbs
 from distgan.errors import UserError
 
 if TYPE_CHECKING:
-    from distgan.config import Config
+    from distgan.config.run import Config
 
 _TRAIN = """\
 Any setting can be changed by its dotted name, as `distgan show RECIPE` lists them:
@@ -79,10 +79,11 @@ def add(verbs: Verbs[Parser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train, or go on."""
-    from distgan import launch, settings
+    from distgan import launch
+    from distgan.cli.terminal import Terminal
+    from distgan.config import settings
+    from distgan.launch.ray.workers import parse_workers
     from distgan.launch.signals import EXIT_CODES, StopRequest
-    from distgan.launch.workers import parse_workers
-    from distgan.terminal import Terminal
 
     changes = dict(options.overrides)
     for option, setting in _SHORT.items():
@@ -113,8 +114,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _base(options: argparse.Namespace) -> Config:
     """The configuration that a run starts from, before what the command line changes."""
-    from distgan import recipes
-    from distgan.config import from_yaml
+    from distgan.config.run import from_yaml
+    from distgan.recipes import gan as recipes
 
     if options.config is None:
         return recipes.recipe(options.recipe or next(iter(recipes.RECIPES)))

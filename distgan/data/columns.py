@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from distgan.data.shape import ImageShape
+from distgan.config.shape import ImageShape
 from distgan.errors import UserError, brief, printable
 
 SHAPE_KEY = b"distgan.shape"

@@ -9,8 +9,8 @@ import numpy as np
 from distgan.data.images import ImageSet
 from distgan.data.order import Numbers
 from distgan.errors import UserError
-from distgan.storage import Storage
-from distgan.textfiles import read_text
+from distgan.storage.storage import Storage
+from distgan.storage.textfiles import read_text
 
 
 class Damage:

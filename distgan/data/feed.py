@@ -12,11 +12,11 @@ from torch import Tensor
 
 from distgan import draws
 from distgan.augment import AugmentNumbers
-from distgan.config import Config
-from distgan.data.ahead import Ahead
-from distgan.data.shape import ImageShape
+from distgan.config.run import Config
+from distgan.config.shape import ImageShape
+from distgan.data.prefetch import PrefetchBuffer
 from distgan.parallel import World
-from distgan.step import Batch
+from distgan.training.step import Batch
 
 _NUMBERS_AT_ONCE = 2**18
 """1 MB in float32: a number costs a sixth more at half as many, two fifths at a quarter."""
@@ -25,7 +25,7 @@ Draw = Callable[[int, str, Sequence[range], int], NDArray[np.float32]]
 """What `draws.normals` and `draws.uniforms` are."""
 
 
-class Rows(Protocol):
+class SampleSource(Protocol):
     """Where a feed's images come from: `Resident` or `Streamed`."""
 
     def batch(self, images_seen: int) -> tuple[Tensor, Tensor | None]:
@@ -51,7 +51,7 @@ class Feed:
         image: shape of one image.
     """
 
-    def __init__(self, rows: Rows, config: Config, image: ImageShape, world: World) -> None:
+    def __init__(self, rows: SampleSource, config: Config, image: ImageShape, world: World) -> None:
         self._rows, self._config, self._world = rows, config, world
         updates = ("generator",) if config.share_fakes else ("discriminator", "generator")
         streams: dict[str, tuple[Draw, int]] = dict.fromkeys(
@@ -106,7 +106,9 @@ class _Numbers:
     def __init__(self, streams: dict[str, tuple[Draw, int]], config: Config, world: World) -> None:
         self._streams, self._config, self._device = streams, config, world.device
         largest = max(size for _, size in streams.values())
-        self._ahead = Ahead(self._draw, config.micro_batch, world, largest, _NUMBERS_AT_ONCE)
+        self._ahead = PrefetchBuffer(
+            self._draw, config.micro_batch, world, largest, _NUMBERS_AT_ONCE
+        )
 
     def batch(self, images_seen: int) -> dict[str, Tensor]:
         """By stream, (n, numbers of a sample), for the global batch from ``images_seen``."""

@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow.fs import FileType
 
-from distgan import machine
+from distgan.config.shape import ImageShape
 from distgan.data.columns import plain_table
 from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels, decode
-from distgan.data.shape import ImageShape
 from distgan.errors import UserError, first_line
-from distgan.patience import PatientStorage
-from distgan.storage import Storage
+from distgan.storage import machine
+from distgan.storage.retrying import RetryingStorage
+from distgan.storage.storage import Storage
 
 _FAR_STORAGE = ("AWS Error", "google::cloud", "HDFS")
 """In Arrow's words when storage behind a network fails, which may pass."""
@@ -189,8 +189,8 @@ def first_rows(images: ImageSet) -> list[int]:
 
 
 @lru_cache(maxsize=8)
-def _storage(uri: str) -> PatientStorage:
-    return PatientStorage(uri, lambda text, kind="": None)
+def _storage(uri: str) -> RetryingStorage:
+    return RetryingStorage(uri, lambda text, kind="": None)
 
 
 @lru_cache(maxsize=512)

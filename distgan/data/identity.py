@@ -8,12 +8,12 @@ import json
 import os
 from typing import Any
 
+from distgan.config.shape import ImageShape
 from distgan.data import manifest
 from distgan.data.images import PACKAGED, ImageSet
-from distgan.data.shape import ImageShape
 from distgan.errors import UserError
-from distgan.storage import Storage
-from distgan.textfiles import Shape, read_json
+from distgan.storage.storage import Storage
+from distgan.storage.textfiles import Shape, read_json
 
 FILE = "data.json"
 """File of a run that says which set it is trained on."""

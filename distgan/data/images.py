@@ -9,18 +9,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
+from distgan.config.settings import nearest
+from distgan.config.shape import ImageShape
 from distgan.data import columns, decoder, manifest
 from distgan.data.columns import SHAPE_KEY
 from distgan.data.decoder import BadImageError
 from distgan.data.manifest import Manifest
-from distgan.data.shape import ImageShape
 from distgan.data.sources.base import numbered_classes
 from distgan.data.sources.named import NAMED
 from distgan.data.unfinished import UNFINISHED
 from distgan.errors import UserError, first_line, printable
-from distgan.settings import nearest
-from distgan.storage import Storage
-from distgan.textfiles import refuse_irregular
+from distgan.storage.storage import Storage
+from distgan.storage.textfiles import refuse_irregular
 
 PACKAGED = {"mnist": Path(__file__).parent / "mnist"}
 """Sets that come with the package, by the name that ``--data`` takes."""

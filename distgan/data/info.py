@@ -16,7 +16,7 @@ from distgan.data.manifest import Manifest
 from distgan.data.sources.parquet import ParquetSource
 from distgan.data.transform import Transform
 from distgan.errors import UserError, brief
-from distgan.storage import Storage, last_name
+from distgan.storage.storage import Storage, last_name
 
 _CHUNK = 1 << 22
 

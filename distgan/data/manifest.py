@@ -9,11 +9,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from distgan import settings
+from distgan.config import settings
+from distgan.config.settings import SETTINGS
 from distgan.errors import UserError, brief, printable
-from distgan.settings import SETTINGS
-from distgan.storage import Storage
-from distgan.textfiles import parse_json, read_text
+from distgan.storage.storage import Storage
+from distgan.storage.textfiles import parse_json, read_text
 
 MANIFEST = "manifest.json"
 FORMAT = 2

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from distgan.config.shape import ImageShape
 from distgan.data import columns, decoder
 from distgan.data.decoder import BadImageError
-from distgan.data.shape import ImageShape
 from distgan.errors import UserError, first_line
 
 

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from distgan import draws, settings
+from distgan import draws
+from distgan.config import settings
+from distgan.config.settings import SETTINGS, Count, PositiveCount
+from distgan.config.shape import ImageShape
 from distgan.data import manifest
 from distgan.data.decoder import BadImageError, range_note
 from distgan.data.manifest import Manifest, Shard
-from distgan.data.shape import ImageShape
 from distgan.data.shards import Job, Layout, Made, check, image_bytes, make_shard, too_many
 from distgan.data.sources import Source, open_source
 from distgan.data.transform import Transform
@@ -30,9 +32,8 @@ from distgan.data.unfinished import (
     unfinished,
 )
 from distgan.errors import UserError
-from distgan.ownership import Ownership
-from distgan.settings import SETTINGS, Count, PositiveCount
-from distgan.storage import Storage
+from distgan.storage.ownership import Ownership
+from distgan.storage.storage import Storage
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -229,14 +230,14 @@ def _make(
             made.append(make_shard(job, source, layout, report))
             _limit(made, layout.skip_bad)
         return made
-    from distgan.launch.address import cluster_address
+    from distgan.launch.ray.address import cluster_address
 
     address = cluster_address(address)
     if address is None:
-        from distgan.launch.environment import prepare_own_cluster
+        from distgan.launch.ray.environment import prepare_own_cluster
 
         prepare_own_cluster()
-    from distgan.data.prepare_on_ray import make_shards_on_ray
+    from distgan.launch.ray.prepare import make_shards_on_ray
 
     finished: dict[int, Made] = {}
     for number, one in make_shards_on_ray(jobs, source, layout, workers, address):

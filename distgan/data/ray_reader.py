@@ -15,11 +15,11 @@ import ray.data
 from numpy.typing import NDArray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from distgan.config.shape import ImageShape
 from distgan.data.fragments import Fragment, fill, read_fragment, whole_set
 from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels, join
-from distgan.data.shape import ImageShape
-from distgan.data.unhurried import be_unhurried
+from distgan.launch.ray.ray_data_backoff import be_unhurried
 
 _FRAGMENTS_OF_AN_EXECUTION = 1024
 _AHEAD = 4

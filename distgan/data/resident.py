@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distgan.data.ahead import Ahead
 from distgan.data.damage import Damage
 from distgan.data.order import ShuffledOrder
 from distgan.data.pixels import Pixels
+from distgan.data.prefetch import PrefetchBuffer
 from distgan.parallel import World
 
 _BYTES_AT_ONCE = 2**21
@@ -39,7 +39,7 @@ class Resident:
         self._labels = None if pixels.labels is None else borrow(pixels.labels)
         # At most an epoch of a small set, each of which has a permutation of its own.
         at_once = min(_BYTES_AT_ONCE, self._rows.numel())
-        self._ahead = Ahead(self._gather, batch, world, self._rows[0].numel(), at_once)
+        self._ahead = PrefetchBuffer(self._gather, batch, world, self._rows[0].numel(), at_once)
         damage.add(np.flatnonzero(pixels.replaced))
 
     def batch(self, images_seen: int) -> tuple[Tensor, Tensor | None]:

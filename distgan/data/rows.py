@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from distgan.config import Config
+from distgan.config.run import Config
 from distgan.data.damage import Damage
-from distgan.data.feed import Rows
+from distgan.data.feed import SampleSource
 from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels
 from distgan.data.resident import Resident
@@ -22,7 +22,7 @@ def open_rows(
     resident: Callable[[], Pixels],
     reader: Reader,
     damage: Damage,
-) -> Rows:
+) -> SampleSource:
     """The way that the configuration names.
 
     Args:

@@ -18,13 +18,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
+from distgan.config.shape import ImageShape
 from distgan.data.decoder import BadImageError, Decoded, is_plain
 from distgan.data.images import pixel_schema
-from distgan.data.shape import ImageShape
 from distgan.data.sources import ImageData, Item, Source
 from distgan.data.transform import Transform
 from distgan.errors import UserError, printable
-from distgan.storage import Storage
+from distgan.storage.storage import Storage
 
 _GROUP_BYTES = 1 << 22
 

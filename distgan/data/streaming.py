@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distgan.config.feed import FeedSettings
 from distgan.data.damage import Damage
 from distgan.data.fragments import Fragment, first_rows
 from distgan.data.images import ImageSet
 from distgan.data.order import StreamedOrder, Window
 from distgan.data.pixels import Pixels
 from distgan.data.resident import borrow
-from distgan.data.ways import FeedSettings
 from distgan.parallel import World
 
 Reader = Callable[[Iterable[Fragment]], Iterator[Pixels]]

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from distgan.data.manifest import MANIFEST
 from distgan.errors import UserError
-from distgan.storage import Storage
-from distgan.textfiles import read_json
+from distgan.storage.storage import Storage
+from distgan.storage.textfiles import read_json
 
 BAD_IMAGES = "bad-images.txt"
 VALIDATION = "validation"

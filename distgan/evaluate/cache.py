@@ -16,14 +16,16 @@ from safetensors.torch import save as save_tensors
 
 from distgan.data.sources.named import cache_folder
 from distgan.errors import UserError
-from distgan.evaluate.evidence import Evidence
+from distgan.evaluate.feature_statistics import FeatureStatistics
 from distgan.parallel import World
-from distgan.storage import Storage
+from distgan.storage.storage import Storage
 
 _FORMAT = 2
 
 
-def recall(what: dict[str, Any], see: Callable[[], Evidence], world: World) -> Evidence:
+def recall(
+    what: dict[str, Any], see: Callable[[], FeatureStatistics], world: World
+) -> FeatureStatistics:
     """The evidence that is kept for a key, or what ``see`` finds; all ranks must call it.
 
     Args:
@@ -45,10 +47,10 @@ def recall(what: dict[str, Any], see: Callable[[], Evidence], world: World) -> E
     return found
 
 
-def _load(storage: Storage, name: str) -> Evidence | None:
+def _load(storage: Storage, name: str) -> FeatureStatistics | None:
     # What is damaged is seen again, and replaced.
     try:
-        return Evidence.from_tensors(load_tensors(storage.read(name)))
+        return FeatureStatistics.from_tensors(load_tensors(storage.read(name)))
     except Exception:
         # Whatever the library raises while it reads a damaged file.
         return None

@@ -11,22 +11,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distgan import draws, run
+from distgan import draws
+from distgan.config.evaluate import EvaluateSettings
 from distgan.data.images import ImageSet
 from distgan.errors import UserError
 from distgan.evaluate.card import Card
-from distgan.evaluate.evidence import Evidence
+from distgan.evaluate.feature_statistics import FeatureStatistics
 from distgan.evaluate.gather import gather
 from distgan.evaluate.measures import MEASURES, WANT_CLASSES, WANT_LABELS, Value, used
 from distgan.evaluate.needs import check_counts
 from distgan.evaluate.reals import Reals
-from distgan.evaluate.settings import EvaluateSettings
 from distgan.features import load, resolve
 from distgan.features.base import ARITHMETIC
-from distgan.ownership import Ownership
 from distgan.parallel import World
-from distgan.storage import Storage
-from distgan.textfiles import Shape, read_lines
+from distgan.runs import folder as run
+from distgan.storage.ownership import Ownership
+from distgan.storage.storage import Storage
+from distgan.storage.textfiles import Shape, read_lines
 
 LOG = "evaluations.jsonl"
 """In a run's folder: a line for every evaluation."""
@@ -160,7 +161,7 @@ def check(settings: EvaluateSettings, classes: int, real: int) -> None:
     check_counts(settings, real, classes)
 
 
-def _check_reals(settings: EvaluateSettings, real: Evidence) -> None:
+def _check_reals(settings: EvaluateSettings, real: FeatureStatistics) -> None:
     most = 2 if real.labels is None else int(torch.bincount(real.labels).max())
     if "intra-class" in settings.metrics and most < 2:
         raise UserError(

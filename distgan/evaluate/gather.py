@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distgan.evaluate.evidence import Evidence
+from distgan.evaluate.feature_statistics import FeatureStatistics
 from distgan.features.base import Extractor
 from distgan.metrics.moments import Moments
 from distgan.parallel import World
@@ -31,7 +31,7 @@ def gather(
     extractor: Extractor,
     world: World,
     labels: Tensor | None = None,
-) -> Evidence:
+) -> FeatureStatistics:
     """See ``num`` images on all ranks together; all ranks must call it.
 
     Sums of features, in float64, cover all images; of the features themselves the first
@@ -69,7 +69,7 @@ def gather(
     )
     believed = [p for _, _, p, _ in blocks if p is not None]
     features = torch.cat([features for _, features, _, _ in blocks])
-    return Evidence(
+    return FeatureStatistics(
         folds=tuple(fold for fold in folds if fold.count),
         features=features,
         probabilities=torch.cat(believed) if believed else None,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from distgan.evaluate.evidence import Evidence
+from distgan.evaluate.feature_statistics import FeatureStatistics
 from distgan.metrics import classes, frechet, intra, kernel, manifold, neighbours, sliced
 from distgan.metrics.moments import Moments
 
@@ -27,11 +27,11 @@ class Value(NamedTuple):
     high: float | None = None
 
 
-Measure = Callable[[Evidence, Evidence, int], dict[str, Value]]
+Measure = Callable[[FeatureStatistics, FeatureStatistics, int], dict[str, Value]]
 """From the evidence of real and of generated images and a seed."""
 
 
-def _frechet(real: Evidence, fake: Evidence, seed: int) -> dict[str, Value]:
+def _frechet(real: FeatureStatistics, fake: FeatureStatistics, seed: int) -> dict[str, Value]:
     whole = Moments.merged(real.folds)
     value = frechet.distance(whole, Moments.merged(fake.folds))
     count = len(fake.folds)
@@ -51,24 +51,26 @@ def _frechet(real: Evidence, fake: Evidence, seed: int) -> dict[str, Value]:
     return {"frechet": _interval(value, spread)}
 
 
-def _kernel(real: Evidence, fake: Evidence, seed: int) -> dict[str, Value]:
+def _kernel(real: FeatureStatistics, fake: FeatureStatistics, seed: int) -> dict[str, Value]:
     found = kernel.kernel_distance(real.features, fake.features, subsets=20, seed=seed)
     return {"kernel": _interval(found.value, found.error)}
 
 
-def _manifold(real: Evidence, fake: Evidence, seed: int) -> dict[str, Value]:
+def _manifold(real: FeatureStatistics, fake: FeatureStatistics, seed: int) -> dict[str, Value]:
     found = manifold.manifold(real.features, fake.features)
     return {name: Value(value) for name, value in found._asdict().items()}
 
 
-def _classifier_score(real: Evidence, fake: Evidence, seed: int) -> dict[str, Value]:
+def _classifier_score(
+    real: FeatureStatistics, fake: FeatureStatistics, seed: int
+) -> dict[str, Value]:
     if fake.probabilities is None:
         return {}
     found = classes.classifier_score(fake.probabilities)
     return {"classifier-score": _interval(found.value, found.error / 10**0.5)}
 
 
-def _modes(real: Evidence, fake: Evidence, seed: int) -> dict[str, Value]:
+def _modes(real: FeatureStatistics, fake: FeatureStatistics, seed: int) -> dict[str, Value]:
     if fake.counts is None or real.counts is None:
         return {}
     found = classes.mode_coverage(fake.counts, real.counts)
@@ -79,18 +81,18 @@ def _modes(real: Evidence, fake: Evidence, seed: int) -> dict[str, Value]:
     }
 
 
-def _sliced(real: Evidence, fake: Evidence, seed: int) -> dict[str, Value]:
+def _sliced(real: FeatureStatistics, fake: FeatureStatistics, seed: int) -> dict[str, Value]:
     one, other = (e.pixels.float() / 127.5 - 1 for e in (real, fake))
     return {"sliced": Value(sliced.sliced_wasserstein(one, other, seed=seed))}
 
 
-def _memorisation(real: Evidence, fake: Evidence, seed: int) -> dict[str, Value]:
+def _memorisation(real: FeatureStatistics, fake: FeatureStatistics, seed: int) -> dict[str, Value]:
     assert real.training is not None, "see WANT_TRAINING"
     found = neighbours.memorisation(real.training, real.held_out, fake.features)
     return {"copied": Value(found.copied), "nearness": Value(found.ratio)}
 
 
-def _intra_class(real: Evidence, fake: Evidence, seed: int) -> dict[str, Value]:
+def _intra_class(real: FeatureStatistics, fake: FeatureStatistics, seed: int) -> dict[str, Value]:
     if real.labels is None or fake.labels is None:
         return {}
     found = intra.intra_class(real.features, real.labels, fake.features, fake.labels)
@@ -116,15 +118,15 @@ MEASURES: dict[str, Measure] = {
 """What ``--metrics`` and ``--evaluate.metrics`` take."""
 
 
-def _all(evidence: Evidence) -> int:
+def _all(evidence: FeatureStatistics) -> int:
     return sum(fold.count for fold in evidence.folds)
 
 
-def _with_features(evidence: Evidence) -> int:
+def _with_features(evidence: FeatureStatistics) -> int:
     return len(evidence.features)
 
 
-_TAKES: dict[str, Callable[[Evidence], int]] = {
+_TAKES: dict[str, Callable[[FeatureStatistics], int]] = {
     "frechet": _all,
     "kernel": _with_features,
     "manifold": _with_features,
@@ -139,7 +141,7 @@ _TAKES: dict[str, Callable[[Evidence], int]] = {
 """How many of the images that were seen each of them takes."""
 
 
-def used(metrics: Iterable[str], real: Evidence, fake: Evidence) -> str:
+def used(metrics: Iterable[str], real: FeatureStatistics, fake: FeatureStatistics) -> str:
     """How many real and generated images metrics take, as text."""
     return ", ".join(f"{n} {_TAKES[n](real):,} and {_TAKES[n](fake):,}" for n in metrics)
 

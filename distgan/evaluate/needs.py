@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from distgan.config.evaluate import EvaluateSettings
 from distgan.errors import UserError
 from distgan.evaluate.gather import MOST_FEATURES
-from distgan.evaluate.settings import EvaluateSettings
 from distgan.metrics.manifold import NEIGHBOURS
 
 

@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from distgan import draws
+from distgan.config.evaluate import EvaluateSettings
 from distgan.data import manifest
 from distgan.data.fragments import read_numbered
 from distgan.data.images import ImageSet, open_images
 from distgan.data.unfinished import VALIDATION
 from distgan.evaluate import cache
-from distgan.evaluate.evidence import Evidence
+from distgan.evaluate.feature_statistics import FeatureStatistics
 from distgan.evaluate.gather import BLOCK, features_of, gather, own_places
 from distgan.evaluate.measures import WANT_TRAINING
-from distgan.evaluate.settings import EvaluateSettings
 from distgan.features.base import Extractor
 from distgan.parallel import World
-from distgan.storage import Storage
+from distgan.storage.storage import Storage
 
 _MOST_TRAINING, _MOST_HELD_OUT = 60_000, 5_000
 
@@ -43,7 +43,7 @@ class Reals:
         self.held_out = min(self._held_out.count, _MOST_HELD_OUT) if self._held_out else 0
         self._held_out_checksum = self._held_out and _checksum(self._held_out, world)
 
-    def see(self, extractor: Extractor, world: World) -> Evidence:
+    def see(self, extractor: Extractor, world: World) -> FeatureStatistics:
         """What an extractor sees in them, from the cache where it is kept; all ranks must call it.
 
         Raises:
@@ -58,7 +58,7 @@ class Reals:
         }
         return cache.recall(key, lambda: self._look(extractor, world), world)
 
-    def _look(self, extractor: Extractor, world: World) -> Evidence:
+    def _look(self, extractor: Extractor, world: World) -> FeatureStatistics:
         # A set may lie class by class, and not all that is seen is kept.
         mixed = _evenly(self._images, self.count)[draws.permutation(0, "reals", 0, self.count)]
         places = own_places(self.count, world)
@@ -83,7 +83,7 @@ class Reals:
             held_out = features_of(
                 _own_blocks(self._held_out, _MOST_HELD_OUT, world), extractor, world
             )
-        return Evidence(
+        return FeatureStatistics(
             found.folds,
             found.features,
             found.probabilities,

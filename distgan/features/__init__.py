@@ -7,13 +7,13 @@ from importlib.util import find_spec
 
 import torch
 
+from distgan.config.settings import nearest
 from distgan.data.images import ImageSet
 from distgan.errors import UserError
 from distgan.features.base import Extractor
 from distgan.features.classifier import CLASSES, SHAPES, small_classifier
 from distgan.features.efficientnet import efficientnet
 from distgan.features.inception import inception
-from distgan.settings import nearest
 
 EXTRACTORS: dict[str, Callable[[], Extractor]] = {
     "mnist": lambda: small_classifier("mnist"),

@@ -15,7 +15,7 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from distgan.data.shape import ImageShape
+from distgan.config.shape import ImageShape
 from distgan.data.sources.named import NAMED
 from distgan.features.base import Extractor
 

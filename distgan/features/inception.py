@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from distgan.data.sources.named import cache_folder
 from distgan.errors import UserError
 from distgan.features.base import Extractor
-from distgan.scratch import Scratch
+from distgan.storage.scratch import Scratch
 
 SIZE = 2_048
 VARIABLE = "DISTGAN_INCEPTION"

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from distgan.config.shape import ImageShape
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
-from distgan.data.shape import ImageShape
 from distgan.errors import UserError
 from distgan.features.classifier import CLASSES, SHAPES, SmallClassifier
-from distgan.storage import Storage
+from distgan.storage.storage import Storage
 
 _BATCH, _LARGEST_RATE, _SHIFT = 250, 3e-3, 2
 

@@ -55,7 +55,7 @@ class Verdict(NamedTuple):
 
 
 def suspect(past: Sequence[Signs], now: Signs) -> Verdict:
-    """What the newest signs suggest, the gravest first; whether it lasts is for `Watch`.
+    """What the newest signs suggest, the gravest first; whether it lasts is for `HealthTracker`.
 
     Args:
         past: earlier signs, oldest first.
@@ -206,7 +206,7 @@ def _generator(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
         )
 
 
-class Watch:
+class HealthTracker:
     """Names a state once it has lasted, so that one odd record is no alarm.
 
     Args:

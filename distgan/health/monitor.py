@@ -8,19 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distgan.config import Config
+from distgan.config.run import Config
 from distgan.data.images import ImageSet
 from distgan.features import small_classifier_for
-from distgan.health.diagnosis import HEALTHY, Signs, Verdict, Watch
+from distgan.health.diagnosis import HEALTHY, HealthTracker, Signs, Verdict
 from distgan.health.signs import (
     FixedSamples,
     class_counts,
     distances,
-    player_signs,
+    network_signs,
     weight_norm,
 )
-from distgan.losses import LOSSES
-from distgan.state import TrainingState
+from distgan.objectives.adversarial import LOSSES
+from distgan.training.state import TrainingState
 
 _PLAYERS = ("discriminator", "generator")
 _RECORDS_BETWEEN_CLASSES = 5
@@ -48,7 +48,7 @@ class Monitor:
         self._class_entropy = 0.0
         self._real_distance = 0.0
         self._start = {n: weight_norm(getattr(state, n).network) for n in _PLAYERS}
-        self._watch = Watch(config.health.patience)
+        self._watch = HealthTracker(config.health.patience)
         self.state = HEALTHY
 
     def examine(
@@ -63,7 +63,7 @@ class Monitor:
         """
         if not self._real_distance:
             self._real_distance = _mean(state.world.sum(distances(real)))
-        d, g = player_signs(state.discriminator), player_signs(state.generator)
+        d, g = network_signs(state.discriminator), network_signs(state.generator)
         if d is None or g is None:
             return {}, Verdict(self.state)
         samples = self._samples.draw(state.generator.network)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from distgan.features.base import Extractor
-from distgan.player import Player
+from distgan.training.network import TrainableNetwork
 
 _SAMPLES = 64
 
@@ -27,7 +27,7 @@ class LayerSigns(NamedTuple):
     """Norm of Adam's last update of it, over the norm of its weights."""
 
 
-class PlayerSigns(NamedTuple):
+class NetworkSigns(NamedTuple):
     """A network's gradients and updates in the last step before a record."""
 
     grad_norm: float
@@ -41,7 +41,7 @@ class PlayerSigns(NamedTuple):
 
 
 @torch.no_grad()
-def player_signs(player: Player) -> PlayerSigns | None:
+def network_signs(player: TrainableNetwork) -> NetworkSigns | None:
     """Read a network after its last update, or None before the first: one wait for the device.
 
     Gradients are already the average over ranks, so every rank finds the same.
@@ -57,7 +57,7 @@ def player_signs(player: Player) -> PlayerSigns | None:
     by_name = dict(zip(named, found, strict=False))
     sizes = found[len(named) : len(named) + len(matrices)]
     moves = found[len(named) + len(matrices) :]
-    return PlayerSigns(
+    return NetworkSigns(
         grad_norm=_norm(list(by_name.values())),
         update_ratio=_norm(moves) / max(_norm(sizes), 1e-30),
         weight_norm=_norm(sizes),

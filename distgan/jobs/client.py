@@ -18,8 +18,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from distgan.errors import UserError, brief, first_line
-from distgan.launch.address import is_here
-from distgan.launch.environment import authentication, token_is_at_hand
+from distgan.launch.ray.address import is_here
+from distgan.launch.ray.environment import authentication, token_is_at_hand
 
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 STOP_SECONDS = 120

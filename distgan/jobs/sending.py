@@ -13,7 +13,7 @@ from typing import Any
 from distgan.errors import UserError
 from distgan.jobs.client import STOP_SECONDS, connect, metadata_of, plain_errors
 from distgan.jobs.package import Chosen, choose, copy, copy_package
-from distgan.scratch import Scratch
+from distgan.storage.scratch import Scratch
 
 _FOLDERS = ("--out", "--resume")
 _MOST_NAMED = 20

@@ -8,18 +8,20 @@ from typing import Any
 
 import torch
 
-from distgan import features, run, settings
-from distgan.config import Config
+from distgan import features
+from distgan.config import settings
+from distgan.config.run import Config
 from distgan.data.images import ImageSet, open_images
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
 from distgan.evaluate.evaluation import Evaluation, Evaluator
-from distgan.export import LoadedGenerator, load_generator
-from distgan.launch.address import check_address, cluster_address
-from distgan.launch.environment import prepare_own_cluster
-from distgan.launch.workers import Device, check_gpus
+from distgan.launch.ray.address import check_address, cluster_address
+from distgan.launch.ray.environment import prepare_own_cluster
+from distgan.launch.ray.workers import Device, check_gpus
 from distgan.parallel import World
-from distgan.storage import Storage
+from distgan.runs import folder as run
+from distgan.runs.export import LoadedGenerator, load_generator
+from distgan.storage.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Job:
     """Where the run lies, for any process."""
 
     def load(self) -> LoadedGenerator:
-        """The generator, as `distgan.export.load_generator` finds it."""
+        """The generator, as `distgan.runs.export.load_generator` finds it."""
         return load_generator(self.run, self.config.evaluate.weights)
 
     def measure(self, generator: LoadedGenerator, world: World) -> Evaluation:
@@ -128,10 +130,10 @@ def _on_ray(
         prepare_own_cluster()
     else:
         check_address(address)
-    from distgan.launch.cluster import Cluster
+    from distgan.launch.ray.cluster import Cluster
 
     note(f"joining Ray at {address}" if address else "starting Ray")
     cluster = Cluster(address, workers, verbose=False)
-    from distgan.launch.evaluation_on_ray import measure_on_ray
+    from distgan.launch.ray.evaluation import measure_on_ray
 
     return measure_on_ray(job, cluster, device, threads, note)

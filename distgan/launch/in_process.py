@@ -6,18 +6,18 @@ from contextlib import closing
 
 import torch
 
-from distgan import machine
-from distgan.allocator import keep_freed_memory
-from distgan.control import Outcome, Status
 from distgan.data.damage import Damage
 from distgan.data.fragments import read_in_order, read_resident
 from distgan.data.rows import open_rows
-from distgan.events import EventLog
+from distgan.launch.allocator import keep_freed_memory
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
-from distgan.loop import train
 from distgan.parallel import World
-from distgan.patience import PatientStorage
+from distgan.runs.events import EventLog
+from distgan.storage import machine
+from distgan.storage.retrying import RetryingStorage
+from distgan.training.control import Outcome, Status
+from distgan.training.loop import train
 
 
 class _Direct:
@@ -49,7 +49,7 @@ def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
     replace = config.feed.skip_bad > 0
     events = EventLog(plan.storage)
     control = _Direct(display, stop, events)
-    storage = PatientStorage(plan.storage.anywhere(), control.note, owner=plan.storage.owner)
+    storage = RetryingStorage(plan.storage.anywhere(), control.note, owner=plan.storage.owner)
     rows = open_rows(
         config,
         images,

@@ -13,32 +13,36 @@ from typing import Any, Protocol
 
 import torch
 
-from distgan import checkpoint, events, export, features, machine, records, run
-from distgan.config import Config
-from distgan.control import Outcome, Status
-from distgan.data import identity, ways
+from distgan import features
+from distgan.config.feed import FeedSettings
+from distgan.config.run import Config
+from distgan.config.settings import leaves, override
+from distgan.data import feed_mode as ways
+from distgan.data import identity
 from distgan.data.images import ImageSet, open_images
-from distgan.data.ways import FeedSettings
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
-from distgan.grid import MOST_CLASSES
-from distgan.health import treatment
-from distgan.launch.address import check_address, cluster_address
-from distgan.launch.environment import prepare_own_cluster
+from distgan.health import recovery as treatment
+from distgan.launch.ray.address import check_address, cluster_address
+from distgan.launch.ray.environment import prepare_own_cluster
+from distgan.launch.ray.workers import Asked, Device, check_asked, check_gpus, cores_for
 from distgan.launch.signals import StopRequest
-from distgan.launch.workers import Asked, Device, check_asked, check_gpus, cores_for
 from distgan.networks.unfilled import check_networks
-from distgan.ownership import Ownership, make_unused
-from distgan.recovery import recover_index
-from distgan.settings import leaves, override
-from distgan.storage import Storage
+from distgan.runs import checkpoint, events, export, records
+from distgan.runs import folder as run
+from distgan.runs.grid import MOST_CLASSES
+from distgan.runs.recovery import recover_index
+from distgan.storage import machine
+from distgan.storage.ownership import Ownership, make_unused
+from distgan.storage.storage import Storage
+from distgan.training.control import Outcome, Status
 
 MAX_FAILURES = 3
 """Restarts without a new checkpoint between, by default."""
 
 
 class Display(Protocol):
-    """Where progress is shown; `distgan.terminal.Terminal` is one."""
+    """Where progress is shown; `distgan.cli.terminal.Terminal` is one."""
 
     def start(self, plan: Plan) -> None:
         """The run is about to start."""
@@ -60,7 +64,7 @@ class Plan:
     ``address`` names a running cluster. ``max_failures`` is how often in a row, without a new
     checkpoint between, workers may fail and be started again. ``asked_feed`` is the feed of a
     new run before ``config`` settled what it leaves to choose. ``storage`` writes for the run's
-    owner; see `distgan.ownership`. ``remarks`` are lines for the user.
+    owner; see `distgan.storage.ownership`. ``remarks`` are lines for the user.
     """
 
     config: Config
@@ -264,14 +268,14 @@ def _start(plan: Plan, display: Display | None, stop: StopRequest | None) -> Res
 
 
 def _on_ray(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
-    from distgan.launch.cluster import Cluster, StartStoppedError
+    from distgan.launch.ray.cluster import Cluster, StartStoppedError
 
     cluster = Cluster(plan.address, plan.workers, plan.verbose, stop)
     # Ray Train takes a second to import, which the cluster needs to start anyway.
-    threading.Thread(target=_import_ahead, args=("distgan.launch.on_ray",), daemon=True).start()
+    threading.Thread(target=_import_ahead, args=("distgan.launch.ray.run",), daemon=True).start()
     try:
         with cluster:
-            from distgan.launch.on_ray import run_on_ray
+            from distgan.launch.ray.run import run_on_ray
 
             return run_on_ray(plan, display, stop, cluster)
     except StartStoppedError:

@@ -11,7 +11,7 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
-from distgan.data.shape import ImageShape
+from distgan.config.shape import ImageShape
 from distgan.networks.base import DiscriminatorSettings, GeneratorSettings
 from distgan.networks.dcgan import DCGANDiscriminatorSettings, DCGANGeneratorSettings
 from distgan.networks.mlp import MLPDiscriminatorSettings, MLPGeneratorSettings

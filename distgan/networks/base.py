@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from distgan.data.shape import ImageShape
+from distgan.config.shape import ImageShape
 from distgan.errors import UserError
 
 GeneratorConditioning = Literal["concat", "batchnorm"]

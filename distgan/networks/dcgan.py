@@ -10,7 +10,8 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from distgan.data.shape import ImageShape
+from distgan.config.settings import SETTINGS, Width
+from distgan.config.shape import ImageShape
 from distgan.networks.base import (
     ConcatLabel,
     DiscriminatorConditioning,
@@ -23,7 +24,6 @@ from distgan.networks.base import (
     run,
     to_logits,
 )
-from distgan.settings import SETTINGS, Width
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

@@ -9,7 +9,8 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from distgan.data.shape import ImageShape
+from distgan.config.settings import SETTINGS, Width, Widths
+from distgan.config.shape import ImageShape
 from distgan.networks.base import (
     ConcatLabel,
     DiscriminatorConditioning,
@@ -18,7 +19,6 @@ from distgan.networks.base import (
     to_logits,
 )
 from distgan.networks.linear import Linear
-from distgan.settings import SETTINGS, Width, Widths
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

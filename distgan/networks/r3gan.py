@@ -17,7 +17,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distgan.data.shape import ImageShape
+from distgan.config.settings import SETTINGS, Width, split_commas
+from distgan.config.shape import ImageShape
 from distgan.errors import UserError
 from distgan.networks.base import (
     ConcatLabel,
@@ -26,7 +27,6 @@ from distgan.networks.base import (
     halvings,
     logit_count,
 )
-from distgan.settings import SETTINGS, Width, split_commas
 
 PerStage: TypeAlias = Annotated[
     tuple[Width, ...], BeforeValidator(split_commas), Field(max_length=20)

@@ -17,7 +17,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distgan.data.shape import ImageShape
+from distgan.config.settings import SETTINGS, Width
+from distgan.config.shape import ImageShape
 from distgan.errors import UserError
 from distgan.networks.attention import SelfAttention
 from distgan.networks.base import (
@@ -33,7 +34,6 @@ from distgan.networks.base import (
     to_logits,
 )
 from distgan.networks.spectral import spectral_norm
-from distgan.settings import SETTINGS, Width
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from distgan.data.shape import ImageShape
+from distgan.config.shape import ImageShape
 from distgan.errors import UserError
 
 if TYPE_CHECKING:
-    from distgan.config import Config
+    from distgan.config.run import Config
 
 MOST_WEIGHTS = 2_000_000_000
 """Of one network. Published GANs have up to a billion."""

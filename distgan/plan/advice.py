@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from distgan.config import Config
+from distgan.config.run import Config
+from distgan.config.settings import override
 from distgan.errors import UserError
 from distgan.plan.model import Prediction
-from distgan.settings import override
 
 _WORTH = 1.05
 """A gain below this is not named."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from distgan.augment import AugmentNumbers
-from distgan.config import Config
-from distgan.data.shape import ImageShape
-from distgan.step import Batch
+from distgan.config.run import Config
+from distgan.config.shape import ImageShape
+from distgan.training.step import Batch
 
 
 def random_batches(

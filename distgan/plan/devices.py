@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from distgan.config import Config
+from distgan.config.run import Config
+from distgan.config.settings import nearest
 from distgan.errors import UserError
 from distgan.plan.compute import Compute
 from distgan.plan.network import Link, Network
 from distgan.plan.work import Work
-from distgan.settings import nearest
 
 Precision = Literal["float32", "bf16", "float64"]
 

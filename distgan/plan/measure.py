@@ -7,12 +7,12 @@ import statistics
 import time
 from collections.abc import Callable
 
-from distgan.config import Config
-from distgan.data.shape import ImageShape
+from distgan.config.run import Config
+from distgan.config.shape import ImageShape
 from distgan.parallel import World
 from distgan.plan.batches import random_batches
 from distgan.plan.compute import Compute
-from distgan.state import TrainingState
+from distgan.training.state import TrainingState
 
 _LONGEST = 0.5
 """Seconds of a cycle: fewer images are tried where it would be more."""

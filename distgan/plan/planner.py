@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
-from distgan.allocator import keep_freed_memory
-from distgan.config import Config
+from distgan.config.run import Config
+from distgan.config.shape import ImageShape
 from distgan.data.images import open_images
-from distgan.data.shape import ImageShape
 from distgan.errors import UserError
+from distgan.launch.allocator import keep_freed_memory
 from distgan.networks.unfilled import check_networks
 from distgan.plan import devices
 from distgan.plan.advice import Remedy, remedies

@@ -17,15 +17,15 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from distgan.config import Config
-from distgan.data.shape import ImageShape
+from distgan.config.run import Config
+from distgan.config.shape import ImageShape
 from distgan.parallel import World
 from distgan.plan.batches import random_batches
 from distgan.plan.buckets import buckets
 from distgan.plan.work import Flops, Kind, Message, Update, Work
-from distgan.player import Player
-from distgan.state import TrainingState
-from distgan.step import UpdateRule, adversarial_step
+from distgan.training.network import TrainableNetwork
+from distgan.training.state import TrainingState
+from distgan.training.step import UpdateRule, adversarial_step
 
 _META = torch.device("meta")
 _FEW, _MORE = 2, 4
@@ -193,7 +193,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.now.kernels += 1
         return result
 
-    def watch(self, player: Player) -> Player:
+    def watch(self, player: TrainableNetwork) -> TrainableNetwork:
         """The player, with everything noted that it would exchange with others."""
         for parameter in player.network.parameters():
             parameter.register_post_accumulate_grad_hook(self._arrive)  # type: ignore[no-untyped-call]

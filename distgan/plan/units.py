@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from distgan.data.shape import ImageShape
+from distgan.config.shape import ImageShape
 from distgan.errors import UserError, brief
 
 _MOST = 10_000_000

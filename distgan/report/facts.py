@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distgan import events
 from distgan.report.reading import RunFolder, finite
+from distgan.runs import events
 
 MAIN = (
     *("recipe", "data", "images", "batch", "seed", "loss", "precision", "conditional"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distgan.evaluate import directions
+from distgan.metrics.names import better as better_of
 from distgan.report.curves import Chart, Series
 from distgan.report.reading import RunFolder, finite
 
@@ -103,7 +103,7 @@ def _describe(card: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _row(name: str, newest: list[dict[str, Any]]) -> Row:
-    better = directions.better(name)
+    better = better_of(name)
     values = [_part(entry, name, "value") for entry in newest]
     known = [value for value in values if value is not None]
     best = None
@@ -135,7 +135,7 @@ def _chart(
                 *(_ends(parts) if whole else ()),
             )
         )
-    better = directions.better(name)
+    better = better_of(name)
     about = f"{better} is better" if better else ""
     return Chart(f"{key}-{name}", title(name), about, "linear", series)
 

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from distgan.errors import UserError
-from distgan.storage import Storage
-from distgan.textfiles import read_bytes
+from distgan.storage.storage import Storage
+from distgan.storage.textfiles import read_bytes
 
 FOLDER = "samples"
 MOST = 25
@@ -77,7 +77,7 @@ def _sample(storage: Storage, images: int, name: str) -> Sample:
 
 
 def _reduced(picture: Image.Image) -> Image.Image:
-    """The picture before `distgan.grid` enlarged it by a whole factor; else as it is."""
+    """The picture before `distgan.runs.grid` enlarged it by a whole factor; else as it is."""
     pixels = np.asarray(picture)
     height, width = pixels.shape[:2]
     for factor in range(16, 1, -1):

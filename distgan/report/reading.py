@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distgan import events, records, run
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
-from distgan.storage import Storage, parted
-from distgan.textfiles import parse_yaml, read_text
+from distgan.runs import events, records
+from distgan.runs import folder as run
+from distgan.storage.storage import Storage, parted
+from distgan.storage.textfiles import parse_yaml, read_text
 
 
 @dataclass(frozen=True)

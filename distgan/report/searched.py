@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from distgan.config.schedule import Schedule
+from distgan.config.settings import leaves
 from distgan.report.curves import Chart, Series
 from distgan.report.pictures import read_samples
-from distgan.schedule import Schedule
-from distgan.settings import leaves
-from distgan.storage import Storage
+from distgan.storage.storage import Storage
 from distgan.tune import folder, record, results
 from distgan.tune.record import Trial
 from distgan.tune.settings import TuneSettings
 from distgan.tune.space import Space
-from distgan.tune.words import brief, conclusion, short, value_of
+from distgan.tune.summary_text import brief, conclusion, short, value_of
 
 _MOST_CURVES = 40
 _CHANCE = 1.96

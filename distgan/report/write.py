@@ -15,7 +15,7 @@ from distgan import __version__
 from distgan.errors import UserError
 from distgan.report import condition, curves, facts, measured, pictures, searched
 from distgan.report.reading import RunFolder, read_runs
-from distgan.storage import Storage, split
+from distgan.storage.storage import Storage, split
 
 NAME = "report.html"
 _SCRIPTS = ("theme.js", "samples.js", "plots.js", "charts.js")

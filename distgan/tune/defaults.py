@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from distgan.config import Config
+from distgan.config.run import Config
 from distgan.tune.space import is_zero
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from distgan.schedule import Schedule
+from distgan.config.schedule import Schedule
 
 Raw = float | int | str | bool
 """What a search chooses: a value, or the factor of one."""

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from distgan import checkpoint
-from distgan.config import Config
+from distgan.config.run import Config
 from distgan.data.images import ImageSet
 from distgan.errors import UserError
 from distgan.networks.unfilled import unfilled
-from distgan.storage import Storage
+from distgan.runs import checkpoint
+from distgan.storage.storage import Storage
 from distgan.tune import record, results
 from distgan.tune.record import Trial
 from distgan.tune.settings import TuneSettings

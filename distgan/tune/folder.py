@@ -10,12 +10,12 @@ import yaml
 from pydantic import Field
 
 from distgan import __version__
-from distgan.config import Config, to_yaml
+from distgan.config.run import Config, to_yaml
+from distgan.config.settings import from_dict, to_dict
 from distgan.errors import UserError
-from distgan.ownership import refuse_occupied, withdraw_files
-from distgan.settings import from_dict, to_dict
-from distgan.storage import Storage
-from distgan.textfiles import Shape, check, parse_yaml, read_text
+from distgan.storage.ownership import refuse_occupied, withdraw_files
+from distgan.storage.storage import Storage
+from distgan.storage.textfiles import Shape, check, parse_yaml, read_text
 from distgan.tune.given import given
 from distgan.tune.record import Trial
 from distgan.tune.settings import TuneSettings

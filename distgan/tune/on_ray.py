@@ -16,15 +16,15 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from distgan.errors import UserError, printable
-from distgan.launch.mailbox import ClusterMailbox
+from distgan.launch.ray.messages import ClusterMailbox
 from distgan.launch.signals import StopRequest
-from distgan.storage import Storage, join
+from distgan.storage.storage import Storage, join
 from distgan.tune import record
 from distgan.tune.disk import HANDED_ON
 from distgan.tune.points import Listed, brief
 from distgan.tune.record import Trial
-from distgan.tune.room import Room
 from distgan.tune.trial import Job, run_trial
+from distgan.tune.trial_resources import TrialResources
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_TO_STOP = 120.0
@@ -47,7 +47,7 @@ Show = Callable[[dict[int, dict[str, Any]]], None]
 """Takes what the running trials last told of themselves, by number."""
 
 
-class _Ears(tune.Callback):  # type: ignore[misc]
+class _TuneCallback(tune.Callback):  # type: ignore[misc]
     """Hears of trials that begin and end, in Ray Tune's thread.
 
     Args:
@@ -108,7 +108,7 @@ class Search:
     def __init__(
         self,
         job: Job,
-        room: Room,
+        room: TrialResources,
         stop: StopRequest,
         scheduler: TrialScheduler | None,
         points: Listed | list[Trial],
@@ -117,7 +117,7 @@ class Search:
     ) -> None:
         self._job, self._room, self._stop = job, room, stop
         self._mailbox, self._storage = ClusterMailbox(job.mailbox), Storage(job.out)
-        self._ears, self._error = _Ears(self._settle), ""
+        self._ears, self._error = _TuneCallback(self._settle), ""
         self._verbose, self._told = verbose, False
         self._seen: dict[int, dict[str, Any]] = {}
         self._points = points

@@ -18,10 +18,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from distgan.config.settings import override
 from distgan.errors import UserError, brief, first_line
-from distgan.settings import override
-from distgan.storage import Storage
-from distgan.textfiles import convert, read_json
+from distgan.storage.storage import Storage
+from distgan.storage.textfiles import convert, read_json
 from distgan.tune.dimensions import Raw
 
 if TYPE_CHECKING:

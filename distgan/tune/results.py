@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from distgan.config import Config, to_yaml
+from distgan.config.run import Config, to_yaml
+from distgan.config.settings import override
 from distgan.errors import AllTrialsDivergedError, AllTrialsFailedError, UserError
-from distgan.settings import override
-from distgan.storage import Storage
+from distgan.storage.storage import Storage
 from distgan.tune import welch
 from distgan.tune.record import Trial
 from distgan.tune.settings import TuneSettings

@@ -10,32 +10,33 @@ from typing import Any, Protocol
 
 import torch
 
-from distgan import features, machine
-from distgan.config import Config
+from distgan import features
+from distgan.config.run import Config
+from distgan.config.settings import from_dict, override, to_dict
 from distgan.data import identity
 from distgan.data.images import ImageSet, open_images
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
-from distgan.launch.address import check_address, cluster_address
-from distgan.launch.environment import prepare_own_cluster
+from distgan.launch.ray.address import check_address, cluster_address
+from distgan.launch.ray.environment import prepare_own_cluster
+from distgan.launch.ray.workers import Device
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import MAX_FAILURES, check
-from distgan.launch.workers import Device
-from distgan.ownership import Ownership, make_unused
-from distgan.settings import from_dict, override, to_dict
-from distgan.storage import Storage
+from distgan.storage import machine
+from distgan.storage.ownership import Ownership, make_unused
+from distgan.storage.storage import Storage
 from distgan.tune import disk, folder, record, results
 from distgan.tune.defaults import default_space
 from distgan.tune.given import given
 from distgan.tune.record import Trial
 from distgan.tune.results import Found
-from distgan.tune.room import Room, decide
 from distgan.tune.settings import TuneSettings
 from distgan.tune.space import Space
+from distgan.tune.trial_resources import TrialResources, decide
 
 
 class Board(Protocol):
-    """Where a search is shown; `distgan.tune.board.Table` is one."""
+    """Where a search is shown; `distgan.cli.tune_table.Table` is one."""
 
     def start(self, plan: Plan) -> None:
         """The search is about to start."""
@@ -64,7 +65,7 @@ class Plan:
     address: str | None
     device: Device
     verbose: bool
-    room: Room | None
+    room: TrialResources | None
     """None until the size of a cluster that is joined is known."""
 
 
@@ -186,7 +187,7 @@ def _check(
     settings: TuneSettings,
     address: str | None,
     device: Device,
-) -> Room | None:
+) -> TrialResources | None:
     """See that a search can be; its room, None until a cluster that is joined is known."""
     trial = settings.trial(base, base.seed)
     images = open_images(base.data)
@@ -232,7 +233,7 @@ def _run(plan: Plan, board: Board) -> Found:
     board.start(plan)
     prepare()
     board.note(f"joining Ray at {plan.address}" if plan.address else "starting Ray")
-    from distgan.launch.cluster import StartStoppedError
+    from distgan.launch.ray.cluster import StartStoppedError
 
     start = time.monotonic()
     with StopRequest() as stop, contextlib.suppress(StartStoppedError):
@@ -245,11 +246,11 @@ def _run(plan: Plan, board: Board) -> Found:
 
 
 def _search(plan: Plan, board: Board, stop: StopRequest, start: float) -> None:
-    from distgan.launch.cluster import Cluster
+    from distgan.launch.ray.cluster import Cluster
 
     with Cluster(plan.address, None, plan.verbose, stop) as cluster:
         if not cluster.own:
-            from distgan.launch.probe import probe
+            from distgan.launch.ray.probe import probe
 
             # Trials on any node write where the search reads.
             probe(plan.storage, open_images(plan.base.data))
@@ -262,12 +263,12 @@ def _search(plan: Plan, board: Board, stop: StopRequest, start: float) -> None:
         Stages(plan, board, stop, start).run()
 
 
-def _describe_disk(plan: Plan, room: Room) -> str:
+def _describe_disk(plan: Plan, room: TrialResources) -> str:
     trial, images = plan.settings.trial(plan.base, plan.base.seed), open_images(plan.base.data)
     return disk.describe(trial, images, plan.settings, room.concurrent, plan.storage)
 
 
-def _room(plan: Plan) -> Room:
+def _room(plan: Plan) -> TrialResources:
     from distgan.tune.on_ray import resources
 
     return plan.room or decide(plan.settings, plan.device, *resources())

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from distgan.config import Config
+from distgan.config.run import Config
+from distgan.config.settings import SETTINGS, Count, PositiveCount, nearest, override
 from distgan.errors import UserError
-from distgan.evaluate.directions import better
-from distgan.settings import SETTINGS, Count, PositiveCount, nearest, override
+from distgan.metrics.names import better
 
 OBJECTIVES = {
     "frechet": "frechet",

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from distgan import draws
-from distgan.config import Config
+from distgan.config.run import Config
+from distgan.config.schedule import Schedule
+from distgan.config.settings import leaves, override, unknown_setting
 from distgan.errors import UserError
-from distgan.schedule import Schedule
-from distgan.settings import leaves, override, unknown_setting
-from distgan.textfiles import parse_yaml
+from distgan.storage.textfiles import parse_yaml
 from distgan.tune.dimensions import Choice, Dimension, Interval, Raw, Scale, parse
 
 Point = dict[str, Raw]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from distgan.config import Config
-from distgan.settings import leaves
+from distgan.config.run import Config
+from distgan.config.settings import leaves
 from distgan.tune.record import Trial
 from distgan.tune.settings import TuneSettings
 from distgan.tune.space import Space, plain

@@ -12,20 +12,22 @@ from typing import Any
 
 from ray import tune
 
-from distgan import checkpoint, launch, run
-from distgan.config import Config
-from distgan.control import Status
+from distgan import launch
+from distgan.config.run import Config
+from distgan.config.settings import leaves, override
 from distgan.errors import IllHealthError, UserError
 from distgan.evaluate import evaluation
-from distgan.health.treatment import ALARM
+from distgan.health.recovery import ALARM
 from distgan.launch.evaluation import evaluate
-from distgan.launch.mailbox import ClusterMailbox
+from distgan.launch.ray.messages import ClusterMailbox
+from distgan.launch.ray.workers import Device
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Plan, Result
-from distgan.launch.workers import Device
-from distgan.ownership import Ownership
-from distgan.settings import leaves, override
-from distgan.storage import Storage
+from distgan.runs import checkpoint
+from distgan.runs import folder as run
+from distgan.storage.ownership import Ownership
+from distgan.storage.storage import Storage
+from distgan.training.control import Status
 from distgan.tune import population, record
 from distgan.tune.disk import COPIES, HANDED_ON
 from distgan.tune.record import Adoption, Measured, Trial
@@ -79,7 +81,7 @@ class _Runner:
         self._started = time.monotonic()
         self._spent = self._trial.seconds
         self._reported = self._trial.rung
-        self._watch = _Watch(self)
+        self._watch = _TrialObserver(self)
 
     def run(self) -> None:
         """Until the trial is over, is told to end, or its process dies."""
@@ -285,7 +287,7 @@ def _copy(number: int, images: int) -> str:
     return f"{HANDED_ON}/{number:04d}-{images:012d}"
 
 
-class _Watch:
+class _TrialObserver:
     """The display of a trial's run: it hears of progress, and may end the run."""
 
     def __init__(self, runner: _Runner) -> None:

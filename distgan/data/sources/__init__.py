@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+from distgan.config.settings import nearest
 from distgan.data.sources import arrays, cifar, folder, idx, named, parquet, webdataset
 from distgan.data.sources.base import ArraySource, ImageData, Item, Source, regular
 from distgan.errors import UserError, first_line, printable
-from distgan.settings import nearest
 
 __all__ = ["SOURCES", "ImageData", "Item", "Kind", "Source", "open_source"]
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distgan.errors import UserError, first_line, printable
-from distgan.machine import available_memory
+from distgan.storage.machine import available_memory
 
 LARGEST_FILE = 1 << 28
 """Bytes of the largest encoded image that is read: 256 MiB."""

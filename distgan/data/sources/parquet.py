@@ -26,8 +26,8 @@ from distgan.data.sources.base import (
 from distgan.data.sources.listing import ABOUT_DATA, list_folder
 from distgan.data.sources.splits import files_of_split
 from distgan.errors import UserError, first_line, printable
-from distgan.storage import Storage
-from distgan.textfiles import refuse_irregular
+from distgan.storage.storage import Storage
+from distgan.storage.textfiles import refuse_irregular
 
 ABOUT = "Parquet files with a column image"
 

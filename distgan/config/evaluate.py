@@ -1,0 +1,42 @@
+"""How a generator is measured, during training and after."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic.dataclasses import dataclass
+
+from distgan.config.settings import SETTINGS, Count, nearest, split_commas
+from distgan.metrics.names import METRICS
+
+
+def _known(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in METRICS:
+            raise ValueError(
+                f"no such metric{nearest(name[:80], list(METRICS))}; have {', '.join(METRICS)}"
+            )
+    return names
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class EvaluateSettings:
+    """Metrics of the generator's images against the data's."""
+
+    every: Count = 0
+    """Images between evaluations during training, for which it stands still; 0: none."""
+    metrics: Annotated[
+        tuple[str, ...], BeforeValidator(split_commas), Field(min_length=1), AfterValidator(_known)
+    ] = ("frechet", "kernel")
+    """Which: frechet, kernel, manifold, classifier-score, modes, sliced, memorisation,
+    intra-class."""
+    num: Annotated[Count, Field(ge=10, le=10_000_000)] = 5_000
+    """Generated images, and as many real ones where there are."""
+    features: str = "auto"
+    """What sees the images: mnist, fashion-mnist, cifar10, efficientnet, inception; auto: by the
+    data."""
+    weights: Literal["ema", "generator"] = "ema"
+    """The generator's moving average, or its last weights."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Decides the latents and every subset."""

@@ -1,0 +1,64 @@
+"""The two ways to feed: resident in memory, or streamed past a shuffle window."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from distgan.config.feed import FeedSettings
+from distgan.data.images import ImageSet
+from distgan.errors import UserError
+
+_RESIDENT_SHARE = 0.1
+"""Of memory. Reading needs twice the set for a moment, and Ray's store is 0.3 of memory."""
+_WINDOW_BYTES = 256 << 20
+
+
+def settle(
+    feed: FeedSettings, images: ImageSet, batch: int, memory: int | None = None
+) -> FeedSettings:
+    """Settings without anything left to choose, so that a run keeps its order for good.
+
+    Args:
+        memory: bytes of the smallest machine that is to hold a resident set; None for this one.
+
+    Raises:
+        UserError: for a window smaller than a batch.
+    """
+    way = feed.way
+    if way == "auto":
+        memory = _memory() if memory is None else memory
+        way = "resident" if images.bytes <= _RESIDENT_SHARE * memory else "streaming"
+    if way == "resident":
+        return replace(feed, way=way)
+    window = feed.window or max(batch, _WINDOW_BYTES // images.image_bytes)
+    if window < min(batch, images.count):
+        raise UserError(
+            f"--feed.window {window}: smaller than a batch ({batch}); give at least that many"
+        )
+    return replace(feed, way=way, window=min(window, images.count))
+
+
+def describe(feed: FeedSettings, images: ImageSet) -> str:
+    """One line for the user: the way, and the memory it takes."""
+    if feed.way == "resident":
+        size = _megabytes(images.bytes)
+        return f"{images.count:,} images resident in memory, {size} once for each node"
+    size = _megabytes(2 * feed.window * images.image_bytes)
+    return (
+        f"{images.count:,} images streamed through a shuffle window of {feed.window:,}, "
+        f"{feed.lanes} lanes; two windows take {size}, divided among the workers"
+    )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"
+
+
+def _memory() -> int:
+    """Bytes of memory that this process may use, as far as Linux or macOS say."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    allowed = limit.read_text().strip() if limit.exists() else "max"
+    return physical if allowed == "max" else min(physical, int(allowed))

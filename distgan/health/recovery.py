@@ -1,0 +1,103 @@
+"""What is done for an ill run: said, stopped, or rolled back and changed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from distgan.config.health import HealthSettings
+from distgan.config.run import Config
+from distgan.config.schedule import Schedule
+from distgan.config.settings import override
+from distgan.health.diagnosis import HEALTHY, Verdict
+from distgan.storage.storage import Storage
+from distgan.storage.textfiles import Shape, read_lines
+
+ALARM = "health:"
+"""How every line on health begins."""
+
+LOG = "interventions.jsonl"
+"""In a run's folder: a line for every rollback."""
+
+
+def choose(settings: HealthSettings, verdict: Verdict) -> str:
+    """``go on``, ``stop`` or ``roll back``; ``give up`` where a warning is asked for, but late."""
+    if verdict.state == HEALTHY:
+        return "go on"
+    if settings.action == "warn":
+        return "give up" if verdict.state == "non-finite" else "go on"
+    return {"stop": "stop", "rollback": "roll back"}[settings.action]
+
+
+def announce(verdict: Verdict, images: int) -> str:
+    """A line for whoever watches."""
+    if verdict.state == HEALTHY:
+        return f"{ALARM} healthy again at {images:,} images"
+    return f"{ALARM} {verdict.state} at {images:,} images: {verdict.evidence}; {verdict.remedy}"
+
+
+def farewell(verdict: Verdict, images: int, uri: str) -> str:
+    """The one error of a run that stops for its health."""
+    if verdict.state == "non-finite":
+        return (
+            f"training diverged: {verdict.evidence} after {images:,} images; {verdict.remedy}, and "
+            f"start anew, or let it help itself with --resume {uri} --health.action rollback"
+        )
+    return (
+        f"stopped after {images:,} images, as --health.action stop asks: {verdict.state}, "
+        f"{verdict.evidence}; {verdict.remedy}; a checkpoint is written, and --resume {uri} goes on"
+    )
+
+
+def exhausted(verdict: Verdict, images: int, rollbacks: int, uri: str) -> str:
+    """The one error of a run that rollbacks did not help."""
+    return (
+        f"{uri}: {verdict.state} after {images:,} images, also after {rollbacks} rollbacks "
+        f"(--health.rollbacks): {verdict.evidence}; {verdict.remedy}"
+    )
+
+
+def changed(config: Config) -> tuple[Config, str]:
+    """The configuration after a rollback, and what changed, in words."""
+    changes: dict[str, str] = {}
+    if config.health.change in ("halve-lr", "both"):
+        for player in ("generator", "discriminator"):
+            lr = getattr(config, player).optimizer.lr
+            changes[f"{player}.optimizer.lr"] = _scaled(lr, 0.5)
+    if config.health.change in ("double-r1", "both"):
+        r1 = config.discriminator.penalty.r1
+        # Nothing doubled is still nothing; 0.1 is a mild weight.
+        weak = r1.constant and r1.start == 0
+        changes["discriminator.penalty.r1"] = "0.1" if weak else _scaled(r1, 2)
+    said = ", ".join(f"--{name} {value}" for name, value in changes.items())
+    return override(config, changes), said
+
+
+def _scaled(schedule: Schedule, factor: float) -> str:
+    scaled = Schedule(
+        schedule.start * factor, schedule.end * factor, schedule.images, schedule.shape
+    )
+    return str(scaled)
+
+
+def past(storage: Storage) -> list[dict[str, Any]]:
+    """The rollbacks of a run so far, oldest first.
+
+    Raises:
+        UserError: for a file that is damaged.
+    """
+    remedy = "delete the line, and that rollback is not counted"
+    return read_lines(storage, LOG, Shape, remedy)
+
+
+def remember(storage: Storage, verdict: Verdict, ill_at: int, back_to: int, change: str) -> None:
+    """Add a rollback to the run's folder."""
+    entry = {
+        "images": ill_at,
+        "state": verdict.state,
+        "evidence": verdict.evidence,
+        "back_to": back_to,
+        "change": change,
+    }
+    lines = [json.dumps(line) for line in [*past(storage), entry]]
+    storage.write(LOG, "\n".join(lines) + "\n")

@@ -1,0 +1,76 @@
+"""Shards made by Ray tasks, on as many cores as there are."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+
+import ray
+
+from distgan.data.shards import Job, Layout, Made, make_shard
+from distgan.data.sources import Source
+from distgan.errors import UserError, first_line
+from distgan.launch.ray.address import check_address
+from distgan.launch.ray.cluster import Cluster
+
+
+def make_shards_on_ray(
+    jobs: list[Job], source: Source, layout: Layout, workers: int | None, address: str | None
+) -> Iterator[tuple[int, Made]]:
+    """Make every shard, each in a task of its own, on one core.
+
+    Args:
+        workers: tasks at a time; None for one on each core of the cluster.
+        address: of the cluster; None starts one here, which ends with the last shard.
+
+    Yields:
+        the number of a job and what became of it, in the order in which they end.
+
+    Raises:
+        UserError: when no cluster answers, or for a bad image.
+    """
+    if address is not None:
+        check_address(address)
+    # A cluster of our own would start a process for every one asked for.
+    workers = workers and min(workers, len(jobs))
+    with Cluster(address, workers, verbose=False):
+        _take_back_signals()
+        cores = int(ray.cluster_resources().get("CPU", 1))
+        at_once = workers or max(1, cores)
+        shared = ray.put(source)
+        waiting = list(enumerate(jobs))[::-1]
+        running: dict[ray.ObjectRef, int] = {}
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                number, job = waiting.pop()
+                running[_make.remote(job, shared, layout)] = number
+            (ready,), _ = ray.wait(list(running), num_returns=1)
+            number = running.pop(ready)
+            try:
+                outcome = ray.get(ready)
+            except ray.exceptions.RayError as error:
+                reason = first_line(error)
+                raise UserError(
+                    f"{jobs[number].name}: its task failed ({reason}); try fewer --workers"
+                ) from None
+            if isinstance(outcome, str):
+                raise UserError(outcome)
+            yield number, outcome
+
+
+def _take_back_signals() -> None:
+    # Ray's own handler, below Python's, prints a trace before it lets ours run.
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if (handler := signal.getsignal(number)) is not None:
+                signal.signal(number, handler)
+
+
+@ray.remote(num_cpus=1)  # type: ignore[untyped-decorator]
+def _make(job: Job, source: Source, layout: Layout) -> Made | str:
+    try:
+        return make_shard(job, source, layout)
+    except UserError as error:
+        # Raised, it would come back wrapped in Ray's own account of where.
+        return str(error)

@@ -1,0 +1,298 @@
+"""Training on a Ray cluster: find or start one, feed it, run the loop on its workers."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+from ray.train import (
+    ControllerError,
+    FailureConfig,
+    RunConfig,
+    ScalingConfig,
+    WorkerGroupError,
+)
+from ray.train.torch import TorchTrainer
+
+from distgan.config.run import Config
+from distgan.data import feed_mode as ways
+from distgan.data.damage import Damage
+from distgan.data.feed import SampleSource
+from distgan.data.images import ImageSet
+from distgan.data.pixels import Pixels
+from distgan.data.ray_reader import read_on_ray, read_resident_on_ray
+from distgan.data.rows import open_rows
+from distgan.launch.allocator import keep_freed_memory
+from distgan.launch.ray.cluster import Cluster
+from distgan.launch.ray.driver import Follower
+from distgan.launch.ray.failures import (
+    SECONDS_OF_A_COLLECTIVE,
+    FailurePolicy,
+    Preempted,
+    mistake_in,
+    preempted,
+)
+from distgan.launch.ray.local_trainer import OwnTrainer
+from distgan.launch.ray.messages import Channel, ClusterMailbox, FolderMailbox, MailboxControl
+from distgan.launch.ray.metrics import Gauges
+from distgan.launch.ray.orphan_processes import end, workers_of_raylets
+from distgan.launch.ray.priority import give_way, make_others_give_way
+from distgan.launch.ray.probe import probe
+from distgan.launch.ray.rendezvous import Rendezvous
+from distgan.launch.ray.workers import Workers
+from distgan.launch.signals import StopRequest
+from distgan.launch.start import Display, Plan
+from distgan.parallel import World
+from distgan.runs import folder as run
+from distgan.storage import machine
+from distgan.storage.retrying import RetryingStorage
+from distgan.storage.storage import Storage
+from distgan.training.control import PREEMPTION, RESIZE, Control, NoControl, Outcome
+from distgan.training.loop import train
+
+_SECONDS_BETWEEN_RESIZES = 15.0
+"""How often a run that may grow looks whether it can."""
+
+_SECONDS_TO_LEAVE = 3.0
+"""How long a driver that stops while workers start waits for Ray Train."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a worker needs to know; travels to it by pickle."""
+
+    out: str
+    owner: str | None
+    images: ImageSet
+    resident: Any
+    channel: Channel
+    threads: int
+    verbose: bool
+
+
+def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster) -> Outcome:
+    """Train on the workers of a cluster and show what they report.
+
+    Raises:
+        UserError: when the cluster cannot be reached or is too small, or a worker met a
+            mistake that the user can mend.
+    """
+    workers = cluster.workers(plan.device, plan.config.micro_batch, plan.threads)
+    display.note(workers.describe())
+    if not cluster.own:
+        plan = _settle_by_nodes(plan, cluster.memory(), display)
+        probe(plan.storage, plan.images)
+    resident = None
+    if plan.config.feed.way == "resident":
+        replace = plan.config.feed.skip_bad > 0
+        resident = cluster.unless_stopped(
+            lambda: read_resident_on_ray(plan.images, replace, plan.verbose)
+        )
+    channel = (
+        FolderMailbox(f"{cluster.scratch}/channel")
+        if cluster.own
+        else ClusterMailbox(uuid.uuid4().hex)
+    )
+    out = plan.storage.anywhere()
+    job = _Job(
+        out, plan.storage.owner, plan.images, resident, channel, workers.threads, plan.verbose
+    )
+    fit = _Fit(job, workers, cluster, plan.max_failures)
+    settle = lambda: cluster.settle(reads_on=resident is None)  # noqa: E731
+    follower = Follower(channel, display, stop, plan.storage, settle)
+    fit.start()
+    try:
+        follower.follow(fit)
+    finally:
+        if fit.is_alive() and not cluster.breaks_off:
+            if stop.name and not cluster.own:
+                display.note("stopping as soon as Ray Train has started the workers")
+            fit.leave(stop.name)
+            if fit.is_alive() and not cluster.own:
+                display.note("Ray Train goes on ending; its workers stop when they start")
+        fit.then(channel.clear)
+    return fit.outcome() or Outcome(follower.saved, stop.name)
+
+
+def _settle_by_nodes(plan: Plan, memory: int | None, display: Display) -> Plan:
+    """Settle what was left to choose by the memory of those who hold the set, not the driver's."""
+    asked, config = plan.asked_feed, plan.config
+    if asked is None or memory is None:
+        return plan
+    feed = ways.settle(asked, plan.images, config.batch, memory)
+    if feed == config.feed:
+        return plan
+    config = replace(config, feed=feed)
+    run.update(plan.storage, config)
+    display.note(f"by the nodes' memory: {ways.describe(feed, plan.images)}")
+    return replace(plan, config=config)
+
+
+class _Fit(threading.Thread):
+    """`TorchTrainer.fit` beside the main thread, which keeps signals and the display."""
+
+    def __init__(self, job: _Job, workers: Workers, cluster: Cluster, max_failures: int) -> None:
+        super().__init__(daemon=True)
+        self._left = False
+        self._mailbox = job.channel
+        self._result: Any = None
+        self._error: BaseException | None = None
+        kind = partial(OwnTrainer, verbose=job.verbose) if cluster.own else TorchTrainer
+        self._trainer = kind(
+            _work,
+            train_loop_config={"job": job},
+            torch_config=Rendezvous(
+                backend="nccl" if workers.gpu else "gloo",
+                timeout_s=SECONDS_OF_A_COLLECTIVE,
+                folder=cluster.shared,
+            ),
+            scaling_config=ScalingConfig(
+                num_workers=workers.between or workers.count,
+                use_gpu=workers.gpu,
+                resources_per_worker=workers.resources,
+                elastic_resize_monitor_interval_s=_SECONDS_BETWEEN_RESIZES,
+            ),
+            run_config=RunConfig(
+                name=uuid.uuid4().hex,
+                storage_path=cluster.scratch,
+                # The callback counts them, and ends the run.
+                failure_config=FailureConfig(max_failures=-1),
+                callbacks=[FailurePolicy(job.out, job.channel, max_failures)],
+            ),
+        )
+
+    def run(self) -> None:
+        try:
+            self._result = self._trainer.fit()
+        except BaseException as error:
+            self._error = error
+
+    def leave(self, stop: str) -> None:
+        """See that controller and workers end, also those that have yet to start.
+
+        Args:
+            stop: the signal that they are to stop for; empty where the driver ends by an error.
+        """
+        self._left = True
+        # On a cluster that stays they would train on, into a folder that was left to others.
+        with contextlib.suppress(Exception):
+            self._mailbox.put("stop", stop or "SIGTERM")
+        if not isinstance(self._trainer, OwnTrainer):
+            self.join(_SECONDS_TO_LEAVE)
+            return
+        self._trainer.leave()
+        deadline = time.monotonic() + _SECONDS_TO_LEAVE
+        while self.is_alive() and time.monotonic() < deadline:
+            # It waits for workers until they have started, or are gone.
+            end(workers_of_raylets())
+            self.join(0.2)
+
+    def then(self, action: Callable[[], object]) -> None:
+        """Do something once it has ended, without waiting for it here where it has not."""
+
+        def wait() -> None:
+            self.join()
+            with contextlib.suppress(Exception):
+                action()
+
+        if self.is_alive():
+            threading.Thread(target=wait, daemon=True).start()
+        else:
+            wait()
+
+    def outcome(self) -> Outcome | None:
+        """How the run ended, or None when it was left before its first step.
+
+        Raises:
+            UserError: what a worker raised as such.
+        """
+        error = self._error
+        if isinstance(error, ControllerError):
+            # What the callback let go through.
+            error = error.controller_failure
+        if self._left and self._result is None:
+            return None
+        if isinstance(error, WorkerGroupError):
+            for failure in error.worker_failures.values():
+                error = mistake_in(failure) or error
+        if error is not None:
+            raise error from None
+        return None if self._result is None else Outcome(**self._result.return_value)
+
+
+def _work(settings: dict[str, Any]) -> dict[str, Any]:
+    job: _Job = settings["job"]
+    context = ray.train.get_context()
+    keep_freed_memory()
+    # A cluster may promise more CPUs than this machine has.
+    torch.set_num_threads(min(job.threads, machine.cores()))
+    world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
+    # What Ray has made beside this thread only listens, unless it brings images or gradients.
+    if job.resident is None or world.size > 1:
+        give_way([os.getpid()])
+    else:
+        make_others_give_way()
+    if world.size == 1:
+        # Ray has made a group of one, whose thread would wake a hundred times a second.
+        torch.distributed.destroy_process_group()
+    # Ray brings a hundred thousand objects that the collector need not walk in every step.
+    gc.collect()
+    gc.freeze()
+    with contextlib.ExitStack() as stack:
+        control: Control = NoControl()
+        if world.leads:
+            start = uuid.uuid4().hex
+            export = Gauges(job.out).set
+            control = stack.enter_context(
+                MailboxControl(job.channel, start, world.size, preempted, export)
+            )
+        storage = RetryingStorage(job.out, control.note, owner=job.owner)
+        config = _agreed_config(storage, world)
+        rows = stack.enter_context(contextlib.closing(_rows(job, config, storage, world, control)))
+        outcome = train(config, storage, job.images, rows, world, control)
+        # Nobody leaves before the checkpoint is written.
+        world.gather(outcome.images_seen)
+        if world.leads and outcome.stopped != PREEMPTION:
+            # Whoever waits to resize need not wait for a run that has ended meanwhile.
+            with contextlib.suppress(Exception):
+                job.channel.put("saved", outcome.images_seen)
+        if outcome.stopped in (PREEMPTION, RESIZE):
+            # Neither ends the run: should nobody have waited for it, the workers start again.
+            raise Preempted
+        return asdict(outcome)
+
+
+def _agreed_config(storage: Storage, world: World) -> Config:
+    """The run's configuration as rank 0 sees it; all ranks must call it."""
+    # Not the one at the start of the run, which a rollback may have changed; and a filesystem
+    # that is shared may show the old one to another machine for some seconds.
+    config = run.load_config(storage, "--resume") if world.leads else None
+    agreed: Config = world.gather(config)[0]
+    return agreed
+
+
+def _rows(
+    job: _Job, config: Config, storage: Storage, world: World, control: Control
+) -> SampleSource:
+    limit = config.feed.skip_bad
+    # Every rank meets all damage of a resident set, and only its own of a streamed one.
+    lists = world.leads or config.feed.way == "streaming"
+    return open_rows(
+        config,
+        job.images,
+        world,
+        resident=lambda: Pixels(*ray.get(job.resident)),
+        reader=lambda fragments: read_on_ray(job.images, fragments, limit > 0, job.verbose),
+        damage=Damage(job.images, limit, storage if lists else None, world.rank, control.note),
+    )

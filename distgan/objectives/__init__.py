@@ -1,0 +1,1 @@
+"""What training minimises: adversarial losses and penalties, as pure functions."""

@@ -1,0 +1,192 @@
+"""Penalties that keep the discriminator smooth or calm, and how often they are due.
+
+To add one on the discriminator's gradient: write where it is taken and what it charges,
+name both in `GRADIENT_PENALTIES`, and give it a field in `PenaltySettings`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from pydantic import NonNegativeFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from distgan.config.schedule import Schedule, Strength
+from distgan.config.settings import SETTINGS, Count
+from distgan.config.shape import ImageShape
+from distgan.parallel import World
+
+Logits = Callable[[Tensor], Tensor]
+"""The discriminator on images, labels and all: (n, c, h, w) -> (n,)."""
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class PenaltySettings:
+    """Weights of the terms added to the discriminator's loss; 0 leaves one out.
+
+    Gradients are with respect to the images as the discriminator sees them, augmented.
+    """
+
+    r1: Strength = Schedule(0)
+    """gamma of R1, gamma/2 E[|grad D(x)|^2] on reals (Mescheder et al. 2018)."""
+    r2: Strength = Schedule(0)
+    """gamma of R2, the same on fakes (Mescheder et al. 2018)."""
+    wgan_gp: Strength = Schedule(0)
+    """lambda of WGAN-GP, E[(|grad D| - 1)^2] between reals and fakes (Gulrajani et al. 2017)."""
+    dragan: Strength = Schedule(0)
+    """lambda of DRAGAN, E[(|grad D| - 1)^2] around reals (Kodali et al. 2017)."""
+    every: Count = 0
+    """Images between two penalties on gradients, each scaled up to make up for the rest
+    (Karras et al. 2020, "lazy regularization"); 0 for every batch."""
+    lecam: Strength = Schedule(0)
+    """lambda of LeCam, which ties logits to running means of the other side (Tseng et al. 2021)."""
+    lecam_half_life: PositiveInt = 5_000
+    """Images after which a logit counts half in LeCam's running means."""
+    clip: NonNegativeFloat = 0.0
+    """Clamp every weight to [-clip, clip] after each update (WGAN, Arjovsky et al. 2017)."""
+
+    def numbers(self, image: ImageShape) -> dict[str, int]:
+        """How many uniform numbers of an image each penalty uses up that is on, if any."""
+        sizes = {n: p.numbers(image) for n, p in GRADIENT_PENALTIES.items() if self.uses(n)}
+        return {name: size for name, size in sizes.items() if size}
+
+    def uses(self, name: str) -> bool:
+        """Whether a term ever has a weight."""
+        schedule: Schedule = getattr(self, name)
+        return schedule.start > 0 or schedule.end > 0
+
+
+def _half_squared(squares: Tensor) -> Tensor:
+    return squares / 2
+
+
+def _distance_from_one(squares: Tensor) -> Tensor:
+    # The root's slope is infinite at 0, where a penalty must not turn into nan.
+    return (squares.clamp_min(torch.finfo(squares.dtype).tiny).sqrt() - 1).square()
+
+
+def between(real: Tensor, fake: Tensor, numbers: Tensor) -> Tensor:
+    """A point on the line from each fake to its real (Gulrajani et al. 2017, algorithm 1).
+
+    Args:
+        numbers: float (n, 1), uniform.
+    """
+    return fake + numbers.view(-1, 1, 1, 1) * (real - fake)
+
+
+def around(real: Tensor, fake: Tensor, numbers: Tensor) -> Tensor:
+    """Each real with uniform noise of half its own standard deviation a pixel.
+
+    Kodali et al.'s code takes the deviation of the batch; that of the image makes a sample
+    independent of the others.
+
+    Args:
+        numbers: float (n, channels * height * width), uniform.
+    """
+    return real + real.std((1, 2, 3), keepdim=True) / 2 * numbers.view_as(real)
+
+
+class GradientPenalty(NamedTuple):
+    """A charge on the squared norm of the discriminator's gradient, at some images.
+
+    ``at`` is ``"real"`` or ``"fake"`` for those of the update itself, or makes other images
+    of (real, fake, numbers). ``charge`` maps squared norms to costs, both float (n,).
+    """
+
+    at: Literal["real", "fake"] | Callable[[Tensor, Tensor, Tensor], Tensor]
+    charge: Callable[[Tensor], Tensor]
+    numbers: Callable[[ImageShape], int] = lambda image: 0
+
+
+GRADIENT_PENALTIES: dict[str, GradientPenalty] = {
+    "r1": GradientPenalty("real", _half_squared),
+    "r2": GradientPenalty("fake", _half_squared),
+    "wgan_gp": GradientPenalty(between, _distance_from_one, lambda image: 1),
+    "dragan": GradientPenalty(around, _distance_from_one, math.prod),
+}
+"""Every penalty on gradients by the name of its field in `PenaltySettings`."""
+
+
+def squared_gradient_norms(logits: Tensor, images: Sequence[Tensor]) -> list[Tensor]:
+    """|grad D|^2 of each image, with a graph: float (n,) for each of ``images``.
+
+    float32 at least, whatever the discriminator computed in.
+
+    Args:
+        logits: computed from ``images``.
+        images: float (n, c, h, w), which require gradients.
+    """
+    gradients = torch.autograd.grad(logits.sum(), list(images), create_graph=True)
+    wide = [g.float() if g.dtype == torch.bfloat16 else g for g in gradients]
+    return [gradient.square().flatten(1).sum(1) for gradient in wide]
+
+
+class Penalty:
+    """The penalties of a run at work: which are due, and LeCam's running means.
+
+    The two means, of the logits of reals and of fakes, are float64 (2,), agreed between
+    ranks after each update and used in the next.
+
+    Args:
+        batch: images of a global batch.
+    """
+
+    def __init__(self, settings: PenaltySettings, batch: int, device: torch.device) -> None:
+        self.settings, self._batch = settings, batch
+        self._gradients = [name for name in GRADIENT_PENALTIES if settings.uses(name)]
+        self._lecam = settings.uses("lecam")
+        self._means = torch.zeros(2, dtype=torch.float64, device=device)
+        self._seen = torch.zeros_like(self._means)
+
+    def due(self, images_seen: int) -> tuple[str, ...]:
+        """The penalties on gradients that the batch after so many images pays."""
+        if not self._gradients or (self.settings.every and images_seen % self.settings.every):
+            return ()
+        return tuple(
+            name for name in self._gradients if getattr(self.settings, name).at(images_seen) > 0
+        )
+
+    def weight(self, name: str, images_seen: int) -> float:
+        """The factor of a penalty that is due, which stands for ``every`` images."""
+        weight: float = getattr(self.settings, name).at(images_seen)
+        return weight * max(1.0, self.settings.every / self._batch)
+
+    def on_logits(self, real: Tensor, fake: Tensor, images_seen: int) -> Tensor | None:
+        """LeCam: lambda (E[(r - mean fake)^2] + E[(f - mean real)^2]), Tseng et al. eq. 4."""
+        if not self._lecam:
+            return None
+        mean_real, mean_fake = self._means.to(real.dtype)
+        distance = (real - mean_fake).square().mean() + (fake - mean_real).square().mean()
+        term: Tensor = self.settings.lecam.at(images_seen) * distance
+        return term
+
+    @torch.no_grad()
+    def observe(self, real: Tensor, fake: Tensor, weight: float) -> None:
+        """Take note of an update's logits; ``weight`` makes the mean over ranks the global."""
+        if self._lecam:
+            self._seen += torch.stack([real.mean(), fake.mean()]).double() * weight
+
+    @torch.no_grad()
+    def after_update(self, network: torch.nn.Module, world: World) -> None:
+        """Move the running means and clamp the weights; all ranks must call it."""
+        if self._lecam:
+            keep = 0.5 ** (self._batch / self.settings.lecam_half_life)
+            self._means.lerp_(world.mean(self._seen), 1 - keep)
+            self._seen.zero_()
+        if self.settings.clip > 0:
+            limit = self.settings.clip
+            parameters: list[Tensor] = list(network.parameters())
+            torch._foreach_clamp_min_(parameters, -limit)
+            torch._foreach_clamp_max_(parameters, limit)
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint, the same on all ranks."""
+        return {"means": self._means.cpu()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave."""
+        self._means.copy_(state["means"])

@@ -1,0 +1,239 @@
+"""Recipes: functions that return a whole configuration.
+
+To add one, write a function and name it in `RECIPES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from distgan.augment import ADASettings
+from distgan.config.optimizer import AdamSettings, EMASettings
+from distgan.config.run import Config, DiscriminatorConfig, GeneratorConfig, OutputConfig
+from distgan.config.schedule import Schedule
+from distgan.config.settings import nearest
+from distgan.errors import UserError
+from distgan.networks.dcgan import DCGANDiscriminatorSettings, DCGANGeneratorSettings
+from distgan.networks.mlp import MLPDiscriminatorSettings, MLPGeneratorSettings
+from distgan.networks.r3gan import R3GANDiscriminatorSettings, R3GANGeneratorSettings
+from distgan.networks.sngan import SNGANDiscriminatorSettings, SNGANGeneratorSettings
+from distgan.objectives.penalties import PenaltySettings
+
+_RARELY = OutputConfig(
+    log_every=20_000, sample_every=500_000, checkpoint_every=1_000_000, keep_checkpoints=2
+)
+_OFTEN = OutputConfig(log_every=2_000, sample_every=20_000, checkpoint_every=40_000)
+
+
+def mnist_mlp() -> Config:
+    """The tutorial's fully connected pair on MNIST."""
+    return Config(
+        recipe="mnist-mlp",
+        generator=GeneratorConfig(network=MLPGeneratorSettings()),
+        discriminator=DiscriminatorConfig(network=MLPDiscriminatorSettings()),
+    )
+
+
+def mnist_mlp_conditional() -> Config:
+    """The same with labels: G sees [z; e], e a learned embedding; D sees the label too."""
+    return replace(mnist_mlp(), recipe="mnist-mlp-conditional", conditional=True)
+
+
+def mnist_dcgan() -> Config:
+    """A convolutional pair with batch normalisation on MNIST."""
+    return Config(
+        recipe="mnist-dcgan",
+        images=300_000,
+        generator=GeneratorConfig(network=DCGANGeneratorSettings()),
+        discriminator=DiscriminatorConfig(network=DCGANDiscriminatorSettings()),
+        output=_OFTEN,
+    )
+
+
+def mnist_speedrun() -> Config:
+    """A narrow DCGAN in bf16 with many large steps: soonest good on two CPU cores."""
+    config = mnist_dcgan()
+    adam = AdamSettings(lr=Schedule(2e-3))
+    return replace(
+        config,
+        recipe="mnist-speedrun",
+        images=100_000,
+        batch=64,
+        share_fakes=True,
+        precision="bf16",
+        generator=GeneratorConfig(
+            network=DCGANGeneratorSettings(width=32),
+            optimizer=adam,
+            ema=EMASettings(half_life=Schedule(5_000)),
+        ),
+        discriminator=DiscriminatorConfig(
+            network=DCGANDiscriminatorSettings(width=32), optimizer=adam
+        ),
+    )
+
+
+def cifar10_dcgan() -> Config:
+    """DCGAN on CIFAR-10, with the settings of Radford et al. (ICLR 2016)."""
+    adam = AdamSettings(lr=Schedule(2e-4), beta1=Schedule(0.5), beta2=Schedule(0.999))
+    return Config(
+        recipe="cifar10-dcgan",
+        data="cifar10",
+        images=10_000_000,
+        generator=GeneratorConfig(network=DCGANGeneratorSettings(), optimizer=adam),
+        discriminator=DiscriminatorConfig(network=DCGANDiscriminatorSettings(), optimizer=adam),
+        output=_RARELY,
+    )
+
+
+def cifar10_dcgan_tiny() -> Config:
+    """The same at a quarter of the width: minutes on two CPU cores."""
+    config = cifar10_dcgan()
+    return replace(
+        config,
+        recipe="cifar10-dcgan-tiny",
+        images=200_000,
+        generator=replace(config.generator, network=DCGANGeneratorSettings(width=16)),
+        discriminator=replace(config.discriminator, network=DCGANDiscriminatorSettings(width=16)),
+        output=_OFTEN,
+    )
+
+
+def cifar10_sngan() -> Config:
+    """SNGAN's ResNet on CIFAR-10 as in torch-mimicry (published FID 16.77).
+
+    100,000 updates of the generator, each after five of the discriminator on 64 images of
+    their own: 32 million images (Lee and Town, "Mimicry: Towards the Reproducibility of GAN
+    Research", 2020).
+    """
+    adam = AdamSettings(
+        lr=Schedule(2e-4, 0, 32_000_000, "linear"), beta1=Schedule(0), beta2=Schedule(0.9)
+    )
+    return Config(
+        recipe="cifar10-sngan",
+        data="cifar10",
+        images=32_000_000,
+        batch=64,
+        latent=128,
+        loss="hinge",
+        generator=GeneratorConfig(
+            network=SNGANGeneratorSettings(),
+            optimizer=adam,
+            # Mimicry samples from the last weights.
+            ema=EMASettings(half_life=Schedule(0)),
+        ),
+        discriminator=DiscriminatorConfig(
+            network=SNGANDiscriminatorSettings(), optimizer=adam, updates=5
+        ),
+        output=_RARELY,
+    )
+
+
+def cifar10_sngan_tiny() -> Config:
+    """The same at an eighth of the width, two updates of D a turn: minutes on two CPU cores."""
+    config = cifar10_sngan()
+    adam = replace(config.generator.optimizer, lr=Schedule(4e-4))
+    return replace(
+        config,
+        recipe="cifar10-sngan-tiny",
+        images=150_000,
+        latent=64,
+        generator=replace(
+            config.generator,
+            network=SNGANGeneratorSettings(width=32),
+            optimizer=adam,
+            ema=EMASettings(half_life=Schedule(5_000)),
+        ),
+        discriminator=replace(
+            config.discriminator,
+            network=SNGANDiscriminatorSettings(width=16),
+            optimizer=adam,
+            updates=2,
+        ),
+        output=_OFTEN,
+    )
+
+
+def cifar10_r3gan() -> Config:
+    """R3GAN on CIFAR-10 (Huang et al., NeurIPS 2024; published FID 1.96)."""
+    burn_in = 20_000_000
+    adam = AdamSettings(
+        lr=Schedule(2e-4, 5e-5, burn_in), beta1=Schedule(0), beta2=Schedule(0.9, 0.99, burn_in)
+    )
+    gamma = Schedule(0.05, 0.005, burn_in)
+    return Config(
+        recipe="cifar10-r3gan",
+        data="cifar10",
+        images=250_000_000,
+        batch=512,
+        latent=64,
+        loss="relativistic",
+        generator=GeneratorConfig(
+            network=R3GANGeneratorSettings(),
+            optimizer=adam,
+            ema=EMASettings(half_life=Schedule(0, 5_000_000, burn_in), ramp_up=0),
+        ),
+        discriminator=DiscriminatorConfig(
+            network=R3GANDiscriminatorSettings(),
+            optimizer=adam,
+            penalty=PenaltySettings(r1=gamma, r2=gamma),
+            augment=ADASettings(probability=Schedule(0, 0.55, burn_in)),
+        ),
+        output=_RARELY,
+    )
+
+
+def cifar10_r3gan_tiny() -> Config:
+    """The same with narrow stages of one block: minutes on two CPU cores."""
+    config = cifar10_r3gan()
+    burn_in, widths = 100_000, (64, 48, 32, 16)
+    adam = AdamSettings(
+        lr=Schedule(1e-3, 3e-4, burn_in), beta1=Schedule(0), beta2=Schedule(0.9, 0.99, burn_in)
+    )
+    gamma = Schedule(0.5, 0.05, burn_in)
+    return replace(
+        config,
+        recipe="cifar10-r3gan-tiny",
+        images=100_000,
+        batch=64,
+        latent=32,
+        generator=GeneratorConfig(
+            network=R3GANGeneratorSettings(widths=widths, blocks=(1,)),
+            optimizer=adam,
+            ema=EMASettings(half_life=Schedule(2_000), ramp_up=0.05),
+        ),
+        discriminator=DiscriminatorConfig(
+            network=R3GANDiscriminatorSettings(widths=widths[::-1], blocks=(1,)),
+            optimizer=adam,
+            penalty=PenaltySettings(r1=gamma, r2=gamma),
+        ),
+        output=_OFTEN,
+    )
+
+
+RECIPES: dict[str, Callable[[], Config]] = {
+    "mnist-mlp": mnist_mlp,
+    "mnist-mlp-conditional": mnist_mlp_conditional,
+    "mnist-dcgan": mnist_dcgan,
+    "mnist-speedrun": mnist_speedrun,
+    "cifar10-dcgan": cifar10_dcgan,
+    "cifar10-dcgan-tiny": cifar10_dcgan_tiny,
+    "cifar10-sngan": cifar10_sngan,
+    "cifar10-sngan-tiny": cifar10_sngan_tiny,
+    "cifar10-r3gan": cifar10_r3gan,
+    "cifar10-r3gan-tiny": cifar10_r3gan_tiny,
+}
+"""Every recipe by name; the first is the default."""
+
+
+def recipe(name: str) -> Config:
+    """The configuration of a recipe.
+
+    Raises:
+        UserError: for a name that is not in `RECIPES`, with the nearest that is.
+    """
+    if name not in RECIPES:
+        raise UserError(
+            f"{name!r}: no such recipe{nearest(name, list(RECIPES))}; `distgan recipes` lists them"
+        )
+    return RECIPES[name]()

@@ -1,0 +1,1 @@
+"""The folder of a run: configuration, checkpoints, records, samples and exported weights."""

@@ -1,0 +1,390 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped.
+
+A checkpoint is one file; ``index.json``, written after it, says which files are whole
+and what they hash to. A process killed at any moment leaves the index pointing at whole
+checkpoints only. `Writer` does all of it beside the training; `save` does it at once.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import json
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from distgan.config.settings import Count
+from distgan.errors import UserError, first_line
+from distgan.parallel import World
+from distgan.storage.storage import Storage
+from distgan.storage.textfiles import Shape, read_json
+
+FOLDER = "checkpoints"
+INDEX = f"{FOLDER}/index.json"
+
+
+class _Entry(Shape):
+    """A checkpoint in the index; its file lies in `FOLDER`, and no name leads elsewhere."""
+
+    file: Annotated[str, Field(pattern=rf"^{FOLDER}/\w[\w.-]{{0,99}}\.pt$")]
+    images_seen: Count
+    sha256: str
+    healthy: bool = True
+    score: float | None = None
+    score_of: str = ""
+
+
+class Writer:
+    """Writes checkpoints in a thread of its own, one at a time, while training goes on.
+
+    To be used as a context manager, which waits for the checkpoint in flight whatever
+    ends the block. What went wrong in the thread is raised by the next call of any method,
+    once; only when the block is being left by another error is it told to ``note`` instead.
+
+    Args:
+        keep: how many of the newest checkpoints stay.
+        note: takes a line for the user.
+    """
+
+    def __init__(
+        self, storage: Storage, keep: int, note: Callable[[str], object] = warnings.warn
+    ) -> None:
+        self._storage, self._keep, self._note = storage, keep, note
+        self._thread = ThreadPoolExecutor(1, "checkpoints")
+        self._in_flight: Future[None] | None = None
+
+    def save(self, state: dict[str, Any], first: Callable[[], object] = lambda: None) -> None:
+        """Begin to write a checkpoint of ``state`` as it is now; see `save` below.
+
+        Waits for the one before to be written.
+
+        Args:
+            first: called in the thread, before anything is written.
+
+        Raises:
+            UserError: when the checkpoint before could not be written.
+        """
+        self.wait()
+        self._in_flight = self._thread.submit(self._write, snapshot(state), first)
+
+    def check(self) -> None:
+        """Return at once.
+
+        Raises:
+            UserError: when the last checkpoint could not be written, and is given up.
+        """
+        if self._in_flight is not None and self._in_flight.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Until no checkpoint is in flight.
+
+        Raises:
+            UserError: when the last checkpoint could not be written.
+        """
+        if self._in_flight is not None:
+            written, self._in_flight = self._in_flight, None
+            written.result()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.wait()
+        except Exception as failure:
+            if error is None:
+                raise
+            self._note(f"the last checkpoint is missing: {failure}")
+        finally:
+            self._thread.shutdown()
+
+    def _write(self, state: dict[str, Any], first: Callable[[], object]) -> None:
+        first()
+        save(self._storage, state, self._keep)
+
+
+def snapshot(value: Any) -> Any:
+    """A copy in the CPU's memory of nested dicts, lists and tuples of tensors."""
+    if isinstance(value, Tensor):
+        # From a GPU this waits for the copy, which has to be whole before it is written.
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        # Copied first, for the version numbers that a module's state_dict() carries along.
+        copied = copy.copy(value)
+        copied.update((name, snapshot(part)) for name, part in value.items())
+        return copied
+    if isinstance(value, (list, tuple)):
+        return type(value)(snapshot(part) for part in value)
+    return value
+
+
+def save(storage: Storage, state: dict[str, Any], keep: int) -> str:
+    """Write a checkpoint, vouch for it in the index, then drop all but the last ``keep``.
+
+    Args:
+        state: nested dicts and lists of tensors, numbers and text, with ``images_seen``; with
+            ``healthy``, which is taken for granted, false for one not to roll back to.
+            A ``score``, of which less is better, is how good its generator was found.
+        keep: how many of the newest stay; besides them, the newest healthy and the best one.
+            Those of more images leave the index, but their files stay.
+
+    Returns:
+        the checkpoint's name inside the run.
+
+    Raises:
+        UserError: when the disk is full; earlier checkpoints stay.
+    """
+    # In memory first: a thread that hashed and wrote piece by piece would wait for the
+    # interpreter's lock at each of hundreds of pieces.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getbuffer()
+    images = state["images_seen"]
+    name = f"{FOLDER}/images-{images:012d}.pt"
+    storage.write(name, content)
+    # One of more images is of a past that could not be read: its file stays for who can.
+    before = [old for old in index(storage) if old["images_seen"] <= images]
+    entries = [old for old in before if old["images_seen"] < images]
+    entries.append(describe(name, content, state))
+    wanted = [*entries[-keep:], *_newest_healthy(entries), *_best(entries)]
+    _keep_only(storage, [entry for entry in entries if entry in wanted], before)
+    return name
+
+
+def describe(name: str, content: bytes | memoryview, state: dict[str, Any]) -> dict[str, Any]:
+    """What the index says of a checkpoint: its file's name, and what `save` was given."""
+    return {
+        "file": name,
+        "images_seen": state["images_seen"],
+        "sha256": _sha256(content),
+        "healthy": state.get("healthy", True),
+        "score": state.get("score"),
+        "score_of": state.get("score_of", ""),
+    }
+
+
+def files(storage: Storage) -> list[str]:
+    """Names of the checkpoints that lie in `FOLDER`, whether the index names them or not."""
+    return [
+        name
+        for name in storage.names(FOLDER)
+        if name.endswith(".pt") and not storage.is_folder(f"{FOLDER}/{name}")
+    ]
+
+
+def _newest_healthy(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [entry for entry in entries if entry.get("healthy", True)][-1:]
+
+
+def _best(entries: list[dict[str, Any]], of: str | None = None) -> list[dict[str, Any]]:
+    # Scores of different metrics, or cards, cannot be compared: by default the newest's.
+    scored = [entry for entry in entries if entry.get("score") is not None]
+    of = scored[-1].get("score_of", "") if scored and of is None else of
+    alike = [entry for entry in scored if entry.get("score_of", "") == of]
+    return sorted(alike, key=lambda entry: float(entry["score"]))[:1]
+
+
+def best_score(storage: Storage, of: str | None = None) -> float:
+    """The lowest ``score``, a cost, of a checkpoint that is kept; infinite without any.
+
+    Args:
+        of: the metric and its card; None for those of the newest score.
+    """
+    found = _best(index(storage), of)
+    return float(found[0]["score"]) if found else float("inf")
+
+
+def adopt(storage: Storage, entry: dict[str, Any], content: bytes) -> None:
+    """Put another run's checkpoint in the place of all there are.
+
+    Args:
+        entry: the other run's, of its `index`.
+        content: the file's.
+
+    Raises:
+        UserError: when it cannot be written; then all is as before.
+    """
+    before = index(storage)
+    storage.write(entry["file"], content)
+    _keep_only(storage, [entry], before)
+
+
+def forget_after(storage: Storage, images_seen: int) -> None:
+    """Drop the checkpoints of more images than that."""
+    before = index(storage)
+    _keep_only(storage, [old for old in before if old["images_seen"] <= images_seen], before)
+
+
+def _keep_only(
+    storage: Storage, entries: list[dict[str, Any]], before: list[dict[str, Any]]
+) -> None:
+    # Of the files only those that the index named before: others are not ours to delete.
+    names = {entry["file"] for entry in entries}
+    files = sorted({entry["file"] for entry in before} - names, reverse=True)
+    if not entries:
+        # Before the index: an empty one beside files is taken for a lost one, and made anew of
+        # them (`distgan.runs.recovery`).
+        for file in files:
+            storage.delete(file)
+    storage.write(INDEX, json.dumps(entries, indent=2) + "\n")
+    for file in files if entries else ():
+        storage.delete(file)
+
+
+def index(storage: Storage) -> list[dict[str, Any]]:
+    """The checkpoints that were written whole, oldest first.
+
+    Raises:
+        UserError: for an index that is damaged, or that names files outside of `FOLDER`.
+    """
+    if not storage.exists(INDEX):
+        return []
+    remedy = "put back the file that the run wrote, or start a new run with --out"
+    entries: list[dict[str, Any]] = read_json(storage, INDEX, list[_Entry], remedy)
+    return sorted(entries, key=lambda entry: int(entry["images_seen"]))
+
+
+def load_newest(
+    storage: Storage, note: Callable[[str], object] = warnings.warn, *, healthy: bool = False
+) -> dict[str, Any] | None:
+    """The newest checkpoint that is whole, or None before the first one.
+
+    A damaged one is passed over and left where it is, and ``note`` is told.
+
+    Args:
+        healthy: pass over those of an ill run too.
+
+    Nothing in the file can run: it is read with ``weights_only=True``.
+
+    Raises:
+        UserError: when there are checkpoints but all are damaged, or one cannot be read now.
+    """
+    entries = [entry for entry in index(storage) if entry.get("healthy", True) or not healthy]
+    for entry in reversed(entries):
+        name = entry["file"]
+        content = _content(storage, name)
+        if _sha256(content) == entry["sha256"]:
+            return read_checkpoint(content, storage.show(name))
+        note(f"{storage.show(name)} is damaged or missing; using the one before")
+    if not entries:
+        if not storage.exists(INDEX) and files(storage):
+            raise UserError(
+                f"{storage.show(INDEX)}: is missing, though there are checkpoints; `distgan train "
+                "--resume` makes it anew"
+            )
+        return None
+    raise UserError(
+        f"{storage.uri}: holds no whole checkpoint to go on from; start a new run with --out"
+    )
+
+
+def _content(storage: Storage, name: str) -> bytes:
+    # What is not there, or is a folder, is damage. What fails to be read may be whole: to pass
+    # it over would throw away what was trained since the one before.
+    try:
+        return read_or_missing(storage, name)
+    except (FileNotFoundError, NotADirectoryError):
+        return b""
+
+
+def read_or_missing(storage: Storage, name: str) -> bytes:
+    """The content of a checkpoint's file.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: when there is none, or a folder.
+        UserError: when it is there, and cannot be read.
+    """
+    try:
+        if storage.is_folder(name):
+            raise FileNotFoundError(f"{storage.show(name)}: is a folder")
+        return storage.read(name)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise UserError(
+            f"{storage.show(name)}: cannot be read ({first_line(error)}); see to the storage, "
+            "then go on with --resume"
+        ) from error
+
+
+def read_checkpoint(content: bytes, source: str) -> dict[str, Any]:
+    """The state in a checkpoint's file, of tensors, numbers and text; nothing in it can run.
+
+    Args:
+        source: how errors name the file.
+
+    Raises:
+        UserError: when it is none.
+    """
+    remedy = "get the run from somebody you trust"
+    try:
+        state: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:
+        # Whatever the library raises while it reads a foreign file.
+        raise UserError(
+            f"{source}: is not a checkpoint of tensors and numbers alone, and was not read "
+            f"({first_line(error, 120)}); {remedy}"
+        ) from None
+    if not isinstance(state, dict) or type(state.get("images_seen")) is not int:
+        raise UserError(f"{source}: is no checkpoint of a run (no images_seen); {remedy}")
+    return state
+
+
+def load_together(
+    storage: Storage, world: World, note: Callable[[str], object], *, healthy: bool = False
+) -> dict[str, Any] | None:
+    """`load_newest`, the same one on all ranks; all ranks must call it.
+
+    A filesystem that is shared may show a file to another machine seconds late.
+
+    Raises:
+        UserError: when ranks go on seeing different checkpoints, or as `load_newest`.
+    """
+    for pause in (*_PAUSES, None):
+        saved: dict[str, Any] | None = None
+        damage: UserError | None = None
+        try:
+            saved = load_newest(storage, note, healthy=healthy)
+        except UserError as error:
+            # Maybe of this rank alone, which sees the index before the files.
+            damage = error
+        found = -1 if saved is None else saved["images_seen"]
+        seen = world.gather(None if damage is not None else found)
+        if damage is not None and set(seen) == {None}:
+            raise damage
+        if len(set(seen)) == 1:
+            return saved
+        if pause is not None:
+            time.sleep(pause)
+    raise UserError(
+        f"{storage.uri}: does not show the same checkpoints to all workers (their newest are at "
+        f"{', '.join(map(_count, seen))} images); use a filesystem that all nodes "
+        "share, or an address such as s3://"
+    )
+
+
+def _count(images: int | None) -> str:
+    return "no" if images is None or images < 0 else f"{images:,}"
+
+
+_PAUSES = (1, 2, 4, 8, 16, 30)
+"""Seconds; a minute in all, which is how long NFS may believe what it knows of a folder."""
+
+
+def _sha256(content: bytes | memoryview) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,61 @@
+"""What befell a run, one line each: ``events.jsonl``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from distgan.errors import UserError
+from distgan.storage.storage import Storage
+from distgan.storage.textfiles import Shape, read_lines
+
+LOG = "events.jsonl"
+
+
+class EventLog:
+    """Adds events to a run's folder; of a folder that fails, they wait for the next event.
+
+    An event is ``time``, ``kind``, ``text``, ``images`` seen when it was noticed, and, of the
+    kinds ``restarted`` and ``resized``, ``workers``, ``images_repeated`` and ``seconds`` without
+    progress.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._waiting: list[dict[str, Any]] = []
+
+    def add(self, kind: str, text: str, images: int, **facts: Any) -> None:
+        """Write one event."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        event = {"time": moment, "kind": kind, "text": text, "images": images, **facts}
+        self._waiting.append(event)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, if it can be written."""
+        if not self._waiting:
+            return
+        try:
+            lines = [json.dumps(event) for event in [*read(self._storage), *self._waiting]]
+            self._storage.write(LOG, "\n".join(lines) + "\n")
+        except (UserError, OSError):
+            return
+        self._waiting = []
+
+
+def read(storage: Storage) -> list[dict[str, Any]]:
+    """All events of a run, oldest first.
+
+    Raises:
+        UserError: for a file that is damaged.
+    """
+    remedy = "delete the line, or the file, and what befell the run is left out"
+    return read_lines(storage, LOG, Shape, remedy)
+
+
+def count(events: Iterable[dict[str, Any]]) -> dict[str, int]:
+    """How many there were of each kind, in the order in which they first came."""
+    return dict(Counter(str(event.get("kind")) for event in events))

@@ -1,0 +1,161 @@
+"""Records of a run: ``metrics.jsonl`` and TensorBoard events."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distgan.storage.scratch import Scratch
+from distgan.storage.storage import AppendLog, Storage
+from distgan.storage.textfiles import Shape, read_lines
+
+if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
+
+METRICS = "metrics.jsonl"
+EVENTS = "tensorboard"
+
+_QUEUE = 10_000
+"""TensorBoard events that may wait to be written, more than any few records hold."""
+
+Record = dict[str, Any]
+"""Numbers, texts, and dicts of them; ``images`` says after how many."""
+
+
+class Recorder:
+    """Appends records to a run, going on after the one at ``images_seen``.
+
+    Records past that point, from a run that was killed after its last checkpoint, are
+    dropped: they will be made again. So are interim ones, of a run that was stopped between two
+    records: the next one covers what they did.
+    """
+
+    def __init__(self, storage: Storage, images_seen: int) -> None:
+        self._storage = storage
+        found = read(storage)
+        self.furthest = found[-1]["images"] if found else 0
+        """Images seen at the last record, dropped or not."""
+        kept = [r for r in found if r["images"] <= images_seen and not r.get("interim")]
+        if storage.exists(METRICS):
+            storage.write(METRICS, "".join(json.dumps(record) + "\n" for record in kept))
+        self._log = AppendLog(storage, METRICS)
+        self._events = _Events(storage, images_seen)
+
+    def add(self, record: Record) -> None:
+        """Write one record, which names the images seen as ``images``."""
+        self._log.append(json.dumps(_finite(record)))
+        self._events.add(record["images"], record)
+
+    def add_scalars(self, images: int, values: dict[str, float]) -> None:
+        """Write numbers that are kept elsewhere as TensorBoard events."""
+        self._events.add(images, values)
+
+    def publish(self) -> None:
+        """Make everything visible in the storage."""
+        self._log.publish()
+        self._events.publish()
+
+    def close(self) -> None:
+        """Publish and let go of the files."""
+        self._log.close()
+        self._events.close()
+
+
+class _Events:
+    """TensorBoard events: of a disk that fails, written again from the records afterwards."""
+
+    def __init__(self, storage: Storage, images_seen: int) -> None:
+        self._storage = storage
+        self._purge_from = images_seen + 1 if images_seen else None
+        self._remote = None if storage.local else Scratch("distgan-events-")
+        self._open: SummaryWriter | None = None
+        self._lost = False
+
+    def add(self, images: int, values: Record) -> None:
+        try:
+            writer = self._writer(images)
+            _add(writer, images, values)
+        except OSError:
+            self._open, self._lost = None, True
+
+    def _writer(self, images: int) -> SummaryWriter:
+        # Where a write failed the library's thread has ended, and who goes on adding would
+        # wait for it for ever.
+        if self._open is not None and not self._open.file_writer.event_writer._worker.is_alive():
+            self._open, self._lost = None, True
+        if self._open is None:
+            # Imported late: it costs a second that the first update need not wait for.
+            from tensorboardX import SummaryWriter
+
+            folder = self._remote.path if self._remote else self._storage.path(EVENTS)
+            again = [r for r in read(self._storage) if r["images"] < images] if self._lost else []
+            purge_from = 1 if self._lost else self._purge_from
+            self._open = SummaryWriter(folder, purge_step=purge_from, max_queue=_QUEUE)
+            for record in again:
+                _add(self._open, record["images"], record)
+            self._lost = False
+        return self._open
+
+    def publish(self) -> None:
+        # Called in the thread that writes checkpoints too, while the loop may give one up.
+        writer = self._open
+        if writer is not None:
+            try:
+                writer.flush()
+            except OSError:
+                self._open, self._lost = None, True
+        if self._remote is not None:
+            for file in Path(self._remote.path).glob("events*"):
+                self._storage.write(f"{EVENTS}/{file.name}", file.read_bytes())
+
+    def close(self) -> None:
+        self.publish()
+        if self._open is not None:
+            self._open.close()
+        if self._remote is not None:
+            self._remote.close()
+
+
+def _add(writer: SummaryWriter, images: int, values: Record) -> None:
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    scalars = []
+    for name, value in _flat(values):
+        if isinstance(value, str):
+            writer.add_text(name, value, images)
+        elif name != "images" and isinstance(value, (int, float)) and math.isfinite(value):
+            scalars.append(Summary.Value(tag=name, simple_value=value))
+    # One event of them all: one for each takes more than twice as long.
+    writer.file_writer.add_summary(Summary(value=scalars), images)
+
+
+def _flat(record: Record, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in record.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}/")
+        else:
+            yield prefix + name, value
+
+
+def _finite(value: Any) -> Any:
+    # JSON knows neither NaN nor infinity.
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class _Record(Shape):
+    images: int
+
+
+def read(storage: Storage) -> list[dict[str, Any]]:
+    """All records of a run; a last line cut off by a kill is left out.
+
+    Raises:
+        UserError: for a file that is damaged otherwise.
+    """
+    remedy = "put back the file that the run wrote, or delete the line"
+    return read_lines(storage, METRICS, _Record, remedy, cut=True)

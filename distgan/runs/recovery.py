@@ -1,0 +1,73 @@
+"""A run whose index of checkpoints is gone or damaged goes on from the checkpoints themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from distgan.errors import UserError
+from distgan.runs.checkpoint import (
+    FOLDER,
+    INDEX,
+    describe,
+    files,
+    index,
+    read_checkpoint,
+    read_or_missing,
+)
+from distgan.storage.storage import Storage
+
+
+def recover_index(storage: Storage, note: Callable[[str], object]) -> None:
+    """Make the index anew where it is missing, empty or damaged, from the checkpoints that load.
+
+    Nothing is deleted: what does not load stays where it is, and is named.
+
+    Args:
+        note: takes a line for the user.
+
+    Raises:
+        UserError: when there are checkpoints without an index and none of them loads, a damaged
+            index without any checkpoint, or a checkpoint that is there and cannot be read now.
+    """
+    damage: UserError | None = None
+    try:
+        if index(storage):
+            return
+    except UserError as error:
+        damage = error
+    found, lost = _load_all(storage)
+    if not found and lost:
+        raise UserError(
+            f"{storage.show(INDEX)}: is missing or damaged, and no checkpoint loads without it "
+            f"({'; '.join(lost)}); put back the files that the run wrote"
+        )
+    if not found:
+        if damage is not None:
+            raise damage
+        return
+    storage.write(INDEX, json.dumps(found, indent=2) + "\n")
+    was = "damaged" if damage is not None else "missing or empty"
+    note(f"{storage.show(INDEX)} was {was}; made anew of {len(found)} checkpoints that load")
+    for reason in lost:
+        note(f"left alone, as it does not load: {reason}")
+
+
+def _load_all(storage: Storage) -> tuple[list[dict[str, Any]], list[str]]:
+    """Entries of an index for the checkpoints that load, oldest first; reasons for the others."""
+    found, lost = [], []
+    for name in files(storage):
+        file = f"{FOLDER}/{name}"
+        try:
+            content = read_or_missing(storage, file)
+        except (FileNotFoundError, NotADirectoryError):
+            lost.append(f"{storage.show(file)}: is gone")
+            continue
+        try:
+            entry = describe(file, content, read_checkpoint(content, storage.show(file)))
+        except UserError as error:
+            lost.append(str(error))
+        else:
+            found.append(entry)
+    return sorted(found, key=lambda entry: int(entry["images_seen"])), lost

@@ -1,0 +1,1 @@
+"""Files, wherever they lie: reading, writing, owning, and cleaning up."""

@@ -1,0 +1,404 @@
+"""A folder on any pyarrow filesystem, written so that no reader sees half a file."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import json
+import mmap
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from pyarrow import fs as pafs
+
+from distgan.errors import UserError, first_line, printable
+from distgan.storage.scratch import Scratch
+
+OWNER = "owner.json"
+"""File of a run that says who owns it; see `distgan.storage.ownership`."""
+
+T = TypeVar("T")
+Writer = Callable[[IO[bytes]], Any]
+
+
+class Storage:
+    """Reads and atomically writes named files under one folder.
+
+    Args:
+        uri: a local path, or a URI that pyarrow understands (``s3://bucket/runs/a``,
+            ``gs://...``, ``hdfs://...``, ``file:///...``).
+        filesystem: used instead of the one the URI names; then ``uri`` is a path in it.
+        owner: id of the owner that everything is written for, which `OWNER` has to hold at
+            each write; None writes whoever owns the folder.
+
+    Raises:
+        UserError: when no filesystem understands the URI.
+    """
+
+    def __init__(
+        self,
+        uri: str | Path,
+        filesystem: pafs.FileSystem | None = None,
+        *,
+        owner: str | None = None,
+    ) -> None:
+        self.uri, self.owner = str(uri), owner
+        _check_name(self.uri)
+        if filesystem is not None:
+            self.filesystem, self.root = filesystem, self.uri
+        elif "://" in self.uri:
+            try:
+                self.filesystem, self.root = pafs.FileSystem.from_uri(self.uri)
+            except (ValueError, OSError) as error:
+                raise UserError(
+                    f"{self.uri}: not a path or URI that can be opened ({first_line(error)})"
+                ) from None
+            if not self.root:
+                raise UserError(f"{self.uri}: names no bucket or folder")
+        else:
+            self.filesystem = pafs.LocalFileSystem()
+            self.root = os.path.abspath(os.path.expanduser(self.uri))
+        self.local = isinstance(self.filesystem, pafs.LocalFileSystem)
+
+    def path(self, name: str = "") -> str:
+        """Where ``name`` lies inside the filesystem."""
+        return f"{self.root.rstrip('/')}/{name}" if name else self.root
+
+    def show(self, name: str = "") -> str:
+        """``name`` as a person would type it: a path or a whole URI."""
+        return join(self.uri, name) if name else self.uri
+
+    def child(self, name: str) -> Storage:
+        """The folder ``name`` inside this one, on the same filesystem."""
+        inner = copy.copy(self)
+        inner.uri, inner.root = join(self.uri, name), self.path(name)
+        return inner
+
+    def anywhere(self) -> str:
+        """The folder as a process with another working directory finds it."""
+        if "://" not in self.uri:
+            return self.root
+        path, query = parted(self.uri)
+        return path.rstrip("/") + query
+
+    def attempt(self, action: Callable[[], T]) -> T:
+        """Do something with the storage; every access to it passes here."""
+        return action()
+
+    def exists(self, name: str = "") -> bool:
+        """Whether a file or folder of that name is there."""
+        return bool(self._type(name) != pafs.FileType.NotFound)
+
+    def is_folder(self, name: str = "") -> bool:
+        """Whether a folder of that name is there."""
+        return bool(self._type(name) == pafs.FileType.Directory)
+
+    def _type(self, name: str) -> pafs.FileType:
+        return self.attempt(lambda: self.filesystem.get_file_info(self.path(name))).type
+
+    def names(self, folder: str = "") -> list[str]:
+        """Base names of the files and folders directly inside ``folder``, sorted.
+
+        Raises:
+            UserError: when it is a file.
+        """
+        selector = pafs.FileSelector(self.path(folder), allow_not_found=True)
+        try:
+            found = self.attempt(lambda: self.filesystem.get_file_info(selector))
+        except NotADirectoryError:
+            raise UserError(
+                f"{self.show(folder)}: is a file, not a folder; move it elsewhere"
+            ) from None
+        return sorted(info.base_name for info in found)
+
+    def read(self, name: str) -> bytes:
+        """The whole content of a file."""
+        return self.attempt(lambda: self._read(name))
+
+    def _read(self, name: str) -> bytes:
+        # A pipe would be waited for without end, and a device read without end.
+        if self.local and not stat.S_ISREG(os.stat(self.path(name)).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", self.path(name))
+        with self.filesystem.open_input_stream(self.path(name), compression=None) as stream:
+            return bytes(stream.readall())
+
+    def read_text(self, name: str) -> str:
+        """The whole content of a UTF-8 file."""
+        return self.read(name).decode("utf-8")
+
+    def write(self, name: str, content: bytes | memoryview | str | Writer) -> None:
+        """Write a file whole or not at all, replacing one of the same name.
+
+        Args:
+            content: bytes, text, or a function that writes to an open binary stream.
+
+        Raises:
+            UserError: when the disk is full or the place cannot be written.
+        """
+        if isinstance(content, str):
+            content = content.encode("utf-8")
+        writer = content if callable(content) else _Bytes(content)
+        self.attempt(lambda: self._write(name, writer))
+
+    def check_owner(self) -> None:
+        """See that the folder still belongs to the owner that this storage writes for.
+
+        Raises:
+            UserError: when it has another one, or is gone.
+        """
+        if self.owner is None:
+            return
+        found = owner_of(self)
+        if found is None:
+            raise UserError(
+                f"{self.uri}: is gone, or was moved or emptied ({OWNER} is not there); nothing "
+                "more is written there: bring it back and go on with --resume"
+            )
+        if found.get("id") != self.owner:
+            raise UserError(
+                f"{self.uri}: has got another owner ({OWNER} says which); this one, "
+                f"{self.owner} and lost meanwhile, writes no more"
+            )
+
+    def _write(self, name: str, writer: Writer) -> None:
+        self.check_owner()
+        try:
+            if self.local:
+                self._write_local(Path(self.path(name)), writer)
+            else:
+                self._write_remote(self.path(name), writer)
+        except OSError as error:
+            raise UserError(self._refusal(name, error)) from error
+
+    def delete(self, name: str) -> None:
+        """Remove a file; one that is not there is no error."""
+        if self.exists(name):
+            self.check_owner()
+            self.attempt(lambda: self.filesystem.delete_file(self.path(name)))
+
+    def delete_folder(self, name: str = "") -> None:
+        """Remove a folder with all that is in it; one that is not there is no error."""
+        if self.exists(name):
+            self.filesystem.delete_dir(self.path(name))
+
+    def move(self, name: str, target: str) -> None:
+        """Rename a file, replacing one of the name ``target``.
+
+        Raises:
+            UserError: when the place cannot be written.
+        """
+        try:
+            self.filesystem.move(self.path(name), self.path(target))
+        except OSError as error:
+            raise UserError(self._refusal(target, error)) from error
+
+    def make(self) -> None:
+        """Create the folder itself.
+
+        Raises:
+            UserError: when it cannot be created.
+        """
+        try:
+            self.filesystem.create_dir(self.root, recursive=True)
+        except OSError as error:
+            raise UserError(self._refusal("", error)) from error
+
+    def clear_unfinished(self, folder: str = "", of: str = "") -> None:
+        """Remove what writers that were killed half-way left directly inside a folder.
+
+        Args:
+            of: the name of the one file that was being written; any by default.
+        """
+        beside = re.compile(rf"\.?{re.escape(of) if of else '.+'}\.\d+\.tmp")
+        for name in self.names(folder):
+            if beside.fullmatch(name):
+                self.delete(f"{folder}/{name}" if folder else name)
+
+    def _write_local(self, target: Path, writer: Writer) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            with open(beside, "wb") as stream:
+                if not (isinstance(writer, _Bytes) and writer.pass_by_cache(beside)):
+                    writer(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(beside, target)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def _write_remote(self, target: str, writer: Writer) -> None:
+        # An object store shows an object only once its upload is complete; other
+        # filesystems need the rename.
+        self.filesystem.create_dir(target.rsplit("/", 1)[0], recursive=True)
+        whole_objects = self.filesystem.type_name in {"s3", "gcs", "abfs"}
+        beside = target if whole_objects else f"{target}.{os.getpid()}.tmp"
+        with tempfile.TemporaryFile() as buffer:
+            writer(buffer)
+            buffer.seek(0)
+            with self.filesystem.open_output_stream(beside) as stream:
+                shutil.copyfileobj(buffer, stream)
+        if beside != target:
+            self.filesystem.move(beside, target)
+
+    def _refusal(self, name: str, error: OSError) -> str:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return (
+                f"{self.show(name)}: no space left to write it ({first_line(error)}); "
+                "what was written before is intact, free some space or choose another --out"
+            )
+        return f"{self.show(name)}: cannot be written ({first_line(error)}); choose another --out"
+
+
+class AppendLog:
+    """A text file that grows by whole lines.
+
+    On a local disk every line is on its way at once; elsewhere the file is kept in a
+    temporary folder and uploaded by `publish`, because object stores cannot append.
+    """
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self._storage, self._name = storage, name
+        self._rest = b""
+        if storage.local:
+            self._folder = None
+            self._path = Path(storage.path(name))
+        else:
+            self._folder = Scratch("distgan-log-")
+            self._path = Path(self._folder.path) / "log"
+            if storage.exists(name):
+                self._path.write_bytes(storage.read(name))
+        try:
+            self._stream = open(self._path, "ab", buffering=0)  # noqa: SIM115
+        except OSError as error:
+            raise UserError(storage._refusal(name, error)) from error
+
+    def append(self, line: str) -> None:
+        """Add one line.
+
+        Raises:
+            UserError: when the disk is full.
+        """
+        self._rest += line.encode() + b"\n"
+        self._storage.attempt(self._flush)
+
+    def _flush(self) -> None:
+        self._storage.check_owner()
+        # A full disk takes a part; the next attempt goes on with the rest.
+        try:
+            while self._rest:
+                self._rest = self._rest[self._stream.write(self._rest) :]
+        except OSError as error:
+            raise UserError(self._storage._refusal(self._name, error)) from error
+
+    def publish(self) -> None:
+        """Make what was appended visible in the storage."""
+        if not self._storage.local:
+            self._storage.write(self._name, self._path.read_bytes())
+
+    def close(self) -> None:
+        """Publish and release the file."""
+        self._stream.close()
+        self.publish()
+        if self._folder is not None:
+            self._folder.close()
+
+
+def owner_of(storage: Storage) -> dict[str, Any] | None:
+    """What `OWNER` says of a run's owner; None without it, nothing where it is damaged."""
+    try:
+        found = json.loads(storage._read(OWNER))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def parted(uri: str) -> tuple[str, str]:
+    """A path or URI before its query, and that with its question mark; a path has none."""
+    path, mark, query = uri.partition("?") if "://" in uri else (uri, "", "")
+    return path, mark + query
+
+
+def join(uri: str, name: str) -> str:
+    """Where ``name`` lies inside the folder at a path or URI, whose query goes on applying."""
+    path, query = parted(uri)
+    return f"{path.rstrip('/')}/{name}{query}"
+
+
+def last_name(uri: str) -> str:
+    """The name of the file or folder at a path or URI."""
+    return parted(uri)[0].rstrip("/").rpartition("/")[2]
+
+
+def split(path: str) -> tuple[Storage, str]:
+    """The folder of a file at a path or URI, and the file's name, empty for a folder."""
+    _check_name(path)
+    place, query = parted(path)
+    folder, _, name = place.rpartition("/")
+    storage = Storage((folder or ("/" if path.startswith("/") else ".")) + query)
+    return storage, "" if not name or storage.is_folder(name) else name
+
+
+def _check_name(uri: str) -> None:
+    try:
+        uri.encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{printable(uri)}: its name is not UTF-8, which pyarrow's filesystems need; rename it"
+        ) from None
+    if "\0" in uri:
+        raise UserError(f"{printable(uri)}: holds a null character, which no path can")
+
+
+_LARGE, _PIECE, _SECTOR = 2**20, 2**22, 4096
+"""Bytes of a file that passes by the cache, of what is written of it at once, and of a sector."""
+
+
+class _Bytes:
+    """Writes what is all there."""
+
+    def __init__(self, content: bytes | memoryview) -> None:
+        self._content = content
+
+    def __call__(self, stream: IO[bytes]) -> None:
+        stream.write(self._content)
+
+    def pass_by_cache(self, path: Path) -> bool:
+        """Write a large file straight to the disk, where the filesystem can (Linux, O_DIRECT).
+
+        Nobody reads a checkpoint soon, and to find pages of the kernel's cache for it can cost
+        training's cores more than all the rest of writing it.
+
+        Returns:
+            whether it did; if not, nothing is lost by writing it as any other.
+        """
+        if len(self._content) < _LARGE or not hasattr(os, "O_DIRECT"):
+            return False
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_DIRECT)
+            try:
+                # A mapping begins at a page, as the disk wants it.
+                piece = memoryview(mmap.mmap(-1, _PIECE))
+                for start in range(0, len(self._content), _PIECE):
+                    part = self._content[start : start + _PIECE]
+                    piece[: len(part)] = part
+                    whole = -(-len(part) // _SECTOR) * _SECTOR
+                    written = 0
+                    while written < whole:
+                        written += os.write(handle, piece[written:whole])
+                os.ftruncate(handle, len(self._content))
+            finally:
+                os.close(handle)
+        except OSError:
+            # What the other way cannot write either, such as on a full disk, it will say.
+            os.truncate(path, 0)
+            return False
+        return True

@@ -1,0 +1,367 @@
+"""Training, readable top to bottom: every process of a run executes `train`."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from distgan.config.run import Config
+from distgan.data.feed import Feed, SampleSource
+from distgan.data.images import ImageSet
+from distgan.errors import IllHealthError, UserError, first_line
+from distgan.evaluate.evaluation import Evaluation, Evaluator
+from distgan.health import recovery as treatment
+from distgan.health.diagnosis import Verdict
+from distgan.health.monitor import Monitor
+from distgan.metrics.names import cost
+from distgan.parallel import World
+from distgan.runs import checkpoint, records
+from distgan.runs import folder as run
+from distgan.storage.storage import Storage
+from distgan.training.control import PREEMPTION, RESIZE, Control, Outcome, Status, Ticker
+from distgan.training.recorder import RunRecorder
+from distgan.training.state import TrainingState
+from distgan.training.step import Batch
+
+
+def train(
+    config: Config,
+    storage: Storage,
+    images: ImageSet,
+    rows: SampleSource,
+    world: World,
+    control: Control,
+) -> Outcome:
+    """Train until ``config.images`` are seen or a stop is asked for, from the newest checkpoint.
+
+    Args:
+        storage: the run's folder, which holds its configuration already.
+        rows: the images of the set, resident or streamed.
+
+    Raises:
+        IllHealthError: when training diverged, or was to stop for its health.
+        UserError: when the run's folder cannot be written.
+    """
+    # Entered here, so that a checkpoint in flight is written whatever ends the training.
+    with checkpoint.Writer(storage, config.output.keep_checkpoints, control.note) as writer:
+        training = _Training(config, storage, images, rows, world, control, writer)
+        with training.kept():
+            return training.run()
+
+
+class _Training:
+    """A run while it trains; all ranks do the same, and rank 0 writes besides."""
+
+    def __init__(
+        self,
+        config: Config,
+        storage: Storage,
+        images: ImageSet,
+        rows: SampleSource,
+        world: World,
+        control: Control,
+        writer: checkpoint.Writer,
+    ) -> None:
+        self._config, self._storage, self._images = config, storage, images
+        self._world, self._control, self._writer = world, control, writer
+        self._feed = Feed(rows, config, images.shape, world)
+        self._recorder: RunRecorder | None = None
+        self._record: records.Record = {}
+        self._evaluator: Evaluator | None = None
+        self._score: tuple[int, float, str] | None = None
+        self._saved: tuple[int, tuple[int, float, str] | None] | None = None
+        self._action = ""
+        if world.leads:
+            for folder in (checkpoint.FOLDER, "samples"):
+                storage.clear_unfinished(folder)
+        self._begin(checkpoint.load_together(storage, world, self._note_damage))
+
+    def _begin(self, saved: dict[str, Any] | None) -> None:
+        # Build networks and optimizers, or take them up where a checkpoint left them.
+        config, images, world = self._config, self._images, self._world
+        self._saved = None
+        self._state = TrainingState(config, images.shape, len(images.classes), world)
+        if saved is not None:
+            with _whole(self._storage.uri):
+                _check_same_set(saved, config.data, images)
+                self._state.load_state_dict(saved, self._storage.uri)
+        self._clock = _Clock(self._state.images_seen, world)
+        self._ticker = Ticker(world, self._control)
+        latents = self._feed.generator_latents(0)
+        self._monitor = Monitor(config, self._state, latents, images)
+        if saved is not None:
+            with _whole(self._storage.uri):
+                self._monitor.load_state_dict(saved["health"])
+        if world.leads:
+            self._recorder = RunRecorder(config, self._storage, images, self._state, self._writer)
+        furthest = self._recorder.recorder.furthest if self._recorder is not None else 0
+        self._control.report(Status(self._state.images_seen, furthest=furthest))
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """However it ends, what was recorded gets to where the run lies."""
+        try:
+            yield
+        except BaseException:
+            if self._recorder is not None:
+                # That error is the news, not that the records could not be moved either.
+                with contextlib.suppress(Exception):
+                    self._recorder.close()
+            raise
+        if self._recorder is not None:
+            self._recorder.close()
+
+    def run(self) -> Outcome:
+        """Until the end, or a signal."""
+        config, output = self._config, self._config.output
+        micro_batches = range(0, config.batch, config.micro_batch)
+        stopped = ""
+        while self._state.images_seen < config.images and not stopped:
+            # Fetch this rank's part of the global batch.
+            self._clock.start_wait()
+            seen = self._state.images_seen
+            batches = [self._feed.batch(seen + first) for first in micro_batches]
+            self._clock.end_wait()
+
+            # Update the discriminator, the generator in its turn, and all that follows them.
+            self._state.step(batches)
+
+            # Record, sample and save whenever a multiple of the interval has been passed.
+            if self._passed(output.log_every) and self._judge(batches[0]) != "go on":
+                continue
+            if config.evaluate.every and self._passed(config.evaluate.every):
+                failure = self._evaluate()
+                if failure is not None:
+                    raise failure
+            if self._passed(output.sample_every):
+                self._sample()
+            # Hear what the outside wants; all ranks agree on the answer.
+            self._writer.check()
+            stopped = self._ticker.tick(Status(self._state.images_seen, self._record))
+            if stopped or self._passed(output.checkpoint_every):
+                self._save()
+
+        complete = self._state.images_seen >= config.images
+        if complete:
+            # Whoever asked for a stop with the last step has nothing left to stop.
+            stopped = ""
+        if complete or stopped not in (PREEMPTION, RESIZE):
+            self._conclude(complete)
+        return Outcome(self._state.images_seen, stopped)
+
+    def _conclude(self, complete: bool) -> None:
+        """What is due only at intervals, once more where a run ends or stops between two."""
+        # First of all: neither a failure nor the end of patience in what follows may cost it.
+        self._save()
+        if not self._passed(self._config.output.log_every):
+            # Beside the records proper: the statistics go on, and with them a resumed run.
+            means = self._state.statistics.means(self._world, keep=True)
+            lap = self._clock.lap(self._state.images_seen)
+            self._record = {"images": self._state.images_seen, **means, **lap}
+            self._record |= {"health": self._monitor.state, "interim": True}
+            if self._recorder is not None:
+                self._recorder.recorder.add(self._record)
+            self._control.report(Status(self._state.images_seen, self._record))
+        every, failure = self._config.evaluate.every, None
+        if every and not self._passed(every):
+            failure = self._evaluate()
+        # With its score.
+        self._save()
+        if not complete:
+            self._sample()
+            if failure is not None:
+                self._control.note(f"no last evaluation: {failure}")
+            return
+        if self._recorder is not None:
+            self._recorder.finish(self._state)
+        if failure is not None:
+            raise failure
+
+    def _sample(self) -> None:
+        self._state.agree_on_buffers()
+        if self._recorder is not None:
+            self._recorder.sample(self._state)
+
+    def _note_damage(self, text: str) -> None:
+        self._control.note(text, "checkpoint damaged")
+
+    def _passed(self, every: int) -> bool:
+        seen = self._state.images_seen
+        return seen // every > (seen - self._config.batch) // every
+
+    def _save(self) -> None:
+        """Write a checkpoint, unless this very state has been written already."""
+        if self._saved == (self._state.images_seen, self._score):
+            return
+        self._saved = (self._state.images_seen, self._score)
+        self._state.agree_on_buffers()
+        contents = self._state.state_dict()
+        contents |= {"set_count": self._images.count, "set_shape": list(self._images.shape)}
+        # Weights may have turned into nan since the last record was judged.
+        healthy = self._monitor.sound and self._state.finite()
+        contents |= {"health": self._monitor.state_dict(), "healthy": healthy}
+        if self._score is not None and self._score[0] == self._state.images_seen:
+            contents["score"], contents["score_of"] = self._score[1:]
+        if self._recorder is not None:
+            # Records first: a checkpoint must not be ahead of them.
+            self._writer.save(contents, first=self._recorder.recorder.publish)
+
+    def _evaluate(self) -> Exception | None:
+        """Measure the generator on all ranks, while training stands still.
+
+        Returns:
+            why it could not be measured, or on rank 0 why that could not be written down; the
+            ranks go on together either way.
+        """
+        start = time.perf_counter()
+        try:
+            found = self._measure()
+        except (UserError, OSError) as error:
+            return error
+        name, first = next(iter(found.values.items()))
+        kind = f"{name} of card {found.card.key}"
+        self._score = (self._state.images_seen, cost(name, first.value), kind)
+        failure: Exception | None = None
+        if self._recorder is not None:
+            try:
+                self._recorder.evaluated(found, time.perf_counter() - start)
+            except (UserError, OSError) as error:
+                failure = error
+        # The checkpoint in flight may be the best so far.
+        self._writer.wait()
+        best = checkpoint.best_score(self._storage, kind) if self._world.leads else 0.0
+        best = self._world.broadcast(torch.tensor(best, dtype=torch.float64)).item()
+        if self._score[1] < best:
+            self._save()
+        return failure
+
+    def _measure(self) -> Evaluation:
+        config, state = self._config, self._state
+        if self._evaluator is None:
+            classes = len(self._images.classes) if config.conditional else 0
+            self._evaluator = Evaluator(
+                config.evaluate, self._images, config.data, config.latent, classes, self._world
+            )
+        state.agree_on_buffers()
+        network = state.ema.average
+        if config.evaluate.weights == "generator":
+            network = state.generator.network.eval()
+        try:
+            return self._evaluator.evaluate(network, state.images_seen)
+        finally:
+            state.generator.network.train()
+
+    def _judge(self, batch: Batch) -> str:
+        """Write a record and act on what it says of the run's health: "go on", or "again"."""
+        state = self._state
+        means = state.statistics.means(self._world)
+        before = self._monitor.state
+        signs, verdict = self._monitor.examine(state, means, batch.real)
+        if state.augment.adaptation is not None:
+            means["augment_p"] = state.augment.adaptation.probability.item()
+        lap = self._clock.lap(state.images_seen)
+        self._record = {"images": state.images_seen, **means, **signs, **lap}
+        if self._action:
+            self._record["action"], self._action = self._action, ""
+        action = treatment.choose(self._config.health, verdict)
+        if self._recorder is not None:
+            self._recorder.recorder.add(self._record)
+            if verdict.state != before and action != "give up":
+                self._control.note(treatment.announce(verdict, state.images_seen))
+        if action == "roll back":
+            self._roll_back(verdict)
+            return "again"
+        if action in ("stop", "give up"):
+            if verdict.state != "non-finite":
+                self._save()
+                self._sample()
+            raise IllHealthError(treatment.farewell(verdict, state.images_seen, self._storage.uri))
+        return "go on"
+
+    def _roll_back(self, verdict: Verdict) -> None:
+        """Return to the last healthy checkpoint, on all ranks, with one setting changed."""
+        ill_at = self._state.images_seen
+        # As rank 0 sees them: a shared filesystem may show another rank fewer.
+        known = len(treatment.past(self._storage)) if self._world.leads else 0
+        past = int(self._world.broadcast(torch.tensor(known)))
+        if past >= self._config.health.rollbacks:
+            raise IllHealthError(treatment.exhausted(verdict, ill_at, past, self._storage.uri))
+        self._config, change = treatment.changed(self._config)
+        if self._recorder is not None:
+            self._recorder.close()
+        # Nobody reads before the checkpoint in flight is written, nor does anything change
+        # before everybody has read.
+        self._world.gather(ill_at)
+        saved = checkpoint.load_together(
+            self._storage, self._world, self._note_damage, healthy=True
+        )
+        back_to = 0 if saved is None else saved["images_seen"]
+        self._action = f"back from {ill_at:,} images ({verdict.state}), with {change}"
+        if self._world.leads:
+            checkpoint.forget_after(self._storage, back_to if saved is not None else -1)
+            run.update(self._storage, self._config)
+            treatment.remember(self._storage, verdict, ill_at, back_to, change)
+            self._control.note(f"back to {back_to:,} images, with {change}")
+        self._begin(saved)
+
+
+@contextlib.contextmanager
+def _whole(source: str) -> Iterator[None]:
+    """A checkpoint that anybody may have written, whose parts fit the run or are an error."""
+    try:
+        yield
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        AttributeError,
+        RuntimeError,
+    ) as error:
+        raise UserError(
+            f"--resume {source}: its checkpoint has not what this run needs "
+            f"({type(error).__name__}: {first_line(error)}); put back the one that the run wrote"
+        ) from None
+
+
+def _check_same_set(saved: dict[str, Any], data: str, images: ImageSet) -> None:
+    if (saved["set_count"], saved["set_shape"]) != (images.count, list(images.shape)):
+        raise UserError(
+            f"--data {data}: has {images.count:,} images of shape {tuple(images.shape)}, but the "
+            f"run saw {saved['set_count']:,} of {tuple(saved['set_shape'])}; put that set back"
+        )
+
+
+class _Clock:
+    """Speed, share of time spent waiting for data, and traffic, between two records."""
+
+    def __init__(self, images_seen: int, world: World) -> None:
+        self._world = world
+        self._lap_start = time.perf_counter()
+        self._lap_images, self._lap_bytes = images_seen, world.bytes_sent
+        self._waited = self._wait_start = 0.0
+
+    def start_wait(self) -> None:
+        self._wait_start = time.perf_counter()
+
+    def end_wait(self) -> None:
+        self._waited += time.perf_counter() - self._wait_start
+
+    def lap(self, images_seen: int) -> records.Record:
+        now = time.perf_counter()
+        seconds = now - self._lap_start
+        images, sent = images_seen - self._lap_images, self._world.bytes_sent
+        if not images:
+            return {}
+        found = {
+            "images_per_second": round(images / seconds, 1),
+            "data_wait": round(self._waited / seconds, 5),
+            "bytes_per_image": round((sent - self._lap_bytes) / images, 1),
+        }
+        self._lap_start, self._lap_images, self._waited = now, images_seen, 0.0
+        self._lap_bytes = sent
+        return found

@@ -1,0 +1,73 @@
+"""What rank 0 writes of a run besides checkpoints: records, grids, and the result."""
+
+from __future__ import annotations
+
+import torch
+
+from distgan.config.run import Config
+from distgan.data.images import ImageSet
+from distgan.evaluate import evaluation
+from distgan.evaluate.evaluation import Evaluation
+from distgan.runs import checkpoint, export, records
+from distgan.runs import folder as run
+from distgan.runs.samples import SampleSheet
+from distgan.storage.storage import Storage
+from distgan.training.state import TrainingState
+
+
+class RunRecorder:
+    """What rank 0 writes besides checkpoints: records, grids, and the result."""
+
+    def __init__(
+        self,
+        config: Config,
+        storage: Storage,
+        images: ImageSet,
+        state: TrainingState,
+        writer: checkpoint.Writer,
+    ) -> None:
+        self._writer = writer
+        self.recorder = records.Recorder(storage, state.images_seen)
+        self._config, self._storage, self._images = config, storage, images
+        classes = images.classes if config.conditional else ()
+        self._sheet = SampleSheet(config.seed, config.latent, len(classes))
+        run.record_environment(
+            storage, state.world.size, _device_name(state.world.device), state.images_seen
+        )
+        if state.images_seen == 0:
+            self.sample(state)
+
+    def evaluated(self, found: Evaluation, seconds: float) -> None:
+        """Write an evaluation, for which training stood still for some seconds."""
+        evaluation.remember(self._storage, found)
+        values = {name: value.value for name, value in found.values.items()}
+        self.recorder.add_scalars(found.images, {**values, "evaluation_seconds": seconds})
+
+    def sample(self, state: TrainingState) -> None:
+        """Write a grid of samples."""
+        picture = self._sheet.draw(state.ema.average)
+        self._storage.write(f"samples/images-{state.images_seen:012d}.png", picture)
+
+    def finish(self, state: TrainingState) -> None:
+        """Write the result of a complete run."""
+        # A complete run has its last checkpoint; only then is there a result.
+        self._writer.wait()
+        self.sample(state)
+        networks = {"ema": state.ema.average, "generator": state.generator.network}
+        export.export(
+            self._storage,
+            self._config,
+            self._images.shape,
+            self._images.classes,
+            networks,
+            state.images_seen,
+        )
+
+    def close(self) -> None:
+        """Wait for what is being written, and let go of the files."""
+        self._writer.wait()
+        self.recorder.close()
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

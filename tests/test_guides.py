@@ -126,7 +126,7 @@ def commands(page: Path) -> Iterator[list[str]]:
     """The words of every command of distgan in a page's shell blocks."""
     for block in blocks(page, "bash", "sh"):
         for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
+            words = shlex.split(line.partition(" > ")[0], comments=True)
             if words[:1] == ["distgan"]:
                 yield words[1:]
 

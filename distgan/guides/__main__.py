@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import distgan
 from distgan.guides import ORDER
 from distgan.guides.tables import rewritten
-from distgan.recipes.gan import recipe
 
 
 def main() -> None:
     """Rewrite the marked blocks, and name every guide that this changed."""
-    root = type(recipe("mnist-mlp"))
+    root = type(distgan.recipe("mnist-mlp"))
     for name in ORDER:
         path = Path(__file__).with_name(f"{name}.md")
         before = path.read_text(encoding="utf-8")

@@ -6,7 +6,8 @@ A guide marks the place of a table with two comments, between which it is writte
     <!-- end -->
 
 The first names a group of a run's settings by its dotted name, ``run`` for the settings that are
-in no group, or a settings class by its module and name, for the options of one command.
+in no group, or a settings class by its module and name, for the options of one command. Settings
+that another family has, ``RECIPE:GROUP`` names by one of its recipes.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from annotated_types import Ge, Gt
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
+import distgan
 from distgan.config.schedule import Schedule
-from distgan.config.settings import parse_count
+from distgan.config.settings import help_text, parse_count
 
 BLOCK = re.compile(r"<!-- settings: (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
 """One marked block: its target, and what stands between the two comments."""
@@ -35,7 +37,7 @@ def rewritten(markdown: str, root: type) -> str:
 
     Args:
         markdown: the guide's text.
-        root: the class of a whole configuration, where dotted names begin.
+        root: the class of a whole configuration, where dotted names begin without ``RECIPE:``.
 
     Raises:
         LookupError: for a block that names no group and no class.
@@ -67,6 +69,9 @@ def _block(target: str, root: type) -> str:
     if "." in target and target.split(".")[-1][0].isupper():
         module, _, name = target.rpartition(".")
         return _table(getattr(import_module(module), name), "--", dashes=True)
+    name, _, target = target.rpartition(":")
+    if name:
+        root = type(distgan.recipe(name))
     if target == "run":
         return _table(root, "--", leave_out="recipe")
     kinds, default = [root], None
@@ -104,7 +109,7 @@ def _table(kind: type, prefix: str = "", *, dashes: bool = False, leave_out: str
             continue
         spelled = name.replace("_", "-") if dashes else name
         values = _values(field.annotation, field.metadata)
-        about = " ".join((field.description or "").split()).replace("``", "`")
+        about = " ".join(help_text(kind, name).split()).replace("``", "`")
         rows.append(f"| `{prefix}{spelled}` | {values} | {_default(field)} | {_cell(about)} |")
     return "\n".join([*_HEADING, *rows]) if rows else ""
 

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from scipy import stats
 
-from distgan.config.run import to_yaml
 from distgan.config.settings import to_dict
-from distgan.recipes.gan import recipe
+from distgan.families.registry import to_yaml
+from distgan.recipes import recipe
 from distgan.report import searched, write_report
 from distgan.storage.storage import Storage
 from distgan.tune.record import Adoption, Measured, Trial

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.launch.signals import StopRequest
 from distgan.storage.storage import Storage
 from distgan.training import control
@@ -113,7 +113,7 @@ def double(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial.tune, "report", lambda metrics, **_: REPORT.take(metrics))
 
 
-def run(path: Path, base: Config, space: dict[str, str], settings: TuneSettings) -> Storage:
+def run(path: Path, base: RunConfig, space: dict[str, str], settings: TuneSettings) -> Storage:
     """Begin a search, or go on with it."""
     storage = Storage(str(path))
     settings = settings.settle(base)

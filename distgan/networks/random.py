@@ -234,3 +234,37 @@ class Reparameterise(RandomLayer):
         """float (n, d) and (n, d) -> (n, d), of the type of ``mean``."""
         noise = self.draw(philox.normal, mean.shape[1], mean)
         return mean + (log_variance / 2).exp() * noise.to(mean.dtype)
+
+
+_MOST_DRAWS = 1 << 20
+
+
+def normal_draws(
+    seed: int,
+    stream: str,
+    numbers: Tensor,
+    draws: range,
+    size: int,
+    device: torch.device | None = None,
+) -> Tensor:
+    """Several standard normal vectors a sample, as importance sampling needs: any part of them.
+
+    Draw k of sample i counts as sample i 2**20 + k of the stream.
+
+    Args:
+        seed: of the run.
+        stream: what they are for, and nothing else.
+        numbers: of the samples, int64 (n,), below 2**43.
+        draws: which, step 1, below 2**20.
+        size: length of a vector.
+        device: where; absent, that of ``numbers``.
+
+    Returns:
+        float32 (n, len(draws), size).
+    """
+    if draws.stop > _MOST_DRAWS:
+        raise ValueError(f"has at most {_MOST_DRAWS} draws a sample, not {draws.stop}")
+    steps = torch.arange(draws.start, draws.stop, device=numbers.device)
+    each = (numbers[:, None] * _MOST_DRAWS + steps).flatten()
+    drawn = philox.normal(each, size, Place(philox.key_of(seed, stream)), device)
+    return drawn.view(len(numbers), len(draws), size)

@@ -124,10 +124,13 @@ def test_normal_is_box_muller_in_float64() -> None:
     assert error.max() < 1e-3
 
 
-def test_the_series_of_log_sine_and_cosine() -> None:
+def test_log_root_sine_and_cosine() -> None:
     u = torch.cat([torch.logspace(-32, 0, 5001, 2), torch.linspace(0.4, 1, 5001)])
     found, right = philox._log(u).double(), u.double().log()
     assert ((found - right).abs() / right.abs().clamp(min=1e-3)).max() < 3e-7
+    square = torch.cat([torch.zeros(1), torch.logspace(-25, 6, 5001, 2)])
+    right = square.double().sqrt()
+    assert ((philox._root(square).double() - right).abs() <= 2e-7 * right).all()
     x = torch.linspace(-math.pi / 4, math.pi / 4, 5001)
     sine, cosine = philox._sine_and_cosine(x)
     assert (sine.double() - x.double().sin()).abs().max() < 1e-7

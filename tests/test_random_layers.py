@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from distgan.networks.random import (
@@ -14,9 +16,13 @@ from distgan.networks.random import (
     SampleDropout,
     SampleNoise,
     checkpointed,
+    normal_draws,
     number_layers,
     sample_numbers,
 )
+from distgan.parallel import World
+
+from .ranks import on_ranks
 
 
 def network(dtype: torch.dtype = torch.float32) -> nn.Sequential:
@@ -241,3 +247,35 @@ def test_global_generator_is_left_alone() -> None:
     with sample_numbers(5, "g", NUMBERS):
         net(maps())
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def gradients(world: World) -> list[Tensor]:
+    """Of a mean over 8 samples, this rank's share of them through DDP."""
+    net: nn.Module = network(torch.float64)
+    if world.size > 1:
+        net = DistributedDataParallel(net)
+    share = world.share(8)
+    with sample_numbers(5, "g", NUMBERS[share]):
+        out = net(maps(8, torch.float64)[share])
+    # DDP takes the mean of the ranks' gradients.
+    (out.square().sum() * world.size / 8).backward()
+    return [p.grad for p in net.parameters() if p.grad is not None]
+
+
+@pytest.mark.slow
+def test_ranks_have_the_gradient_of_one_process(tmp_path: Path) -> None:
+    right = gradients(World(0, 1))
+    assert len(right) == 4
+    for found in on_ranks(2, gradients, tmp_path):
+        for ours, theirs in zip(found, right, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_draws_of_a_sample_come_in_any_part() -> None:
+    whole = normal_draws(0, "bound", NUMBERS, range(10), 5)
+    assert whole.shape == (8, 10, 5)
+    part = normal_draws(0, "bound", NUMBERS[2:4], range(3, 7), 5)
+    assert torch.equal(part, whole[2:4, 3:7])
+    assert len(whole.flatten().unique()) > 395
+    with pytest.raises(ValueError, match="at most 1048576"):
+        normal_draws(0, "bound", NUMBERS, range(2**20 + 1), 5)

@@ -6,9 +6,9 @@ made by tensor operations from the counter-based generator Philox4x32-10 (Salmon
 and Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011, section 4.3), which has no
 state: number k of sample i is a function of (seed, stream, i, layer, call, k) alone.
 
-All operations are integer operations, conversions and the five that IEEE 754 rounds correctly
-(+, -, *, /, sqrt), each a tensor operation of its own, so that all devices give the same bits.
-Therefore `normal` has its own series for log, sin and cos, which libraries round differently.
+All operations are integer operations, conversions, and sums, products and quotients that IEEE
+754 rounds correctly, each a tensor operation of its own, so that all devices give the same bits.
+Therefore `normal` has its own log, sin, cos and sqrt, which libraries round differently.
 
 A block of four 32-bit words has the counter (block, layer * 2**16 + call, low half of the
 sample's number, high half), and the key is made of seed and stream. Word w of block b is number
@@ -32,8 +32,9 @@ _WEYL = (0x9E3779B9, 0xBB67AE85)
 """Added to the two words of the key after each round."""
 _ROUNDS = 10
 
-_BLOCKS_AT_ONCE = {"cpu": 1 << 15}
-"""Blocks worked on together: on a CPU few enough that the seven buffers stay in its cache."""
+_BLOCKS_AT_ONCE = {"cpu": (1 << 15) - 1}
+"""Blocks worked on together: on a CPU few enough that the seven buffers stay in its cache, and
+that torch does not share each of the hundred short operations out to threads."""
 _BLOCKS_ON_DEVICE = 1 << 22
 """Elsewhere few enough for 256 MiB, and so many that starting kernels takes no time."""
 
@@ -82,39 +83,37 @@ def philox(counter: list[Tensor], key: tuple[int, int]) -> Words:
     for _ in range(_ROUNDS - 2):
         _round_in_place(buffers, key)
         key = _next(key)
-    return buffers[0], buffers[1], buffers[2], buffers[3]
+    return buffers[0], buffers[1].bitwise_and_(_MASK), buffers[2], buffers[3].bitwise_and_(_MASK)
 
 
 def _next(key: tuple[int, int]) -> tuple[int, int]:
     return (key[0] + _WEYL[0]) & _MASK, (key[1] + _WEYL[1]) & _MASK
 
 
-# With M a multiplier, x * (M - 2**32) stays in the range of int64, as x * M would not, has the
-# same low 32 bits, and its high ones are short of those of x * M by just x.
-_FIRST, _SECOND = (multiplier - 2**32 for multiplier in _MULTIPLIERS)
+# A product of two words is one of 64 bits, of which int64 holds the pattern. Its high word comes
+# with copies of the sign above it, and its low word, not cut off yet, with the high one; both
+# are cut off after the exclusive or, since a word is multiplied only after that.
 
 
 def _round(counter: list[Tensor], key: tuple[int, int]) -> list[Tensor]:
     a, b, c, d = counter
-    p, q = a * _FIRST, c * _SECOND
-    return [(q >> 32) + c ^ (b ^ key[0]), q & _MASK, (p >> 32) + a ^ (d ^ key[1]), p & _MASK]
+    p, q = a * _MULTIPLIERS[0], c * _MULTIPLIERS[1]
+    return [((q >> 32) ^ (b ^ key[0])) & _MASK, q, ((p >> 32) ^ (d ^ key[1])) & _MASK, p]
 
 
 def _round_in_place(buffers: list[Tensor], key: tuple[int, int]) -> None:
     # The first four buffers are the counter, before and after; the others are free.
     a, b, c, d, p, q, high = buffers
-    torch.mul(a, _FIRST, out=p)
-    torch.mul(c, _SECOND, out=q)
+    torch.mul(a, _MULTIPLIERS[0], out=p)
     torch.bitwise_right_shift(p, 32, out=high)
-    high += a
     d ^= high
     d ^= key[1]
+    d &= _MASK
+    torch.mul(c, _MULTIPLIERS[1], out=q)
     torch.bitwise_right_shift(q, 32, out=high)
-    high += c
     b ^= high
     b ^= key[0]
-    p &= _MASK
-    q &= _MASK
+    b &= _MASK
     buffers[:] = [b, q, d, p, a, c, high]
 
 
@@ -136,7 +135,8 @@ def _fill(
 
 def _parts(rows: int, blocks: int, most: int) -> Iterator[tuple[slice, slice]]:
     """Rectangles that cover rows x blocks, each of at most ``most``."""
-    tall, wide = max(1, most // max(1, blocks)), max(1, min(blocks, most))
+    tall = max(1, most // max(1, blocks))
+    wide = max(1, math.ceil(blocks / math.ceil(blocks / most)) if blocks else 1)
     for row in range(0, rows, tall):
         for block in range(0, blocks, wide):
             yield slice(row, min(row + tall, rows)), slice(block, min(block + wide, blocks))
@@ -204,9 +204,7 @@ def uniform(numbers: Tensor, size: int, place: Place, device: torch.device | Non
     def write(out: Tensor, block: Words) -> None:
         for index, word in enumerate(block):
             word >>= 9
-            out[..., index] = word
-        out += 0.5
-        out *= 2.0**-23
+            out[..., index] = word.to(torch.float32).add_(0.5).mul_(2.0**-23)
 
     return _made(numbers, size, place, torch.float32, device, write)
 
@@ -232,7 +230,7 @@ def normal(numbers: Tensor, size: int, place: Place, device: torch.device | None
 
 def _pair(radius: Tensor, angle: Tensor, first: Tensor, second: Tensor) -> None:
     length = radius.to(torch.float32).add_(0.5).mul_(2.0**-32)
-    length = _log(length).mul_(-2.0).sqrt_()
+    length = _root(_log(length).mul_(-2.0))
     # An eighth of the circle to either side.
     turn = (angle >> 9).to(torch.float32).add_(0.5).mul_(2.0**-23).sub_(0.5).mul_(math.pi / 2)
     sine, cosine = _sine_and_cosine(turn)
@@ -260,6 +258,15 @@ def _log(x: Tensor) -> Tensor:
         .mul_(s)
         .add_(exponent.to(torch.float32).mul_(math.log(2)))
     )
+
+
+def _root(x: Tensor) -> Tensor:
+    """The square root of float32 from 0 to 2**60, as x times its inverse: Newton's
+    iteration y <- y (3 - x y^2) / 2, from a guess that halves the exponent."""
+    y = (0x5F3759DF - (x.view(torch.int32) >> 1)).view(torch.float32)
+    for _ in range(3):
+        y.mul_((x * y).mul_(y).mul_(-0.5).add_(1.5))
+    return y.mul_(x)
 
 
 def _sine_and_cosine(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -279,3 +279,23 @@ def test_draws_of_a_sample_come_in_any_part() -> None:
     assert len(whole.flatten().unique()) > 395
     with pytest.raises(ValueError, match="at most 1048576"):
         normal_draws(0, "bound", NUMBERS, range(2**20 + 1), 5)
+
+
+@pytest.mark.slow
+def test_compiled_networks_draw_the_same_and_do_not_compile_the_draws() -> None:
+    net, x = network(), maps()
+    graphs: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> object:
+        graphs.append(len([node for node in graph.graph.nodes if node.op.startswith("call")]))
+        return graph.forward
+
+    compiled = torch.compile(net, backend=backend)
+    for first in range(4):
+        numbers = NUMBERS + first
+        with sample_numbers(5, "g", numbers):
+            found = compiled(x)
+        with sample_numbers(5, "g", numbers):
+            torch.testing.assert_close(found, net(x), rtol=1e-6, atol=1e-6)
+    # Philox alone is more than a hundred operations, and other numbers are no other graph.
+    assert 0 < sum(graphs) < 40

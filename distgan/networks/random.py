@@ -49,11 +49,20 @@ class _Context:
             )
         call = self.calls.get(layer, 0)
         self.calls[layer] = call + 1
+        if torch.compiler.is_compiling():
+            draw = _left_alone(draw)
         drawn = [
             draw(numbers, size, Place(key, layer, call), device=like.device)
             for key, numbers in self.parts
         ]
         return drawn[0] if len(drawn) == 1 else torch.cat(drawn)
+
+
+def _left_alone(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """``draw`` out of reach of torch.compile, which would join a product and a sum and round once
+    where the device can, and would compile anew for every other number of calls."""
+    alone: Callable[..., Tensor] = torch.compiler.disable(draw)  # type: ignore[no-untyped-call]
+    return alone
 
 
 _context: ContextVar[_Context | None] = ContextVar("sample_numbers", default=None)

@@ -137,8 +137,8 @@ def test_the_network_of_burda_et_al() -> None:
     assert parameters(encoder) + parameters(decoder) == 425_284
     kinds = [type(layer).__name__ for layer in decoder.layers]
     assert kinds == ["Linear", "Tanh", "Linear", "Tanh", "Linear"]
-    x = torch.rand(3, 1, 28, 28)
-    hidden: Tensor = x.flatten(1)
+    x = torch.rand(3, 1, 28, 28) * 2 - 1
+    hidden: Tensor = (x.flatten(1) + 1) / 2  # their pixels are in [0, 1]
     weights = list(encoder.layers.parameters())
     for weight, bias in zip(weights[:4:2], weights[1:4:2], strict=True):
         hidden = torch.tanh(hidden @ weight.T + bias)

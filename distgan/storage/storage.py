@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import errno
+import functools
 import json
-import mmap
 import os
 import re
 import shutil
@@ -143,7 +143,7 @@ class Storage:
         """
         if isinstance(content, str):
             content = content.encode("utf-8")
-        writer = content if callable(content) else _Bytes(content)
+        writer = content if callable(content) else functools.partial(_write_all, content=content)
         self.attempt(lambda: self._write(name, writer))
 
     def check_owner(self) -> None:
@@ -225,10 +225,10 @@ class Storage:
         beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
             with open(beside, "wb") as stream:
-                if not (isinstance(writer, _Bytes) and writer.pass_by_cache(beside)):
-                    writer(stream)
+                writer(stream)
                 stream.flush()
                 os.fsync(stream.fileno())
+                _release_cache(stream.fileno())
             os.replace(beside, target)
         finally:
             beside.unlink(missing_ok=True)
@@ -358,47 +358,19 @@ def _check_name(uri: str) -> None:
         raise UserError(f"{printable(uri)}: holds a null character, which no path can")
 
 
-_LARGE, _PIECE, _SECTOR = 2**20, 2**22, 4096
-"""Bytes of a file that passes by the cache, of what is written of it at once, and of a sector."""
+def _write_all(stream: IO[bytes], content: bytes | memoryview) -> None:
+    stream.write(content)
 
 
-class _Bytes:
-    """Writes what is all there."""
+_LARGE = 2**20
+"""Bytes from which on a written file's pages are dropped from the kernel's cache."""
 
-    def __init__(self, content: bytes | memoryview) -> None:
-        self._content = content
 
-    def __call__(self, stream: IO[bytes]) -> None:
-        stream.write(self._content)
+def _release_cache(handle: int) -> None:
+    """Drop a large file, already on the disk, from the kernel's page cache (Linux and BSD).
 
-    def pass_by_cache(self, path: Path) -> bool:
-        """Write a large file straight to the disk, where the filesystem can (Linux, O_DIRECT).
-
-        Nobody reads a checkpoint soon, and to find pages of the kernel's cache for it can cost
-        training's cores more than all the rest of writing it.
-
-        Returns:
-            whether it did; if not, nothing is lost by writing it as any other.
-        """
-        if len(self._content) < _LARGE or not hasattr(os, "O_DIRECT"):
-            return False
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_DIRECT)
-            try:
-                # A mapping begins at a page, as the disk wants it.
-                piece = memoryview(mmap.mmap(-1, _PIECE))
-                for start in range(0, len(self._content), _PIECE):
-                    part = self._content[start : start + _PIECE]
-                    piece[: len(part)] = part
-                    whole = -(-len(part) // _SECTOR) * _SECTOR
-                    written = 0
-                    while written < whole:
-                        written += os.write(handle, piece[written:whole])
-                os.ftruncate(handle, len(self._content))
-            finally:
-                os.close(handle)
-        except OSError:
-            # What the other way cannot write either, such as on a full disk, it will say.
-            os.truncate(path, 0)
-            return False
-        return True
+    A checkpoint is read again only after a failure; its pages would push out those of the data
+    set. The advice needs clean pages, so it has an effect only after ``fsync``.
+    """
+    if hasattr(os, "posix_fadvise") and os.fstat(handle).st_size >= _LARGE:
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from distgan.plan.compute import Compute
-from distgan.plan.model import TERMS, Prediction, predict
-from distgan.plan.network import Link, Network
+from distgan.plan.model import TERMS, Compute, Link, Network, Prediction, predict
 from distgan.plan.trace import trace
 from distgan.plan.work import Work
 

@@ -8,8 +8,7 @@ from typing import Literal
 from distgan.config.run import Config
 from distgan.config.settings import nearest
 from distgan.errors import UserError
-from distgan.plan.compute import Compute
-from distgan.plan.network import Link, Network
+from distgan.plan.model import Compute, Link, Network
 from distgan.plan.work import Work
 
 Precision = Literal["float32", "bf16", "float64"]

@@ -11,7 +11,7 @@ from distgan.config.run import Config
 from distgan.config.shape import ImageShape
 from distgan.parallel import World
 from distgan.plan.batches import random_batches
-from distgan.plan.compute import Compute
+from distgan.plan.model import Compute
 from distgan.training.state import TrainingState
 
 _LONGEST = 0.5

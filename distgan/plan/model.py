@@ -1,13 +1,176 @@
-"""The model: what a cycle of updates takes on many workers, term by term."""
+"""The model: what a cycle of updates takes on many workers, term by term.
+
+From the bottom up: the links and the collective operations over them, what computing takes,
+how one update overlaps the two, and the prediction for a whole cycle.
+"""
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from distgan.plan.compute import Compute, expected_maximum
-from distgan.plan.network import Network, ring_bytes
-from distgan.plan.timeline import Exchange, play
 from distgan.plan.work import Message, Update, Work
+
+
+@dataclass(frozen=True)
+class Link:
+    """``bandwidth`` in bytes a second each way, ``latency`` in seconds a message."""
+
+    bandwidth: float
+    latency: float
+
+
+@dataclass(frozen=True)
+class Network:
+    """The links between the workers of a node, and between nodes.
+
+    Args:
+        across: of a whole node, which its workers share.
+        busy: the share of a collective's time for which it takes a worker's processor from
+            computing: 0 where the network card or the GPU's copy engines do it alone.
+        tree: whether messages across nodes follow trees, as NCCL's do where that is faster,
+            rather than a ring.
+    """
+
+    inside: Link
+    across: Link
+    busy: float = 0.0
+    tree: bool = False
+
+    def all_reduce(self, size: float, workers: int, nodes: int = 1) -> float:
+        """Seconds to give every worker the sum of ``size`` bytes of each.
+
+        A ring sends 2 (n - 1) / n of them over each link in 2 (n - 1) messages, the fewest
+        bytes possible (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for
+        clusters of workstations", 2009). On several nodes one runs inside each, which leaves
+        every worker with its part of the sum, and one across, over these parts.
+        """
+        return self._exchange(size, workers, nodes, 2)
+
+    def all_gather(self, size: float, workers: int, nodes: int = 1) -> float:
+        """Seconds to give every worker the ``size`` bytes of each other: half an all-reduce
+        of the ``workers`` times as many that it ends with."""
+        return self._exchange(size * workers, workers, nodes, 1)
+
+    def _exchange(self, size: float, workers: int, nodes: int, rounds: int) -> float:
+        local = workers // nodes
+        seconds = rounds * _round(self.inside, size, local, local - 1)
+        hops = nodes - 1
+        if self.tree and nodes > 1:
+            hops = min(hops, math.ceil(math.log2(nodes)))
+        return seconds + rounds * _round(self.across, size, nodes, hops)
+
+
+def _round(link: Link, size: float, members: int, hops: int) -> float:
+    return (members - 1) / members * size / link.bandwidth + hops * link.latency
+
+
+def ring_bytes(size: float, workers: int) -> float:
+    """What each worker of a ring sends to all-reduce ``size`` bytes."""
+    return 2 * (workers - 1) / workers * size
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Seconds of one cycle, all of the discriminator's updates and the generator's, on one worker.
+
+    Args:
+        fixed: whatever the batch: optimizers, averaging, launching kernels.
+        per_image: more for each image of the worker's share of a batch.
+        floor: no cycle is shorter, as where the processor launches kernels more slowly than
+            the GPU runs them.
+        after: of all that, what begins when gradients have arrived.
+        deviation: of the same cycle's seconds from one time to another, as a share of them.
+    """
+
+    fixed: float
+    per_image: float
+    floor: float = 0.0
+    after: float = 0.0
+    deviation: float = 0.0
+
+    def seconds(self, images: float) -> float:
+        """Of a cycle, when the share of a batch is so many images."""
+        return max(self.floor, self.fixed + self.per_image * images)
+
+
+@functools.cache
+def expected_maximum(count: int) -> float:
+    """Of so many standard normal numbers: the integral of x d(Phi(x)^n)."""
+    if count == 1:
+        return 0.0
+    # By parts, with P = Phi^n: the integral of 1 - P over x > 0, less that of P over x < 0.
+    step, reach = 1 / 256, 10
+    points = [(i + 0.5) * step for i in range(reach * 256)]
+    above = sum(-math.expm1(count * math.log1p(-_upper(x))) for x in points)
+    below = sum(_upper(x) ** count for x in points)
+    return step * (above - below)
+
+
+def _upper(x: float) -> float:
+    # P(X > x) of a standard normal X, to all digits where it is small.
+    return math.erfc(x / math.sqrt(2)) / 2
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A collective operation that begins ``at`` seconds of computing, and takes ``seconds``.
+
+    ``blocking`` ones hold the computing up, as synchronised batch statistics do; others, a
+    bucket of gradients, run beside it.
+    """
+
+    at: float
+    seconds: float
+    blocking: bool = False
+
+
+@dataclass(frozen=True)
+class Elapsed:
+    """Seconds until an update's gradients are all there, and what held it up.
+
+    ``exposed`` is waiting for gradients after all was computed, ``blocked`` waiting for what
+    blocks, ``slowed`` what collectives took from the processor. With the computing they are
+    ``total``.
+    """
+
+    total: float
+    exposed: float
+    blocked: float
+    slowed: float
+
+
+def play(computing: float, exchanges: Sequence[Exchange], busy: float = 0.0) -> Elapsed:
+    """Go through an update; exchanges go one after another, as on one stream or connection.
+
+    Args:
+        computing: seconds without any exchange.
+        exchanges: in the order in which they begin.
+        busy: the share of the processor that an exchange beside computing takes, below 1.
+    """
+    now = done = free = blocked = slowed = 0.0
+    for exchange in exchanges:
+        now, lost = _compute(now, exchange.at - done, free, busy)
+        done, slowed = exchange.at, slowed + lost
+        free = max(now, free) + exchange.seconds
+        if exchange.blocking:
+            blocked += free - now
+            now = free
+    now, lost = _compute(now, computing - done, free, busy)
+    total = max(now, free)
+    return Elapsed(total, total - now, blocked, slowed + lost)
+
+
+def _compute(now: float, work: float, free: float, busy: float) -> tuple[float, float]:
+    # Do `work` seconds of computing from `now`, slowed until the exchanges are through at
+    # `free`: when that ends, and how much later than it would have.
+    beside = max(0.0, free - now)
+    slow = min(work, beside * (1 - busy))
+    lost = slow / (1 - busy) - slow
+    return now + work + lost, lost
+
 
 TERMS = ("images", "fixed", "slowed", "exposed", "synchronised", "stragglers")
 """What a cycle's seconds are divided into: see `Prediction`."""

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-import distgan.networks.linear
+import distgan.networks.kernels.linear
 from benchmarks.training import Training
 from benchmarks.turns import Turn, Values
 from distgan.config.run import Config
 from distgan.config.settings import override
 from distgan.launch.allocator import keep_freed_memory
-from distgan.networks.linear import mkl_is_slow
+from distgan.networks.kernels.linear import mkl_is_slow
 from distgan.objectives.penalties import GRADIENT_PENALTIES
 from distgan.parallel import World, has_batch_norm
 from distgan.training.step import Batch
@@ -127,7 +127,7 @@ def steps(world: World, config: Config, variant: Variant) -> Turn:
     if variant.allocator:
         keep_freed_memory()
     if not variant.onednn:
-        linear: Any = distgan.networks.linear
+        linear: Any = distgan.networks.kernels.linear
         linear.mkl_is_slow = lambda: False
     training = Training(override(config, variant.settings), world)
     variant.change(training)

@@ -18,7 +18,7 @@ from distgan.networks.base import (
     projection,
     to_logits,
 )
-from distgan.networks.linear import Linear
+from distgan.networks.kernels.linear import Linear
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from distgan.cli.parser import Parser, Verbs
@@ -93,7 +93,7 @@ def _submit(options: argparse.Namespace) -> int:
     from distgan import jobs
     from distgan.cli.console import command, say
 
-    words = _command(options.command)
+    words = _command(options.command, options.parse)
     env = dict(_variable(given) for given in options.env)
     name = jobs.submit(
         words,
@@ -119,10 +119,8 @@ def _at(address: str | None) -> list[str]:
     return ["--address", address] if address else []
 
 
-def _command(given: Sequence[str]) -> list[str]:
-    """The command to send, found to be one that this distgan takes."""
-    from distgan.cli.main import parse
-
+def _command(given: Sequence[str], parse: Callable[[Sequence[str]], object]) -> list[str]:
+    """The command to send, which ``parse`` has accepted."""
     if not given or given[0] != "--" or len(given) == 1:
         raise UserError(
             "submit: a command of distgan comes after --, as in "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -57,6 +57,11 @@ Widths = Annotated[
     tuple[Width, ...], BeforeValidator(split_commas), Field(min_length=1, max_length=100)
 ]
 """Layer widths; text may say ``128,256,512``."""
+
+
+def by_name(union: Any) -> dict[str, type[Any]]:
+    """The settings dataclasses of an annotated union ``A | B | ...``, by their ``name``."""
+    return {kind.name: kind for kind in get_args(get_args(union)[0])}
 
 
 @dataclasses.dataclass(frozen=True)

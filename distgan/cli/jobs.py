@@ -115,7 +115,7 @@ def _submit(options: argparse.Namespace) -> int:
 
 
 def _at(address: str | None) -> list[str]:
-    """The words that a command to be copied needs to find the cluster."""
+    """The option that a printed command needs to reach the same cluster."""
     return ["--address", address] if address else []
 
 
@@ -168,7 +168,7 @@ _COLOURS = re.compile(r"\x1b\[[\d;]*m")
 
 
 def _plain(output: str) -> str:
-    """What a job printed, without colours, and with progress bars a line each."""
+    """A job's output without colour codes, with each update of a progress bar on a line."""
     return _COLOURS.sub("", output).replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -92,7 +92,7 @@ def _print_summary(config: Config, plan: Plan, price: float | None) -> None:
 
 
 def _number(value: float) -> str:
-    """At least three digits that mean something."""
+    """At least three significant digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
 
 

@@ -1,5 +1,5 @@
-"""Layers that are computed another way on processors where that was measured to be faster.
+"""Layers with another implementation on processors where it was measured to be faster.
 
-They rest on private operators of torch, so no architecture does: where the operator or the
-processor is missing, each layer is torch's own.
+They use private operators of torch and are kept apart from the architectures for that reason.
+Without the operator or on another processor, each layer is torch's own.
 """

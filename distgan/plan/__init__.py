@@ -1,4 +1,4 @@
-"""How fast a configuration would train on machines that are not here: knows nothing of Ray."""
+"""Prediction of training speed on other machines. Does not use Ray."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from distgan.plan.work import Message, Update, Work
 
 @dataclass(frozen=True)
 class Link:
-    """``bandwidth`` in bytes a second each way, ``latency`` in seconds a message."""
+    """A link: ``bandwidth`` in bytes a second each way, ``latency`` in seconds a message."""
 
     bandwidth: float
     latency: float
@@ -27,11 +27,12 @@ class Network:
     """The links between the workers of a node, and between nodes.
 
     Args:
-        across: of a whole node, which its workers share.
-        busy: the share of a collective's time for which it takes a worker's processor from
-            computing: 0 where the network card or the GPU's copy engines do it alone.
-        tree: whether messages across nodes follow trees, as NCCL's do where that is faster,
-            rather than a ring.
+        inside: between the workers of a node.
+        across: between nodes; shared by the workers of a node.
+        busy: the share of a collective's time in which it occupies a worker's processor: 0 where
+            the network card or the GPU's copy engines do all of it.
+        tree: whether messages between nodes follow trees where that is faster, as in NCCL, rather
+            than a ring.
     """
 
     inside: Link
@@ -42,16 +43,16 @@ class Network:
     def all_reduce(self, size: float, workers: int, nodes: int = 1) -> float:
         """Seconds to give every worker the sum of ``size`` bytes of each.
 
-        A ring sends 2 (n - 1) / n of them over each link in 2 (n - 1) messages, the fewest
-        bytes possible (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for
-        clusters of workstations", 2009). On several nodes one runs inside each, which leaves
-        every worker with its part of the sum, and one across, over these parts.
+        A ring sends 2 (n - 1) / n of them over each link in 2 (n - 1) messages, the minimum of
+        bytes (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for clusters of
+        workstations", 2009). On several nodes there is a ring inside each node, which leaves
+        every worker with a part of the sum, and one across nodes for each part.
         """
         return self._exchange(size, workers, nodes, 2)
 
     def all_gather(self, size: float, workers: int, nodes: int = 1) -> float:
-        """Seconds to give every worker the ``size`` bytes of each other: half an all-reduce
-        of the ``workers`` times as many that it ends with."""
+        """Seconds to give every worker the ``size`` bytes of each: half the time of an all-reduce
+        of ``workers * size`` bytes."""
         return self._exchange(size * workers, workers, nodes, 1)
 
     def _exchange(self, size: float, workers: int, nodes: int, rounds: int) -> float:
@@ -68,7 +69,7 @@ def _round(link: Link, size: float, members: int, hops: int) -> float:
 
 
 def ring_bytes(size: float, workers: int) -> float:
-    """What each worker of a ring sends to all-reduce ``size`` bytes."""
+    """Bytes that each worker of a ring sends to all-reduce ``size`` bytes."""
     return 2 * (workers - 1) / workers * size
 
 
@@ -77,12 +78,11 @@ class Compute:
     """Seconds of one cycle, all of the discriminator's updates and the generator's, on one worker.
 
     Args:
-        fixed: whatever the batch: optimizers, averaging, launching kernels.
-        per_image: more for each image of the worker's share of a batch.
-        floor: no cycle is shorter, as where the processor launches kernels more slowly than
-            the GPU runs them.
-        after: of all that, what begins when gradients have arrived.
-        deviation: of the same cycle's seconds from one time to another, as a share of them.
+        fixed: independent of the batch: optimizers, averaging, launching kernels.
+        per_image: added for each image of the worker's share of a batch.
+        floor: lower bound of a cycle, such as launching kernels one by one on a GPU.
+        after: the part of these seconds that begins once gradients have arrived.
+        deviation: standard deviation between repetitions of a cycle, as a share of its seconds.
     """
 
     fixed: float
@@ -92,16 +92,17 @@ class Compute:
     deviation: float = 0.0
 
     def seconds(self, images: float) -> float:
-        """Of a cycle, when the share of a batch is so many images."""
+        """Of a cycle in which the worker's share of a batch is ``images`` images."""
         return max(self.floor, self.fixed + self.per_image * images)
 
 
 @functools.cache
 def expected_maximum(count: int) -> float:
-    """Of so many standard normal numbers: the integral of x d(Phi(x)^n)."""
+    """Of the maximum of ``count`` standard normal numbers: the integral of x d(Phi(x)^n)."""
     if count == 1:
         return 0.0
-    # By parts, with P = Phi^n: the integral of 1 - P over x > 0, less that of P over x < 0.
+    # Integrated by parts, with P = Phi^n: the integral of 1 - P over x > 0 minus that of P over
+    # x < 0.
     step, reach = 1 / 256, 10
     points = [(i + 0.5) * step for i in range(reach * 256)]
     above = sum(-math.expm1(count * math.log1p(-_upper(x))) for x in points)
@@ -110,7 +111,7 @@ def expected_maximum(count: int) -> float:
 
 
 def _upper(x: float) -> float:
-    # P(X > x) of a standard normal X, to all digits where it is small.
+    # P(X > x) of a standard normal X, without cancellation where it is small.
     return math.erfc(x / math.sqrt(2)) / 2
 
 
@@ -118,8 +119,8 @@ def _upper(x: float) -> float:
 class Exchange:
     """A collective operation that begins ``at`` seconds of computing, and takes ``seconds``.
 
-    ``blocking`` ones hold the computing up, as synchronised batch statistics do; others, a
-    bucket of gradients, run beside it.
+    Computing waits for ``blocking`` ones, such as synchronised batch statistics; others, such as
+    a bucket of gradients, overlap with it.
     """
 
     at: float
@@ -129,11 +130,11 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Elapsed:
-    """Seconds until an update's gradients are all there, and what held it up.
+    """Seconds until all gradients of an update have arrived, and the parts that are not computing.
 
-    ``exposed`` is waiting for gradients after all was computed, ``blocked`` waiting for what
-    blocks, ``slowed`` what collectives took from the processor. With the computing they are
-    ``total``.
+    ``exposed`` is waiting for gradients after the end of computing, ``blocked`` waiting for
+    blocking exchanges, ``slowed`` processor time that collectives took. Together with the
+    computing they add up to ``total``.
     """
 
     total: float
@@ -143,12 +144,12 @@ class Elapsed:
 
 
 def play(computing: float, exchanges: Sequence[Exchange], busy: float = 0.0) -> Elapsed:
-    """Go through an update; exchanges go one after another, as on one stream or connection.
+    """Simulate an update; exchanges run one after another, as on one stream or connection.
 
     Args:
         computing: seconds without any exchange.
         exchanges: in the order in which they begin.
-        busy: the share of the processor that an exchange beside computing takes, below 1.
+        busy: the share of the processor that an overlapping exchange takes, below 1.
     """
     now = done = free = blocked = slowed = 0.0
     for exchange in exchanges:
@@ -164,8 +165,8 @@ def play(computing: float, exchanges: Sequence[Exchange], busy: float = 0.0) -> 
 
 
 def _compute(now: float, work: float, free: float, busy: float) -> tuple[float, float]:
-    # Do `work` seconds of computing from `now`, slowed until the exchanges are through at
-    # `free`: when that ends, and how much later than it would have.
+    # Computes `work` seconds from `now`, slowed while exchanges run until `free`. Returns when
+    # that ends, and by how much it was delayed.
     beside = max(0.0, free - now)
     slow = min(work, beside * (1 - busy))
     lost = slow / (1 - busy) - slow
@@ -173,21 +174,21 @@ def _compute(now: float, work: float, free: float, busy: float) -> tuple[float, 
 
 
 TERMS = ("images", "fixed", "slowed", "exposed", "synchronised", "stragglers")
-"""What a cycle's seconds are divided into: see `Prediction`."""
+"""The terms that add up to a cycle's seconds: see `Prediction`."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Expected of a cycle on all workers together.
+    """The prediction for a cycle on all workers.
 
-    The terms are seconds of a cycle, and add up to ``seconds``: ``images`` is computing that
-    grows with a worker's share of the batch, ``fixed`` the rest of it, ``slowed`` what
-    exchanges take from the processor, ``exposed`` waiting for gradients, ``synchronised``
-    waiting for batch statistics and other values of the whole batch, ``stragglers`` waiting
-    for the slowest worker.
+    The terms are seconds of a cycle, and add up to ``seconds``: ``images`` is the computing that
+    is proportional to a worker's share of the batch, ``fixed`` the rest of it, ``slowed`` the
+    processor time that exchanges take, ``exposed`` waiting for gradients, ``synchronised``
+    waiting for batch statistics and other values of the whole batch, ``stragglers`` waiting for
+    the slowest worker.
 
-    ``efficiency`` is ``images_per_second`` over ``workers`` times those of one worker on the
-    same global batch. ``sent`` is bytes each worker sends.
+    ``efficiency`` is ``images_per_second`` divided by ``workers`` times those of one worker on
+    the same global batch. ``sent`` is the number of bytes that each worker sends.
     """
 
     workers: int
@@ -201,12 +202,12 @@ class Prediction:
 def predict(
     work: Work, compute: Compute, network: Network, batch: int, workers: int, nodes: int = 1
 ) -> Prediction:
-    """What to expect of ``workers`` workers, in equal parts on ``nodes`` nodes.
+    """Predict a cycle on ``workers`` workers, divided equally among ``nodes`` nodes.
 
     Args:
         batch: real images of a global batch.
     """
-    share = -(-batch // workers)  # Of the worker that has most.
+    share = -(-batch // workers)  # Of the worker with the largest share.
     cycle = compute.seconds(share)
     images = min(cycle, compute.per_image * share)
     terms = dict.fromkeys(TERMS, 0.0)
@@ -229,7 +230,7 @@ def predict(
             terms["slowed"] += elapsed.slowed
             terms["exposed"] += elapsed.exposed
             terms["synchronised"] += elapsed.blocked
-            # The updates of a cycle vary independently, and all wait at the end of each.
+            # Workers wait for each other at the end of every update, whose times are independent.
             terms["stragglers"] += spread * cycle * part**0.5
             sent += sum(_sent(message, workers) for message in update.messages)
     seconds = sum(terms.values())
@@ -239,7 +240,7 @@ def predict(
 
 
 def _afterwards(update: Update, work: Work, compute: Compute) -> float:
-    # Of the optimizers' time, by the number of parameters.
+    # The optimizers' time is divided among updates by the number of parameters.
     return compute.after * update.parameters / work.updated
 
 

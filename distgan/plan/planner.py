@@ -1,4 +1,4 @@
-"""From a configuration and a place to train it to what is expected there, and what would help."""
+"""Predicts a configuration's speed on given hardware, its bottleneck, and useful changes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from distgan.plan.trace import trace
 from distgan.plan.work import Work
 
 _WORTH = 1.05
-"""A gain below this is not named."""
+"""Changes with a smaller gain are not listed."""
 
 BOTTLENECKS = {
     "images": "computing",
@@ -32,12 +32,12 @@ BOTTLENECKS = {
     "synchronised": "agreeing on batch statistics",
     "stragglers": "waiting for the slowest worker",
 }
-"""What each term of a `Prediction` is, in words."""
+"""Descriptions of the terms of a `Prediction`."""
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """A change of settings, how many times as fast it is expected to be, and what it costs."""
+    """A change of settings, the expected factor of speed, and its disadvantage."""
 
     change: str
     gain: float
@@ -52,7 +52,7 @@ def bottleneck(prediction: Prediction) -> str:
 def remedies(
     config: Config, prediction: Prediction, again: Callable[[Config], Prediction], on_gpu: bool
 ) -> list[Remedy]:
-    """The settings that would help, the most helpful first.
+    """The changes of settings with a gain, the largest gain first.
 
     Args:
         again: predicts another configuration on the same workers.
@@ -62,7 +62,7 @@ def remedies(
         try:
             changed = override(config, changes)
         except UserError:
-            continue  # Settings that contradict one another are no remedy.
+            continue  # The changed settings contradict each other.
         gain = again(changed).images_per_second / prediction.images_per_second
         if gain >= _WORTH:
             text = " ".join(f"--{name} {str(value).lower()}" for name, value in changes.items())
@@ -81,9 +81,9 @@ def _candidates(config: Config, workers: int, on_gpu: bool) -> Iterator[tuple[di
 
 
 _SHAPES = {"cifar10": (ImageShape(3, 32, 32), 10), "cifar100": (ImageShape(3, 32, 32), 100)}
-"""Images and classes of sets that recipes name and that may not be here yet."""
+"""Image shape and number of classes of sets that recipes name and may not be on this machine."""
 _THREADS = 2
-"""Of a worker without a GPU."""
+"""Threads of a worker without a GPU."""
 _LOOPBACK = Link(1e9, 50e-6)
 """Between processes of one machine, by gloo: assumed."""
 
@@ -99,7 +99,7 @@ class Place:
     across: Link
 
     def check(self, batch: int) -> None:
-        """See that it makes sense for a global batch.
+        """Check that it is valid for a global batch.
 
         Raises:
             UserError: when it does not.
@@ -121,9 +121,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is expected of a configuration in a place, and of what was assumed.
+    """The prediction for a configuration in a place, and the quantities it was made from.
 
-    ``hours`` are those until the configuration's images.
+    ``hours`` is the time to train on the configuration's number of images.
     """
 
     place: Place
@@ -136,18 +136,18 @@ class Plan:
 
 
 def plan(config: Config, place: Place, image: ImageShape | None = None) -> Plan:
-    """Predict a configuration somewhere.
+    """Predict a configuration's speed in a place.
 
     Args:
-        image: shape of the images, where the data is not to be asked.
+        image: shape of the images; None reads it from the data.
 
     Raises:
-        UserError: when the place makes no sense for the configuration, or its data is neither
-            here nor known.
+        UserError: when the place is not valid for the configuration, or its data is neither on
+            this machine nor known by name.
     """
     place.check(config.batch)
     shape, classes = _data(config, image)
-    # A processor is measured, for which its memory has to do.
+    # On a CPU the step is measured, so the networks must be of a plausible size.
     check_networks(config, shape, classes)
     work, compute, network, prediction = _expect(config, place, shape, classes)
 
@@ -172,7 +172,7 @@ def _data(config: Config, image: ImageShape | None) -> tuple[ImageShape, int]:
 def _expect(
     config: Config, place: Place, image: ImageShape, classes: int, timed: Compute | None = None
 ) -> tuple[Work, Compute, Network, Prediction]:
-    # `timed` is what was measured here of a configuration with the same arithmetic.
+    # `timed` is a measurement of a configuration with the same computation, to be reused.
     work = trace(config, image, classes)
     if place.gpu == "cpu":
         compute = timed or _timed(config, image, classes, place)

@@ -1,4 +1,4 @@
-"""Leftover files of distgan on this machine, outside of runs: caches, and those of killed processes.
+"""Leftover files of distgan on this machine outside of runs: caches, and files of killed processes.
 
 The API of `distgan clean`.
 """

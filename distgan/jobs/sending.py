@@ -6,7 +6,8 @@ import logging
 import re
 import secrets
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,22 +69,28 @@ def submit(
         logging.getLogger(f"ray.{quiet}").setLevel(logging.WARNING)
     with Scratch("distgan-submit-") as scratch, plain_errors(url):
         environment = _environment(Path(scratch), env or {}, chosen, image, installed, verbose, say)
-        try:
-            return str(
-                client.submit_job(
-                    # exec replaces the shell, so that Python receives the signals.
-                    entrypoint=f"exec python -m distgan {shlex.join(words)}",
-                    submission_id=name or _made_up(words),
-                    runtime_env=environment,
-                    metadata=metadata_of(words, folder),
-                )
+        with _unique(name):
+            job = client.submit_job(
+                # exec replaces the shell, so that Python receives the signals.
+                entrypoint=f"exec python -m distgan {shlex.join(words)}",
+                submission_id=name or _made_up(words),
+                runtime_env=environment,
+                metadata=metadata_of(words, folder),
             )
-        except RuntimeError as error:
-            if "already exists" in str(error):
-                raise UserError(
-                    f"--name {name}: taken by a job of this cluster; choose another"
-                ) from None
-            raise
+    return str(job)
+
+
+@contextmanager
+def _unique(name: str | None) -> Iterator[None]:
+    """Turn Ray's error for a job's name that exists into `UserError`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "already exists" in str(error):
+            raise UserError(
+                f"--name {name}: taken by a job of this cluster; choose another"
+            ) from None
+        raise
 
 
 def _check(name: str | None, working_dir: str | Path | None, image: str | None) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from distgan.cli.parser import Parser, Verbs
-from distgan.errors import UserError
+from distgan.errors import UserError, brief
 
 _BENCH = """\
 For instance:
@@ -51,6 +51,9 @@ def run(options: argparse.Namespace) -> int:
     checkout = _checkout()
     named = [options.name] if options.name else []
     words = ["--list"] if options.list else [*named, *options.options]
+    for word in words:
+        if "\0" in word:
+            raise UserError(f"bench {brief(word)}: holds a null character; leave it out")
     return _wait(start_module("benchmarks", words, checkout))
 
 

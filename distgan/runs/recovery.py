@@ -1,4 +1,4 @@
-"""A run whose index of checkpoints is gone or damaged goes on from the checkpoints themselves."""
+"""Rebuilds a missing or damaged index of checkpoints from the checkpoint files."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from distgan.storage.storage import Storage
 
 
 def recover_index(storage: Storage, note: Callable[[str], object]) -> None:
-    """Make the index anew where it is missing, empty or damaged, from the checkpoints that load.
+    """Rebuild the index, where it is missing, empty or damaged, from the checkpoints that load.
 
-    Nothing is deleted: what does not load stays where it is, and is named.
+    Nothing is deleted: files that do not load stay, and ``note`` gets a line about them.
 
     Args:
         note: takes a line for the user.
@@ -55,7 +55,7 @@ def recover_index(storage: Storage, note: Callable[[str], object]) -> None:
 
 
 def _load_all(storage: Storage) -> tuple[list[dict[str, Any]], list[str]]:
-    """Entries of an index for the checkpoints that load, oldest first; reasons for the others."""
+    """Index entries of the checkpoints that load, oldest first, and why the others do not."""
     found, lost = [], []
     for name in files(storage):
         file = f"{FOLDER}/{name}"

@@ -31,8 +31,8 @@ from benchmarks.throughput import peak
 from benchmarks.training import Training, configure
 from distgan.config.run import RunConfig
 from distgan.config.settings import override
-from distgan.launch.allocator import keep_freed_memory
 from distgan.parallel import World
+from distgan.parallel.allocator import keep_freed_memory
 from distgan.recipes import RECIPES
 
 _SMALL = ("mnist-mlp", "mnist-dcgan")

@@ -35,10 +35,10 @@ from benchmarks.textbook import BETAS, RATE, Textbook, in_plain_torch
 from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.families import DataSpec
-from distgan.launch.allocator import keep_freed_memory
 from distgan.networks import ImageShape
 from distgan.networks.kernels.linear import Linear
 from distgan.parallel import World
+from distgan.parallel.allocator import keep_freed_memory
 from distgan.recipes import recipe
 from distgan.training.state import TrainingState
 

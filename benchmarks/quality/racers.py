@@ -21,8 +21,8 @@ from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.resident import Resident
 from distgan.families import DataSpec
-from distgan.launch.allocator import keep_freed_memory
 from distgan.parallel import World
+from distgan.parallel.allocator import keep_freed_memory
 from distgan.recipes import recipe
 from distgan.training.state import TrainingState
 

@@ -9,10 +9,10 @@ import torch
 from distgan.data.damage import Damage
 from distgan.data.fragments import read_in_order, read_resident
 from distgan.data.rows import open_rows
-from distgan.launch.allocator import keep_freed_memory
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.parallel import World
+from distgan.parallel.allocator import keep_freed_memory
 from distgan.runs.events import EventLog
 from distgan.storage import machine
 from distgan.storage.retrying import RetryingStorage

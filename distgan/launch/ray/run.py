@@ -32,7 +32,6 @@ from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels
 from distgan.data.ray_reader import read_on_ray, read_resident_on_ray
 from distgan.data.rows import open_rows
-from distgan.launch.allocator import keep_freed_memory
 from distgan.launch.ray.cluster import Cluster
 from distgan.launch.ray.driver import Follower
 from distgan.launch.ray.failures import (
@@ -53,6 +52,7 @@ from distgan.launch.ray.workers import Workers
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.parallel import World
+from distgan.parallel.allocator import keep_freed_memory
 from distgan.runs import folder as run
 from distgan.storage import machine
 from distgan.storage.retrying import RetryingStorage

@@ -20,7 +20,7 @@ from distgan.errors import UserError
 from distgan.families import Batch, DataSpec
 from distgan.features import small_classifier_for
 from distgan.health import recovery as treatment
-from distgan.health.signs import class_counts, distances, network_signs, weight_norm
+from distgan.health.signs import distances, network_signs, weight_norm
 from distgan.launch import start as launch
 from distgan.networks import ImageShape
 from distgan.parallel import World
@@ -30,6 +30,7 @@ from distgan.runs import folder as run
 from distgan.runs.export import load_generator
 from distgan.storage.storage import Storage
 from distgan.training.control import NoControl, Status
+from distgan.training.health_monitor import class_counts
 from distgan.training.loop import train
 from distgan.training.state import TrainingState
 

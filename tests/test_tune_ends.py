@@ -80,7 +80,7 @@ def test_a_trial_that_failed_goes_on_when_the_search_is_resumed(
 
 
 def test_a_killed_process_is_recorded_and_its_trial_goes_on(tmp_path: Path) -> None:
-    job = SimpleNamespace(mailbox="", out=str(tmp_path), settings=SETTINGS)
+    job = SimpleNamespace(mailbox="", storage=lambda: Storage(tmp_path), settings=SETTINGS)
     found = on_ray.Search(job, TrialResources(1, 0, 1, False), StopRequest(), None, [], 0)  # type: ignore[arg-type]
     given = {"number": 3, "point": {LR: 1.5}, "seed": 0, "confirms": None}
     # Before it could write a record of its own.
@@ -226,7 +226,7 @@ def test_a_head_that_is_away_ends_no_search(
     monkeypatch.setattr(on_ray, "_SECONDS_BETWEEN_LOOKS", 0.01)
     monkeypatch.setattr(on_ray.Search, "_tuner", lambda self: None)
     monkeypatch.setattr(on_ray.Search, "_fit", lambda self, tuner: over.wait(30))
-    job = SimpleNamespace(mailbox="", out=str(tmp_path), settings=SETTINGS)
+    job = SimpleNamespace(mailbox="", storage=lambda: Storage(tmp_path), settings=SETTINGS)
     stop = StopRequest()
     stop.name = "SIGINT"
     found = on_ray.Search(job, TrialResources(1, 0, 1, False), stop, None, [], 0)  # type: ignore[arg-type]

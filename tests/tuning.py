@@ -113,9 +113,15 @@ def double(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial.tune, "report", lambda metrics, **_: REPORT.take(metrics))
 
 
-def run(path: Path, base: Config, space: dict[str, str], settings: TuneSettings) -> Storage:
+def run(
+    path: Path,
+    base: Config,
+    space: dict[str, str],
+    settings: TuneSettings,
+    owner: str | None = None,
+) -> Storage:
     """Begin a search, or go on with it."""
-    storage = Storage(str(path))
+    storage = Storage(str(path), owner=owner)
     settings = settings.settle(base)
     found = Space(base, space)
     room = search._check(base, found, settings, None, "cpu")

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from distgan.data.manifest import MANIFEST
 from distgan.errors import UserError
+from distgan.storage.ownership import Ownership
 from distgan.storage.storage import Storage
 from distgan.storage.textfiles import read_json
 
@@ -62,11 +63,18 @@ def _of_a_set(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def unfinished(storage: Storage) -> Iterator[None]:
-    """A folder for shards in the making, which is gone at the end, whatever happens."""
-    storage.child(UNFINISHED).make()
+def unfinished(storage: Storage, owner: Ownership) -> Iterator[Storage]:
+    """A folder for shards in the making, which is gone at the end, whatever happens.
+
+    The owner of the set is named in it. Tasks of an owner before, which wake up late, find
+    another one named there, or nobody, and write nothing.
+
+    Yields:
+        the set's folder, written to for its owner.
+    """
     try:
-        yield
+        storage = owner.claim(UNFINISHED)
+        yield storage
     except BaseException:
         clear(storage)
         raise

@@ -31,7 +31,7 @@ from distgan.networks.unfilled import check_networks
 from distgan.runs import checkpoint, events, export, records
 from distgan.runs import folder as run
 from distgan.runs.grid import MOST_CLASSES
-from distgan.runs.recovery import recover_index
+from distgan.runs.recovery import clear_unfinished, recover_index
 from distgan.storage import machine
 from distgan.storage.ownership import Ownership, make_unused
 from distgan.storage.storage import Storage
@@ -271,6 +271,7 @@ def _on_ray(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
     from distgan.launch.ray.cluster import Cluster, StartStoppedError
 
     cluster = Cluster(plan.address, plan.workers, plan.verbose, stop)
+    cluster.when_over = lambda: clear_unfinished(plan.storage)
     # Ray Train takes a second to import, which the cluster needs to start anyway.
     threading.Thread(target=_import_ahead, args=("distgan.launch.ray.run",), daemon=True).start()
     try:

@@ -4,7 +4,7 @@ On a local disk (also one of several machines, such as NFS, whose server passes 
 owner holds a lock on a file in the folder, which the system releases however the owner ends. On
 other storage it renews a lease; who finds one that nobody renews takes the folder over.
 
-Every owner of a run has an id of 16 hexadecimal digits, and a number, one more than the owner
+Every owner has an id of 16 hexadecimal digits, and a number, one more than the owner
 before. Whoever writes for an owner, such as a worker on another machine, compares the id in the
 folder with the owner's before each write (`Storage` does), so that workers of a lost driver stop
 instead of writing.
@@ -13,7 +13,6 @@ instead of writing.
 from __future__ import annotations
 
 import contextlib
-import copy
 import errno
 import fcntl
 import itertools
@@ -112,18 +111,20 @@ class Ownership:
         lease.take(self._refuse)
         self._lease = lease
 
-    def claim(self) -> Storage:
-        """Make this the run's owner in the eyes of all who write for it.
+    def claim(self, inside: str = "") -> Storage:
+        """Make this the folder's owner in the eyes of all who write for it.
+
+        Args:
+            inside: a folder inside it in which the owner is named, instead of the folder itself.
 
         Returns:
             the folder, written to for this owner: its ``owner`` is this one's id.
         """
-        number = (owner_of(self._storage) or {}).get("number")
+        place = self._storage.child(inside) if inside else self._storage
+        number = (owner_of(place) or {}).get("number")
         number = number + 1 if isinstance(number, int) else 1
-        self._storage.write(OWNER, json.dumps({"number": number, **self._about}) + "\n")
-        owned = copy.copy(self._storage)
-        owned.owner = self._id
-        return owned
+        place.write(OWNER, json.dumps({"number": number, **self._about}) + "\n")
+        return self._storage.owned_by(self._id, inside)
 
     def __exit__(
         self,

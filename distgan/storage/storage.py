@@ -49,6 +49,7 @@ class Storage:
         owner: str | None = None,
     ) -> None:
         self.uri, self.owner = str(uri), owner
+        self._owned = self
         _check_name(self.uri)
         if filesystem is not None:
             self.filesystem, self.root = filesystem, self.uri
@@ -75,10 +76,22 @@ class Storage:
         return join(self.uri, name) if name else self.uri
 
     def child(self, name: str) -> Storage:
-        """The folder ``name`` inside this one, on the same filesystem."""
+        """The folder ``name`` inside this one, on the same filesystem, written to for its owner."""
         inner = copy.copy(self)
         inner.uri, inner.root = join(self.uri, name), self.path(name)
         return inner
+
+    def owned_by(self, owner: str, inside: str = "") -> Storage:
+        """This folder, written to for an owner.
+
+        Args:
+            owner: the owner's id.
+            inside: the folder inside this one that has the file `OWNER`.
+        """
+        owned = copy.copy(self)
+        owned.owner = owner
+        owned._owned = self.child(inside) if inside else self
+        return owned
 
     def anywhere(self) -> str:
         """The folder as a process with another working directory finds it."""
@@ -154,15 +167,15 @@ class Storage:
         """
         if self.owner is None:
             return
-        found = owner_of(self)
+        found, uri = owner_of(self._owned), self._owned.uri
         if found is None:
             raise UserError(
-                f"{self.uri}: is gone, or was moved or emptied ({OWNER} is not there); nothing "
+                f"{uri}: is gone, or was moved or emptied ({OWNER} is not there); nothing "
                 "more is written there: bring it back and go on with --resume"
             )
         if found.get("id") != self.owner:
             raise UserError(
-                f"{self.uri}: has got another owner ({OWNER} says which); this one, "
+                f"{uri}: has got another owner ({OWNER} says which); this one, "
                 f"{self.owner} and lost meanwhile, writes no more"
             )
 
@@ -185,14 +198,16 @@ class Storage:
     def delete_folder(self, name: str = "") -> None:
         """Remove a folder with all that is in it; one that is not there is no error."""
         if self.exists(name):
+            self.check_owner()
             self.filesystem.delete_dir(self.path(name))
 
     def move(self, name: str, target: str) -> None:
         """Rename a file, replacing one of the name ``target``.
 
         Raises:
-            UserError: when the place cannot be written.
+            UserError: when the place cannot be written, or has got another owner.
         """
+        self.check_owner()
         try:
             self.filesystem.move(self.path(name), self.path(target))
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from typing import Any
@@ -14,9 +15,11 @@ from distgan.config.run import Config, to_yaml
 from distgan.config.settings import from_dict, to_dict
 from distgan.errors import UserError
 from distgan.storage.ownership import refuse_occupied, withdraw_files
-from distgan.storage.storage import Storage
+from distgan.storage.storage import OWNER, Storage
 from distgan.storage.textfiles import Shape, check, parse_yaml, read_text
+from distgan.tune.disk import HANDED_ON
 from distgan.tune.given import given
+from distgan.tune.record import FOLDER as TRIALS
 from distgan.tune.record import Trial
 from distgan.tune.settings import TuneSettings
 from distgan.tune.space import Space
@@ -44,7 +47,15 @@ def create(storage: Storage, base: Config, space: Space, settings: TuneSettings)
 
 def withdraw(storage: Storage) -> None:
     """Remove what `create` has written, if nothing has happened in the search."""
-    withdraw_files(storage, FILE)
+    # Last the owner: as long as it is there, everything is compared with it.
+    withdraw_files(storage, FILE, OWNER)
+
+
+def clear_unfinished(storage: Storage) -> None:
+    """Remove the files of a search that killed trials were writing; their runs clear their own."""
+    for place in ("", TRIALS, HANDED_ON):
+        with contextlib.suppress(OSError, UserError):
+            storage.clear_unfinished(place)
 
 
 def write(storage: Storage, base: Config, space: Space, settings: TuneSettings) -> None:

@@ -3,6 +3,7 @@
 The folder of a search::
 
     search.yaml              settings, space, and the configuration that they change
+    owner.json               whose the search is, and how many owners it had before
     trials/0007.json         what became of a trial
     trials/0007/             its run, as `distgan train` leaves one
     best.yaml                the best configuration found

@@ -39,6 +39,7 @@ class Stages:
         self._losers = Losers(plan.storage, plan.settings)
         self._job = Job(
             out=plan.storage.anywhere(),
+            owner=plan.storage.owner,
             settings=replace(plan.settings, workers_per_trial=plan.room.workers),
             space=plan.space,
             base=plan.base,

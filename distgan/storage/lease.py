@@ -50,6 +50,7 @@ class Lease:
         self._storage, self._file, self._about, self._times = storage, file, about, times
         self._where = where
         self._beats, self._renewed = 0, 0.0
+        self._remade = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
 
@@ -76,11 +77,11 @@ class Lease:
             if seen and not self._is_mine(seen) and not self._expires(seen):
                 refuse(parse(self._read() or seen))
             start = time.monotonic()
-            if self._read() != seen:
-                # Two that are as fast as each other are not to meet again and again.
+            # Two that are as fast as each other are not to meet again and again.
+            mine = None if self._read() != seen else self._write_unless_gone()
+            if mine is None:
                 time.sleep(random.uniform(0, self._times.settle))
                 continue
-            mine = self._write()
             took = time.monotonic() - start
             slowest = max(slowest, took)
             settle = max(self._times.settle, 4 * took)
@@ -97,7 +98,12 @@ class Lease:
         )
 
     def release(self, with_folder: bool = False) -> None:
-        """Give it back, together with a folder in which nothing else is."""
+        """Give it back, together with a folder in which nothing else is.
+
+        Args:
+            with_folder: whether the folder was made for it; so it is, too, where an owner before
+                removed the folder and this lease's write has made it anew.
+        """
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -105,7 +111,7 @@ class Lease:
             if not self._is_mine(self._read()):
                 return
             # At once: another's lease might be in the folder as soon as this one is not.
-            if with_folder and self._storage.names() == [self._file]:
+            if (with_folder or self._remade) and self._storage.names() == [self._file]:
                 self._storage.delete_folder()
             else:
                 self._storage.delete(self._file)
@@ -124,6 +130,9 @@ class Lease:
             # Storage that fails for a while is no reason to give up; who is fenced hears of it
             # at the next write.
             with contextlib.suppress(OSError, UserError):
+                # To write into a folder that was moved or removed would make it anew.
+                if not (self._storage.whole_objects or self._storage.exists()):
+                    continue
                 # Until this one has expired nobody can have taken it over: another's was late.
                 late = time.monotonic() - self._renewed > self._times.expire
                 if late and not self._is_mine(self._read()):
@@ -140,6 +149,19 @@ class Lease:
         self._storage.write(self._file, content)
         self._renewed = start
         return content
+
+    def _write_unless_gone(self) -> bytes | None:
+        """What was written, or None where the folder went away meanwhile.
+
+        An owner that leaves removes the folder that was made for it, also while another writes.
+        """
+        try:
+            return self._write()
+        except UserError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            self._remade = True
+            return None
 
     def _read(self) -> bytes:
         try:

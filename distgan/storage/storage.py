@@ -66,6 +66,8 @@ class Storage:
             self.filesystem = pafs.LocalFileSystem()
             self.root = os.path.abspath(os.path.expanduser(self.uri))
         self.local = isinstance(self.filesystem, pafs.LocalFileSystem)
+        self.whole_objects = _kind(self.filesystem) in {"s3", "gcs", "abfs"}
+        """Whether it is a store of objects: each there once it is whole, and no folders."""
 
     def path(self, name: str = "") -> str:
         """Where ``name`` lies inside the filesystem."""
@@ -252,8 +254,7 @@ class Storage:
         # An object store shows an object only once its upload is complete; other
         # filesystems need the rename.
         self.filesystem.create_dir(target.rsplit("/", 1)[0], recursive=True)
-        whole_objects = self.filesystem.type_name in {"s3", "gcs", "abfs"}
-        beside = target if whole_objects else f"{target}.{os.getpid()}.tmp"
+        beside = target if self.whole_objects else f"{target}.{os.getpid()}.tmp"
         with tempfile.TemporaryFile() as buffer:
             writer(buffer)
             buffer.seek(0)
@@ -323,6 +324,11 @@ class AppendLog:
         self.publish()
         if self._folder is not None:
             self._folder.close()
+
+
+def _kind(filesystem: pafs.FileSystem) -> str:
+    """The protocol of a filesystem: ``s3`` also for Python's own, such as ``py::fsspec+s3``."""
+    return re.split(r"[:+]", filesystem.type_name)[-1]
 
 
 def owner_of(storage: Storage) -> dict[str, Any] | None:

@@ -8,7 +8,6 @@ import json
 from typing import Any
 
 import yaml
-from pydantic import Field
 
 from distgan import __version__
 from distgan.config.run import Config, to_yaml
@@ -110,19 +109,24 @@ class _File(Shape):
     config: dict[str, Any]
     space: dict[str, str]
     settings: dict[str, Any]
-    checksums: dict[str, str] = Field(default_factory=dict)
+    checksums: dict[str, str] | None = None
 
 
 def check_unedited(storage: Storage, option: str) -> None:
     """See that nobody has edited the file since distgan wrote it.
 
     Raises:
-        UserError: naming the section that was.
+        UserError: naming the section that was, or whose checksum is gone.
     """
     found = _content(storage, option)
-    # A search of a version that kept no checksums is taken at its word.
-    for section, checksum in found.get("checksums", {}).items():
-        if _checksums(found).get(section) != checksum:
+    kept = found.get("checksums") or {}
+    for section, checksum in _checksums(found).items():
+        if section not in kept:
+            raise UserError(
+                f"{storage.show(FILE)}: the checksum of its {section} is gone, without which "
+                f"nobody knows whether it was edited since the search began; {_REMEDY}"
+            )
+        if kept[section] != checksum:
             raise UserError(
                 f"{storage.show(FILE)}: its {section} was edited since the search began, and "
                 "trials of two searches cannot be compared; undo that, give what may change as "
@@ -143,9 +147,7 @@ def check_trials(
     Raises:
         UserError: for one whose point is none of the search's.
     """
-    # A version that kept no checksums drew some points twice, and numbered them otherwise.
-    kept = "checksums" in _content(storage, "--resume")
-    points = dict(enumerate(given(space, settings))) if kept else {}
+    points = dict(enumerate(given(space, settings)))
     for trial in trials:
         start = trial.first or trial.point
         known = points.get(trial.number, start)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from distgan.data.sources.named import cache_folder
 from distgan.errors import UserError
 from distgan.features.base import Extractor
+from distgan.storage.in_use import in_use
 from distgan.storage.scratch import Scratch
 
 SIZE = 2_048
@@ -92,8 +93,8 @@ def _weights(url: str) -> Path:
     path = cache_folder() / "features" / _FILE
     if not path.exists():
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=_HASH)
+            with in_use(path.parent):
+                torch.hub.download_url_to_file(url, str(path), hash_prefix=_HASH)
         except (urllib.error.URLError, OSError, RuntimeError) as error:
             raise UserError(
                 f"{url}: cannot be downloaded ({error}); fetch it by hand and name it by {VARIABLE}"

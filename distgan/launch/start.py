@@ -197,6 +197,7 @@ def resume(
         saved = run.load_config(storage, "--resume")
         # Before anything is read that workers of a lost driver might still write.
         storage = owner.claim()
+        clear_unfinished(storage)
         config = override(saved, changes or {})
         config = replace(config, data=identity.everywhere(config.data))
         _check_same_run(path, saved, config)

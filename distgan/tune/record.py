@@ -108,6 +108,16 @@ class Trial:
         """The last rung at which it was measured, or found ill; 0 before the first."""
         return max([0, *(m.rung for m in self.history), *self.fell_ill])
 
+    def told(self, worst: float) -> list[Measured]:
+        """What Ray Tune has heard of it before its end.
+
+        Args:
+            worst: stands for the objective of an ill trial.
+        """
+        if self.state != "ill":
+            return self.history
+        return [*self.history, Measured(self.rung + 1, self.images, 0, worst)]
+
     def save(self, storage: Storage) -> None:
         """Write it into the folder of the search.
 

@@ -8,7 +8,6 @@ compared with published ones. The weights, 91 MB, are downloaded once, or lie wh
 from __future__ import annotations
 
 import os
-import pickle
 import urllib.error
 from pathlib import Path
 
@@ -16,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from distgan.data.sources.named import cache_folder
-from distgan.errors import UserError
+from distgan.errors import UserError, one_line
 from distgan.features.base import Extractor
+from distgan.features.weights_file import read_weights
 from distgan.storage.in_use import in_use
 from distgan.storage.scratch import Scratch
 
@@ -58,8 +58,9 @@ def inception() -> Extractor:
     )
 
     path = _weights(URL_INCEPTION_V3)
+    remedy = f"delete it to download them anew, or name another file by {VARIABLE}"
+    weights = read_weights(path, "Inception", remedy)
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
         with Scratch("distgan-weights-") as folder:
             # torch-fidelity unpickles what it is given: only what was read safely.
             safe = Path(folder) / "weights.pth"
@@ -67,13 +68,9 @@ def inception() -> Extractor:
             network = FeatureExtractorInceptionV3(
                 "inception", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(safe)
             )
-    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError) as error:
-        unsafe = isinstance(error, pickle.UnpicklingError)
-        reason = "more than tensors is in it" if unsafe else " ".join(str(error).split())[:120]
-        raise UserError(
-            f"{path}: holds no weights of Inception ({reason}); delete it to download them anew, "
-            f"or name another file by {VARIABLE}"
-        ) from None
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        reason = one_line(error, 120)
+        raise UserError(f"{path}: holds no weights of Inception ({reason}); {remedy}") from None
     return Extractor(
         _Network(network),
         "Inception 2015",

@@ -17,7 +17,7 @@ from distgan.data.shards import make_shard
 from distgan.data.unfinished import UNFINISHED
 from distgan.errors import UserError
 from distgan.recipes.gan import recipe
-from distgan.storage.ownership import Ownership
+from distgan.storage.ownership import LOCK, Ownership
 from distgan.storage.storage import OWNER, Storage
 from distgan.tune import folder, record, results, search
 from distgan.tune.record import Trial
@@ -161,3 +161,24 @@ def test_tasks_of_a_lost_preparation_write_no_more(
     monkeypatch.undo()
     prepare(source, str(tmp_path / "straight"), PrepareSettings(), workers=0)
     assert content(out) == content(tmp_path / "straight")
+
+
+def test_a_driver_that_lost_its_set_publishes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that slept until its lease was over, and another prepares there."""
+    source, out = str(class_folders(tmp_path / "source")), tmp_path / "set"
+    make, seen = preparing._make, {}
+
+    def slept(*given: Any) -> Any:
+        made = make(*given)
+        (out / UNFINISHED / OWNER).write_text('{"number": 2, "id": "another"}')
+        seen.update(content(out))
+        return made
+
+    monkeypatch.setattr(preparing, "_make", slept)
+    with pytest.raises(UserError, match=ANOTHER):
+        prepare(source, str(out), PrepareSettings(), workers=0)
+    assert len(seen) > 2
+    del seen[LOCK]
+    assert content(out) == seen

@@ -16,14 +16,15 @@ from . import tuning
 from .conftest import Run, command
 from .test_tune import trainer_of, wait_for
 
-OPTIONS = ("mnist-mlp", "--max-images", "25600", "--rung", "5120", "--num", "100")
-OPTIONS += ("--rung-num", "50", "--samples", "4", "--concurrent", "1", "--device", "cpu")
+OPTIONS = ("mnist-mlp", "--batch", "64", "--rung", "2560", "--num", "100", "--rung-num", "50")
+OPTIONS += ("--samples", "4", "--concurrent", "1", "--device", "cpu")
 OPTIONS += ("--space", "generator.optimizer.lr=scale(0.1,30)")
 OPTIONS += ("--space", "discriminator.penalty.r1=choice(0,0.1)")
 WAYS = {
-    "asha": ("--reduction", "2"),
-    "pbt": ("--scheduler", "pbt"),
-    "optuna": ("--search", "optuna", "--scheduler", "none"),
+    "asha": ("--max-images", "12800", "--reduction", "2"),
+    # Members start anew after each rung, which takes longer than all else.
+    "pbt": ("--max-images", "7680", "--scheduler", "pbt"),
+    "optuna": ("--max-images", "7680", "--search", "optuna", "--scheduler", "none"),
 }
 
 

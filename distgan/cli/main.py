@@ -15,6 +15,7 @@ from distgan.cli import (
     clean,
     data,
     evaluate,
+    guide,
     jobs,
     plan,
     recipes,
@@ -27,13 +28,14 @@ from distgan.cli.boundary import guarded
 from distgan.cli.parser import Parser
 from distgan.errors import EXIT_CODES, UserError
 
-_VERBS = (train, sample, report, evaluate, tune, plan, bench, recipes, data, clean, jobs)
+_VERBS = (train, sample, report, evaluate, tune, plan, bench, recipes, data, clean, jobs, guide)
 
 _TOP = f"""\
 start here:
   distgan train            train a GAN on MNIST; everything it needs is inside
   distgan sample runs/...  make images with what was trained
   distgan report runs/...  see how it went, in a browser
+  distgan guide            read about data, training, metrics and the rest
 
 {EXIT_CODES}"""
 

@@ -94,8 +94,19 @@ def leaves(config: Any, prefix: str = "") -> Iterator[Setting]:
         if dataclasses.is_dataclass(value):
             yield from leaves(value, f"{name}.")
         else:
-            info = type(config).__pydantic_fields__[field.name]
-            yield Setting(name, value, info.description or "")
+            yield Setting(name, value, help_text(type(config), field.name))
+
+
+def help_text(kind: type, name: str) -> str:
+    """The text under a field of a settings dataclass, wherever it was declared.
+
+    pydantic keeps it with the class that declares the field, and not with those that inherit it.
+    """
+    for owner in kind.__mro__:
+        field = vars(owner).get("__pydantic_fields__", {}).get(name)
+        if field is not None and field.description:
+            return str(field.description)
+    return ""
 
 
 def override(config: T, changes: Mapping[str, Any]) -> T:

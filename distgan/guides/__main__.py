@@ -1,0 +1,25 @@
+"""``python -m distgan.guides``: write the tables of settings into the guides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import distgan
+from distgan.guides import ORDER
+from distgan.guides.tables import rewritten
+
+
+def main() -> None:
+    """Rewrite the marked blocks, and name every guide that this changed."""
+    root = type(distgan.recipe("mnist-mlp"))
+    for name in ORDER:
+        path = Path(__file__).with_name(f"{name}.md")
+        before = path.read_text(encoding="utf-8")
+        after = rewritten(before, root)
+        if after != before:
+            path.write_text(after, encoding="utf-8")
+            print(f"changed: {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import errno
 import json
-import mmap
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from typing import IO, Any, TypeVar
 from pyarrow import fs as pafs
 
 from distgan.errors import UserError, first_line, printable
+from distgan.storage.direct_write import WholeBytes
 from distgan.storage.scratch import Scratch
 
 OWNER = "owner.json"
@@ -158,7 +158,7 @@ class Storage:
         """
         if isinstance(content, str):
             content = content.encode("utf-8")
-        writer = content if callable(content) else _Bytes(content)
+        writer = content if callable(content) else WholeBytes(content)
         self.attempt(lambda: self._write(name, writer))
 
     def check_owner(self) -> None:
@@ -242,7 +242,7 @@ class Storage:
         beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
             with open(beside, "wb") as stream:
-                if not (isinstance(writer, _Bytes) and writer.pass_by_cache(beside)):
+                if not (isinstance(writer, WholeBytes) and writer.pass_by_cache(beside)):
                     writer(stream)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -377,49 +377,3 @@ def _check_name(uri: str) -> None:
         ) from None
     if "\0" in uri:
         raise UserError(f"{printable(uri)}: holds a null character, which no path can")
-
-
-_LARGE, _PIECE, _SECTOR = 2**20, 2**22, 4096
-"""Bytes of a file that passes by the cache, of what is written of it at once, and of a sector."""
-
-
-class _Bytes:
-    """Writes what is all there."""
-
-    def __init__(self, content: bytes | memoryview) -> None:
-        self._content = content
-
-    def __call__(self, stream: IO[bytes]) -> None:
-        stream.write(self._content)
-
-    def pass_by_cache(self, path: Path) -> bool:
-        """Write a large file straight to the disk, where the filesystem can (Linux, O_DIRECT).
-
-        Nobody reads a checkpoint soon, and to find pages of the kernel's cache for it can cost
-        training's cores more than all the rest of writing it.
-
-        Returns:
-            whether it did; if not, nothing is lost by writing it as any other.
-        """
-        if len(self._content) < _LARGE or not hasattr(os, "O_DIRECT"):
-            return False
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_DIRECT)
-            try:
-                # A mapping begins at a page, as the disk wants it.
-                piece = memoryview(mmap.mmap(-1, _PIECE))
-                for start in range(0, len(self._content), _PIECE):
-                    part = self._content[start : start + _PIECE]
-                    piece[: len(part)] = part
-                    whole = -(-len(part) // _SECTOR) * _SECTOR
-                    written = 0
-                    while written < whole:
-                        written += os.write(handle, piece[written:whole])
-                os.ftruncate(handle, len(self._content))
-            finally:
-                os.close(handle)
-        except OSError:
-            # What the other way cannot write either, such as on a full disk, it will say.
-            os.truncate(path, 0)
-            return False
-        return True

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from distgan import launch
+from distgan.config.settings import override
+from distgan.launch import start
 from distgan.launch.ray import cluster
 from distgan.launch.signals import StopRequest
+from distgan.recipes.gan import recipe
 from distgan.runs.recovery import clear_unfinished
 from distgan.storage.ownership import Ownership
 from distgan.storage.storage import OWNER, Storage
@@ -82,3 +88,34 @@ def test_a_cluster_of_our_own_says_when_its_workers_write_no_more(
     else:
         assert done == ["over"]
     assert not Path(ours.scratch).exists()
+
+
+def test_a_run_that_is_stopped_while_it_starts_is_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, cleared = tmp_path / "run", []
+
+    class Stopped:
+        """A cluster whose workers were killed while one of them wrote."""
+
+        when_over: Callable[[], object]
+
+        def __init__(self, *_: object) -> None: ...
+
+        def __enter__(self) -> None:
+            for name in ("checkpoints/.index.json.17.tmp", ".environment.json.17.tmp"):
+                (run / name).parent.mkdir(exist_ok=True)
+                (run / name).write_bytes(b"half")
+            self.when_over()
+            cleared.append(names(run))
+            raise cluster.StartStoppedError
+
+        def __exit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(cluster, "Cluster", Stopped)
+    monkeypatch.setattr(start.threading, "Thread", lambda **_: SimpleNamespace(start=lambda: None))
+    stop = StopRequest()
+    monkeypatch.setattr(stop, "install", lambda: None)
+    config = override(recipe("mnist-mlp"), {"batch": 64, "images": 64})
+    launch.train(config, out=str(run), workers=1, device="cpu", stop=stop)
+    assert cleared == [[".lock", "config.yaml", "data.json", OWNER]]

@@ -18,7 +18,7 @@ UNFINISHED = (".tmp", ".partial")
 
 @contextlib.contextmanager
 def in_use(folder: Path) -> Iterator[None]:
-    """Make a folder, and have it left alone by `distgan clean` until the end, also a kill's.
+    """Make a folder that `distgan clean` leaves alone until the block ends or the process dies.
 
     Any number of processes may use it at a time. On filesystems without locks on folders the age
     of its files has to do; see `unless_in_use`.

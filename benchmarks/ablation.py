@@ -7,18 +7,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from distgan.training.step import Batch
 from torch import nn
 
 import distgan.networks.linear
 from benchmarks.training import Training
 from benchmarks.turns import Turn, Values
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.launch.allocator import keep_freed_memory
 from distgan.networks.linear import mkl_is_slow
 from distgan.objectives.penalties import GRADIENT_PENALTIES
 from distgan.parallel import World, has_batch_norm
-from distgan.training.step import Batch
 
 
 def _as_it_is(training: Training) -> None:
@@ -58,7 +58,11 @@ def _contiguous(training: Training) -> None:
         return replace(batch, real=batch.real.contiguous())
 
     state = training.state
-    for network in (state.generator.network, state.discriminator.network, state.ema.average):
+    for network in (
+        state.networks["generator"].network,
+        state.networks["discriminator"].network,
+        state.averages["generator"].average,
+    ):
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     training.lay_out = lay_out
 
@@ -94,14 +98,17 @@ PARALLEL = {
 """Options of runs of several workers."""
 
 
-def variants(config: Config, compiled: bool) -> dict[str, Variant]:
+def variants(config: RunConfig, compiled: bool) -> dict[str, Variant]:
     """Those that change anything of a recipe's step on this machine."""
     found = {**SETTINGS, **BUILT_IN}
     penalties = any(config.discriminator.penalty.uses(name) for name in GRADIENT_PENALTIES)
     if compiled and not penalties:
         found |= COMPILED
     training = Training(config)
-    networks = (training.state.generator.network, training.state.discriminator.network)
+    networks = (
+        training.state.networks["generator"].network,
+        training.state.networks["discriminator"].network,
+    )
     layers = [type(layer) for network in networks for layer in network.modules()]
     convolutions = (nn.Conv2d, nn.ConvTranspose2d)
     if not any(issubclass(kind, convolutions) for kind in layers):
@@ -113,7 +120,7 @@ def variants(config: Config, compiled: bool) -> dict[str, Variant]:
     return found
 
 
-def parallel_variants(config: Config) -> dict[str, Variant]:
+def parallel_variants(config: RunConfig) -> dict[str, Variant]:
     """Those that change anything of a recipe's step on several workers."""
     found = dict(PARALLEL)
     state = Training(config).state
@@ -122,7 +129,7 @@ def parallel_variants(config: Config) -> dict[str, Variant]:
     return found
 
 
-def steps(world: World, config: Config, variant: Variant) -> Turn:
+def steps(world: World, config: RunConfig, variant: Variant) -> Turn:
     """Turns that find images/s of a recipe's step in some way."""
     if variant.allocator:
         keep_freed_memory()
@@ -139,7 +146,7 @@ def steps(world: World, config: Config, variant: Variant) -> Turn:
     return turn
 
 
-def alone(threads: int, config: Config, variant: Variant) -> Turn:
+def alone(threads: int, config: RunConfig, variant: Variant) -> Turn:
     """The same in a process by itself."""
     torch.set_num_threads(threads)
     return steps(World(), config, variant)

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from benchmarks import wire
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.launch.allocator import keep_freed_memory
 from distgan.networks import ImageShape
 from distgan.parallel import World
@@ -34,7 +34,7 @@ class Cast:
         namespaces: of each process; empty for this one's.
     """
 
-    config: Config
+    config: RunConfig
     count: int
     ranks: int
     meet: Path | None = None

@@ -25,7 +25,7 @@ from distgan.config.settings import override
 from distgan.errors import UserError
 from distgan.plan import Compute, Link, Network, Work, predict, trace
 from distgan.plan.devices import DEVIATION
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 
 WORKERS = tuple(2**n for n in range(11))
 

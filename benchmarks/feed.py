@@ -40,7 +40,7 @@ prepare_own_cluster()
 import ray  # noqa: E402
 import ray.data  # noqa: E402
 
-from distgan.config.run import Config  # noqa: E402
+from distgan.config.run import RunConfig  # noqa: E402
 from distgan.config.settings import override  # noqa: E402
 from distgan.data.damage import Damage  # noqa: E402
 from distgan.data.feed import Rows, scale_pixels  # noqa: E402
@@ -99,7 +99,7 @@ def _ray_data(images: ImageSet) -> Iterator[Tensor]:
             yield _scale(batch["image"])
 
 
-def _config(data: str, way: str) -> Config:
+def _config(data: str, way: str) -> RunConfig:
     feed = {"feed.way": way, "feed.window": WINDOW if way == "streaming" else 0}
     return override(recipe("mnist-mlp"), {"data": data, "batch": BATCH, "images": 10**12, **feed})
 

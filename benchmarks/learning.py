@@ -24,23 +24,24 @@ import time
 from pathlib import Path
 
 import torch
+from distgan.training.step import Batch
 from torch import Tensor, nn
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.data.damage import Damage
 from distgan.data.feed import Feed, scale_pixels
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.resident import Resident
+from distgan.families import DataSpec
 from distgan.metrics.frechet import distance
 from distgan.metrics.moments import Moments
 from distgan.networks import ImageShape
 from distgan.parallel import World
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.runs.samples import SampleSheet
 from distgan.training.state import TrainingState
-from distgan.training.step import Batch
 
 _COUNT = 5_000
 
@@ -69,7 +70,7 @@ class Features:
 class Yardstick:
     """The distance of a generator's images to real ones."""
 
-    def __init__(self, config: Config, reals: Tensor) -> None:
+    def __init__(self, config: RunConfig, reals: Tensor) -> None:
         self._config, self._features = config, Features(reals.shape[1])
         found = self._features(reals)
         self._scale = found.std(0).clamp_min(1e-6)
@@ -89,14 +90,14 @@ class Yardstick:
         return distance(self._real, self._moments(self._features(images.clamp(-1, 1))))
 
 
-def learn(config: Config, minutes: float, folder: Path) -> None:
+def learn(config: RunConfig, minutes: float, folder: Path) -> None:
     """Train, measure every fifth of the time, and draw grids."""
     images, world = open_images(config.data), World()
     pixels = read_resident(images)
     rows = Resident(pixels, config.seed, config.batch, world, Damage(images, 0))
     feed, state = (
         Feed(rows, config, images.shape, world),
-        TrainingState(config, images.shape, 0, world),
+        TrainingState(config, DataSpec.numbered(images.shape, 0), world),
     )
     some = torch.from_numpy(pixels.images[torch.randperm(images.count)[: 2 * _COUNT].numpy()])
     yardstick = Yardstick(config, scale_pixels(some, torch.float32))
@@ -106,10 +107,10 @@ def learn(config: Config, minutes: float, folder: Path) -> None:
     trained, mark, first = 0.0, 0.0, 0.0
     while True:
         if trained >= mark:
-            found = yardstick(state.ema.average)
+            found = yardstick(state.averages["generator"].average)
             first = first or found
             name = folder / f"{config.recipe}-{state.images_seen:08d}.png"
-            name.write_bytes(sheet.draw(state.ema.average))
+            name.write_bytes(sheet.draw(state.averages["generator"].average))
             print(
                 f"  {trained:5.0f} s  {state.images_seen:9,} images  distance {found:9.3f}  "
                 f"1/{first / found:.1f} of the start  {name}",
@@ -146,7 +147,7 @@ def ring(rule: str, seed: int, steps: int) -> tuple[int, float]:
     rates = {f"{side}.optimizer.lr": 1e-3 for side in ("generator", "discriminator")}
     changes = {**sides, **rates, **_RULES[rule], "seed": seed, "latent": 8, "batch": 256}
     config = override(recipe("mnist-mlp"), changes)
-    state, centres = TrainingState(config, _RING, 0, World()), _centres()
+    state, centres = TrainingState(config, DataSpec.numbered(_RING, 0), World()), _centres()
     draw = torch.Generator().manual_seed(seed)
     for _ in range(steps):
         chosen = centres[torch.randint(_MODES, (config.batch,), generator=draw)]
@@ -155,7 +156,7 @@ def ring(rule: str, seed: int, steps: int) -> tuple[int, float]:
         state.step([Batch(real.view(-1, *_RING), None, z[0], z[1])])
     with torch.no_grad():
         z = torch.randn(2_500, config.latent, generator=draw)
-        samples = state.ema.average(z, None).flatten(1)
+        samples = state.averages["generator"].average(z, None).flatten(1)
     near = torch.cdist(samples, centres) < 3 * _DEVIATION
     return int((near.sum(0) >= 20).sum()), near.any(1).float().mean().item()
 

@@ -27,20 +27,21 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from distgan.training.step import Batch
 
 from benchmarks.frame import Benchmark, Comparison, Values, main
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.data.feed import scale_pixels
 from distgan.data.fragments import read_resident
 from distgan.data.images import ImageSet, open_images
 from distgan.data.resident import borrow
+from distgan.families import DataSpec
 from distgan.launch.allocator import keep_freed_memory
 from distgan.parallel import World
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.runs import records
 from distgan.storage.storage import Storage
 from distgan.training.state import TrainingState
-from distgan.training.step import Batch
 
 RECIPES = ("mnist-mlp", "mnist-dcgan")
 
@@ -55,7 +56,7 @@ def loop(name: str, run: Path, ready: bool) -> None:
     keep_freed_memory()
     config = recipe(name)
     images = open_images(config.data)
-    state = TrainingState(config, images.shape, len(images.classes), World())
+    state = TrainingState(config, DataSpec.numbered(images.shape, len(images.classes)), World())
     batches = _batches(config, images)
     if ready:
         batches = itertools.cycle(list(itertools.islice(batches, 20)))
@@ -71,7 +72,7 @@ def loop(name: str, run: Path, ready: bool) -> None:
             log.write(json.dumps({"images_per_second": speed, "data_wait": 0.0}) + "\n")
 
 
-def _batches(config: Config, images: ImageSet) -> Iterator[Batch]:
+def _batches(config: RunConfig, images: ImageSet) -> Iterator[Batch]:
     """All images in float32 in memory, shuffled anew in every epoch, and torch's own latents."""
     pixels = read_resident(images).images
     shape = pixels.shape[1:]

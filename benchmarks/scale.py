@@ -27,12 +27,12 @@ from typing import Any
 from benchmarks.crew import CLASSES, IMAGE, Cast, Crew
 from benchmarks.frame import Benchmark, Comparison, InPlace, Unavailable, Values, main
 from benchmarks.wire import Wire, impossible
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.plan import TERMS, Link, Network, predict, trace
 from distgan.plan.measure import fit
 from distgan.plan.units import parse_bandwidth
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 
 RECIPES = ("mnist-mlp", "mnist-dcgan")
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -51,7 +51,7 @@ _SMALL, _LARGE, _TRIES = 1 << 10, 1 << 21, 5
 class Stage:
     """The processes of one configuration and number of workers, and what they found last."""
 
-    def __init__(self, config: Config, workers: int, wired: bool) -> None:
+    def __init__(self, config: RunConfig, workers: int, wired: bool) -> None:
         self.config, self.workers = config, workers
         self.work = trace(config, IMAGE, CLASSES)
         self._stack = ExitStack()
@@ -155,14 +155,14 @@ def compare(options: argparse.Namespace) -> Iterator[Comparison]:
                 yield from _compare(title, config, workers, links, options.quick)
 
 
-def _same(config: Config, plain: Config) -> bool:
+def _same(config: RunConfig, plain: RunConfig) -> bool:
     # Without batch statistics it is no option whose they are.
     works = (trace(c, IMAGE, CLASSES) for c in (config, plain))
     return len({tuple(work.updates) for work in works}) == 1
 
 
 def _compare(
-    title: str, config: Config, workers: int, links: list[str], quick: bool
+    title: str, config: RunConfig, workers: int, links: list[str], quick: bool
 ) -> Iterator[Comparison]:
     stage: Stage | None = None
 

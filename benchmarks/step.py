@@ -29,18 +29,18 @@ from benchmarks.stopwatch import LOGGING, PARTS, watch
 from benchmarks.team import Team
 from benchmarks.throughput import peak
 from benchmarks.training import Training, configure
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.launch.allocator import keep_freed_memory
 from distgan.parallel import World
-from distgan.recipes.gan import RECIPES
+from distgan.recipes import RECIPES
 
 _SMALL = ("mnist-mlp", "mnist-dcgan")
 _SHARES = [f"{part} %" for part in PARTS]
 _PARTS = ("breakdown", "options", "workers")
 
 
-def breakdown(world: World, config: Config, rate: float) -> Turn:
+def breakdown(world: World, config: RunConfig, rate: float) -> Turn:
     """Turns, half of which is timed as a whole, and half in parts.
 
     Args:
@@ -72,7 +72,7 @@ def breakdown(world: World, config: Config, rate: float) -> Turn:
     return turn
 
 
-def breakdown_alone(threads: int, config: Config, rate: float) -> Turn:
+def breakdown_alone(threads: int, config: RunConfig, rate: float) -> Turn:
     """The same in a process by itself."""
     torch.set_num_threads(threads)
     return breakdown(World(), config, rate)
@@ -128,7 +128,7 @@ def _breakdowns(options: argparse.Namespace) -> Iterator[Comparison]:
     )
 
 
-def _options(name: str, config: Config, threads: int, compiled: bool) -> Comparison:
+def _options(name: str, config: RunConfig, threads: int, compiled: bool) -> Comparison:
     found = {"as it is": Variant(), **variants(config, compiled)}
     return Comparison(
         f"options of {name}",
@@ -138,7 +138,7 @@ def _options(name: str, config: Config, threads: int, compiled: bool) -> Compari
     )
 
 
-def _workers(name: str, config: Config) -> Comparison:
+def _workers(name: str, config: RunConfig) -> Comparison:
     found = {"as it is": Variant(), **parallel_variants(config)}
     half = override(config, {"batch": config.batch // 2})
     return Comparison(

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from distgan.training.step import Batch, adversarial_step
 
 from benchmarks.flops import counter, torch_products
 from benchmarks.frame import (
@@ -31,15 +32,15 @@ from benchmarks.frame import (
     timed,
 )
 from benchmarks.textbook import BETAS, RATE, Textbook, in_plain_torch
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import override
+from distgan.families import DataSpec
 from distgan.launch.allocator import keep_freed_memory
 from distgan.networks import ImageShape
 from distgan.networks.linear import Linear
 from distgan.parallel import World
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.training.state import TrainingState
-from distgan.training.step import Batch, adversarial_step
 
 _BATCHES = 8
 
@@ -55,7 +56,7 @@ class Workload:
     loss: str = "non-saturating"
 
     @property
-    def config(self) -> Config:
+    def config(self) -> RunConfig:
         """The same as a configuration."""
         names = {f"{side}.network.name": self.network for side in ("generator", "discriminator")}
         sides = ("generator", "discriminator")
@@ -73,7 +74,7 @@ WORKLOADS = {
 }
 
 
-def random_batches(workload: Workload, config: Config) -> list[Batch]:
+def random_batches(workload: Workload, config: RunConfig) -> list[Batch]:
     """A few batches in memory, the same for every side."""
     torch.manual_seed(1)
     n = workload.batch
@@ -112,7 +113,7 @@ def ours(name: str | Workload, threads: int, precision: str, compiled: str = "of
     torch.set_num_threads(threads)
     workload = WORKLOADS[name] if isinstance(name, str) else name
     config = override(workload.config, {"precision": precision, "compile": compiled})
-    state = TrainingState(config, workload.image, 0, World())
+    state = TrainingState(config, DataSpec.numbered(workload.image, 0), World())
     batches, turn = random_batches(workload, config), iter(range(10**9))
     for number, batch in enumerate(batches):
         real = batch.real.contiguous(memory_format=torch.channels_last)

@@ -7,20 +7,21 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from distgan.health.monitor import Monitor
+from distgan.training.step import Batch
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.data.damage import Damage
 from distgan.data.feed import Feed
 from distgan.data.images import PACKAGED, ImageSet, open_images
 from distgan.data.pixels import Pixels
 from distgan.data.resident import Resident
-from distgan.health.monitor import Monitor
+from distgan.families import DataSpec
 from distgan.networks import ImageShape
 from distgan.parallel import World
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.training.state import TrainingState
-from distgan.training.step import Batch
 
 _IMAGES = 8192
 _FITS = {"cifar10-r3gan": 16}
@@ -28,7 +29,7 @@ _FITS = {"cifar10-r3gan": 16}
 _CIFAR = ImageShape(3, 32, 32)
 
 
-def configure(name: str, largest_batch: int) -> Config:
+def configure(name: str, largest_batch: int) -> RunConfig:
     """A recipe, with a batch that the machine at hand can afford."""
     config = recipe(name)
     batch = min(config.batch, largest_batch, _FITS.get(name, largest_batch))
@@ -45,7 +46,7 @@ class Training:
     Images are fed the resident way, so that waiting for data is gathering and drawing.
     """
 
-    def __init__(self, config: Config, world: World | None = None) -> None:
+    def __init__(self, config: RunConfig, world: World | None = None) -> None:
         self.config, self.world = config, world or World()
         images = _image_set(config)
         random = np.random.default_rng(0)
@@ -57,7 +58,9 @@ class Training:
         )
         rows = Resident(pixels, config.seed, config.batch, self.world, Damage(images, 0))
         self.feed = Feed(rows, config, images.shape, self.world)
-        self.state = TrainingState(config, images.shape, len(images.classes), self.world)
+        self.state = TrainingState(
+            config, DataSpec.numbered(images.shape, len(images.classes)), self.world
+        )
         # Half-way, where schedules are between their ends.
         period = config.batch * self.cycle
         self.state.images_seen = config.images // 2 // period * period
@@ -112,7 +115,7 @@ class Training:
         return cycles * self.cycle * self.images_per_step, passed
 
 
-def _image_set(config: Config) -> ImageSet:
+def _image_set(config: RunConfig) -> ImageSet:
     # The set of the recipe, if it is in the package; of CIFAR-10 no more than the shape.
     if config.data in PACKAGED:
         return open_images(config.data)

@@ -18,7 +18,7 @@ from pathlib import Path
 from distgan import launch
 from distgan.config.settings import override
 from distgan.launch.evaluation import evaluate
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.storage.storage import Storage
 from distgan.tune import search
 from distgan.tune.record import Trial, load_all

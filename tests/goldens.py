@@ -126,8 +126,9 @@ def digest(folder: Path) -> str:
     state = load_newest(Storage(str(folder)))
     assert state is not None
     found = hashlib.sha256()
-    for part in ("generator", "discriminator", "ema"):
-        for name, tensor in sorted(state[part].items()):
+    networks, averages = state["networks"], state["averages"]
+    for part in (networks["generator"], networks["discriminator"], averages["generator"]):
+        for name, tensor in sorted(part.items()):
             found.update(name.encode())
             found.update(tensor.contiguous().numpy().tobytes())
     return found.hexdigest()[:16]

@@ -14,12 +14,13 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.data.damage import Damage
 from distgan.data.feed import Feed
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.resident import Resident
+from distgan.families import DataSpec
 from distgan.parallel import World
 from distgan.training.state import TrainingState
 
@@ -50,7 +51,7 @@ def _enter(rank: int, size: int, function: Callable[..., Any], folder: str, argu
     os._exit(0)
 
 
-def train_steps(world: World, config: Config, steps: int, smooth: bool = False) -> Weights:
+def train_steps(world: World, config: RunConfig, steps: int, smooth: bool = False) -> Weights:
     """All weights and buffers after some steps on the real set.
 
     ``smooth`` puts SiLU in the place of ReLU. At the kink of a ReLU a difference in the
@@ -58,22 +59,22 @@ def train_steps(world: World, config: Config, steps: int, smooth: bool = False) 
     some 400,000 activations a step, one lies that close to its kink every ten steps or so.
     """
     images = open_images(config.data)
-    state = TrainingState(config, images.shape, len(images.classes), world)
+    state = TrainingState(config, DataSpec.numbered(images.shape, len(images.classes)), world)
     if smooth:
-        _smoothen(state.generator.network)
-        _smoothen(state.discriminator.network)
+        _smoothen(state.networks["generator"].network)
+        _smoothen(state.networks["discriminator"].network)
     damage = Damage(images, 0)
     rows = Resident(read_resident(images), config.seed, config.micro_batch, world, damage)
-    feed = Feed(rows, config, images.shape, world)
+    feed = Feed(rows, state.family.columns(), state.family.draws(), config, world)
     for _ in range(steps):
         starts = range(0, config.batch, config.micro_batch)
         state.step([feed.batch(state.images_seen + start) for start in starts])
-    adaptation = state.augment.adaptation
+    adaptation = state.family.adaptation
     probability = torch.zeros(()) if adaptation is None else adaptation.probability
     return {
-        "generator": state.generator.network.state_dict(),
-        "discriminator": state.discriminator.network.state_dict(),
-        "ema": state.ema.average.state_dict(),
+        "generator": state.networks["generator"].network.state_dict(),
+        "discriminator": state.networks["discriminator"].network.state_dict(),
+        "ema": state.averages["generator"].average.state_dict(),
         "statistics": {
             name: torch.tensor(mean)
             for name, mean in state.statistics.means(world).items()
@@ -92,7 +93,7 @@ def _smoothen(network: nn.Module) -> None:
             _smoothen(child)
 
 
-def train_all(world: World, configs: list[Config], steps: int) -> list[Weights]:
+def train_all(world: World, configs: list[RunConfig], steps: int) -> list[Weights]:
     """`train_steps` of several configurations, one after another in the same processes."""
     return [train_steps(world, c, steps, smooth=c.precision == "float32") for c in configs]
 

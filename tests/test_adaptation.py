@@ -10,21 +10,22 @@ import torch
 from torch import Tensor, nn
 
 import distgan
-from distgan.augment import AUGMENTATIONS, Augmenter, AugmentNumbers
+from distgan.augment import AUGMENTATIONS, Augmenter
 from distgan.augment.ada import ADASettings
 from distgan.augment.adaptation import Adaptation
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.errors import UserError
+from distgan.families.adversarial import AdversarialTerms
 from distgan.launch.start import resume
 from distgan.objectives.adversarial import LOSSES
 from distgan.parallel import World
 from distgan.runs import records
 from distgan.storage.storage import Storage
 from distgan.training.network import TrainableNetwork
-from distgan.training.step import Batch, UpdateRule, adversarial_step
 
 from . import ranks
 from .augmenting import drawn, images
+from .steps import adversarial_step, batch_of
 from .test_resume import assert_identical, final_state
 
 CPU = torch.device("cpu")
@@ -32,7 +33,7 @@ ACTIVE = [name for name in AUGMENTATIONS if name != "none"]
 FAST_ADA = {"target": -0.5, "interval": 70, "speed": 2_000}
 
 
-def config(name: str, **changes: Any) -> Config:
+def config(name: str, **changes: Any) -> RunConfig:
     named = {"discriminator.augment.name": name, "precision": "float64"}
     if name == "ada":
         named |= {f"discriminator.augment.{key}": value for key, value in FAST_ADA.items()}
@@ -94,7 +95,7 @@ def _adapt(world: World, steps: range, state: dict[str, Any] | None) -> dict[str
 
 
 def _augmented(
-    world: World, configs: list[Config], steps: range, state: dict[str, Any] | None
+    world: World, configs: list[RunConfig], steps: range, state: dict[str, Any] | None
 ) -> tuple[list[ranks.Weights], dict[str, Any]]:
     return ranks.train_all(world, configs, 12), _adapt(world, steps, state)
 
@@ -153,21 +154,21 @@ def test_all_that_the_discriminator_sees_is_augmented(name: str, share: bool) ->
         TrainableNetwork(n, n, torch.optim.SGD(n.parameters(), 0.1))
         for n in (generator, discriminator)
     ]
-    numbers = AugmentNumbers(*drawn(3 * settings.numbers, 6).chunk(3, 1))
+    numbers = drawn(3 * settings.numbers, 6).chunk(3, 1)
     z = images(2, 6, 3, 1)[..., 0]
     before = generator.image.detach().clone()
     augment = Augmenter(settings, CPU)
     if augment.adaptation is not None:
         augment.adaptation.probability.fill_(0.7)
-    batch = Batch(x, None, z[0], z[1], augment=numbers)
-    rule = UpdateRule(LOSSES["minimax"], augment=augment, share_fakes=share)
+    batch = batch_of(x, None, z[0], z[1], augment=numbers)
+    rule = AdversarialTerms(LOSSES["minimax"], augment=augment, share_fakes=share)
     adversarial_step(*players, rule, [batch])
     fakes = [before + latent[:, :, None, None] for latent in (z[1] if share else z[0], z[1])]
     p = torch.tensor(0.7, dtype=torch.float64)
     expected = [
-        settings.apply(x, numbers.real, p),
-        settings.apply(fakes[0], numbers.fake, p),
-        settings.apply(fakes[1], numbers.generator, p),
+        settings.apply(x, numbers[0], p),
+        settings.apply(fakes[0], numbers[1], p),
+        settings.apply(fakes[1], numbers[2], p),
     ]
     for found, wanted in zip(discriminator.shown, expected, strict=True):
         torch.testing.assert_close(found, wanted)
@@ -184,21 +185,21 @@ def test_bfloat16_networks_are_shown_what_float32_ones_are(name: str, share: boo
         TrainableNetwork(n, n, torch.optim.SGD(n.parameters(), 0.0))
         for n in (generator, discriminator)
     ]
-    numbers = AugmentNumbers(*drawn(3 * settings.numbers, 6).float().chunk(3, 1))
+    numbers = drawn(3 * settings.numbers, 6).float().chunk(3, 1)
     z = images(2, 6, 3, 1)[..., 0].float()
     augment = Augmenter(settings, CPU)
     if augment.adaptation is not None:
         augment.adaptation.probability.fill_(0.7)
     # A relative loss asks the discriminator of the reals in the generator's update too.
-    rule = UpdateRule(LOSSES["relativistic"], augment=augment, share_fakes=share, bfloat16=True)
-    adversarial_step(*players, rule, [Batch(x, None, z[0], z[1], augment=numbers)])
+    rule = AdversarialTerms(LOSSES["relativistic"], augment=augment, share_fakes=share)
+    adversarial_step(*players, rule, [batch_of(x, None, z[0], z[1], augment=numbers)], half=True)
     p = torch.tensor(0.7)
     fakes = [(generator.image + latent[:, :, None, None]).detach() for latent in z]
     expected = [
-        settings.apply(x, numbers.real, p),
-        settings.apply(fakes[1 if share else 0], numbers.fake, p),
-        settings.apply(fakes[1], numbers.generator, p),
-        settings.apply(x, numbers.real, p),
+        settings.apply(x, numbers[0], p),
+        settings.apply(fakes[1 if share else 0], numbers[1], p),
+        settings.apply(x, numbers[0], p),
+        settings.apply(fakes[1], numbers[2], p),
     ]
     for found, wanted in zip(discriminator.shown, expected, strict=True):
         assert found.dtype == torch.float32

@@ -42,7 +42,7 @@ from distgan.augment.flip import FlipSettings
 from distgan.cli import bench, main
 from distgan.config.settings import override
 from distgan.errors import UserError
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.training import step
 
 from .conftest import Run
@@ -321,10 +321,10 @@ def test_time_is_charged_to_the_part_that_takes_it(monkeypatch: pytest.MonkeyPat
     state: Any = training.state
     places = {
         "data": (training.feed, "batch"),
-        "G forward": (state.generator.network, "forward"),
-        "D forward": (state.discriminator.network, "forward"),
+        "G forward": (state.networks["generator"].network, "forward"),
+        "D forward": (state.networks["discriminator"].network, "forward"),
         "augment": (FlipSettings, "apply"),
-        "EMA": (state.ema, "update"),
+        "EMA": (state.averages["generator"], "update"),
         "logging": (state.statistics, "add"),
     }
     for owner, name in places.values():

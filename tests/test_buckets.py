@@ -14,10 +14,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import override
+from distgan.families import DataSpec
 from distgan.parallel import World
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.training.state import TrainingState
 
 from . import ranks
@@ -28,7 +29,7 @@ LAZY = {"discriminator.penalty.r1": 0.5, "discriminator.penalty.every": 48}
 """A penalty in every second update: after a stop the first one has another graph."""
 
 
-def configure(network: str, **changes: Any) -> Config:
+def configure(network: str, **changes: Any) -> RunConfig:
     basis = {
         **{f"{side}.network.name": network for side in ("generator", "discriminator")},
         **TINY[network],
@@ -64,7 +65,7 @@ ALL = {
 }
 
 
-def _update(state: TrainingState, config: Config, updates: int = UPDATES) -> None:
+def _update(state: TrainingState, config: RunConfig, updates: int = UPDATES) -> None:
     for _ in range(updates):
         starts = range(0, config.batch, config.micro_batch)
         state.step([_batch(config, state.world, state.images_seen + first) for first in starts])
@@ -74,9 +75,9 @@ def _everything(state: TrainingState) -> dict[str, Tensor]:
     return {
         f"{name} {key}": value.clone()
         for name, network in (
-            ("G", state.generator.network),
-            ("D", state.discriminator.network),
-            ("average", state.ema.average),
+            ("G", state.networks["generator"].network),
+            ("D", state.networks["discriminator"].network),
+            ("average", state.averages["generator"].average),
         )
         for key, value in network.state_dict().items()
     }
@@ -85,18 +86,18 @@ def _everything(state: TrainingState) -> dict[str, Tensor]:
 def _buckets(state: TrainingState) -> list[list[list[int]]]:
     """By player and bucket: which of the player's parameters lie in it, in their order."""
     found = []
-    for player in (state.generator, state.discriminator):
+    for player in state.networks.values():
         places = {p.data_ptr(): number for number, p in enumerate(player.parameters)}
         buckets = player.parallel.reducer._get_zeros_like_grad_buckets()  # type: ignore[operator, union-attr]
         found.append([[places[p.data_ptr()] for p in b.parameters()] for b in buckets])
     return found
 
 
-def _stopped_and_not(world: World, configs: dict[str, Config]) -> dict[str, Any]:
+def _stopped_and_not(world: World, configs: dict[str, RunConfig]) -> dict[str, Any]:
     """By case: what differs after a resumption, the same after one on more ranks, and buckets."""
     found = {}
     for name, config in configs.items():
-        straight = TrainingState(config, IMAGE, CLASSES, world)
+        straight = TrainingState(config, DataSpec.numbered(IMAGE, CLASSES), world)
         buckets = [_buckets(straight)]
         _update(straight, config)
         saved = copy.deepcopy(straight.state_dict())
@@ -120,8 +121,8 @@ def _stopped_and_not(world: World, configs: dict[str, Config]) -> dict[str, Any]
     return found
 
 
-def _resume(config: Config, world: World, saved: dict[str, Any]) -> TrainingState:
-    state = TrainingState(config, IMAGE, CLASSES, world)
+def _resume(config: RunConfig, world: World, saved: dict[str, Any]) -> TrainingState:
+    state = TrainingState(config, DataSpec.numbered(IMAGE, CLASSES), world)
     state.load_state_dict(copy.deepcopy(saved), "here")
     return state
 
@@ -131,7 +132,7 @@ def _different(one: TrainingState, other: TrainingState) -> list[str]:
     return [key for key, value in _everything(one).items() if not torch.equal(value, expected[key])]
 
 
-def _assert_alike(size: int, folder: Path, configs: dict[str, Config]) -> None:
+def _assert_alike(size: int, folder: Path, configs: dict[str, RunConfig]) -> None:
     for found in ranks.on_ranks(size, _stopped_and_not, folder, configs):
         assert found == dict.fromkeys(configs, ([], [], True))
 
@@ -147,9 +148,9 @@ def test_every_network_goes_on_to_the_same_bits(tmp_path: Path, size: int) -> No
     _assert_alike(size, tmp_path, ALL)
 
 
-def _wrapped(world: World, config: Config) -> dict[str, Any]:
-    state = TrainingState(config, IMAGE, CLASSES, world)
-    players = (state.generator, state.discriminator)
+def _wrapped(world: World, config: RunConfig) -> dict[str, Any]:
+    state = TrainingState(config, DataSpec.numbered(IMAGE, CLASSES), world)
+    players = tuple(state.networks.values())
     return {
         "everything": _everything(state),
         "random": torch.get_rng_state(),
@@ -160,7 +161,7 @@ def _wrapped(world: World, config: Config) -> dict[str, Any]:
 
 def test_settling_buckets_leaves_no_trace(tmp_path: Path) -> None:
     config = SMALL["sngan, lazy penalty, micro-batches"]
-    alone = TrainingState(config, IMAGE, CLASSES, World())
+    alone = TrainingState(config, DataSpec.numbered(IMAGE, CLASSES), World())
     found = ranks.on_ranks(2, _wrapped, tmp_path, config)
     for key, value in _everything(alone).items():
         assert torch.equal(found[0]["everything"][key], value), key

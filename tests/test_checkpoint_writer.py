@@ -16,7 +16,7 @@ import distgan
 from distgan.config import settings
 from distgan.errors import UserError
 from distgan.parallel import World
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.runs import checkpoint, records
 from distgan.runs.checkpoint import Writer
 from distgan.storage.storage import Storage

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from distgan.config.run import from_yaml
+from distgan.families.registry import from_yaml
 from distgan.runs import checkpoint, records
 from distgan.storage.storage import Storage
 

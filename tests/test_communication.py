@@ -11,23 +11,25 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import override
+from distgan.families import DataSpec
+from distgan.families.adversarial import AdversarialTerms
 from distgan.objectives.adversarial import LOSSES
 from distgan.objectives.penalties import Penalty, PenaltySettings
 from distgan.parallel import World
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.training.network import TrainableNetwork
 from distgan.training.state import TrainingState
-from distgan.training.step import Batch, UpdateRule, adversarial_step
 
 from . import ranks
+from .steps import adversarial_step, batch_of
 from .test_exactness import BATCH, CLASSES, IMAGE, TINY, _batch, train
 
 BASIS = {**TINY["mlp"], "batch": BATCH, "latent": 4, "precision": "float64"}
 
 
-def configure(**changes: Any) -> Config:
+def configure(**changes: Any) -> RunConfig:
     return override(
         recipe("mnist-mlp"), BASIS | {k.replace("__", "."): v for k, v in changes.items()}
     )
@@ -36,7 +38,7 @@ def configure(**changes: Any) -> Config:
 class Counter(TrainingState):
     """A state whose networks count the bytes that DDP averages."""
 
-    def __init__(self, config: Config, world: World) -> None:
+    def __init__(self, config: RunConfig, world: World) -> None:
         super().__init__(config, IMAGE, CLASSES, world)
         self.sent = {"generator": 0, "discriminator": 0}
         for name in self.sent:
@@ -51,7 +53,7 @@ class Counter(TrainingState):
         return allreduce_hook(None, bucket)
 
 
-def _sent(world: World, config: Config, steps: int) -> tuple[dict[str, int], int]:
+def _sent(world: World, config: RunConfig, steps: int) -> tuple[dict[str, int], int]:
     state = Counter(config, world)
     before = world.bytes_sent
     for _ in range(steps):
@@ -75,9 +77,9 @@ def test_a_gradient_travels_once_an_update(
     tmp_path: Path, changes: dict[str, Any], generator_updates: int
 ) -> None:
     config = configure(**changes)
-    state = TrainingState(config, IMAGE, CLASSES, World())
+    state = TrainingState(config, DataSpec.numbered(IMAGE, CLASSES), World())
     size = {
-        name: sum(p.numel() * 8 for p in getattr(state, name).network.parameters())
+        name: sum(p.numel() * 8 for p in state.networks[name].parameters)
         for name in ("generator", "discriminator")
     }
     for sent, counted in ranks.on_ranks(2, _sent, tmp_path, config, 4):
@@ -89,7 +91,7 @@ def test_a_gradient_travels_once_an_update(
         assert counted == sum(expected.values())
 
 
-def _compressed(world: World, config: Config) -> tuple[ranks.Weights, int]:
+def _compressed(world: World, config: RunConfig) -> tuple[ranks.Weights, int]:
     before = world.bytes_sent
     return train(world, config), world.bytes_sent - before
 
@@ -136,7 +138,7 @@ class Painter(nn.Module):
 
 
 def test_penalised_updates_stay_in_float32() -> None:
-    batch = Batch(torch.rand(6, 1, 2, 2), None, torch.randn(6, 4), torch.randn(6, 4))
+    batch = batch_of(torch.rand(6, 1, 2, 2), None, torch.randn(6, 4), torch.randn(6, 4))
     for gamma, expected in ((0.0, [True, True]), (1.0, [False, False, True])):
         torch.manual_seed(0)
         networks = Painter(), Watcher()
@@ -145,8 +147,8 @@ def test_penalised_updates_stay_in_float32() -> None:
             for n in networks
         )
         penalty = Penalty(PenaltySettings(r1=gamma), 6, torch.device("cpu"))
-        rule = UpdateRule(LOSSES["hinge"], penalty=penalty, bfloat16=True)
-        adversarial_step(generator, discriminator, rule, [batch])
+        terms = AdversarialTerms(LOSSES["hinge"], penalty=penalty)
+        adversarial_step(generator, discriminator, terms, [batch], half=True)
         assert networks[1].seen == expected
 
 
@@ -154,10 +156,12 @@ def test_bfloat16_changes_gradients_by_its_rounding_only() -> None:
     found = []
     for precision in ("float32", "bf16"):
         config = configure(precision=precision)
-        state = TrainingState(config, IMAGE, CLASSES, World())
+        state = TrainingState(config, DataSpec.numbered(IMAGE, CLASSES), World())
         state.step([_batch(config, World(), 0)])
-        assert all(p.dtype == torch.float32 for p in state.generator.network.parameters())
-        gradients = [p.grad.clone() for p in state.discriminator.network.parameters()]
+        assert all(
+            p.dtype == torch.float32 for p in state.networks["generator"].network.parameters()
+        )
+        gradients = [p.grad.clone() for p in state.networks["discriminator"].network.parameters()]
         found.append(torch.cat([gradient.flatten() for gradient in gradients]))
     distance = ((found[0] - found[1]).norm() / found[0].norm()).item()
     assert 0 < distance < 0.05

@@ -10,7 +10,7 @@ import torch
 from distgan.config.settings import override
 from distgan.errors import UserError
 from distgan.parallel import World
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 
 from .test_exactness import BATCH, TINY, distance, train
 

@@ -29,9 +29,11 @@ from distgan.data.resident import Resident
 from distgan.data.sources import idx
 from distgan.errors import UserError
 from distgan.parallel import World
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.storage import retrying as patience
 from distgan.storage.storage import Storage
+
+from .steps import feed_of
 
 
 def png(value: int, size: tuple[int, int] = (6, 4), mode: str = "L") -> bytes:
@@ -217,17 +219,19 @@ def test_ranks_share_out_a_batch() -> None:
         world = World(rank, size)
         damage = Damage(open_images("mnist"), 0)
         rows = Resident(pixels, config.seed, 8, world, damage)
-        return Feed(rows, config, ImageShape(1, 1, 1), world)
+        return feed_of(rows, config, ImageShape(1, 1, 1), world)
 
     alone, ranks = feed(0, 1), [feed(rank, 3) for rank in range(3)]
     for seen in (0, 48, 96):
         whole = alone.batch(seen)
         parts = [rank.batch(seen) for rank in ranks]
-        for name in ("real", "labels", "discriminator_latent", "generator_latent"):
-            joined = torch.cat([getattr(part, name) for part in parts])
-            assert torch.equal(joined, getattr(whole, name))
+        assert set(whole.columns) == {"image", "label"}
+        assert set(whole.draws) == {"discriminator", "generator"}
+        for kind in ("columns", "draws"):
+            for name, values in getattr(whole, kind).items():
+                assert torch.equal(torch.cat([getattr(part, kind)[name] for part in parts]), values)
         assert sum(part.weight for part in parts) == pytest.approx(3)
-        assert not torch.equal(whole.discriminator_latent, whole.generator_latent)
+        assert not torch.equal(whole.draws["discriminator"], whole.draws["generator"])
 
 
 def test_storage_that_fails_for_a_while_is_no_damage(

@@ -6,26 +6,38 @@ import math
 
 import pytest
 
-from distgan.health.diagnosis import HEALTHY, HealthTracker, Signs, suspect
-
-GOOD = Signs(
-    images=10_000,
-    d_accuracy=0.8,
-    d_real=0.6,
-    d_fake=0.4,
-    d_loss=1.2,
-    g_loss=0.9,
-    d_grad_norm=3.0,
-    g_grad_norm=2.0,
-    d_update_ratio=0.003,
-    g_update_ratio=0.003,
-    d_weight_growth=1.5,
-    g_weight_growth=1.5,
-    g_rate=1.0,
-    probability=1.0,
-    diversity=0.9,
-    class_entropy=0.95,
+from distgan.health.diagnosis import (
+    ADVERSARIAL,
+    HEALTHY,
+    HealthTracker,
+    collapse,
+    exploding,
+    non_finite,
+    suspect,
 )
+
+RULES = (
+    *(non_finite, exploding("d", "discriminator"), exploding("g", "generator"), collapse),
+    *ADVERSARIAL,
+)
+GOOD: dict[str, float] = {
+    "images": 10_000,
+    "d_accuracy": 0.8,
+    "d_real": 0.6,
+    "d_fake": 0.4,
+    "d_loss": 1.2,
+    "g_loss": 0.9,
+    "d_grad_norm": 3.0,
+    "g_grad_norm": 2.0,
+    "d_update_ratio": 0.003,
+    "g_update_ratio": 0.003,
+    "d_weight_growth": 1.5,
+    "g_weight_growth": 1.5,
+    "g_rate": 1.0,
+    "probability": 1.0,
+    "diversity": 0.9,
+    "class_entropy": 0.95,
+}
 PAST = [GOOD] * 10
 
 ILL = {
@@ -57,8 +69,8 @@ ILL = {
 
 @pytest.mark.parametrize(("state", "changes"), ILL.values(), ids=ILL.keys())
 def test_a_state_is_named_with_evidence_and_remedy(state: str, changes: dict[str, float]) -> None:
-    assert suspect(PAST, GOOD).state == HEALTHY
-    found = suspect(PAST, GOOD._replace(**changes))
+    assert suspect(PAST, GOOD, RULES).state == HEALTHY
+    found = suspect(PAST, {**GOOD, **changes}, RULES)
     assert found.state == state
     assert found.evidence
     assert found.remedy
@@ -80,26 +92,26 @@ def test_a_state_is_named_with_evidence_and_remedy(state: str, changes: dict[str
     ],
 )
 def test_what_runs_that_learn_pass_through_is_no_illness(changes: dict[str, float]) -> None:
-    assert suspect(PAST, GOOD._replace(**changes)).state == HEALTHY
+    assert suspect(PAST, {**GOOD, **changes}, RULES).state == HEALTHY
 
 
 def test_samples_that_were_never_varied_are_not_collapsing() -> None:
-    low = GOOD._replace(diversity=0.2, class_entropy=0.1)
-    assert suspect([low] * 5, low).state == HEALTHY
+    low = {**GOOD, "diversity": 0.2, "class_entropy": 0.1}
+    assert suspect([low] * 5, low, RULES).state == HEALTHY
 
 
 def test_a_state_has_to_last() -> None:
-    watch, ill = HealthTracker(patience=3), GOOD._replace(diversity=0.3)
+    watch, ill = HealthTracker(RULES, patience=3), {**GOOD, "diversity": 0.3}
     states = [watch.observe(s).state for s in (GOOD, ill, ill, GOOD, ill, ill, ill, GOOD)]
     assert states == [HEALTHY] * 6 + ["collapsing", HEALTHY]
-    assert watch.sound
-    assert watch.observe(GOOD._replace(d_loss=math.nan)).state == "non-finite"
-    assert not watch.sound
+    assert watch.healthy
+    assert watch.observe({**GOOD, "d_loss": math.nan}).state == "non-finite"
+    assert not watch.healthy
 
 
 def test_a_watch_goes_on_from_its_state() -> None:
-    ill = GOOD._replace(diversity=0.3)
-    one, other = HealthTracker(patience=3), HealthTracker(patience=3)
+    ill = {**GOOD, "diversity": 0.3}
+    one, other = HealthTracker(RULES, patience=3), HealthTracker(RULES, patience=3)
     for signs in (GOOD, ill, ill):
         one.observe(signs)
     other.load_state_dict(one.state_dict())

@@ -14,7 +14,7 @@ from distgan.config.settings import override
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
 from distgan.launch.signals import StopRequest
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.runs import checkpoint, records
 from distgan.storage.storage import Storage
 from distgan.training import loop

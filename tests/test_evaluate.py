@@ -24,6 +24,7 @@ from distgan.evaluate.feature_statistics import FeatureStatistics
 from distgan.evaluate.gather import gather
 from distgan.evaluate.measures import MEASURES, WANT_LABELS, WANT_TRAINING
 from distgan.evaluate.reals import Reals
+from distgan.families import DataSpec
 from distgan.features import EXTRACTORS, load, resolve
 from distgan.features.base import Extractor
 from distgan.launch.evaluation import evaluate
@@ -33,6 +34,7 @@ from distgan.storage.storage import Storage
 from distgan.training.state import TrainingState
 
 from . import ranks
+from .steps import family_of
 from .test_health import run_here, settings
 
 ALL = tuple(name for name in MEASURES if name not in WANT_LABELS)
@@ -53,9 +55,10 @@ def measured(world: World, num: int, data: str) -> dict[str, tuple[float, ...]]:
     torch.set_num_threads(1)
     images = open_images(data)
     config = settings()
-    state = TrainingState(config, images.shape, 10, World())
+    state = TrainingState(config, DataSpec.numbered(images.shape, 10), World())
     chosen = EvaluateSettings(metrics=ALL, num=num)
-    found = Evaluator(chosen, images, "few", config.latent, 0, world).evaluate(state.ema.average, 0)
+    with state.generating() as networks:
+        found = Evaluator(chosen, images, "few", state.family, world).evaluate(networks, 0)
     return {name: tuple(v or 0.0 for v in value) for name, value in found.values.items()}
 
 
@@ -265,7 +268,7 @@ def test_the_best_is_the_highest_where_higher_is_better(tmp_path: Path) -> None:
 
 def test_cards_differ_in_any_field(digits: tuple[Tensor, Tensor]) -> None:
     images = open_images("mnist")
-    card = Evaluator(EvaluateSettings(num=100), images, "mnist", 8, 0, World())._card
+    card = Evaluator(EvaluateSettings(num=100), images, "mnist", family_of(images), World())._card
     assert card == replace(card)
     for name, value in card.to_dict().items():
         if name not in ("key", "used", "arithmetic"):

@@ -15,18 +15,18 @@ import pytest
 import torch
 
 from distgan import draws
-from distgan.augment import AugmentNumbers
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import override
+from distgan.families import Batch, DataSpec
 from distgan.networks import GENERATORS, ImageShape
 from distgan.objectives.adversarial import LOSSES
 from distgan.objectives.penalties import GRADIENT_PENALTIES
 from distgan.parallel import World
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.training.state import TrainingState
-from distgan.training.step import Batch
 
 from . import ranks
+from .steps import batch_of
 
 IMAGE, CLASSES, BATCH, UPDATES = ImageShape(2, 8, 8), 3, 14, 3
 BOUND = 1e-9
@@ -68,7 +68,7 @@ AIDS: dict[str, dict[str, Any]] = {
 }
 
 
-def cases() -> dict[str, Config]:
+def cases() -> dict[str, RunConfig]:
     """Every configuration by what it is, one process to compare with included."""
     found: dict[str, dict[str, Any]] = {}
     for network, accumulate in itertools.product(GENERATORS, (1, 2)):
@@ -89,7 +89,7 @@ def cases() -> dict[str, Config]:
     return {name: override(recipe("mnist-mlp"), changes) for name, changes in found.items()}
 
 
-def _batch(config: Config, world: World, first: int) -> Batch:
+def _batch(config: RunConfig, world: World, first: int) -> Batch:
     share = world.share(config.micro_batch)
     mine = [range(first + share.start, first + share.stop)]
 
@@ -101,13 +101,13 @@ def _batch(config: Config, world: World, first: int) -> Batch:
         return None if numbers is None else numbers.to(config.dtype)
 
     size = config.discriminator.augment.numbers
-    return Batch(
+    return batch_of(
         real=normal("real", 128).tanh().view(-1, *IMAGE),
         labels=torch.tensor(mine[0]) % CLASSES if config.conditional else None,
         discriminator_latent=normal("discriminator", config.latent),
         generator_latent=normal("generator", config.latent),
         weight=world.weight(config.micro_batch),
-        augment=AugmentNumbers(*(uniform(use, size) for use in ("a", "b", "c"))),
+        augment=[uniform(use, size) for use in ("a", "b", "c")],
         penalty={
             name: torch.from_numpy(draws.uniforms(1, name, mine, numbers)).to(config.dtype)
             for name, numbers in config.discriminator.penalty.numbers(IMAGE).items()
@@ -115,10 +115,10 @@ def _batch(config: Config, world: World, first: int) -> Batch:
     )
 
 
-def train(world: World, config: Config) -> ranks.Weights:
+def train(world: World, config: RunConfig) -> ranks.Weights:
     """Weights, buffers and last gradients of both networks after a few updates."""
-    state = TrainingState(config, IMAGE, CLASSES, world)
-    for player in (state.generator, state.discriminator):
+    state = TrainingState(config, DataSpec.numbered(IMAGE, CLASSES), world)
+    for player in state.networks.values():
         # Some networks begin with weights of 0, which would hide what hangs on them.
         generator = torch.Generator().manual_seed(5)
         with torch.no_grad():
@@ -128,7 +128,10 @@ def train(world: World, config: Config) -> ranks.Weights:
     for _ in range(UPDATES):
         starts = range(0, config.batch, config.micro_batch)
         state.step([_batch(config, world, state.images_seen + start) for start in starts])
-    networks = {"G": state.generator.network, "D": state.discriminator.network}
+    networks = {
+        "G": state.networks["generator"].network,
+        "D": state.networks["discriminator"].network,
+    }
     return {
         **{name: dict(network.named_parameters()) for name, network in networks.items()},
         **{
@@ -145,7 +148,7 @@ def train(world: World, config: Config) -> ranks.Weights:
     }
 
 
-def train_all(world: World, configs: dict[str, Config]) -> dict[str, ranks.Weights]:
+def train_all(world: World, configs: dict[str, RunConfig]) -> dict[str, ranks.Weights]:
     return {name: train(world, config) for name, config in configs.items()}
 
 
@@ -201,7 +204,7 @@ def test_processes_change_nothing(
         assert max(worst.values()) < BOUND, worst
 
 
-def _with_local_means(world: World, configs: dict[str, Config]) -> dict[str, ranks.Weights]:
+def _with_local_means(world: World, configs: dict[str, RunConfig]) -> dict[str, ranks.Weights]:
     World.whole = lambda self, batch: lambda values: values  # type: ignore[method-assign]
     World.weight = lambda self, batch: 1.0  # type: ignore[method-assign]
     return train_all(world, configs)

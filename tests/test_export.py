@@ -14,11 +14,12 @@ from safetensors.torch import load_file, save_file
 
 from distgan.config.settings import override
 from distgan.errors import UserError
+from distgan.families import DataSpec, build
 from distgan.networks import ImageShape
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.runs import checkpoint
 from distgan.runs import folder as run
-from distgan.runs.export import export, exported, load_generator
+from distgan.runs.export import export, exported, load_discriminator, load_generator
 from distgan.storage.storage import Storage
 
 EMA = "generator_ema.safetensors"
@@ -31,14 +32,22 @@ def folder(tmp_path: Path) -> Path:
     image = ImageShape(1, 4, 4)
     storage = Storage(tmp_path / "run")
     run.create(storage, config)
-    network = config.generator.network.build(image, config.latent, 0)
-    export(storage, config, image, (), {"ema": network, "generator": network}, 640)
+    family = build(config, DataSpec(image))
+    networks = {role: net.module for role, net in family.networks().items()}
+    export(storage, config, family, networks, {"generator": networks["generator"]}, 640)
     return tmp_path / "run"
 
 
 def change(folder: Path, **values: Any) -> None:
+    """Of the card, by dotted names whose dots are written ``__``."""
     card = json.loads((folder / "generator.json").read_text())
-    (folder / "generator.json").write_text(json.dumps({**card, **values}))
+    for name, value in values.items():
+        *path, last = name.split("__")
+        group = card
+        for part in path:
+            group = group[part]
+        group[last] = value
+    (folder / "generator.json").write_text(json.dumps(card))
 
 
 def refused(folder: Path) -> str:
@@ -51,7 +60,10 @@ def refused(folder: Path) -> str:
 def test_the_card_holds_what_sha256sum_says(folder: Path) -> None:
     card = json.loads((folder / "generator.json").read_text())
     content = (folder / EMA).read_bytes()
-    assert card["sha256"]["ema"] == hashlib.sha256(content).hexdigest()
+    assert (
+        card["roles"]["generator"]["weights"]["ema"]["sha256"]
+        == hashlib.sha256(content).hexdigest()
+    )
     found = load_generator(str(folder))
     assert (found.images_seen, found.image, exported(Storage(folder))) == (640, (1, 4, 4), 640)
     for name, tensor in load_file(folder / EMA).items():
@@ -64,41 +76,91 @@ def test_other_weights_of_the_same_shapes_are_refused(folder: Path) -> None:
     assert f"{EMA}: is damaged (not what generator.json has the sha256 of)" in refused(folder)
 
 
-def test_a_card_of_the_first_format_had_no_sha256(folder: Path) -> None:
-    card = json.loads((folder / "generator.json").read_text())
-    del card["sha256"]
-    (folder / "generator.json").write_text(json.dumps({**card, "format": 1}))
-    assert load_generator(str(folder)).images_seen == 640
-    (folder / "generator.json").write_text(json.dumps(card))
+def test_a_card_without_what_is_asked_for(folder: Path) -> None:
+    whole = (folder / "generator.json").read_text()
+    change(folder, roles__generator__weights={})
     assert "names no ema weights" in refused(folder)
-    (folder / "generator.json").write_text(json.dumps({**card, "format": 1}))
+    (folder / "generator.json").write_text(whole)
+    change(folder, roles={})
+    assert "names no generator" in refused(folder)
+    (folder / "generator.json").write_text(whole)
     for content in (b"", b"\xff" * 40, (folder / EMA).read_bytes()[:-9]):
         (folder / EMA).write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        change(folder, roles__generator__weights__ema__sha256=digest)
         assert f"{EMA}: is damaged (no safetensors" in refused(folder)
+
+
+def test_the_discriminator_is_exported_too(folder: Path) -> None:
+    network = load_discriminator(str(folder))
+    assert network(torch.zeros(3, 1, 4, 4), None).shape == (3,)
+    for name, tensor in load_file(folder / "discriminator.safetensors").items():
+        assert torch.equal(network.state_dict()[name], tensor)
+
+
+def test_an_image_is_the_same_bits_beside_any_others(folder: Path) -> None:
+    generator = load_generator(str(folder))
+    many = generator.sample(150, seed=4)
+    for few in (1, 63, 64, 65, 130):
+        assert torch.equal(generator.sample(few, seed=4), many[:few])
+    z = generator.latents(150, seed=4)
+    shuffled = torch.randperm(150, generator=torch.Generator().manual_seed(0))
+    again = generator.images({name: values[shuffled] for name, values in z.items()})
+    assert torch.equal(again, many[shuffled])
+
+
+def test_truncated_latents_have_the_published_deviations(folder: Path) -> None:
+    # Of a normal distribution cut off at c: sqrt(1 - 2 c phi(c) / (2 Phi(c) - 1)).
+    generator = load_generator(str(folder))
+    (z,) = generator.latents(20_000).values()
+    order = z[:, 0].argsort()
+    for most, deviation in ((2.0, 0.8796), (1.0, 0.5396), (0.5, 0.2839)):
+        (cut,) = generator.latents(20_000, truncation=most).values()
+        assert cut.abs().max() <= most
+        assert cut.std().item() == pytest.approx(deviation, abs=0.004)
+        assert bool((cut[order, 0].diff() >= 0).all()), "the order of samples stays"
+    (same,) = generator.latents(20_000, truncation=8.0).values()
+    torch.testing.assert_close(same, z, atol=1e-5, rtol=1e-5)
+    with pytest.raises(UserError, match="--truncation 0"):
+        generator.latents(1, truncation=0)
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "..", "a/b", "s3://x", "a\\b", "", "x\n"])
 def test_weights_lie_in_the_folder(folder: Path, name: str) -> None:
     (folder.parent / "x").write_bytes((folder / EMA).read_bytes())
-    change(folder, weights={"ema": name})
-    assert "generator.json: is damaged (weights.ema" in refused(folder)
+    change(folder, roles__generator__weights__ema__file=name)
+    assert "generator.json: is damaged (roles.generator.weights.ema.file" in refused(folder)
 
 
 def test_a_newer_format_is_named(folder: Path) -> None:
     change(folder, format=99)
-    assert "generator.json: is of format 99, and this distgan reads up to 2" in refused(folder)
+    assert "generator.json: is of format 99, of a newer distgan, and this one reads 3" in refused(
+        folder
+    )
 
 
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"network": {"name": "mlp", "widths": [10**9]}}, "network.mlp.widths.0 1000000000"),
-        ({"network": {"name": "mlp", "widths": [60_000] * 9}}, "weights, and 2,000,000,000"),
-        ({"network": {"name": "mlp", "widths": [9]}}, "should have the shape"),
-        ({"network": {"name": "mlp", "widths": [8, 8]}}, "other tensors than the network has"),
-        ({"network": {"name": "mpl"}}, "did you mean mlp?"),
-        ({"network": {"name": "dcgan"}}, "generator.json: --generator.network.name dcgan"),
-        ({"latent": 10**9}, "latent 1000000000"),
+        (
+            {"config__generator__network": {"name": "mlp", "widths": [10**9]}},
+            "network.mlp.widths.0 1000000000",
+        ),
+        (
+            {"config__generator__network": {"name": "mlp", "widths": [60_000] * 9}},
+            "weights, and 2,000,000,000",
+        ),
+        ({"config__generator__network": {"name": "mlp", "widths": [9]}}, "should have the shape"),
+        (
+            {"config__generator__network": {"name": "mlp", "widths": [8, 8]}},
+            "other tensors than the network has",
+        ),
+        ({"config__generator__network": {"name": "mpl"}}, "did you mean mlp?"),
+        (
+            {"config__generator__network": {"name": "dcgan"}},
+            "generator.json: --generator.network.name dcgan",
+        ),
+        ({"config__latent": 10**9}, "latent 1000000000"),
         ({"image": {"channels": 1, "height": 4}}, "has no image.width"),
         ({"classes": ["a"] * 10**5}, "generator.json: does not fit its weights"),
         ({"images_seen": 0}, "images_seen 0"),

@@ -15,6 +15,8 @@ from distgan.evaluate.evaluation import Evaluator
 from distgan.features.base import Extractor
 from distgan.parallel import World
 
+from .steps import family_of
+
 
 def tf32() -> tuple[bool, bool]:
     return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
@@ -67,7 +69,7 @@ def test_extractors_do_without_tf32_and_leave_training_its_own(
 
 def test_the_card_says_in_what_it_was_computed_and_stays_comparable() -> None:
     images = open_images("mnist")
-    card = Evaluator(EvaluateSettings(num=100), images, "mnist", 8, 0, World())._card
+    card = Evaluator(EvaluateSettings(num=100), images, "mnist", family_of(images), World())._card
     assert card.arithmetic == "float32 without TF32, cpu"
     assert card.to_dict()["arithmetic"] == card.arithmetic
     for other in ("float32 without TF32, cuda", ""):

@@ -16,7 +16,7 @@ from distgan.data.prepare import PrepareSettings, prepare
 from distgan.data.shards import make_shard
 from distgan.data.unfinished import UNFINISHED
 from distgan.errors import UserError
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.storage.ownership import LOCK, Ownership
 from distgan.storage.storage import OWNER, Storage
 from distgan.tune import folder, record, results, search

@@ -23,7 +23,7 @@ from distgan.config.schedule import Schedule, Strength
 from distgan.config.settings import SETTINGS, Count, leaves, override
 from distgan.errors import UserError
 from distgan.guides import tables
-from distgan.recipes.gan import RECIPES, recipe
+from distgan.recipes import RECIPES, recipe
 
 ROOT = Path(__file__).parents[1]
 FOLDER = Path(guides.__file__).parent

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.data.damage import Damage
 from distgan.data.feed import Feed, scale_pixels
@@ -17,13 +17,14 @@ from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.resident import Resident
 from distgan.errors import UserError
+from distgan.families import Batch, DataSpec
 from distgan.features import small_classifier_for
 from distgan.health import recovery as treatment
-from distgan.health.signs import FixedSamples, class_counts, distances, network_signs, weight_norm
+from distgan.health.signs import class_counts, distances, network_signs, weight_norm
 from distgan.launch import start as launch
 from distgan.networks import ImageShape
 from distgan.parallel import World
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.runs import checkpoint, export, records
 from distgan.runs import folder as run
 from distgan.runs.export import load_generator
@@ -31,9 +32,9 @@ from distgan.storage.storage import Storage
 from distgan.training.control import NoControl, Status
 from distgan.training.loop import train
 from distgan.training.state import TrainingState
-from distgan.training.step import Batch
 
 from . import ranks
+from .steps import batch_of
 
 SMALL = {
     "generator.network.widths": "32,32",
@@ -46,7 +47,7 @@ SMALL = {
 }
 
 
-def settings(**changes: Any) -> Config:
+def settings(**changes: Any) -> RunConfig:
     named = {name.replace("__", "."): value for name, value in changes.items()}
     return override(recipe("mnist-mlp"), SMALL | named)
 
@@ -59,7 +60,7 @@ class Listener(NoControl):
         self.notes.append(text)
 
 
-def run_here(world: World, config: Config, folder: Path) -> list[str]:
+def run_here(world: World, config: RunConfig, folder: Path) -> list[str]:
     torch.set_num_threads(1)
     storage, images = Storage(folder), open_images(config.data)
     if world.leads:
@@ -72,7 +73,7 @@ def run_here(world: World, config: Config, folder: Path) -> list[str]:
     return listener.notes
 
 
-def spoil(world: World, config: Config, folder: Path, at: int, times: int) -> list[str]:
+def spoil(world: World, config: RunConfig, folder: Path, at: int, times: int) -> list[str]:
     """A run in which an image of the last rank is not a number, some times, at that place."""
     whole, left = Feed.batch, times
 
@@ -81,7 +82,7 @@ def spoil(world: World, config: Config, folder: Path, at: int, times: int) -> li
         found = whole(self, images_seen)
         if images_seen == at and left and world.rank == world.size - 1:
             left -= 1
-            found.real[0, 0, 0, 0] = torch.nan
+            found.columns["image"][0, 0, 0, 0] = torch.nan
         return found
 
     with pytest.MonkeyPatch.context() as patch:
@@ -101,7 +102,7 @@ def test_a_checkpoint_of_weights_that_are_no_numbers_is_not_healthy(tmp_path: Pa
     last = checkpoint.load_newest(storage)
     assert last is not None
     assert last["images_seen"] == 12_800
-    assert last["generator"]["layers.0.weight"].isfinite().all()
+    assert last["networks"]["generator"]["layers.0.weight"].isfinite().all()
 
 
 class _Stopping(NoControl):
@@ -185,7 +186,7 @@ def test_a_rolled_back_run_recovers_on_two_ranks(tmp_path: Path) -> None:
         assert torch.equal(tensor, last["generator"][name]), name
 
 
-def changed_at(world: World, config: Config, folder: Path, images: int) -> None:
+def changed_at(world: World, config: RunConfig, folder: Path, images: int) -> None:
     run_here(world, override(config, {"images": images}), folder)
     run_here(world, treatment.changed(config)[0], folder)
 
@@ -231,8 +232,7 @@ def state() -> Callable[..., TrainingState]:
     def build(**changes: Any) -> TrainingState:
         return TrainingState(
             settings(precision="float64", **changes),
-            ImageShape(channels=1, height=28, width=28),
-            10,
+            DataSpec.numbered(ImageShape(channels=1, height=28, width=28), 10),
             World(),
         )
 
@@ -243,20 +243,21 @@ def a_batch(seed: int, size: int = 16) -> Batch:
     draw = torch.Generator().manual_seed(seed)
     z = torch.randn(2, size, 100, generator=draw, dtype=torch.float64)
     real = torch.rand(size, 1, 28, 28, generator=draw, dtype=torch.float64) * 2 - 1
-    return Batch(real=real, labels=None, discriminator_latent=z[0], generator_latent=z[1])
+    return batch_of(real, None, z[0], z[1])
 
 
 def test_signs_of_a_player_are_those_of_its_weights_before_and_after(
     state: Callable[..., TrainingState],
 ) -> None:
     trained = state(**{"generator.optimizer.beta1": 0.5})
-    assert network_signs(trained.generator) is None
+    generator = trained.networks["generator"]
+    assert network_signs(generator.network, generator.optimizer) is None
     for seed in range(3):
-        before = [p.detach().clone() for p in trained.generator.network.parameters()]
+        before = [p.detach().clone() for p in generator.network.parameters()]
         trained.step([a_batch(seed)])
-    signs = network_signs(trained.generator)
+    signs = network_signs(generator.network, generator.optimizer)
     assert signs is not None
-    named = dict(trained.generator.network.named_parameters())
+    named = dict(generator.network.named_parameters())
     moved = {n: (p - b).norm() for (n, p), b in zip(named.items(), before, strict=True)}
     matrices = [name for name, p in named.items() if p.ndim > 1]
     assert list(signs.layers) == matrices
@@ -268,7 +269,7 @@ def test_signs_of_a_player_are_those_of_its_weights_before_and_after(
     together = torch.cat([named[name].flatten() for name in matrices]).norm().item()
     step = torch.stack([moved[name] for name in matrices]).norm().item()
     assert signs.update_ratio == pytest.approx(step / together, rel=1e-6)
-    assert weight_norm(trained.generator.network) == pytest.approx(together, rel=1e-12)
+    assert weight_norm(generator.network) == pytest.approx(together, rel=1e-12)
     gradients = torch.cat([p.grad.flatten() for p in named.values() if p.grad is not None])
     assert signs.grad_norm == pytest.approx(gradients.norm().item(), rel=1e-12)
 
@@ -278,9 +279,11 @@ def test_diversity_is_the_mean_distance_and_leaves_the_generator_alone(
 ) -> None:
     trained = state()
     trained.step([a_batch(0)])
-    network, z = trained.generator.network, a_batch(1).generator_latent
+    network, batch = trained.networks["generator"].network, a_batch(1)
+    z = batch.draws["generator"]
     before = {name: t.clone() for name, t in network.state_dict().items()}
-    total, pairs = distances(FixedSamples(z, 0).draw(network)).tolist()
+    with torch.no_grad(), trained.generating("last") as networks:
+        total, pairs = distances(trained.family.generate(networks, batch)).tolist()
     assert network.training
     assert all(torch.equal(t, before[name]) for name, t in network.state_dict().items())
     with torch.no_grad():

@@ -15,7 +15,7 @@ from distgan.config.settings import override
 from distgan.launch import start
 from distgan.launch.ray import cluster
 from distgan.launch.signals import StopRequest
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.runs.recovery import clear_unfinished
 from distgan.storage.ownership import Ownership
 from distgan.storage.storage import OWNER, Storage

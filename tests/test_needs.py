@@ -13,16 +13,18 @@ from PIL import Image
 
 from distgan.cli import main
 from distgan.config.evaluate import EvaluateSettings
+from distgan.config.settings import override
 from distgan.config.shape import ImageShape
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
 from distgan.evaluate.feature_statistics import FeatureStatistics
 from distgan.evaluate.measures import MEASURES
 from distgan.evaluate.needs import NEEDS, check_counts
+from distgan.families import DataSpec, build
 from distgan.metrics.moments import Moments
+from distgan.recipes import recipe
 from distgan.report.pictures import read_samples
 from distgan.runs.grid import check_grid
-from distgan.runs.samples import SampleSheet
 from distgan.storage.storage import Storage
 
 
@@ -103,9 +105,17 @@ def test_a_set_of_one_image_says_so_before_training(
 
 @pytest.mark.parametrize(("classes", "rows"), [(3, 3), (100, 100), (283, 100), (100_000, 100)])
 def test_sheets_of_many_classes(classes: int, rows: int) -> None:
-    sheet = SampleSheet(0, 4, classes)
-    assert sheet._labels is not None
-    shown = sheet._labels[::10].tolist()
+    config = override(recipe("mnist-mlp-conditional"), {"latent": 4})
+    seen: list[torch.Tensor] = []
+
+    class Generator(torch.nn.Linear):
+        def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+            seen.append(labels)
+            return z
+
+    family = build(config, DataSpec.numbered(ImageShape(1, 28, 28), classes))
+    family.sheet({"generator": Generator(1, 1)}, 0)
+    shown = seen[0][::10].tolist()
     assert len(shown) == len(set(shown)) == rows
     assert (shown[0], shown[-1]) == (0, classes - 1)
 

@@ -17,7 +17,7 @@ from distgan.networks import DISCRIMINATORS, GENERATORS, ImageShape
 from distgan.networks.base import halvings
 from distgan.networks.linear import Linear
 from distgan.networks.unfilled import unfilled
-from distgan.recipes.gan import RECIPES, recipe
+from distgan.recipes import RECIPES, recipe
 
 from .small import small_discriminator, small_generator
 
@@ -206,7 +206,7 @@ def test_hearing_whether_a_network_fits_imports_no_compiler(name: str) -> None:
 import sys
 from distgan.networks import ImageShape
 from distgan.networks.unfilled import unfilled
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 with unfilled():
     recipe("{name}").generator.network.build(ImageShape(1, 32, 32), 16, 10)
     recipe("{name}").discriminator.network.build(ImageShape(1, 32, 32), 10)

@@ -14,7 +14,7 @@ import pytest
 from distgan import launch
 from distgan.config.settings import override
 from distgan.errors import UserError
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.runs import records
 from distgan.runs.records import METRICS
 from distgan.storage.ownership import LOCK, Ownership

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.data.damage import Damage
 from distgan.data.fragments import Fragment, read_in_order, read_resident
@@ -20,9 +20,11 @@ from distgan.data.order import StreamedOrder
 from distgan.data.pixels import Pixels
 from distgan.data.rows import open_rows
 from distgan.parallel import World
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from tests.numbered import numbers_of, write_numbered
 from tests.ranks import on_ranks
+
+from .steps import feed_of
 
 FILES = [[100, 40, 7], [64, 64, 64, 1], [160]]
 COUNT = 500
@@ -37,13 +39,13 @@ WAYS = {
 }
 
 
-def configure(way: str, data: str) -> Config:
+def configure(way: str, data: str) -> RunConfig:
     changes = {"data": data, "batch": BATCH, "images": THREE_EPOCHS * BATCH, **WAYS[way]}
     return override(recipe("mnist-mlp"), changes)
 
 
 def delivered(
-    world: World, config: Config, first_batch: int, batches: int
+    world: World, config: RunConfig, first_batch: int, batches: int
 ) -> list[tuple[list[int], list[int]]]:
     """Numbers of the images, and their labels, in this rank's part of some micro-batches."""
     images = open_images(config.data)
@@ -74,7 +76,7 @@ def together(ranks: list[list[tuple[list[int], list[int]]]]) -> list[list[int]]:
     return whole
 
 
-Jobs = list[tuple[Config, int, int]]
+Jobs = list[tuple[RunConfig, int, int]]
 
 
 def delivered_all(world: World, jobs: Jobs) -> list[list[tuple[list[int], list[int]]]]:
@@ -218,9 +220,9 @@ def test_mirror_flips_about_half_by_the_sample(tmp_path: Path) -> None:
     plain = override(config, {"feed.mirror": False})
     images: ImageSet = open_images(data)
 
-    def feed(config: Config, rank: int, size: int) -> Feed:
+    def feed(config: RunConfig, rank: int, size: int) -> Feed:
         world = World(rank, size)
-        return Feed(
+        return feed_of(
             open_rows(
                 config,
                 images,
@@ -238,9 +240,9 @@ def test_mirror_flips_about_half_by_the_sample(tmp_path: Path) -> None:
     alone, unmirrored = feed(config, 0, 1), feed(plain, 0, 1)
     ranks = [feed(config, rank, 3) for rank in range(3)]
     for seen in range(0, 20 * BATCH, BATCH):
-        whole = alone.batch(seen).real
-        original = unmirrored.batch(seen).real
-        parts = torch.cat([rank.batch(seen).real for rank in ranks])
+        whole = alone.batch(seen).columns["image"]
+        original = unmirrored.batch(seen).columns["image"]
+        parts = torch.cat([rank.batch(seen).columns["image"] for rank in ranks])
         assert torch.equal(whole, parts)
         same = (whole == original).flatten(1).all(1)
         turned = (whole == original.flip(3)).flatten(1).all(1)

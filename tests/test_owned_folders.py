@@ -14,7 +14,7 @@ from distgan.evaluate import evaluation
 from distgan.evaluate.card import Card
 from distgan.evaluate.evaluation import Evaluation
 from distgan.launch.start import Plan
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.runs import folder as run
 from distgan.storage import ownership
 from distgan.storage.ownership import LOCK, Ownership

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.parallel import World
 from distgan.parallel.batchnorm import convert_batch_norm
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 
 from . import ranks
 
@@ -32,7 +32,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 STEPS = 50
 
 
-def configs(precision: str) -> list[Config]:
+def configs(precision: str) -> list[RunConfig]:
     return [
         override(recipe(name), {"precision": precision, **changes})
         for name, changes in CASES.values()
@@ -97,7 +97,7 @@ def test_two_processes_and_two_micro_batches_round_alike_to_the_last_bit(tmp_pat
                 assert torch.equal(tensor, other[part][name]), (part, name)
 
 
-def _without_weights(world: World, config: Config) -> ranks.Weights:
+def _without_weights(world: World, config: RunConfig) -> ranks.Weights:
     World.weight = lambda self, batch: 1.0  # type: ignore[method-assign]
     return ranks.train_steps(world, config, 5)
 

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from distgan.config.optimizer import AdamSettings
 from distgan.config.schedule import Schedule
+from distgan.families import Batch
+from distgan.families.adversarial import AdversarialTerms
 from distgan.networks import ImageShape
 from distgan.networks.dcgan import DCGANDiscriminatorSettings, DCGANGeneratorSettings
 from distgan.objectives.adversarial import LOSSES
@@ -15,7 +17,8 @@ from distgan.parallel import has_batch_norm
 from distgan.parallel.batchnorm import GlobalBatchNorm, kept_statistics
 from distgan.training.network import TrainableNetwork
 from distgan.training.optimizer import build
-from distgan.training.step import Batch, UpdateRule, adversarial_step
+
+from .steps import adversarial_step, batch_of
 
 SHAPE = ImageShape(1, 16, 16)
 
@@ -36,10 +39,10 @@ def batches(count: int) -> list[Batch]:
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=draw, dtype=torch.float64)
 
-    return [Batch(normal(6, *SHAPE), None, normal(6, 4), normal(6, 4)) for _ in range(count)]
+    return [batch_of(normal(6, *SHAPE), None, normal(6, 4), normal(6, 4)) for _ in range(count)]
 
 
-def step(pair: tuple[nn.Module, nn.Module], rule: UpdateRule, parts: list[Batch]) -> None:
+def step(pair: tuple[nn.Module, nn.Module], rule: AdversarialTerms, parts: list[Batch]) -> None:
     players = [
         TrainableNetwork(
             network, network, build(AdamSettings(), network), joint=not has_batch_norm(network)
@@ -59,7 +62,7 @@ def moves(network: nn.Module) -> set[int]:
 def test_running_statistics_move_once_for_every_batch_that_is_learnt_from(
     loss: str, top_k: float, parts: int
 ) -> None:
-    pair, rule = networks(), UpdateRule(LOSSES[loss], top_k=Schedule(top_k))
+    pair, rule = networks(), AdversarialTerms(LOSSES[loss], top_k=Schedule(top_k))
     step(pair, rule, batches(parts))
     # The generator makes fakes for both updates. The discriminator sees reals and fakes, then
     # the generator's fakes and, where these are compared with reals, the reals once more.

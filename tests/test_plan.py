@@ -21,7 +21,7 @@ from distgan.plan.network import ring_bytes
 from distgan.plan.timeline import Elapsed, Exchange, play
 from distgan.plan.trace import Counter
 from distgan.plan.units import parse_bandwidth, parse_latency
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 
 MNIST = ImageShape(1, 28, 28)
 SLOW = Link(125e6, 20e-6)

@@ -11,14 +11,15 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import override
+from distgan.families import DataSpec
 from distgan.networks import ImageShape
 from distgan.parallel import World
 from distgan.plan import trace
 from distgan.plan.batches import random_batches
 from distgan.plan.work import Message
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.training.state import TrainingState
 
 from . import ranks
@@ -48,18 +49,18 @@ def _listen(world: World) -> list[Exchanges]:
     return [_of_a_cycle(world, config) for config in CONFIGS.values()]
 
 
-def _of_a_cycle(world: World, config: Config) -> Exchanges:
+def _of_a_cycle(world: World, config: RunConfig) -> Exchanges:
     heard: Exchanges = []
-    state = TrainingState(config, IMAGE, CLASSES, world)
+    state = TrainingState(config, DataSpec.numbered(IMAGE, CLASSES), world)
 
     def note(sent: dist.GradBucket) -> torch.futures.Future[Tensor]:
         heard.append(("gradients", sent.buffer().nbytes))
         return allreduce_hook(None, sent)
 
-    for player in (state.generator, state.discriminator):
+    for player in state.networks.values():
         # A lambda, because DDP compares annotations, which here are text.
         player.parallel.register_comm_hook(None, lambda _, bucket: note(bucket))  # type: ignore[operator]
-    batches = random_batches(config, IMAGE, config.micro_batch // 2, torch.device("cpu"))
+    batches = random_batches(config, state.family, config.micro_batch // 2, torch.device("cpu"))
     reduce, gather = dist.all_reduce, dist.all_gather_into_tensor
 
     def heard_reduce(values: Tensor, *arguments: Any, **named: Any) -> Any:

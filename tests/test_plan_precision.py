@@ -10,14 +10,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import override
+from distgan.families import DataSpec
 from distgan.networks import ImageShape
 from distgan.parallel import World
 from distgan.plan import Work, trace
 from distgan.plan.batches import random_batches
 from distgan.plan.devices import GPUS, expected, sustained
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.training.state import TrainingState
 
 IMAGE, CLASSES, IMAGES = ImageShape(3, 32, 32), 10, 4
@@ -57,22 +58,22 @@ class Types(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
 
-def configured(name: str) -> Config:
+def configured(name: str) -> RunConfig:
     base, changes = CASES[name]
     return override(recipe(base), {"precision": "bf16", **changes})
 
 
-def traced(config: Config) -> Work:
+def traced(config: RunConfig) -> Work:
     return trace(config, IMAGE, CLASSES)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_what_stays_in_float32_is_what_does_on_a_processor(name: str) -> None:
     config, work = configured(name), traced(configured(name))
-    state = TrainingState(config, IMAGE, CLASSES, World())
+    state = TrainingState(config, DataSpec.numbered(IMAGE, CLASSES), World())
     images = IMAGES * config.accumulate
     with Types() as ran:
-        state.step(random_batches(config, IMAGE, IMAGES, torch.device("cpu")))
+        state.step(random_batches(config, state.family, IMAGES, torch.device("cpu")))
     exact = sum(
         part.of(images)
         for update in work.updates

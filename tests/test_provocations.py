@@ -13,7 +13,7 @@ import pytest
 from distgan import draws
 from distgan.config.settings import override
 from distgan.parallel import World
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.runs import records
 from distgan.storage.storage import Storage
 

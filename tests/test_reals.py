@@ -22,6 +22,7 @@ from distgan.evaluate import reals
 from distgan.evaluate.evaluation import Evaluator
 from distgan.evaluate.gather import gather, own_places
 from distgan.evaluate.reals import Reals, _own_blocks
+from distgan.families import DataSpec, build
 from distgan.features import EXTRACTORS
 from distgan.parallel import World
 
@@ -133,8 +134,9 @@ def test_a_card_says_how_many_images_each_metric_took(
     config = settings()
     metrics = ("frechet", "kernel", "manifold", "classifier-score", "modes", "sliced")
     chosen = EvaluateSettings(num=400, metrics=metrics)
-    generator = config.generator.network.build(images.shape, config.latent, 0).eval()
-    found = Evaluator(chosen, images, "mnist", config.latent, 0, World()).evaluate(generator, 0)
+    family = build(config, DataSpec(images.shape))
+    networks = {role: net.module.eval() for role, net in family.networks().items()}
+    found = Evaluator(chosen, images, "mnist", family, World()).evaluate(networks, 0)
     assert found.card.used == (
         "frechet 400 and 400, kernel 200 and 200, manifold 200 and 200, "
         "classifier-score 200 and 200, modes 400 and 400, sliced 100 and 100"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.report import searched, write_report
 from distgan.storage.storage import Storage
 from distgan.tune.folder import write

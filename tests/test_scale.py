@@ -15,7 +15,7 @@ from benchmarks.curve import WORKERS, draw, measured, published
 from benchmarks.scale import Stage
 from benchmarks.wire import impossible
 from distgan.config.settings import override
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 
 
 def results(**changes: float) -> dict[str, Any]:

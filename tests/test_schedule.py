@@ -9,11 +9,11 @@ import torch
 from pydantic import TypeAdapter
 
 from distgan.config.optimizer import AdamSettings
-from distgan.config.run import from_yaml, to_yaml
 from distgan.config.schedule import Rate, Schedule
 from distgan.config.settings import override
 from distgan.errors import UserError
-from distgan.recipes.gan import recipe
+from distgan.families.registry import from_yaml, to_yaml
+from distgan.recipes import recipe
 from distgan.training.optimizer import build, follow_schedules
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from distgan.config.run import from_yaml, to_yaml
 from distgan.config.settings import leaves, override
 from distgan.errors import UserError
-from distgan.recipes.gan import RECIPES, recipe
+from distgan.families.registry import from_yaml, to_yaml
+from distgan.recipes import RECIPES, recipe
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -9,14 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from distgan.config.optimizer import AdamSettings
+from distgan.families import Batch
+from distgan.families.adversarial import AdversarialTerms
 from distgan.networks import GENERATORS, ImageShape
 from distgan.networks.spectral import spectral_norms
 from distgan.objectives.adversarial import LOSSES, Loss
 from distgan.training.network import TrainableNetwork
 from distgan.training.optimizer import build
-from distgan.training.step import Batch, UpdateRule, adversarial_step
 
 from .small import small_discriminator, small_generator
+from .steps import adversarial_step, batch_of
 
 SHAPE = ImageShape(1, 8, 8)
 ADAM = AdamSettings(lr=1e-2, beta1=0.3, beta2=0.9, eps=1e-3)
@@ -54,7 +56,7 @@ def batch(classes: int = 0) -> Batch:
     draw = torch.Generator().manual_seed(1)
     normal = [torch.randn(6, 4, generator=draw, dtype=torch.float64) for _ in range(2)]
     real = torch.rand(6, *SHAPE, generator=draw, dtype=torch.float64) * 2 - 1
-    return Batch(real, torch.arange(6) % classes if classes else None, *normal)
+    return batch_of(real, torch.arange(6) % classes if classes else None, *normal)
 
 
 def reference(g: nn.Module, d: nn.Module, loss: Loss, batches: list[Batch], share: bool) -> None:
@@ -62,12 +64,14 @@ def reference(g: nn.Module, d: nn.Module, loss: Loss, batches: list[Batch], shar
     for b in batches:
         for norm in (*spectral_norms(g), *spectral_norms(d)):
             norm.advance()
-        fake = g(b.generator_latent if share else b.discriminator_latent, b.labels)
-        value = loss.discriminator(d(b.real, b.labels), d(fake.detach(), b.labels))
+        fake = g(b.draws["generator"] if share else b.draws["discriminator"], b.labels)
+        value = loss.discriminator(d(b.columns["image"], b.labels), d(fake.detach(), b.labels))
         d_adam.step(torch.autograd.grad(value, d_adam.parameters))
-        fake = fake if share else g(b.generator_latent, b.labels)
+        fake = fake if share else g(b.draws["generator"], b.labels)
         logits = d(fake, b.labels)
-        value = loss.generator(logits, *([d(b.real, b.labels)] if loss.relative else []))
+        value = loss.generator(
+            logits, *([d(b.columns["image"], b.labels)] if loss.relative else [])
+        )
         g_adam.step(torch.autograd.grad(value, g_adam.parameters))
 
 
@@ -83,7 +87,7 @@ def test_three_steps_equal_the_written_out_ones(
     players = player(generator), player(discriminator)
     batches = [batch(classes)] * 3
     for b in batches:
-        adversarial_step(*players, UpdateRule(LOSSES[loss], share_fakes=share), [b])
+        adversarial_step(*players, AdversarialTerms(LOSSES[loss], share_fakes=share), [b])
     reference(*expected, LOSSES[loss], batches, share)
     for ours, theirs in zip((generator, discriminator), expected, strict=True):
         for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
@@ -101,7 +105,7 @@ def test_the_generators_update_leaves_the_discriminator_alone() -> None:
         step()
 
     players[1].optimizer.step = watch  # type: ignore[method-assign]
-    adversarial_step(*players, UpdateRule(LOSSES["minimax"]), [batch()])
+    adversarial_step(*players, AdversarialTerms(LOSSES["minimax"]), [batch()])
     for parameter, gradient in zip(discriminator.parameters(), gradients, strict=True):
         assert parameter.requires_grad
         assert torch.equal(parameter.grad, gradient)
@@ -111,15 +115,15 @@ def test_statistics_are_those_of_the_networks_before_their_updates() -> None:
     generator, discriminator = pair("mlp")
     before = copy.deepcopy((generator, discriminator))
     b = batch()
-    rule = UpdateRule(LOSSES["minimax"])
+    rule = AdversarialTerms(LOSSES["minimax"])
     found = adversarial_step(player(generator), player(discriminator), rule, [b])
-    real, fake = before[1](b.real), before[1](before[0](b.discriminator_latent))
+    real, fake = before[1](b.columns["image"]), before[1](before[0](b.draws["discriminator"]))
     assert found["d_loss"].item() == pytest.approx(
         LOSSES["minimax"].discriminator(real, fake).item()
     )
     assert found["d_real"].item() == pytest.approx(torch.sigmoid(real).mean().item())
     assert found["d_fake"].item() == pytest.approx(torch.sigmoid(fake).mean().item())
-    against_updated = discriminator(before[0](b.generator_latent))
+    against_updated = discriminator(before[0](b.draws["generator"]))
     assert found["g_loss"].item() == pytest.approx(
         LOSSES["minimax"].generator(against_updated).item()
     )

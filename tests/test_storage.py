@@ -17,7 +17,7 @@ from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
 
 from distgan.cli.files import stem
 from distgan.errors import UserError
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.runs import checkpoint, records
 from distgan.runs import folder as run
 from distgan.storage import storage as storage_module

@@ -8,8 +8,9 @@ import pytest
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from distgan.config.settings import override
+from distgan.families import DataSpec
 from distgan.parallel import World
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.training.state import TrainingState
 
 from .test_exactness import AIDS, BATCH, CLASSES, IMAGE, PENALTIES, TINY, _batch
@@ -37,7 +38,7 @@ class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def waits(changes: dict[str, Any]) -> list[str]:
     """Of one cycle of updates, once those that only the first step does are done."""
     config = override(recipe("mnist-mlp"), {**changes, "batch": BATCH})
-    state = TrainingState(config, IMAGE, CLASSES, World())
+    state = TrainingState(config, DataSpec.numbered(IMAGE, CLASSES), World())
     found = Waits()
     for step in range(2 * config.discriminator.updates):
         first = state.images_seen

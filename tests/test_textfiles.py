@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from distgan.config.run import from_yaml, to_yaml
 from distgan.config.settings import override
 from distgan.errors import UserError
-from distgan.recipes.gan import RECIPES, recipe
+from distgan.families.registry import from_yaml, to_yaml
+from distgan.recipes import RECIPES, recipe
 from distgan.storage.storage import Storage
 from distgan.storage.textfiles import Shape, parse_json, parse_yaml, read_bytes, read_lines
 

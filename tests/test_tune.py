@@ -19,7 +19,7 @@ import torch
 
 from distgan import launch
 from distgan.config.settings import override
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.runs import checkpoint
 from distgan.runs import folder as run
 from distgan.storage.storage import Storage

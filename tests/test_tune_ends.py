@@ -16,12 +16,12 @@ import torch
 import yaml
 
 from distgan import errors, launch
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.data.images import open_images
 from distgan.errors import AllTrialsDivergedError, AllTrialsFailedError, UserError
 from distgan.launch.signals import StopRequest
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.runs import checkpoint
 from distgan.runs import folder as run
 from distgan.storage.ownership import Ownership
@@ -41,7 +41,7 @@ SETTINGS = TuneSettings(
 
 
 @pytest.fixture(scope="module")
-def base() -> Config:
+def base() -> RunConfig:
     """The smallest networks."""
     small = {"batch": 32, "latent": 4}
     small |= {f"{player}.network.widths": "8" for player in ("generator", "discriminator")}
@@ -61,7 +61,7 @@ def summed(storage: Storage) -> results.Found:
 
 
 def test_a_trial_that_failed_goes_on_when_the_search_is_resumed(
-    base: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> None:
         raise UserError("the disk is full")
@@ -91,7 +91,7 @@ def test_a_killed_process_is_recorded_and_its_trial_goes_on(tmp_path: Path) -> N
     assert not known.settled, "a resumed search tries it again, whatever --retries was"
 
 
-def test_a_search_whose_trials_all_diverged_says_so(base: Config, tmp_path: Path) -> None:
+def test_a_search_whose_trials_all_diverged_says_so(base: RunConfig, tmp_path: Path) -> None:
     wild = override(base, {LR: 1e12, "discriminator.optimizer.lr": 1e12})
     storage = tuning.run(tmp_path / "found", wild, SPACE, SETTINGS)
     error = results.failure(summed(storage))
@@ -130,7 +130,7 @@ EDITS = {
 
 
 @pytest.mark.parametrize("section", EDITS)
-def test_a_search_edited_by_hand_is_refused(section: str, base: Config, tmp_path: Path) -> None:
+def test_a_search_edited_by_hand_is_refused(section: str, base: RunConfig, tmp_path: Path) -> None:
     storage = Storage(str(tmp_path / "found"))
     settings = SETTINGS.settle(base)
     folder.create(storage, base, search.Space(base, SPACE), settings)
@@ -147,7 +147,7 @@ def test_a_search_edited_by_hand_is_refused(section: str, base: Config, tmp_path
 
 @pytest.mark.parametrize("section", [*EDITS, None])
 def test_a_search_without_checksums_is_refused(
-    section: str | None, base: Config, tmp_path: Path
+    section: str | None, base: RunConfig, tmp_path: Path
 ) -> None:
     storage = Storage(str(tmp_path / "found"))
     folder.create(storage, base, search.Space(base, SPACE), SETTINGS.settle(base))
@@ -173,7 +173,7 @@ RECORD_EDITS = {
 
 
 @pytest.mark.parametrize("edit", RECORD_EDITS)
-def test_a_record_edited_by_hand_is_refused(edit: str, base: Config, tmp_path: Path) -> None:
+def test_a_record_edited_by_hand_is_refused(edit: str, base: RunConfig, tmp_path: Path) -> None:
     storage = Storage(str(tmp_path / "found"))
     folder.create(storage, base, search.Space(base, SPACE), SETTINGS.settle(base))
     measured = record.Measured(1, 64, 10, 0.25, 0.125, float("inf"))
@@ -190,7 +190,7 @@ def test_a_record_edited_by_hand_is_refused(edit: str, base: Config, tmp_path: P
         search.resume(storage.uri)
 
 
-def test_a_trial_edited_by_hand_is_refused(base: Config, tmp_path: Path) -> None:
+def test_a_trial_edited_by_hand_is_refused(base: RunConfig, tmp_path: Path) -> None:
     storage, space = Storage(str(tmp_path / "found")), search.Space(base, SPACE)
     settings = SETTINGS.settle(base)
     folder.create(storage, base, space, settings)
@@ -199,7 +199,7 @@ def test_a_trial_edited_by_hand_is_refused(base: Config, tmp_path: Path) -> None
         search.resume(storage.uri)
 
 
-def test_losers_leave_no_checkpoints_and_the_disk_is_told(base: Config, tmp_path: Path) -> None:
+def test_losers_leave_no_checkpoints_and_the_disk_is_told(base: RunConfig, tmp_path: Path) -> None:
     storage = tuning.run(tmp_path / "found", base, SPACE, SETTINGS)
     trials = record.load_all(storage)
     best = results.ranked(trials, SETTINGS)[0]
@@ -218,7 +218,7 @@ def test_losers_leave_no_checkpoints_and_the_disk_is_told(base: Config, tmp_path
     assert "a checkpoint is 31 MB" in line
 
 
-def whole_checkpoint(config: Config, path: Path) -> int:
+def whole_checkpoint(config: RunConfig, path: Path) -> int:
     """Bytes of one, written by a run."""
     launch.train(override(config, {"images": 32}), out=str(path), workers=0, device="cpu")
     (entry,) = checkpoint.index(Storage(str(path)))[-1:]
@@ -226,7 +226,7 @@ def whole_checkpoint(config: Config, path: Path) -> int:
 
 
 def test_the_last_measurement_is_made_where_the_trial_trained(
-    base: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: dict[str, Any] = {}
 
@@ -281,14 +281,14 @@ def test_a_head_that_is_away_ends_no_search(
     assert calls == ["stop"] * 4 + ["clear"], "told again until it was heard, and once"
 
 
-def runner(base: Config, folder: Path, settings: TuneSettings) -> trial._Runner:
+def runner(base: RunConfig, folder: Path, settings: TuneSettings) -> trial._Runner:
     job = trial.Job(str(folder), settings, search.Space(base, SPACE), base, "", 0, 1, "cpu")
     return trial._Runner(job, {"number": 0, "point": {}, "seed": 0, "confirms": None})
 
 
 @pytest.mark.parametrize("stopping", [True, False])
 def test_a_trial_that_reports_while_the_search_stops_has_lost_nothing(
-    base: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopping: bool
+    base: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopping: bool
 ) -> None:
     """Ray Tune ends it there either way."""
     one = runner(base, tmp_path, SETTINGS.settle(base))
@@ -306,13 +306,13 @@ def test_a_trial_that_reports_while_the_search_stops_has_lost_nothing(
 
 
 def test_a_trial_waits_for_its_old_process(
-    base: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = runner(base, tmp_path, SETTINGS.settle(base))
     entered: list[str] = []
     create = run.create
 
-    def created(storage: Storage, config: Config) -> None:
+    def created(storage: Storage, config: RunConfig) -> None:
         entered.append("new")
         create(storage, config)
         raise UserError("no more")
@@ -333,7 +333,7 @@ def test_a_trial_waits_for_its_old_process(
 
 
 def test_a_state_is_adopted_only_by_the_owner(
-    base: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = runner(base, tmp_path, SETTINGS.settle(base))
     run.create(one._run, base)

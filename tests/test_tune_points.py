@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import override, to_dict
 from distgan.errors import UserError
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.storage.storage import Storage
 from distgan.tune import results
 from distgan.tune.given import given
@@ -138,8 +138,7 @@ def test_tables_have_types(tmp_path: pytest.TempPathFactory) -> None:
 
 
 def test_a_default_space_holds_points_of_its_own() -> None:
-    config: Config = BASE
-    from distgan.tune.defaults import default_space
+    config: RunConfig = BASE
 
-    found = configurations(Space(config, default_space(config)), TuneSettings(samples=40))
+    found = configurations(Space(config, config.search_space()), TuneSettings(samples=40))
     assert len(set(found)) == 40

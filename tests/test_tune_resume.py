@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import override
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.tune import record
 from distgan.tune.settings import TuneSettings
 
@@ -30,7 +30,7 @@ WAYS = {
 
 
 @pytest.fixture(scope="module")
-def base() -> Config:
+def base() -> RunConfig:
     """The smallest networks."""
     small = {"batch": 32, "latent": 4, "evaluate.metrics": "sliced"}
     small |= {f"{player}.network.widths": "8" for player in ("generator", "discriminator")}
@@ -48,7 +48,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_killed_at_five_moments(
-    way: str, base: Config, alone: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    way: str, base: RunConfig, alone: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if way == "optuna":
         pytest.importorskip("optuna")

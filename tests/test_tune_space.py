@@ -11,8 +11,7 @@ from scipy import stats
 from distgan.config.schedule import Schedule
 from distgan.config.settings import leaves, override
 from distgan.errors import UserError
-from distgan.recipes.gan import RECIPES, recipe
-from distgan.tune.defaults import default_space
+from distgan.recipes import RECIPES, recipe
 from distgan.tune.record import Measured, Trial
 from distgan.tune.results import compare, ranked, sum_up
 from distgan.tune.settings import TuneSettings
@@ -43,7 +42,7 @@ def test_ranges_are_drawn_as_they_are_written() -> None:
 
 
 def test_a_draw_depends_on_its_seed_and_number_alone() -> None:
-    space = Space(recipe("mnist-mlp"), default_space(recipe("mnist-mlp")))
+    space = Space(recipe("mnist-mlp"), recipe("mnist-mlp").search_space())
     assert space.draw(3, 7) == space.draw(3, 7)
     assert space.draw(3, 7) != space.draw(3, 8)
     assert space.draw(3, 7) != space.draw(4, 7)
@@ -69,7 +68,7 @@ def test_ratio_scale_and_same_go_by_other_settings() -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_point_of_a_default_space_is_a_configuration(name: str) -> None:
     base = recipe(name)
-    space = Space(base, default_space(base))
+    space = Space(base, base.search_space())
     for number in range(50):
         override(base, space.changes(space.draw(0, number)))
     # Home is the recipe, as nearly as the space has it.
@@ -96,7 +95,7 @@ def test_a_perturbation_moves_by_a_fifth_or_draws_anew() -> None:
 
 def test_only_what_a_running_gan_can_change_is_perturbed() -> None:
     base = recipe("mnist-mlp")
-    kept = Space(base, default_space(base)).changeable().texts
+    kept = Space(base, base.search_space()).changeable().texts
     assert LR in kept
     assert "batch" not in kept
     with pytest.raises(UserError, match="batch can change while a run trains"):

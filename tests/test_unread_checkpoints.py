@@ -51,7 +51,7 @@ def test_a_wrong_digit_in_the_index_costs_no_checkpoint(storage: Storage) -> Non
     digit = "1" if entry["sha256"][0] == "0" else "0"
     storage.write(checkpoint.INDEX, text.replace(entry["sha256"], digit + entry["sha256"][1:]))
     with pytest.warns(UserWarning, match="is damaged or missing"):
-        assert checkpoint.load_newest(storage) == {"images_seen": 100}
+        assert (checkpoint.load_newest(storage) or {})["images_seen"] == 100
     for seen in (150, 160, 170):
         checkpoint.save(storage, {"images_seen": seen}, keep=2)
     assert images(storage) == [160, 170]

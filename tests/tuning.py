@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.launch.signals import StopRequest
 from distgan.storage.storage import Storage
 from distgan.training import control
@@ -115,7 +115,7 @@ def double(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(
     path: Path,
-    base: Config,
+    base: RunConfig,
     space: dict[str, str],
     settings: TuneSettings,
     owner: str | None = None,

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from distgan import recipes
 from distgan.config import settings
-from distgan.recipes import gan as recipes
 from distgan.runs import folder as run
 from distgan.runs.grid import grid_png
 from distgan.storage.storage import Storage

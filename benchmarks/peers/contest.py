@@ -29,15 +29,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from distgan.training.step import Batch
 from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.textbook import in_plain_torch
 from benchmarks.throughput import WORKLOADS, Workload, random_batches
 from benchmarks.turns import Turn, Unavailable, Work, timed
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import override
-from distgan.training.step import Batch
 
 Weights = NDArray[Any]
 Trained = tuple[list[Weights], list[Weights]]
@@ -63,7 +63,7 @@ class Task:
         return WORKLOADS[self.name]
 
     @property
-    def config(self) -> Config:
+    def config(self) -> RunConfig:
         """The same for distgan."""
         return override(self.workload.config, {"precision": self.precision})
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import shutil
 
 import torch
+from distgan.training.step import Batch, adversarial_step
 
 from benchmarks.peers.contest import Contender, Task, of_torch
 from benchmarks.peers.pair import Pair, is_second
 from benchmarks.turns import Unavailable
 from distgan.config.settings import override
+from distgan.families import DataSpec
 from distgan.launch.allocator import keep_freed_memory
 from distgan.parallel import World
 from distgan.training.state import TrainingState
-from distgan.training.step import Batch, adversarial_step
 
 
 def build(task: Task, rule: str, compiled: str = "off") -> Contender:
@@ -26,7 +27,7 @@ def build(task: Task, rule: str, compiled: str = "off") -> Contender:
     world = World(int(is_second()), 2) if pair else World()
     changes = {"share_fakes": rule != "fresh", "parallel.sync_batch_norm": False}
     config = override(task.config, {**changes, "compile": compiled})
-    state = TrainingState(config, task.workload.image, 0, world)
+    state = TrainingState(config, DataSpec.numbered(task.workload.image, 0), world)
     turn = task.turn(lambda batch: _share(batch, world))
 
     def work() -> int:
@@ -36,7 +37,7 @@ def build(task: Task, rule: str, compiled: str = "off") -> Contender:
         state.statistics.add(found)
         return task.workload.batch
 
-    networks = state.generator.network, state.discriminator.network
+    networks = state.networks["generator"].network, state.networks["discriminator"].network
     return Contender(work, lambda: (of_torch(networks[0]), of_torch(networks[1])))
 
 

@@ -7,23 +7,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from distgan.training.step import Batch
 from torch import Tensor, nn
 
 from benchmarks.peers.contest import Task, build
 from benchmarks.textbook import BETAS, RATE, Textbook
 from benchmarks.throughput import Workload
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import override, to_dict
 from distgan.data.damage import Damage
 from distgan.data.feed import Feed, scale_pixels
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.resident import Resident
+from distgan.families import DataSpec
 from distgan.launch.allocator import keep_freed_memory
 from distgan.parallel import World
-from distgan.recipes.gan import recipe
+from distgan.recipes import recipe
 from distgan.training.state import TrainingState
-from distgan.training.step import Batch
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Racer:
     latent: int
 
 
-def _batches(data: str, config: Config) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(data: str, config: RunConfig) -> Iterator[tuple[Tensor, Tensor]]:
     """Reals, reshuffled every epoch, and latents, as a loop without a loader draws them."""
     pixels = torch.from_numpy(read_resident(open_images(data)).images)
     reals = scale_pixels(pixels, torch.float32).contiguous()
@@ -77,7 +78,7 @@ class _OfASet(Task):
         return Workload("mnist-dcgan", open_images(self.data).shape, 128, 0.0, "dcgan")
 
     @property
-    def config(self) -> Config:
+    def config(self) -> RunConfig:
         return override(super().config, {"seed": self.seed})
 
     def turn(self, convert: Callable[[Batch], Any]) -> Iterator[Any]:
@@ -99,7 +100,7 @@ def peer(data: str, seed: int, name: str) -> Racer:
     return Racer(contender.work, sampler, lambda: None, task.config.latent)
 
 
-def configured(data: str, seed: int, name: str, changes: dict[str, Any]) -> Config:
+def configured(data: str, seed: int, name: str, changes: dict[str, Any]) -> RunConfig:
     """A recipe as it races."""
     return override(recipe(name), {**changes, "data": data, "seed": seed})
 
@@ -110,13 +111,13 @@ def distgan(data: str, seed: int, name: str, changes: dict[str, Any]) -> Racer:
     config, images, world = configured(data, seed, name, changes), open_images(data), World()
     rows = Resident(read_resident(images), seed, config.batch, world, Damage(images, 0))
     feed = Feed(rows, config, images.shape, world)
-    state = TrainingState(config, images.shape, 0, world)
+    state = TrainingState(config, DataSpec.numbered(images.shape, 0), world)
 
     def step() -> int:
         state.step([feed.batch(state.images_seen)])
         return config.batch
 
-    return Racer(step, lambda: state.ema.average, lambda: None, config.latent)
+    return Racer(step, lambda: state.averages["generator"].average, lambda: None, config.latent)
 
 
 SAME = {"precision": "bf16", "share_fakes": True}

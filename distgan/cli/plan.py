@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from distgan.cli.parser import Parser, Verbs
 
 if TYPE_CHECKING:
-    from distgan.config.run import Config
+    from distgan.config.run import RunConfig
     from distgan.plan.planner import Plan
 
 _PLAN = """\
@@ -51,11 +51,11 @@ def add(verbs: Verbs[Parser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Predict and print."""
+    from distgan import recipes
     from distgan.config import settings
     from distgan.plan import units
     from distgan.plan.network import Link
     from distgan.plan.planner import Place, plan
-    from distgan.recipes import gan as recipes
 
     config = settings.override(recipes.recipe(options.recipe), options.overrides)
     place = Place(
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print_summary(config: Config, plan: Plan, price: float | None) -> None:
+def _print_summary(config: RunConfig, plan: Plan, price: float | None) -> None:
     from distgan.cli.console import say
     from distgan.plan.devices import GPUS
 

@@ -24,12 +24,12 @@ def list_all(options: argparse.Namespace) -> int:
     from rich.table import Table
 
     from distgan.cli.console import screen, text
-    from distgan.recipes.gan import RECIPES
+    from distgan.recipes import known
 
     table = Table(box=None, pad_edge=False)
     for heading in ("recipe", "data", "images", "batch", ""):
         table.add_column(heading)
-    for name, function in RECIPES.items():
+    for name, function in known().items():
         config = function()
         about = (function.__doc__ or "").splitlines()[0]
         table.add_row(
@@ -47,10 +47,10 @@ def show_one(options: argparse.Namespace) -> int:
     """`distgan show`."""
     from rich.table import Table
 
+    from distgan import recipes
     from distgan.cli.console import say, screen, text
     from distgan.config import settings
-    from distgan.config.run import to_yaml
-    from distgan.recipes import gan as recipes
+    from distgan.families.registry import to_yaml
 
     config = settings.override(recipes.recipe(options.recipe), options.overrides)
     if options.yaml:

@@ -32,8 +32,9 @@ def add(verbs: Verbs[Parser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Draw a grid."""
     from distgan.cli.console import say
+    from distgan.families.base import MOST_ROWS
     from distgan.runs.export import load_generator
-    from distgan.runs.grid import MOST_CLASSES, check_grid, grid_png, to_uint8
+    from distgan.runs.grid import check_grid, grid_png, to_uint8
 
     if options.num < 1:
         raise UserError(f"--num {brief(options.num)}: should be at least 1")
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     check_writable(out, "--out", "samples.png")
     generator = load_generator(options.run, options.weights)
     labels = len(generator.classes)
-    by_label = options.label is None and 0 < labels <= MOST_CLASSES
+    by_label = options.label is None and 0 < labels <= MOST_ROWS
     columns = labels if by_label else round(min(options.num, 2**32) ** 0.5)
     check_grid(options.num, generator.image, columns)
     images = generator.sample(options.num, seed=options.seed, label=options.label)

@@ -15,7 +15,7 @@ from distgan.cli.console import Part, command, quoted, screen, text
 from distgan.health.diagnosis import HEALTHY
 from distgan.health.recovery import ALARM
 from distgan.launch.start import Plan, Result
-from distgan.runs.export import CARD, WEIGHTS
+from distgan.runs.export import CARD
 from distgan.runs.records import EVENTS, METRICS
 from distgan.storage.storage import join
 from distgan.training.control import Status
@@ -100,7 +100,7 @@ class Terminal:
             return
         lines = {
             "samples": join(path, f"samples/images-{result.images_seen:012d}.png"),
-            "generator": f"{join(path, WEIGHTS['ema'])} (rebuilt by {CARD})",
+            "model": f"{join(path, CARD)}, and the .safetensors that it names",
             "metrics": f"{join(path, METRICS)}, or: tensorboard --logdir "
             f"{quoted(join(path, EVENTS))}",
             "sample": command("sample", path),

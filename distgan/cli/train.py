@@ -10,7 +10,7 @@ from distgan.cli.parser import Parser, Verbs
 from distgan.errors import UserError
 
 if TYPE_CHECKING:
-    from distgan.config.run import Config
+    from distgan.config.run import RunConfig
 
 _TRAIN = """\
 Any setting can be changed by its dotted name, as `distgan show RECIPE` lists them:
@@ -112,10 +112,10 @@ def run(options: argparse.Namespace) -> int:
     return EXIT_CODES[result.stopped] if result.stopped else 0
 
 
-def _base(options: argparse.Namespace) -> Config:
+def _base(options: argparse.Namespace) -> RunConfig:
     """The configuration that a run starts from, before what the command line changes."""
-    from distgan.config.run import from_yaml
-    from distgan.recipes import gan as recipes
+    from distgan import recipes
+    from distgan.families.registry import from_yaml
 
     if options.config is None:
         return recipes.recipe(options.recipe or next(iter(recipes.RECIPES)))

@@ -99,10 +99,10 @@ def add(verbs: Verbs[Parser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Search, or go on."""
+    from distgan import recipes
     from distgan.cli.tune_table import Table
     from distgan.config import settings
     from distgan.launch.signals import EXIT_CODES
-    from distgan.recipes import gan as recipes
     from distgan.tune import results, search
     from distgan.tune.settings import TuneSettings
 

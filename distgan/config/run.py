@@ -1,4 +1,4 @@
-"""The whole configuration of a run: its components' settings, and what belongs to none."""
+"""What every run has to say, whatever family of models it trains."""
 
 from __future__ import annotations
 
@@ -7,43 +7,13 @@ from dataclasses import field
 from typing import Annotated, Any, Literal
 
 import torch
-import yaml
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    NonNegativeFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
-from distgan.augment import Augmentation, NoneSettings
 from distgan.config.evaluate import EvaluateSettings
 from distgan.config.feed import FeedSettings
 from distgan.config.health import HealthSettings
-from distgan.config.optimizer import AdamSettings, EMASettings
-from distgan.config.schedule import Schedule, Share
-from distgan.config.settings import (
-    SETTINGS,
-    Count,
-    PositiveCount,
-    Width,
-    from_dict,
-    nearest,
-    to_dict,
-)
-from distgan.networks import DiscriminatorNetwork, GeneratorNetwork
-from distgan.objectives.adversarial import LOSSES
-from distgan.objectives.penalties import GRADIENT_PENALTIES, PenaltySettings
-from distgan.storage.textfiles import parse_yaml
-
-
-def _known_loss(name: str) -> str:
-    if name not in LOSSES:
-        near = nearest(name[:80], list(LOSSES))
-        raise ValueError(f"no such loss{near}; have {', '.join(LOSSES)}")
-    return name
+from distgan.config.settings import SETTINGS, Count, PositiveCount, leaves
 
 
 def _switch(value: Any) -> Any:
@@ -55,35 +25,6 @@ def _switch(value: Any) -> Any:
         )
     # Who writes YAML by hand may well mean on and off by true and false.
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
-
-
-@dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class GeneratorConfig:
-    """The generator and what trains it."""
-
-    network: GeneratorNetwork
-    optimizer: AdamSettings = field(default_factory=AdamSettings)
-    ema: EMASettings = field(default_factory=EMASettings)
-    clip_norm: NonNegativeFloat = 0.0
-    """Longest gradient, over all weights together; longer ones are shortened. 0: any."""
-    top_k: Share = Schedule(1)
-    """Learn from this share of the fakes, those D believes most (Sinha et al. 2020)."""
-
-
-@dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class DiscriminatorConfig:
-    """The discriminator and what trains it."""
-
-    network: DiscriminatorNetwork
-    optimizer: AdamSettings = field(default_factory=AdamSettings)
-    augment: Augmentation = field(default_factory=NoneSettings)
-    penalty: PenaltySettings = field(default_factory=PenaltySettings)
-    updates: Annotated[int, Field(gt=0, le=10_000)] = 1
-    """Updates of the discriminator, each on its own batch, for one of the generator."""
-    auxiliary: NonNegativeFloat = 1.0
-    """Weight of the classes' cross entropy, for a network with conditioning auxiliary."""
-    clip_norm: NonNegativeFloat = 0.0
-    """Longest gradient, over all weights together; longer ones are shortened. 0: any."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -112,11 +53,13 @@ class OutputConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class Config:
-    """Everything that decides what a run computes, whatever it runs on."""
+class RunConfig:
+    """Everything that decides what a run computes, but for what its family adds."""
 
     recipe: str
     """The recipe that this configuration started from."""
+    family: str
+    """The family of models: gan. Decides what other settings there are."""
     data: str = "mnist"
     """A packaged set, a Parquet file, or a folder or URI made by `distgan data prepare`."""
     images: Count = 1_000_000
@@ -127,22 +70,11 @@ class Config:
     """Micro-batches that a batch is divided into, one in memory at a time."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Decides weights, order of the data and latents."""
-    latent: Width = 100
-    """Length of the generator's input z."""
-    conditional: bool = False
-    """Give both networks the labels."""
-    loss: Annotated[str, AfterValidator(_known_loss)] = "non-saturating"
-    """Adversarial loss: non-saturating, minimax, least-squares, hinge, wasserstein,
-    relativistic or relativistic-average."""
-    share_fakes: bool = False
-    """Run the generator once a step for both updates, instead of once for each."""
     precision: Literal["float32", "bf16", "float64"] = "float32"
     """Arithmetic: float32, bf16 (autocast; weights and penalties stay float32), float64."""
     compile: Annotated[Literal["off", "on"], BeforeValidator(_switch)] = "off"
-    """torch.compile both networks: on or off. Costs a minute at the start, wants a C++ compiler,
+    """torch.compile the networks: on or off. Costs a minute at the start, wants a C++ compiler,
     and cannot go with penalties on gradients."""
-    generator: GeneratorConfig
-    discriminator: DiscriminatorConfig
     feed: FeedSettings = field(default_factory=FeedSettings)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     health: HealthSettings = field(default_factory=HealthSettings)
@@ -150,10 +82,20 @@ class Config:
     output: OutputConfig = field(default_factory=OutputConfig)
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Config:
-        for text in _contradictions(self):
+    def _fits_together(self) -> RunConfig:
+        for text in self.contradictions():
             raise ValueError(text)
         return self
+
+    def contradictions(self) -> Iterator[str]:
+        """What is wrong with settings that are each right, with the remedy."""
+        if self.batch % self.accumulate:
+            yield f"--accumulate {self.accumulate}: does not divide the batch of {self.batch}"
+
+    def search_space(self) -> dict[str, str]:
+        """What a search varies where nobody says what, by setting: see `distgan.tune.space`."""
+        names = [setting.name for setting in leaves(self)]
+        return {name: "scale(0.3, 10)" for name in names if name.endswith(".optimizer.lr")}
 
     @property
     def micro_batch(self) -> int:
@@ -164,42 +106,3 @@ class Config:
     def dtype(self) -> torch.dtype:
         """The floating-point type of weights and images."""
         return torch.float64 if self.precision == "float64" else torch.float32
-
-
-def _contradictions(config: Config) -> Iterator[str]:
-    """What is wrong with settings that are each right, with the remedy."""
-    batch, every = config.batch, config.discriminator.penalty.every
-    if batch % config.accumulate:
-        yield f"--accumulate {config.accumulate}: does not divide the batch of {batch}"
-    penalties = [n for n in GRADIENT_PENALTIES if config.discriminator.penalty.uses(n)]
-    health = config.health
-    if config.compile != "off" and health.action == "rollback" and health.change != "halve-lr":
-        yield (
-            f"--compile {config.compile}: a compiled network has no second derivative, which R1 "
-            f"needs, added by --health.change {health.change} after a rollback; use halve-lr"
-        )
-    if config.compile != "off" and penalties:
-        yield (
-            f"--compile {config.compile}: a compiled network has no second derivative, which "
-            f"--discriminator.penalty.{penalties[0]} needs; leave one of them out"
-        )
-    if every % batch:
-        yield (
-            f"--discriminator.penalty.every {every}: is not a whole number of batches of {batch}; "
-            f"use {max(1, round(every / batch)) * batch}"
-        )
-
-
-def to_yaml(config: Config) -> str:
-    """The configuration as YAML, in the order in which it is declared."""
-    return str(yaml.safe_dump(to_dict(config), sort_keys=False))
-
-
-def from_yaml(text: str, source: str) -> Config:
-    """Read what `to_yaml` wrote.
-
-    Raises:
-        UserError: naming ``source`` and the first field that does not fit.
-    """
-    remedy = "mend it, or write one with `distgan show --yaml`"
-    return from_dict(Config, parse_yaml(text, source, remedy), source)

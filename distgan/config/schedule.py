@@ -42,6 +42,11 @@ class Schedule:
         """Whether the value never changes."""
         return self.start == self.end
 
+    @property
+    def is_zero(self) -> bool:
+        """Whether the value is always 0."""
+        return self.start == self.end == 0
+
     def at(self, images_seen: float) -> float:
         """The value after that many images."""
         if self.constant:

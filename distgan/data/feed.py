@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from distgan import draws
-from distgan.augment import AugmentNumbers
-from distgan.config.run import Config
-from distgan.config.shape import ImageShape
+from distgan.config.run import RunConfig
 from distgan.data.prefetch import PrefetchBuffer
+from distgan.families.data import GENERATORS, Batch, Column, Draw
 from distgan.parallel import World
-from distgan.training.step import Batch
 
 _NUMBERS_AT_ONCE = 2**18
 """1 MB in float32: a number costs a sixth more at half as many, two fifths at a quarter."""
-
-Draw = Callable[[int, str, Sequence[range], int], NDArray[np.float32]]
-"""What `draws.normals` and `draws.uniforms` are."""
 
 
 class SampleSource(Protocol):
@@ -46,66 +38,61 @@ class Feed:
     restored to go on from the middle of an epoch, with any number of processes.
 
     Args:
-        rows: the images as they were stored.
-        config: for the seed, the micro-batch, what numbers it needs, and the precision.
-        image: shape of one image.
+        source: the images as they were stored.
+        columns: what of the data a batch holds, by name.
+        numbers: the random numbers of every sample, by stream.
+        config: for the seed, the micro-batch, the precision, and whether images are mirrored.
     """
 
-    def __init__(self, rows: SampleSource, config: Config, image: ImageShape, world: World) -> None:
-        self._rows, self._config, self._world = rows, config, world
-        updates = ("generator",) if config.share_fakes else ("discriminator", "generator")
-        streams: dict[str, tuple[Draw, int]] = dict.fromkeys(
-            updates, (draws.normals, config.latent)
-        )
-        augment = config.discriminator.augment.numbers
-        self._augment = ("real", "fake", "generator") if augment else ()
-        streams |= {f"augment-{use}": (draws.uniforms, augment) for use in self._augment}
-        self._penalties = config.discriminator.penalty.numbers(image)
-        for name, size in self._penalties.items():
-            streams[f"penalty-{name}"] = (draws.uniforms, size)
-        if config.feed.mirror:
-            streams["mirror"] = (draws.uniforms, 1)
-        self._numbers = _Numbers(streams, config, world)
+    def __init__(
+        self,
+        source: SampleSource,
+        columns: Mapping[str, Column],
+        numbers: Mapping[str, Draw],
+        config: RunConfig,
+        world: World,
+    ) -> None:
+        self._source, self._columns, self._world = source, columns, world
+        self._dtype, self._weight = config.dtype, world.weight(config.micro_batch)
+        self._mirror = config.feed.mirror
+        mirror = {"mirror": Draw("uniform", 1)} if self._mirror else {}
+        self._numbers = _Numbers({**numbers, **mirror}, config, world)
 
     def batch(self, images_seen: int) -> Batch:
         """This rank's part of the global micro-batch from sample ``images_seen``."""
-        images, labels = self._rows.batch(images_seen)
-        # One byte a pixel travels; the device does the arithmetic.
-        real = scale_pixels(to_device(images, self._world.device), self._config.dtype)
-        numbers = self._numbers.batch(images_seen)
-        if "mirror" in numbers:
-            flip = numbers["mirror"].view(-1, 1, 1, 1) > 0.5
-            real = torch.where(flip, real.flip(3), real)
-        wanted = labels if self._config.conditional else None
-        return Batch(
-            real=real,
-            labels=None if wanted is None else to_device(wanted, self._world.device),
-            discriminator_latent=numbers.get("discriminator", numbers["generator"]),
-            generator_latent=numbers["generator"],
-            weight=self._world.weight(self._config.micro_batch),
-            augment=AugmentNumbers(**{use: numbers[f"augment-{use}"] for use in self._augment}),
-            penalty={name: numbers[f"penalty-{name}"] for name in self._penalties},
-        )
+        images, labels = self._source.batch(images_seen)
+        numbers = dict(self._numbers.batch(images_seen))
+        flip = numbers.pop("mirror") if self._mirror else None
+        columns = {}
+        for name, column in self._columns.items():
+            if column.kind == "image":
+                columns[name] = self._image(images, flip)
+            elif labels is not None:
+                columns[name] = to_device(labels, self._world.device)
+        return Batch(columns, numbers, self._weight)
 
-    def generator_latents(self, images_seen: int) -> Tensor:
-        """This rank's latents of the generator's update at that sample: (n, latent)."""
-        return self._numbers.batch(images_seen)["generator"]
+    def _image(self, images: Tensor, flip: Tensor | None) -> Tensor:
+        # One byte a pixel travels; the device does the arithmetic.
+        real = scale_pixels(to_device(images, self._world.device), self._dtype)
+        if flip is None:
+            return real
+        return torch.where(flip.view(-1, 1, 1, 1) > 0.5, real.flip(3), real)
+
+    def numbers(self, images_seen: int) -> dict[str, Tensor]:
+        """The random numbers alone of `batch`, by stream: float (n, size)."""
+        return self._numbers.batch(images_seen)
 
     def close(self) -> None:
         """Release what runs beside."""
-        self._rows.close()
+        self._source.close()
 
 
 class _Numbers:
-    """The random numbers of this rank's part of a batch, stream by stream.
+    """The random numbers of this rank's part of a batch, stream by stream."""
 
-    Args:
-        streams: how each is drawn, and its numbers for a sample.
-    """
-
-    def __init__(self, streams: dict[str, tuple[Draw, int]], config: Config, world: World) -> None:
+    def __init__(self, streams: Mapping[str, Draw], config: RunConfig, world: World) -> None:
         self._streams, self._config, self._device = streams, config, world.device
-        largest = max(size for _, size in streams.values())
+        largest = max((draw.size for draw in streams.values()), default=1)
         self._ahead = PrefetchBuffer(
             self._draw, config.micro_batch, world, largest, _NUMBERS_AT_ONCE
         )
@@ -116,12 +103,13 @@ class _Numbers:
 
     def _draw(self, parts: Sequence[range]) -> list[dict[str, Tensor]]:
         def draw(stream: str) -> Sequence[Tensor]:
-            how, size = self._streams[stream]
-            numbers = torch.from_numpy(how(self._config.seed, stream, parts, size))
-            return to_device(numbers, self._device).to(self._config.dtype).chunk(len(parts))
+            wanted = self._streams[stream]
+            found = GENERATORS[wanted.kind](self._config.seed, stream, parts, wanted.size)
+            numbers = to_device(torch.from_numpy(found), self._device)
+            return numbers.to(self._config.dtype).chunk(len(parts))
 
-        drawn = map(draw, self._streams)
-        return [dict(zip(self._streams, found, strict=True)) for found in zip(*drawn, strict=True)]
+        drawn = {stream: draw(stream) for stream in self._streams}
+        return [{name: found[n] for name, found in drawn.items()} for n in range(len(parts))]
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.data.damage import Damage
 from distgan.data.feed import SampleSource
 from distgan.data.images import ImageSet
@@ -15,7 +15,7 @@ from distgan.parallel import World
 
 
 def open_rows(
-    config: Config,
+    config: RunConfig,
     images: ImageSet,
     world: World,
     *,

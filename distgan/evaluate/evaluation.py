@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from distgan import draws
 from distgan.config.evaluate import EvaluateSettings
 from distgan.data.images import ImageSet
 from distgan.errors import UserError
@@ -21,6 +21,7 @@ from distgan.evaluate.gather import gather
 from distgan.evaluate.measures import MEASURES, WANT_CLASSES, WANT_LABELS, Value, used
 from distgan.evaluate.needs import check_counts
 from distgan.evaluate.reals import Reals
+from distgan.families import Family
 from distgan.features import load, resolve
 from distgan.features.base import ARITHMETIC
 from distgan.parallel import World
@@ -59,8 +60,7 @@ class Evaluator:
     Args:
         settings: what to measure.
         data: the name or place of the set, for the card.
-        latent: length of the generator's z.
-        classes: labels of a conditional generator, which fakes cycle through, or 0.
+        family: what generates; its labels, if it takes any, take turns.
 
     Raises:
         UserError: when there is no such extractor.
@@ -71,13 +71,11 @@ class Evaluator:
         settings: EvaluateSettings,
         images: ImageSet,
         data: str,
-        latent: int,
-        classes: int,
+        family: Family,
         world: World,
     ) -> None:
-        self._settings, self._world = settings, world
-        self._latent, self._classes = latent, classes
-        check(settings, classes, images.count)
+        self._settings, self._world, self._family = settings, world, family
+        check(settings, family.labels, images.count)
         name = resolve(settings.features, images)
         self._extractor = load(name).to(world.device)
         for metric in WANT_CLASSES & set(settings.metrics):
@@ -105,11 +103,11 @@ class Evaluator:
             arithmetic=f"{ARITHMETIC}, {world.device.type}",
         )
 
-    def evaluate(self, generator: nn.Module, images_seen: int) -> Evaluation:
-        """Measure a generator, which is in eval mode and on the world's device."""
+    def evaluate(self, networks: Mapping[str, nn.Module], images_seen: int) -> Evaluation:
+        """Measure networks by role, which are in eval mode and on the world's device."""
         start = time.perf_counter()
         fake = gather(
-            lambda numbers: self._fakes(generator, numbers),
+            lambda numbers: self._fakes(networks, numbers),
             self._settings.num,
             self._extractor,
             self._world,
@@ -124,21 +122,18 @@ class Evaluator:
         return Evaluation(images_seen, time.perf_counter() - start, card, values)
 
     @torch.no_grad()
-    def _fakes(self, generator: nn.Module, numbers: range) -> Tensor:
-        like = next(generator.parameters())
-        z = torch.from_numpy(
-            draws.normals(self._settings.seed, "evaluate", [numbers], self._latent)
-        )
-        labels = self._labels(numbers)
-        made: Tensor = generator(z.to(like), None if labels is None else labels.to(like.device))
+    def _fakes(self, networks: Mapping[str, nn.Module], numbers: range) -> Tensor:
+        family, seed = self._family, self._settings.seed
+        batch = family.generation_batch(networks, seed, "evaluate", numbers)
+        made = family.generate(networks, batch)
         # As they would be stored: real images come in 8 bits too.
         return (made.float() + 1).mul_(127.5).round_().clamp_(0, 255).byte()
 
     def _labels(self, numbers: range) -> Tensor | None:
         # A conditional generator makes as many of every class.
-        if not self._classes:
+        if not self._family.labels:
             return None
-        return torch.arange(numbers.start, numbers.stop) % self._classes
+        return torch.arange(numbers.start, numbers.stop) % self._family.labels
 
 
 def check(settings: EvaluateSettings, classes: int, real: int) -> None:

@@ -9,41 +9,24 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 HEALTHY = "healthy"
 
 
-class Signs(NamedTuple):
-    """What one record knows; means since the record before, or of its last step."""
+Signs = Mapping[str, float]
+"""What one record knows by name: means since the record before, or values of its last step.
 
-    images: int
-    d_accuracy: float
-    """Share of pairs that D ranks rightly, 0 to 1."""
-    d_real: float
-    """Mean D(x), 0 to 1."""
-    d_fake: float
-    """Mean D(G(z)), 0 to 1."""
-    d_loss: float
-    g_loss: float
-    d_grad_norm: float
-    g_grad_norm: float
-    d_update_ratio: float
-    """Norm of D's last update over that of its weights."""
-    g_update_ratio: float
-    d_weight_growth: float
-    """Norm of D's weights over that at the start of the run."""
-    g_weight_growth: float
-    g_rate: float
-    """G's learning rate over the highest that its schedule reaches, 0 to 1."""
-    probability: float
-    """1 where D(x) is meant as a probability, as the loss decides; else 0."""
-    diversity: float
-    """Distance between samples over that between real images."""
-    class_entropy: float = 0.0
-    """Of the classes that a classifier sees in samples: from near 0, all of one class, to 1, all
-    alike often. 0 where there is no classifier, or none of them was classified yet."""
+``images``, seen so far; ``P_grad_norm``, ``P_update_ratio`` (norm of the last update over that of
+the weights) and ``P_weight_growth`` (norm of the weights over that at the start of the run) of
+each network, P its prefix; ``diversity``, the distance between samples over that between real
+images; ``class_entropy`` of the classes that a classifier sees in samples, from near 0, all of one
+class, to 1, all alike often, and 0 where that is not known; and what the family adds.
+"""
+
+Rule = Callable[[Sequence[Signs], Signs], Iterator["Verdict"]]
+"""Of earlier signs, oldest first, and the newest: what they suggest, the gravest first."""
 
 
 class Verdict(NamedTuple):
@@ -54,20 +37,22 @@ class Verdict(NamedTuple):
     remedy: str = ""
 
 
-def suspect(past: Sequence[Signs], now: Signs) -> Verdict:
-    """What the newest signs suggest, the gravest first; whether it lasts is for `HealthTracker`.
+def suspect(past: Sequence[Signs], now: Signs, rules: Sequence[Rule]) -> Verdict:
+    """What the newest signs suggest; whether it lasts is for `HealthTracker`.
 
     Args:
         past: earlier signs, oldest first.
+        rules: the gravest first.
     """
-    for rule in (_non_finite, _exploding, _collapse, _stalled, _discriminator, _generator):
+    for rule in rules:
         for verdict in rule(past, now):
             return verdict
     return Verdict(HEALTHY)
 
 
-def _non_finite(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
-    wrong = [name for name, value in now._asdict().items() if not math.isfinite(value)]
+def non_finite(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
+    """Any sign that is no number."""
+    wrong = [name for name, value in now.items() if not math.isfinite(value)]
     if wrong:
         yield Verdict(
             "non-finite",
@@ -87,31 +72,39 @@ LARGEST_GROWTH = 100.0
 """Runs that learn stay within ten."""
 
 
-def _exploding(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
-    for player, option in (("d", "discriminator"), ("g", "generator")):
-        ratio = getattr(now, f"{player}_update_ratio")
+def exploding(prefix: str, role: str) -> Rule:
+    """The rule of a network whose updates or weights blow up.
+
+    Args:
+        prefix: of its signs.
+        role: its name in settings.
+    """
+
+    def rule(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
+        ratio, growth = now[f"{prefix}_update_ratio"], now[f"{prefix}_weight_growth"]
         if ratio > LARGEST_UPDATE:
             yield Verdict(
                 "exploding",
-                f"an update of the {option} changes its weights by {ratio:.2g} of their norm",
-                f"lower --{option}.optimizer.lr tenfold",
+                f"an update of the {role} changes its weights by {ratio:.2g} of their norm",
+                f"lower --{role}.optimizer.lr tenfold",
             )
-        growth = getattr(now, f"{player}_weight_growth")
         if growth > LARGEST_GROWTH:
             yield Verdict(
                 "exploding",
-                f"the weights of the {option} are {growth:.2g} times as large as at the start",
-                f"start anew with a tenth of --{option}.optimizer.lr, or less",
+                f"the weights of the {role} are {growth:.2g} times as large as at the start",
+                f"start anew with a tenth of --{role}.optimizer.lr, or less",
             )
-        norms = [getattr(signs, f"{player}_grad_norm") for signs in past]
-        norm = getattr(now, f"{player}_grad_norm")
+        norms = [signs[f"{prefix}_grad_norm"] for signs in past]
+        norm = now[f"{prefix}_grad_norm"]
         if len(norms) >= 5 and norm > GRADIENT_JUMP * max(statistics.median(norms), 1e-12):
             yield Verdict(
                 "exploding",
-                f"the {option}'s gradient is {norm:.2g}, its median so far "
+                f"the {role}'s gradient is {norm:.2g}, its median so far "
                 f"{statistics.median(norms):.2g}",
-                f"lower --{option}.optimizer.lr, or set --{option}.clip_norm",
+                f"lower --{role}.optimizer.lr, or set --{role}.clip_norm",
             )
+
+    return rule
 
 
 COLLAPSED, COLLAPSING = 0.05, 0.4
@@ -120,27 +113,28 @@ FEW_CLASSES = 0.4
 """Times the highest entropy of classes so far."""
 
 
-def _collapse(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
-    best = max((signs.diversity for signs in past), default=0.0)
-    evidence = f"samples are {now.diversity:.2g} times as far apart as real images"
-    if now.diversity < COLLAPSED:
+def collapse(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
+    """Samples that lie closer together than real images, or are of fewer classes."""
+    best = max((signs["diversity"] for signs in past), default=0.0)
+    evidence = f"samples are {now['diversity']:.2g} times as far apart as real images"
+    if now["diversity"] < COLLAPSED:
         yield Verdict(
             "collapsed",
             f"{evidence}: nearly all alike",
             "go back to an earlier checkpoint with --discriminator.penalty.r1 1 or more, "
             "or the relativistic loss; check that z differs between samples",
         )
-    if now.diversity < COLLAPSING * min(best, 1.0):
+    if now["diversity"] < COLLAPSING * min(best, 1.0):
         yield Verdict(
             "collapsing",
             f"{evidence}, and were {best:.2g} times",
             _AGAINST_COLLAPSE,
         )
-    most = max((signs.class_entropy for signs in past), default=0.0)
-    if 0 < now.class_entropy < FEW_CLASSES * most:
+    most = max((signs["class_entropy"] for signs in past), default=0.0)
+    if 0 < now["class_entropy"] < FEW_CLASSES * most:
         yield Verdict(
             "collapsing",
-            f"samples are of few classes: their entropy is {now.class_entropy:.2g} of an even "
+            f"samples are of few classes: their entropy is {now['class_entropy']:.2g} of an even "
             f"mixture's, and was {most:.2g}",
             _AGAINST_COLLAPSE,
         )
@@ -156,14 +150,19 @@ SMALLEST_UPDATE = 1e-6
 """At the highest learning rate of the schedule; runs that learn are a hundred times above."""
 
 
-def _stalled(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
+def stalled(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
+    """A generator that no longer changes."""
     # Where D wins and leaves no gradient, that is the illness, and this a symptom.
-    symptom = _knows(now) and now.g_grad_norm < VANISHED
-    if now.g_rate > 0 and now.g_update_ratio / now.g_rate < SMALLEST_UPDATE and not symptom:
+    symptom = _knows(now) and now["g_grad_norm"] < VANISHED
+    if (
+        now["g_rate"] > 0
+        and now["g_update_ratio"] / now["g_rate"] < SMALLEST_UPDATE
+        and not symptom
+    ):
         yield Verdict(
             "stalled",
-            f"an update of the generator changes its weights by {now.g_update_ratio:.1g} of their "
-            f"norm; its gradient is {now.g_grad_norm:.2g}",
+            f"an update of the generator changes its weights by {now['g_update_ratio']:.1g} of "
+            f"their norm; its gradient is {now['g_grad_norm']:.2g}",
             "raise --generator.optimizer.lr; where the gradient is zero, use another --loss",
         )
 
@@ -176,52 +175,64 @@ VANISHED = 1e-4
 
 
 def _knows(now: Signs) -> bool:
-    return now.d_accuracy > CERTAIN and (now.d_fake < NOTHING_BELIEVED or not now.probability)
+    return now["d_accuracy"] > CERTAIN and (
+        now["d_fake"] < NOTHING_BELIEVED or not now["probability"]
+    )
 
 
 def _vanished(past: Sequence[Signs], now: Signs) -> bool:
-    usual = statistics.median([signs.g_grad_norm for signs in past]) if past else 0.0
-    return now.g_grad_norm < VANISHED * min(usual, 1.0)
+    usual = statistics.median([signs["g_grad_norm"] for signs in past]) if past else 0.0
+    return now["g_grad_norm"] < VANISHED * min(usual, 1.0)
 
 
-def _discriminator(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
-    if _knows(now) and (now.probability or _vanished(past, now)):
+def discriminator_wins(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
+    """D tells all fakes apart, which leaves G without a gradient."""
+    if _knows(now) and (now["probability"] or _vanished(past, now)):
         yield Verdict(
             "discriminator wins",
-            f"D ranks {now.d_accuracy:.2%} of pairs rightly and D(G(z)) is {now.d_fake:.2g}, so "
-            f"that G's gradient ({now.g_grad_norm:.2g}) teaches little",
+            f"D ranks {now['d_accuracy']:.2%} of pairs rightly and D(G(z)) is "
+            f"{now['d_fake']:.2g}, so that G's gradient ({now['g_grad_norm']:.2g}) teaches little",
             "use --loss non-saturating or relativistic, fewer --discriminator.updates, a lower "
             "--discriminator.optimizer.lr, or raise --discriminator.penalty.r1",
         )
 
 
-def _generator(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
-    if now.d_accuracy < 0.4 and now.d_fake > now.d_real:
+def generator_wins(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
+    """D ranks fewer pairs rightly than by guessing."""
+    if now["d_accuracy"] < 0.4 and now["d_fake"] > now["d_real"]:
         yield Verdict(
             "generator wins",
-            f"D ranks {now.d_accuracy:.0%} of pairs rightly, fewer than by guessing; D(G(z)) is "
-            f"{now.d_fake:.2g} and D(x) {now.d_real:.2g}",
+            f"D ranks {now['d_accuracy']:.0%} of pairs rightly, fewer than by guessing; D(G(z)) is "
+            f"{now['d_fake']:.2g} and D(x) {now['d_real']:.2g}",
             "raise --discriminator.optimizer.lr or --discriminator.updates, or a penalty on D "
             "is too strong",
         )
+
+
+ADVERSARIAL = (stalled, discriminator_wins, generator_wins)
+"""Rules of a generator ``g`` and a discriminator ``d``, which need the means ``d_accuracy`` (the
+share of pairs that D ranks rightly, 0 to 1), ``d_real`` and ``d_fake`` (mean D(x) and D(G(z)), 0
+to 1), and the values ``g_rate`` (G's learning rate over the highest of its schedule, 0 to 1) and
+``probability`` (1 where D(x) is meant as a probability, as the loss decides; else 0)."""
 
 
 class HealthTracker:
     """Names a state once it has lasted, so that one odd record is no alarm.
 
     Args:
+        rules: the gravest first.
         patience: records in a row; what is not finite is named at once.
         memory: records that are remembered.
     """
 
-    def __init__(self, patience: int, memory: int = 50) -> None:
-        self._patience, self._memory = patience, memory
+    def __init__(self, rules: Sequence[Rule], patience: int, memory: int = 50) -> None:
+        self._rules, self._patience, self._memory = rules, patience, memory
         self._past: list[Signs] = []
         self._suspected: list[str] = []
 
     def observe(self, now: Signs) -> Verdict:
         """Take in the next signs and say what they come to."""
-        verdict = suspect(self._past, now)
+        verdict = suspect(self._past, now, self._rules)
         if verdict.state != "non-finite":
             self._past = [*self._past, now][-self._memory :]
         self._suspected = [*self._suspected, verdict.state][-self._patience :]
@@ -229,15 +240,15 @@ class HealthTracker:
         return verdict if lasted or verdict.state == "non-finite" else Verdict(HEALTHY)
 
     @property
-    def sound(self) -> bool:
+    def healthy(self) -> bool:
         """Whether the last signs were suspect of nothing."""
         return self._suspected[-1:] in ([], [HEALTHY])
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {"past": [list(signs) for signs in self._past], "suspected": list(self._suspected)}
+        return {"past": [dict(signs) for signs in self._past], "suspected": list(self._suspected)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` gave."""
-        self._past = [Signs(*signs) for signs in state["past"]]
+        self._past = [dict(signs) for signs in state["past"]]
         self._suspected = list(state["suspected"])

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from distgan.config.health import HealthSettings
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.schedule import Schedule
-from distgan.config.settings import override
+from distgan.config.settings import leaves, override
 from distgan.health.diagnosis import HEALTHY, Verdict
 from distgan.storage.storage import Storage
 from distgan.storage.textfiles import Shape, read_lines
@@ -57,15 +57,16 @@ def exhausted(verdict: Verdict, images: int, rollbacks: int, uri: str) -> str:
     )
 
 
-def changed(config: Config) -> tuple[Config, str]:
+def changed(config: RunConfig) -> tuple[RunConfig, str]:
     """The configuration after a rollback, and what changed, in words."""
+    values = {setting.name: setting.value for setting in leaves(config)}
     changes: dict[str, str] = {}
     if config.health.change in ("halve-lr", "both"):
-        for player in ("generator", "discriminator"):
-            lr = getattr(config, player).optimizer.lr
-            changes[f"{player}.optimizer.lr"] = _scaled(lr, 0.5)
+        for name, value in values.items():
+            if name.endswith(".optimizer.lr"):
+                changes[name] = _scaled(value, 0.5)
     if config.health.change in ("double-r1", "both"):
-        r1 = config.discriminator.penalty.r1
+        r1 = values["discriminator.penalty.r1"]
         # Nothing doubled is still nothing; 0.1 is a mild weight.
         weak = r1.constant and r1.start == 0
         changes["discriminator.penalty.r1"] = "0.1" if weak else _scaled(r1, 2)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from distgan.features.base import Extractor
-from distgan.training.network import TrainableNetwork
 
-_SAMPLES = 64
+SAMPLES = 64
+"""That a run is judged by."""
 
 
 class LayerSigns(NamedTuple):
@@ -41,18 +41,18 @@ class NetworkSigns(NamedTuple):
 
 
 @torch.no_grad()
-def network_signs(player: TrainableNetwork) -> NetworkSigns | None:
+def network_signs(network: nn.Module, optimizer: torch.optim.Optimizer) -> NetworkSigns | None:
     """Read a network after its last update, or None before the first: one wait for the device.
 
     Gradients are already the average over ranks, so every rank finds the same.
     """
-    named = {n: p for n, p in player.network.named_parameters() if p.grad is not None}
+    named = {n: p for n, p in network.named_parameters() if p.grad is not None}
     if not named:
         return None
     gradients = torch._foreach_norm([p.grad for p in named.values() if p.grad is not None])
     matrices = {n: p for n, p in named.items() if p.ndim > 1}
     weights = torch._foreach_norm(list(matrices.values()))
-    updates = torch._foreach_norm(_updates(player.optimizer, list(matrices.values())))
+    updates = torch._foreach_norm(_updates(optimizer, list(matrices.values())))
     found = torch.stack([*gradients, *weights, *updates]).double().tolist()
     by_name = dict(zip(named, found, strict=False))
     sizes = found[len(named) : len(named) + len(matrices)]
@@ -94,32 +94,6 @@ def _updates(optimizer: torch.optim.Optimizer, weights: list[Tensor]) -> list[Te
     return list(moved)
 
 
-class FixedSamples:
-    """What the generator makes of the same few latents, every time.
-
-    Args:
-        latents: float (n, latent), as training feeds them; the first 64 are used.
-        classes: labels of a conditional generator, which the samples cycle through, or 0.
-    """
-
-    def __init__(self, latents: Tensor, classes: int) -> None:
-        self._latents = latents[:_SAMPLES].clone()
-        labels = torch.arange(len(self._latents), device=latents.device) % max(1, classes)
-        self._labels = labels if classes else None
-
-    @torch.no_grad()
-    def draw(self, generator: nn.Module) -> Tensor:
-        """The samples, float (n, c, h, w) in [-1, 1].
-
-        The generator runs with its running batch statistics, which are left as they are.
-        """
-        training = generator.training
-        generator.eval()
-        made: Tensor = generator(self._latents, self._labels)
-        generator.train(training)
-        return made
-
-
 def class_counts(images: Tensor, classifier: Extractor) -> Tensor:
     """How many of the images, float (n, c, h, w) in [-1, 1], look like each class.
 
@@ -138,5 +112,5 @@ def distances(images: Tensor) -> Tensor:
     Returns:
         float64 (2,), on the images' device.
     """
-    apart = torch.pdist(images[:_SAMPLES].flatten(1).double())
+    apart = torch.pdist(images[:SAMPLES].flatten(1).double())
     return torch.stack([apart.sum(), apart.new_tensor(len(apart))])

@@ -10,7 +10,7 @@ import torch
 
 from distgan import features
 from distgan.config import settings
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.data.images import ImageSet, open_images
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
@@ -28,7 +28,7 @@ from distgan.storage.storage import Storage
 class Job:
     """What is to be measured; travels to workers by pickle."""
 
-    config: Config
+    config: RunConfig
     images: ImageSet
     run: str
     """Where the run lies, for any process."""
@@ -40,14 +40,10 @@ class Job:
     def measure(self, generator: LoadedGenerator, world: World) -> Evaluation:
         """The values; all ranks must call it."""
         evaluator = Evaluator(
-            self.config.evaluate,
-            self.images,
-            self.config.data,
-            generator.latent,
-            len(generator.classes),
-            world,
+            self.config.evaluate, self.images, self.config.data, generator.family, world
         )
-        return evaluator.evaluate(generator.network.to(world.device), generator.images_seen)
+        networks = {role: net.to(world.device) for role, net in generator.networks.items()}
+        return evaluator.evaluate(networks, generator.images_seen)
 
 
 def evaluate(

@@ -15,22 +15,23 @@ import torch
 
 from distgan import features
 from distgan.config.feed import FeedSettings
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import leaves, override
 from distgan.data import feed_mode as ways
 from distgan.data import identity
 from distgan.data.images import ImageSet, open_images
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
+from distgan.families import DataSpec, build
+from distgan.families.base import MOST_ROWS
+from distgan.families.check import check_networks
 from distgan.health import recovery as treatment
 from distgan.launch.ray.address import check_address, cluster_address
 from distgan.launch.ray.environment import prepare_own_cluster
 from distgan.launch.ray.workers import Asked, Device, check_asked, check_gpus, cores_for
 from distgan.launch.signals import StopRequest
-from distgan.networks.unfilled import check_networks
 from distgan.runs import checkpoint, events, export, records
 from distgan.runs import folder as run
-from distgan.runs.grid import MOST_CLASSES
 from distgan.runs.recovery import clear_unfinished, recover_index
 from distgan.storage import machine
 from distgan.storage.ownership import Ownership, make_unused
@@ -67,7 +68,7 @@ class Plan:
     owner; see `distgan.storage.ownership`. ``remarks`` are lines for the user.
     """
 
-    config: Config
+    config: RunConfig
     storage: Storage
     images: ImageSet
     workers: Asked
@@ -98,7 +99,7 @@ class _Silent:
 
 
 def train(
-    config: Config,
+    config: RunConfig,
     *,
     out: str | None = None,
     workers: Asked = None,
@@ -251,8 +252,9 @@ def _start(plan: Plan, display: Display | None, stop: StopRequest | None) -> Res
     for remark in plan.remarks:
         display.note(remark)
     display.note(ways.describe(plan.config.feed, plan.images))
-    if plan.config.conditional and len(plan.images.classes) > MOST_CLASSES:
-        display.note(f"samples/ shows {MOST_CLASSES} of {len(plan.images.classes):,} classes")
+    labels = build(plan.config, _data(plan.images)).labels
+    if labels > MOST_ROWS:
+        display.note(f"samples/ shows {MOST_ROWS} of {labels:,} classes")
     start = time.perf_counter()
     with stop or StopRequest() as stop:
         if plan.workers == 0:
@@ -291,7 +293,7 @@ def _import_ahead(module: str) -> None:
 
 
 def check(
-    config: Config,
+    config: RunConfig,
     images: ImageSet,
     workers: Asked,
     address: str | None,
@@ -303,11 +305,8 @@ def check(
     Raises:
         UserError: naming what is in the way.
     """
-    if config.conditional and not images.classes:
-        raise UserError(
-            f"--conditional true: the set {config.data} has no labels; "
-            "use one with a label column, or --conditional false"
-        )
+    family = build(config, _data(images))
+    family.check_data()
     check_asked(workers, config.batch, config.accumulate)
     if max_failures < 0:
         raise UserError(f"--max-failures {max_failures}: should be 0 or more")
@@ -319,9 +318,12 @@ def check(
         check_address(address)
     if config.evaluate.every:
         features.resolve(config.evaluate.features, images)
-        classes = len(images.classes) if config.conditional else 0
-        evaluation.check(config.evaluate, classes, images.count)
-    check_networks(config, images.shape, len(images.classes))
+        evaluation.check(config.evaluate, family.labels, images.count)
+    check_networks(config, _data(images))
+
+
+def _data(images: ImageSet) -> DataSpec:
+    return DataSpec(images.shape, images.classes)
 
 
 def _in_a_cluster() -> bool:
@@ -330,7 +332,7 @@ def _in_a_cluster() -> bool:
     return ray is not None and bool(ray.is_initialized())
 
 
-def _check_same_run(path: str, saved: Config, config: Config) -> None:
+def _check_same_run(path: str, saved: RunConfig, config: RunConfig) -> None:
     # Passing over damage changes neither order nor the images that are whole.
     feed = replace(config.feed, skip_bad=saved.feed.skip_bad)
     free = replace(

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-from distgan.config.shape import ImageShape
 from distgan.errors import UserError
-
-if TYPE_CHECKING:
-    from distgan.config.run import Config
 
 MOST_WEIGHTS = 2_000_000_000
 """Of one network. Published GANs have up to a billion."""
@@ -40,23 +36,6 @@ def check_size(network: torch.nn.Module, player: str) -> None:
             f"--{player}.network: would have {weights:,} weights, and {MOST_WEIGHTS:,} are the "
             "most; make it narrower"
         )
-
-
-def check_networks(config: Config, image: ImageShape, classes: int) -> None:
-    """Build both networks of a run without memory, to hear now whether they fit the images.
-
-    Args:
-        classes: labels of the data, used when the run is conditional.
-
-    Raises:
-        UserError: when they do not, or are too large.
-    """
-    labels = classes if config.conditional else 0
-    with unfilled():
-        generator = config.generator.network.build(image, config.latent, labels)
-        discriminator = config.discriminator.network.build(image, labels)
-    check_size(generator, "generator")
-    check_size(discriminator, "discriminator")
 
 
 class _Undrawn(TorchFunctionMode):

@@ -183,10 +183,10 @@ class Penalty:
             torch._foreach_clamp_min_(parameters, -limit)
             torch._foreach_clamp_max_(parameters, limit)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self, world: World) -> dict[str, Any]:
         """For a checkpoint, the same on all ranks."""
         return {"means": self._means.cpu()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any], world: World) -> None:
         """Take up what `state_dict` gave."""
         self._means.copy_(state["means"])

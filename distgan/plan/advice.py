@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.errors import UserError
 from distgan.plan.model import Prediction
@@ -40,7 +40,10 @@ def bottleneck(prediction: Prediction) -> str:
 
 
 def remedies(
-    config: Config, prediction: Prediction, again: Callable[[Config], Prediction], on_gpu: bool
+    config: RunConfig,
+    prediction: Prediction,
+    again: Callable[[RunConfig], Prediction],
+    on_gpu: bool,
 ) -> list[Remedy]:
     """The settings that would help, the most helpful first.
 
@@ -60,7 +63,9 @@ def remedies(
     return sorted(found, key=lambda remedy: -remedy.gain)
 
 
-def _candidates(config: Config, workers: int, on_gpu: bool) -> Iterator[tuple[dict[str, Any], str]]:
+def _candidates(
+    config: RunConfig, workers: int, on_gpu: bool
+) -> Iterator[tuple[dict[str, Any], str]]:
     if config.precision == "float32" and on_gpu:
         yield {"precision": "bf16"}, "rounds activations"
     if workers > 1 and not config.parallel.compress:

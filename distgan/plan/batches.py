@@ -1,33 +1,33 @@
-"""Batches of nothing in particular, for counting and timing steps."""
+"""Batches of random values, for counting and timing steps."""
 
 from __future__ import annotations
 
 import torch
 
-from distgan.augment import AugmentNumbers
-from distgan.config.run import Config
-from distgan.config.shape import ImageShape
-from distgan.training.step import Batch
+from distgan.config.run import RunConfig
+from distgan.families import Batch, Column, Draw, Family
 
 
 def random_batches(
-    config: Config, image: ImageShape, images: int, device: torch.device
+    config: RunConfig, family: Family, images: int, device: torch.device
 ) -> list[Batch]:
     """The micro-batches of a step, of ``images`` images each."""
     with device:
-        return [_random_batch(config, image, images) for _ in range(config.accumulate)]
+        return [_random_batch(config, family, images) for _ in range(config.accumulate)]
 
 
-def _random_batch(config: Config, image: ImageShape, images: int) -> Batch:
-    numbers = config.discriminator.augment.numbers
-    penalties = config.discriminator.penalty.numbers(image)
-    uses = {use: torch.rand(images, numbers) for use in ("real", "fake", "generator")}
-    real = torch.rand(images, *image, dtype=config.dtype).mul_(2).sub_(1)
+def _random_batch(config: RunConfig, family: Family, images: int) -> Batch:
+    def column(wanted: Column) -> torch.Tensor:
+        if wanted.kind == "label":
+            return torch.zeros(images, dtype=torch.long)
+        values = torch.rand(images, *family.data.image, dtype=config.dtype).mul_(2).sub_(1)
+        return values.contiguous(memory_format=torch.channels_last)
+
+    def numbers(wanted: Draw) -> torch.Tensor:
+        make = torch.randn if wanted.kind == "normal" else torch.rand
+        return make(images, wanted.size, dtype=config.dtype)
+
     return Batch(
-        real=real.contiguous(memory_format=torch.channels_last),
-        labels=torch.zeros(images, dtype=torch.long) if config.conditional else None,
-        discriminator_latent=torch.randn(images, config.latent, dtype=config.dtype),
-        generator_latent=torch.randn(images, config.latent, dtype=config.dtype),
-        augment=AugmentNumbers(**uses) if numbers else AugmentNumbers(),
-        penalty={name: torch.rand(images, size) for name, size in penalties.items()},
+        {name: column(wanted) for name, wanted in family.columns().items()},
+        {name: numbers(wanted) for name, wanted in family.draws().items()},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import nearest
 from distgan.errors import UserError
 from distgan.plan.compute import Compute
@@ -135,7 +135,7 @@ def sustained(device: GPU, precision: Precision) -> float:
     return min(scaled, _STREAM * peak)
 
 
-def expected(device: GPU, work: Work, config: Config) -> Compute:
+def expected(device: GPU, work: Work, config: RunConfig) -> Compute:
     """What a cycle is expected to take on one GPU; nothing of it is measured."""
     convolutions, products = _speeds(device, config.precision)
     exact = _speeds(device, "float32" if config.precision == "bf16" else config.precision)

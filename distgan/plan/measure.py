@@ -7,8 +7,9 @@ import statistics
 import time
 from collections.abc import Callable
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.shape import ImageShape
+from distgan.families import DataSpec
 from distgan.parallel import World
 from distgan.plan.batches import random_batches
 from distgan.plan.compute import Compute
@@ -23,30 +24,29 @@ _LEAST, _TURNS = 4, 3
 class Cycles:
     """Cycles of a configuration's updates in this process, with torch's number of threads."""
 
-    def __init__(
-        self, config: Config, image: ImageShape, classes: int, world: World | None = None
-    ) -> None:
-        self._config, self._image = config, image
-        self.state = TrainingState(config, image, classes, world or World())
+    def __init__(self, config: RunConfig, data: DataSpec, world: World | None = None) -> None:
+        self._config = config
+        self.state = TrainingState(config, data, world or World())
 
     def seconds(self, images: int) -> float:
         """Of one cycle, with so many images of each batch here."""
         part = max(1, images // self._config.accumulate)
-        batches = random_batches(self._config, self._image, part, self.state.world.device)
+        batches = random_batches(self._config, self.state.family, part, self.state.world.device)
         start = time.perf_counter()
-        for _ in range(self._config.discriminator.updates):
+        for _ in range(self.state.cycle):
             self.state.step(batches)
         return time.perf_counter() - start
 
     def after(self) -> float:
         """Seconds of a cycle's optimizers and moving average."""
-        state, updates = self.state, self._config.discriminator.updates
+        state = self.state
 
         def work() -> None:
-            for _ in range(updates):
-                state.discriminator.end_update()
-            state.generator.end_update()
-            state.ema.update(state.images_seen, self._config.batch)
+            for role, network in state.networks.items():
+                for _ in range(state.cycle // state.every(role)):
+                    network.end_update()
+            for average in state.averages.values():
+                average.update(state.images_seen, self._config.batch)
 
         return statistics.median(_timed(work) for _ in range(5))
 
@@ -58,7 +58,7 @@ def _timed(work: Callable[[], None]) -> float:
 
 
 def measure(
-    config: Config, image: ImageShape, classes: int, share: int, seconds: float = 3.0
+    config: RunConfig, image: ImageShape, classes: int, share: int, seconds: float = 3.0
 ) -> Compute:
     """Time cycles on the whole batch and on one worker's share of it, in turns.
 
@@ -70,7 +70,7 @@ def measure(
         share: images of the batch that a worker has.
         seconds: about how long to take.
     """
-    cycles = Cycles(config, image, classes)
+    cycles = Cycles(config, DataSpec.numbered(image, classes))
     least = _LEAST * config.accumulate
     cycles.seconds(least)
     most = max(2 * least, int(_LONGEST / cycles.seconds(least) * least))

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import torch
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.shape import ImageShape
 from distgan.data.images import open_images
 from distgan.errors import UserError
+from distgan.families import DataSpec
+from distgan.families.check import check_networks
 from distgan.launch.allocator import keep_freed_memory
-from distgan.networks.unfilled import check_networks
 from distgan.plan import devices
 from distgan.plan.advice import Remedy, remedies
 from distgan.plan.compute import Compute
@@ -76,7 +77,7 @@ class Plan:
     remedies: list[Remedy]
 
 
-def plan(config: Config, place: Place, image: ImageShape | None = None) -> Plan:
+def plan(config: RunConfig, place: Place, image: ImageShape | None = None) -> Plan:
     """Predict a configuration somewhere.
 
     Args:
@@ -89,10 +90,10 @@ def plan(config: Config, place: Place, image: ImageShape | None = None) -> Plan:
     place.check(config.batch)
     shape, classes = _data(config, image)
     # A processor is measured, for which its memory has to do.
-    check_networks(config, shape, classes)
+    check_networks(config, DataSpec.numbered(shape, classes))
     work, compute, network, prediction = _expect(config, place, shape, classes)
 
-    def again(changed: Config) -> Prediction:
+    def again(changed: RunConfig) -> Prediction:
         return _expect(changed, place, shape, classes, compute)[3]
 
     found = remedies(config, prediction, again, place.gpu != "cpu")
@@ -100,7 +101,7 @@ def plan(config: Config, place: Place, image: ImageShape | None = None) -> Plan:
     return Plan(place, work, compute, network, prediction, hours, found)
 
 
-def _data(config: Config, image: ImageShape | None) -> tuple[ImageShape, int]:
+def _data(config: RunConfig, image: ImageShape | None) -> tuple[ImageShape, int]:
     known = _SHAPES.get(config.data)
     if image is not None:
         return image, known[1] if known else 10
@@ -111,7 +112,7 @@ def _data(config: Config, image: ImageShape | None) -> tuple[ImageShape, int]:
 
 
 def _expect(
-    config: Config, place: Place, image: ImageShape, classes: int, timed: Compute | None = None
+    config: RunConfig, place: Place, image: ImageShape, classes: int, timed: Compute | None = None
 ) -> tuple[Work, Compute, Network, Prediction]:
     # `timed` is what was measured here of a configuration with the same arithmetic.
     work = trace(config, image, classes)
@@ -126,7 +127,7 @@ def _expect(
     return work, compute, network, prediction
 
 
-def _timed(config: Config, image: ImageShape, classes: int, place: Place) -> Compute:
+def _timed(config: RunConfig, image: ImageShape, classes: int, place: Place) -> Compute:
     keep_freed_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(min(_THREADS, before))

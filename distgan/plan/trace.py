@@ -7,25 +7,26 @@ whatever a recipe turns on is counted as it happens.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.shape import ImageShape
+from distgan.families import DataSpec, Phase
 from distgan.parallel import World
 from distgan.plan.batches import random_batches
 from distgan.plan.buckets import buckets
 from distgan.plan.work import Flops, Kind, Message, Update, Work
 from distgan.training.network import TrainableNetwork
 from distgan.training.state import TrainingState
-from distgan.training.step import UpdateRule, adversarial_step
+from distgan.training.update import TrainingStep
 
 _META = torch.device("meta")
 _FEW, _MORE = 2, 4
@@ -34,7 +35,7 @@ _FREE = ("empty", "empty_like", "empty_strided", "new_empty", "detach")
 """Operations besides views that start no kernel."""
 
 
-def trace(config: Config, image: ImageShape, classes: int) -> Work:
+def trace(config: RunConfig, image: ImageShape, classes: int) -> Work:
     """Count a cycle of updates.
 
     Args:
@@ -46,21 +47,27 @@ def trace(config: Config, image: ImageShape, classes: int) -> Work:
 
 
 @functools.lru_cache(maxsize=32)
-def _traced(config: Config, image: ImageShape, classes: int) -> Work:
-    every = config.discriminator.penalty.every
-    share = min(1.0, config.batch / every) if every else 1.0
-    updates = _updates(config, image, classes, 0)
+def _traced(config: RunConfig, image: ImageShape, classes: int) -> Work:
+    data = DataSpec.numbered(image, classes)
+    with _META:
+        state = TrainingState(config, data, World(device=_META))
+    rare = state.family.lazy_interval
+    share = min(1.0, config.batch / rare) if rare else 1.0
+    updates = _updates(config, data, rare, 0)
     if share < 1:
         # Most batches pay no penalty on gradients; what travels is the same.
-        free = _updates(config, image, classes, config.batch)
+        free = _updates(config, data, rare, config.batch)
         updates = [_mix(paid, not_, share) for paid, not_ in zip(updates, free, strict=True)]
-    discriminator, generator = updates
-    return Work((discriminator,) * config.discriminator.updates + (generator,))
+    cycle = state.cycle
+    phases = state.family.phases((cycle - 1) * config.batch)
+    turns = [cycle // max(map(state.every, phase.trains)) for phase in phases]
+    cycles = [[update] * count for update, count in zip(updates, turns, strict=True)]
+    return Work(tuple(update for part in cycles for update in part), cycle)
 
 
-def _updates(config: Config, image: ImageShape, classes: int, seen: int) -> list[Update]:
-    # One of each network; `seen` images after a moment at which penalties are due.
-    few, more = (_run(config, image, classes, n, seen) for n in (_FEW, _MORE))
+def _updates(config: RunConfig, data: DataSpec, rare: int, seen: int) -> list[Update]:
+    # One of each phase; `seen` images after a moment at which lazy terms are due.
+    few, more = (_run(config, data, images, rare, seen) for images in (_FEW, _MORE))
     return [_line(a, b) for a, b in zip(few, more, strict=True)]
 
 
@@ -98,35 +105,20 @@ def _mix(one: Update, other: Update, share: float) -> Update:
     )
 
 
-def _run(config: Config, image: ImageShape, classes: int, images: int, seen: int) -> list[_Count]:
+def _run(config: RunConfig, data: DataSpec, images: int, rare: int, seen: int) -> list[_Count]:
     with _META:
-        state = TrainingState(config, image, classes, World(device=_META))
-    batches = random_batches(config, image, images, _META)
-    counter = Counter(config, images)
-    generator, discriminator = map(counter.watch, (state.generator, state.discriminator))
-    rule = {f.name: getattr(state.rule, f.name) for f in fields(UpdateRule)}
-    rule["whole"] = counter.whole
+        state = TrainingState(config, data, World(device=_META))
+    batches = random_batches(config, state.family, images, _META)
     # Schedules are those of the middle of the run.
-    every = config.discriminator.penalty.every or config.batch
-    middle = config.images // 2 // every * every + seen
+    interval = rare or config.batch
+    middle = config.images // 2 // interval * interval + seen
+    cycle = state.cycle * config.batch
+    phases = state.family.phases(middle // cycle * cycle + cycle - config.batch)
+    counter = Counter(config, images, phases)
+    networks = {role: counter.watch(network) for role, network in state.networks.items()}
     with counter:
-        rule_of_meta = _Rule(**rule, turn_exact=counter.turn_exact)
-        adversarial_step(generator, discriminator, rule_of_meta, batches, middle)
+        TrainingStep(networks, middle, counter.autocast, counter.whole).run(phases, batches)
     return counter.ended
-
-
-@dataclass(frozen=True)
-class _Rule(UpdateRule):
-    """For a device that knows no autocast; says where there would be none under bf16."""
-
-    turn_exact: Callable[[], None] = lambda: None
-
-    def autocast(
-        self, device: torch.device, enabled: bool = True
-    ) -> AbstractContextManager[object]:
-        if not enabled:
-            self.turn_exact()
-        return nullcontext()
 
 
 def _convolution_backward(
@@ -142,7 +134,7 @@ def _convolution_backward(
 class _Count:
     """Of one update so far; ``waited`` and ``arrived`` hold the operations done before."""
 
-    network: Literal["discriminator", "generator"]
+    network: str
     images: int
     convolutions: float = 0.0
     products: float = 0.0
@@ -166,11 +158,13 @@ class _Count:
 class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts while a step runs; an update ends with its optimizer's step."""
 
-    def __init__(self, config: Config, images: int) -> None:
+    def __init__(self, config: RunConfig, images: int, phases: Sequence[Phase]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.ended: list[_Count] = []
         self._config, self._images = config, images * config.accumulate
-        self.now = _Count("discriminator", self._images)
+        self._phases = list(phases)
+        self.now = _Count(phases[0].name, self._images)
+        self._to_step = len(phases[0].trains)
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -193,22 +187,27 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.now.kernels += 1
         return result
 
-    def watch(self, player: TrainableNetwork) -> TrainableNetwork:
-        """The player, with everything noted that it would exchange with others."""
-        for parameter in player.network.parameters():
+    def watch(self, trained: TrainableNetwork) -> TrainableNetwork:
+        """The network, with everything noted that it would exchange with others."""
+        for parameter in trained.parameters:
             parameter.register_post_accumulate_grad_hook(self._arrive)  # type: ignore[no-untyped-call]
-        for part in player.network.modules():
+        for part in trained.network.modules():
             normalises = isinstance(part, nn.modules.batchnorm._BatchNorm)
             if normalises and self._config.parallel.sync_batch_norm:
                 part.register_forward_hook(self._normalise)
         # The fused ones do not know `meta`; one of nothing says when its turn has come.
         nothing = torch.optim.SGD([nn.Parameter(torch.zeros(()))])
         nothing.register_step_pre_hook(lambda *_: self._end())
-        return replace(player, optimizer=nothing)
+        return replace(trained, optimizer=nothing)
 
-    def turn_exact(self) -> None:
-        """Note that the rest of this update, its backward included, is in float32 in any case."""
-        self.now.exact = True
+    def autocast(self, enabled: bool) -> AbstractContextManager[object]:
+        """For a device that knows no autocast; notes where there would be none under bf16.
+
+        The rest of that update, its backward included, is in float32 in any case.
+        """
+        if not enabled:
+            self.now.exact = True
+        return nullcontext()
 
     def whole(self, values: Tensor) -> Tensor:
         """Note that one value of each sample is gathered, and summed again in backward."""
@@ -236,6 +235,9 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 output.register_hook(lambda _: self._wait(sums, "reduce"))  # type: ignore[no-untyped-call]
 
     def _end(self) -> None:
+        self._to_step -= 1
+        if self._to_step:
+            return
         now = self.now
         total, arrived = max(now.flops, 1.0), list(now.arrived.items())
         sizes = [parameter.nbytes for parameter, _ in arrived]
@@ -247,4 +249,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             found.append(Message(arrived[bucket[-1]][1] / total, size, "gradients"))
         now.messages = tuple(sorted(found, key=lambda message: message.at))
         self.ended.append(now)
-        self.now = _Count("generator", self._images)
+        later = self._phases[len(self.ended) :]
+        if later:
+            self.now = _Count(later[0].name, self._images)
+            self._to_step = len(later[0].trains)

@@ -37,9 +37,10 @@ class Flops:
 
 @dataclass(frozen=True)
 class Update:
-    """One update of one network.
+    """One update, of the network or networks of a phase.
 
     Args:
+        network: the name of the phase.
         convolutions: operations in convolutions.
         products: operations in products of matrices.
         kernels: operations on tensors, each of which a GPU must be told.
@@ -49,7 +50,7 @@ class Update:
         exact_products: the same of ``products``.
     """
 
-    network: Literal["discriminator", "generator"]
+    network: str
     convolutions: Flops
     products: Flops
     kernels: int
@@ -65,14 +66,14 @@ class Update:
 
 @dataclass(frozen=True)
 class Work:
-    """A cycle: the discriminator's updates, each on its own batch, and one of the generator."""
+    """A cycle: as many steps as it takes until every network has had its turn.
+
+    Args:
+        batches: steps, and so batches of real images, in a cycle.
+    """
 
     updates: Sequence[Update]
-
-    @property
-    def batches(self) -> int:
-        """Batches of real images in a cycle."""
-        return sum(update.network == "discriminator" for update in self.updates)
+    batches: int = 1
 
     def flops(self, images: float) -> float:
         """Of a cycle, for so many images of each batch."""

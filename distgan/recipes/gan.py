@@ -1,7 +1,4 @@
-"""Recipes: functions that return a whole configuration.
-
-To add one, write a function and name it in `RECIPES`.
-"""
+"""Recipes of noise-to-image GANs."""
 
 from __future__ import annotations
 
@@ -10,10 +7,9 @@ from dataclasses import replace
 
 from distgan.augment import ADASettings
 from distgan.config.optimizer import AdamSettings, EMASettings
-from distgan.config.run import Config, DiscriminatorConfig, GeneratorConfig, OutputConfig
+from distgan.config.run import OutputConfig
 from distgan.config.schedule import Schedule
-from distgan.config.settings import nearest
-from distgan.errors import UserError
+from distgan.families.gan_config import DiscriminatorConfig, GANConfig, GeneratorConfig
 from distgan.networks.dcgan import DCGANDiscriminatorSettings, DCGANGeneratorSettings
 from distgan.networks.mlp import MLPDiscriminatorSettings, MLPGeneratorSettings
 from distgan.networks.r3gan import R3GANDiscriminatorSettings, R3GANGeneratorSettings
@@ -26,23 +22,23 @@ _RARELY = OutputConfig(
 _OFTEN = OutputConfig(log_every=2_000, sample_every=20_000, checkpoint_every=40_000)
 
 
-def mnist_mlp() -> Config:
+def mnist_mlp() -> GANConfig:
     """The tutorial's fully connected pair on MNIST."""
-    return Config(
+    return GANConfig(
         recipe="mnist-mlp",
         generator=GeneratorConfig(network=MLPGeneratorSettings()),
         discriminator=DiscriminatorConfig(network=MLPDiscriminatorSettings()),
     )
 
 
-def mnist_mlp_conditional() -> Config:
+def mnist_mlp_conditional() -> GANConfig:
     """The same with labels: G sees [z; e], e a learned embedding; D sees the label too."""
     return replace(mnist_mlp(), recipe="mnist-mlp-conditional", conditional=True)
 
 
-def mnist_dcgan() -> Config:
+def mnist_dcgan() -> GANConfig:
     """A convolutional pair with batch normalisation on MNIST."""
-    return Config(
+    return GANConfig(
         recipe="mnist-dcgan",
         images=300_000,
         generator=GeneratorConfig(network=DCGANGeneratorSettings()),
@@ -51,7 +47,7 @@ def mnist_dcgan() -> Config:
     )
 
 
-def mnist_speedrun() -> Config:
+def mnist_speedrun() -> GANConfig:
     """A narrow DCGAN in bf16 with many large steps: soonest good on two CPU cores."""
     config = mnist_dcgan()
     adam = AdamSettings(lr=Schedule(2e-3))
@@ -73,10 +69,10 @@ def mnist_speedrun() -> Config:
     )
 
 
-def cifar10_dcgan() -> Config:
+def cifar10_dcgan() -> GANConfig:
     """DCGAN on CIFAR-10, with the settings of Radford et al. (ICLR 2016)."""
     adam = AdamSettings(lr=Schedule(2e-4), beta1=Schedule(0.5), beta2=Schedule(0.999))
-    return Config(
+    return GANConfig(
         recipe="cifar10-dcgan",
         data="cifar10",
         images=10_000_000,
@@ -86,7 +82,7 @@ def cifar10_dcgan() -> Config:
     )
 
 
-def cifar10_dcgan_tiny() -> Config:
+def cifar10_dcgan_tiny() -> GANConfig:
     """The same at a quarter of the width: minutes on two CPU cores."""
     config = cifar10_dcgan()
     return replace(
@@ -99,7 +95,7 @@ def cifar10_dcgan_tiny() -> Config:
     )
 
 
-def cifar10_sngan() -> Config:
+def cifar10_sngan() -> GANConfig:
     """SNGAN's ResNet on CIFAR-10 as in torch-mimicry (published FID 16.77).
 
     100,000 updates of the generator, each after five of the discriminator on 64 images of
@@ -109,7 +105,7 @@ def cifar10_sngan() -> Config:
     adam = AdamSettings(
         lr=Schedule(2e-4, 0, 32_000_000, "linear"), beta1=Schedule(0), beta2=Schedule(0.9)
     )
-    return Config(
+    return GANConfig(
         recipe="cifar10-sngan",
         data="cifar10",
         images=32_000_000,
@@ -129,7 +125,7 @@ def cifar10_sngan() -> Config:
     )
 
 
-def cifar10_sngan_tiny() -> Config:
+def cifar10_sngan_tiny() -> GANConfig:
     """The same at an eighth of the width, two updates of D a turn: minutes on two CPU cores."""
     config = cifar10_sngan()
     adam = replace(config.generator.optimizer, lr=Schedule(4e-4))
@@ -154,14 +150,14 @@ def cifar10_sngan_tiny() -> Config:
     )
 
 
-def cifar10_r3gan() -> Config:
+def cifar10_r3gan() -> GANConfig:
     """R3GAN on CIFAR-10 (Huang et al., NeurIPS 2024; published FID 1.96)."""
     burn_in = 20_000_000
     adam = AdamSettings(
         lr=Schedule(2e-4, 5e-5, burn_in), beta1=Schedule(0), beta2=Schedule(0.9, 0.99, burn_in)
     )
     gamma = Schedule(0.05, 0.005, burn_in)
-    return Config(
+    return GANConfig(
         recipe="cifar10-r3gan",
         data="cifar10",
         images=250_000_000,
@@ -183,7 +179,7 @@ def cifar10_r3gan() -> Config:
     )
 
 
-def cifar10_r3gan_tiny() -> Config:
+def cifar10_r3gan_tiny() -> GANConfig:
     """The same with narrow stages of one block: minutes on two CPU cores."""
     config = cifar10_r3gan()
     burn_in, widths = 100_000, (64, 48, 32, 16)
@@ -211,7 +207,7 @@ def cifar10_r3gan_tiny() -> Config:
     )
 
 
-RECIPES: dict[str, Callable[[], Config]] = {
+RECIPES: dict[str, Callable[[], GANConfig]] = {
     "mnist-mlp": mnist_mlp,
     "mnist-mlp-conditional": mnist_mlp_conditional,
     "mnist-dcgan": mnist_dcgan,
@@ -223,17 +219,4 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "cifar10-r3gan": cifar10_r3gan,
     "cifar10-r3gan-tiny": cifar10_r3gan_tiny,
 }
-"""Every recipe by name; the first is the default."""
-
-
-def recipe(name: str) -> Config:
-    """The configuration of a recipe.
-
-    Raises:
-        UserError: for a name that is not in `RECIPES`, with the nearest that is.
-    """
-    if name not in RECIPES:
-        raise UserError(
-            f"{name!r}: no such recipe{nearest(name, list(RECIPES))}; `distgan recipes` lists them"
-        )
-    return RECIPES[name]()
+"""By name."""

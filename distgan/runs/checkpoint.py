@@ -24,13 +24,15 @@ from pydantic import Field
 from torch import Tensor
 
 from distgan.config.settings import Count
-from distgan.errors import UserError, first_line
+from distgan.errors import UserError, brief, first_line
 from distgan.parallel import World
 from distgan.storage.storage import Storage
 from distgan.storage.textfiles import Shape, read_json
 
 FOLDER = "checkpoints"
 INDEX = f"{FOLDER}/index.json"
+FORMAT = 2
+"""Of the state in a checkpoint's file. The first had no networks by role."""
 
 
 class _Entry(Shape):
@@ -158,7 +160,7 @@ def save(storage: Storage, state: dict[str, Any], keep: int) -> str:
     # In memory first: a thread that hashed and wrote piece by piece would wait for the
     # interpreter's lock at each of hundreds of pieces.
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save({"format": FORMAT, **state}, buffer)
     content = buffer.getbuffer()
     images = state["images_seen"]
     name = f"{FOLDER}/images-{images:012d}.pt"
@@ -348,6 +350,11 @@ def read_checkpoint(content: bytes, source: str) -> dict[str, Any]:
         ) from None
     if not isinstance(state, dict) or type(state.get("images_seen")) is not int:
         raise UserError(f"{source}: is no checkpoint of a run (no images_seen); {remedy}")
+    if state.get("format") != FORMAT:
+        raise UserError(
+            f"{source}: is of format {brief(state.get('format', 1))}, and this distgan reads "
+            f"{FORMAT}; go on with the distgan that wrote it"
+        )
     return state
 
 

@@ -1,4 +1,4 @@
-"""The trained generator as files that anyone can load safely."""
+"""The trained networks as files that anyone can load safely."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 import distgan
-from distgan import draws
-from distgan.config.run import Config, GeneratorConfig
+from distgan.config.run import RunConfig
 from distgan.config.settings import PositiveCount, Width, from_dict, to_dict
+from distgan.config.shape import ImageShape
 from distgan.errors import UserError, brief, first_line
-from distgan.networks import GeneratorNetwork, ImageShape
+from distgan.families import DataSpec, Family, build, config_class
+from distgan.families.data import Batch, drawn
 from distgan.networks.unfilled import check_size, unfilled
 from distgan.runs import checkpoint
 from distgan.runs import folder as run
@@ -27,11 +28,9 @@ from distgan.storage.storage import Storage
 from distgan.storage.textfiles import Shape, convert, read_bytes, read_json
 
 CARD = "generator.json"
-WEIGHTS = {"ema": "generator_ema.safetensors", "generator": "generator.safetensors"}
-"""File of each kind of weights: the moving average, and the last generator itself."""
+"""In a run's folder: what the weights beside it are, and how to rebuild their networks."""
 
-_FORMAT = 2
-"""Of the card. The first had no ``sha256`` of the weights, and is read still."""
+_FORMAT = 3
 _REMEDY = (
     "put back the files that the run exported, or delete this one, and the newest checkpoint is "
     "taken"
@@ -49,54 +48,122 @@ class _Image(BaseModel):
     width: Width
 
 
-class _Card(Shape):
-    """What rebuilds the generator."""
+class _Weights(Shape):
+    file: _FileName
+    sha256: str
 
-    format: Annotated[int, Field(ge=1, le=_FORMAT)]
+
+class _Role(Shape):
+    """One network: its weights by kind, ``ema`` for a moving average and ``last``."""
+
+    input: dict[str, Any]
+    output: str
+    weights: dict[str, _Weights]
+
+
+class _Card(Shape):
+    format: int
     images_seen: PositiveCount
-    network: dict[str, Any]
-    latent: Width
+    config: dict[str, Any]
     image: _Image
     classes: list[str]
-    weights: dict[str, _FileName]
-    sha256: dict[str, str] = Field(default_factory=dict)
+    roles: dict[str, _Role]
 
 
 @dataclass(frozen=True)
 class LoadedGenerator:
-    """A generator ready to sample from, on the CPU and in eval mode.
+    """Networks ready to generate, on the CPU and in eval mode.
 
-    ``classes`` names its labels; empty when it is unconditional.
+    Attributes:
+        networks: by role; those that generating does not need may be missing.
+        classes: names of the labels; empty for a model that takes none.
     """
 
-    network: nn.Module
-    latent: int
-    classes: tuple[str, ...]
+    family: Family
+    networks: Mapping[str, nn.Module]
     images_seen: int
-    image: ImageShape
 
-    @torch.no_grad()
-    def sample(self, num: int, *, seed: int = 0, label: int | None = None) -> Tensor:
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the labels; empty for a model that takes none."""
+        return self.family.data.classes if self.family.labels else ()
+
+    @property
+    def image(self) -> ImageShape:
+        """The shape of an image."""
+        return self.family.data.image
+
+    @property
+    def network(self) -> nn.Module:
+        """The network that generates, or the first of several."""
+        return next(iter(self.networks.values()))
+
+    def sample(
+        self, num: int, *, seed: int = 0, label: int | None = None, truncation: float | None = None
+    ) -> Tensor:
         """Generate images.
 
-        Without ``label``, a conditional generator cycles through its labels. The z of
-        image i is the same for any ``num``.
+        Without ``label``, a conditional model cycles through its labels. Image i is the same
+        for any ``num``, to the bit.
+
+        Args:
+            truncation: see `latents`.
 
         Returns:
             float32 (num, channels, height, width) in [-1, 1].
 
         Raises:
-            UserError: for a label that the generator does not have.
+            UserError: for a label that the model does not have.
+        """
+        return self.images(self.latents(num, seed, truncation), self._labels(num, label))
+
+    def latents(
+        self, num: int, seed: int = 0, truncation: float | None = None
+    ) -> dict[str, Tensor]:
+        """The random inputs of ``num`` images: float32 (num, size) by name.
+
+        Args:
+            truncation: the largest absolute value c of a normal number. Each z becomes
+                Phi^-1(Phi(-c) + Phi(z) (2 Phi(c) - 1)), which keeps the order and changes
+                continuously with c, so that image i stays image i (BigGAN resamples instead:
+                Brock et al. 2019, section 3.1). None for no truncation.
+
+        Raises:
+            UserError: for a seed of more than 64 bits, or a truncation that is not positive.
         """
         if not -(2**63) <= seed < 2**63:
             raise UserError(f"--seed {brief(seed)}: should be a number of up to 18 digits")
-        labels = self._labels(num, label)
-        z = torch.from_numpy(draws.normals(seed, "sample", [range(num)], self.latent))
-        parts = [
-            self.network(z[start : start + 256], None if labels is None else labels[start:][:256])
-            for start in range(0, num, 256)
-        ]
-        return torch.cat(parts).float()
+        if truncation is not None and not truncation > 0:
+            raise UserError(f"--truncation {truncation}: should be above 0, such as 1 or 0.5")
+        inputs = self.family.inputs()
+        found = drawn(inputs, seed, "sample", range(num))
+        for name, wanted in inputs.items():
+            if wanted.kind == "normal" and truncation is not None:
+                found[name] = truncated(found[name], truncation)
+        return found
+
+    @torch.no_grad()
+    def images(self, latents: Mapping[str, Tensor], labels: Tensor | None = None) -> Tensor:
+        """Images of given inputs, each the same bits whatever others are asked for beside it.
+
+        Networks run on blocks of one fixed shape, the last of them filled up: a kernel that is
+        chosen by the shape of its input is then the same for every image.
+
+        Args:
+            latents: float (n, size) by name, as `latents` gives them.
+            labels: int64 (n,) for a conditional model.
+
+        Returns:
+            float32 (n, channels, height, width) in [-1, 1].
+        """
+        num = len(next(iter(latents.values()))) if latents else 0
+        parts = []
+        for start in range(0, num, BLOCK):
+            columns = {} if labels is None else {"label": _filled(labels[start:][:BLOCK])}
+            draws = {name: _filled(z[start:][:BLOCK]) for name, z in latents.items()}
+            made = self.family.generate(self.networks, Batch(columns, draws))
+            parts.append(made[: min(BLOCK, num - start)].float())
+        return torch.cat(parts) if parts else torch.empty(0, *self.image)
 
     def _labels(self, num: int, label: int | None) -> Tensor | None:
         if not self.classes:
@@ -114,45 +181,67 @@ class LoadedGenerator:
         return torch.full((num,), label)
 
 
+BLOCK = 64
+"""Images of a block that is generated at once."""
+
+
+def _filled(values: Tensor) -> Tensor:
+    """A block of full length, the rest of it repeats of the first row."""
+    missing = BLOCK - len(values)
+    return torch.cat([values, values[:1].expand(missing, *values.shape[1:])]) if missing else values
+
+
+def truncated(z: Tensor, most: float) -> Tensor:
+    """Normal numbers mapped monotonically into [-most, most]; float64 inside."""
+    low = torch.special.ndtr(torch.tensor(-most, dtype=torch.float64))
+    share = low + torch.special.ndtr(z.double()) * (1 - 2 * low)
+    found: Tensor = torch.special.ndtri(share).clamp(-most, most).to(z.dtype)
+    return found
+
+
 def export(
     storage: Storage,
-    config: Config,
-    image: ImageShape,
-    classes: tuple[str, ...],
-    networks: dict[str, nn.Module],
+    config: RunConfig,
+    family: Family,
+    networks: Mapping[str, nn.Module],
+    averages: Mapping[str, nn.Module],
     images_seen: int,
 ) -> None:
-    """Write the weights as safetensors and the card that says how to rebuild them.
+    """Write the weights as safetensors and the card that says how to rebuild their networks.
 
     Args:
-        networks: a module for each key of `WEIGHTS`.
+        networks: by role, as they were last updated.
+        averages: moving averages, by the roles that have one.
     """
-    digests = {}
-    for kind, file in WEIGHTS.items():
-        tensors = {name: t.contiguous().cpu() for name, t in networks[kind].state_dict().items()}
-        content = save_tensors(tensors)
-        digests[kind] = hashlib.sha256(content).hexdigest()
-        storage.write(file, content)
+    kinds = {"last": networks, "ema": averages}
+    roles: dict[str, Any] = {}
+    for role, interface in family.interfaces().items():
+        weights = {}
+        for kind, of_kind in kinds.items():
+            if role in of_kind:
+                file = f"{role}_ema.safetensors" if kind == "ema" else f"{role}.safetensors"
+                state = of_kind[role].state_dict()
+                content = save_tensors({n: t.contiguous().cpu() for n, t in state.items()})
+                storage.write(file, content)
+                weights[kind] = {"file": file, "sha256": hashlib.sha256(content).hexdigest()}
+        roles[role] = {"input": interface.input, "output": interface.output, "weights": weights}
     card = {
         "format": _FORMAT,
         "distgan": distgan.__version__,
-        "recipe": config.recipe,
         "images_seen": images_seen,
-        "network": to_dict(config.generator)["network"],
-        "latent": config.latent,
-        "image": image._asdict(),
-        "classes": list(classes) if config.conditional else [],
-        "weights": WEIGHTS,
-        "sha256": digests,
+        "config": to_dict(config),
+        "image": family.data.image._asdict(),
+        "classes": list(family.data.classes),
+        "roles": roles,
     }
     storage.write(CARD, json.dumps(card, indent=2) + "\n")
 
 
 def exported(storage: Storage) -> int:
-    """Images that the generator had seen which a run has exported; -1 without one.
+    """Images that the networks had seen which a run has exported; -1 without any.
 
     Raises:
-        UserError: for a card that is damaged or of a newer distgan.
+        UserError: for a card that is damaged or of another format.
     """
     return _read_card(storage).images_seen if storage.exists(CARD) else -1
 
@@ -161,10 +250,11 @@ def _read_card(storage: Storage) -> _Card:
     source = storage.show(CARD)
     written = read_json(storage, CARD, dict[str, Any], _REMEDY)
     version = written.get("format")
-    if type(version) is int and version > _FORMAT:
+    if type(version) is int and version != _FORMAT:
+        other = "an older" if version < _FORMAT else "a newer"
         raise UserError(
-            f"{source}: is of format {brief(version)}, and this distgan reads up to {_FORMAT}; "
-            "use the distgan that exported it, or a newer one"
+            f"{source}: is of format {brief(version)}, of {other} distgan, and this one reads "
+            f"{_FORMAT}; use the distgan that exported it"
         )
     return convert(_Card, written, source, _REMEDY)
 
@@ -174,82 +264,112 @@ def load_generator(uri: str, weights: str = "ema") -> LoadedGenerator:
 
     Args:
         uri: path or URI of the run.
-        weights: ``ema`` or ``generator``.
+        weights: ``ema`` for moving averages where there are any, or ``generator`` for all
+            networks as they were last updated.
 
     Raises:
         UserError: when the folder holds no run, one without weights yet, or files that are
             damaged or do not belong together.
     """
+    return _load(uri, weights, only=None)
+
+
+def load_discriminator(uri: str) -> nn.Module:
+    """The discriminator of a run, as last updated, on the CPU and in eval mode.
+
+    It maps images, float32 (n, channels, height, width) in [-1, 1], and labels, int64 (n,) or
+    None, to logits, float32 (n,).
+
+    Raises:
+        UserError: as `load_generator`, and for a run whose model has no discriminator.
+    """
+    found = _load(uri, "generator", only="discriminator")
+    return found.networks["discriminator"]
+
+
+def _load(uri: str, weights: str, only: str | None) -> LoadedGenerator:
     storage = Storage(uri)
     config = run.load_config(storage, "RUN")
     newest = checkpoint.index(storage)
     # A run that went on after it was complete has gone beyond what was exported.
     if not storage.exists(CARD) or (newest and newest[-1]["images_seen"] > exported(storage)):
-        return _from_checkpoint(storage, config, weights)
+        return _from_checkpoint(storage, config, weights, only)
     card = _read_card(storage)
     source = storage.show(CARD)
-    return _rebuild(
-        from_dict(GeneratorConfig, {"network": card.network}, source).network,
-        ImageShape(**card.image.model_dump()),
-        _read_weights(storage, card, weights),
-        card.latent,
-        tuple(card.classes),
-        card.images_seen,
-        source,
-    )
+    config = from_dict(config_class(card.config.get("family", "gan"), source), card.config, source)
+    family = build(config, DataSpec(ImageShape(**card.image.model_dump()), tuple(card.classes)))
+    tensors = {}
+    for role in _roles(family, only, uri):
+        if role not in card.roles:
+            raise UserError(f"{source}: is damaged (names no {role}); {_REMEDY}")
+        kinds = card.roles[role].weights
+        kind = "ema" if weights == "ema" and role in family.averaged else "last"
+        if kind not in kinds:
+            raise UserError(f"{source}: is damaged (names no {kind} weights); {_REMEDY}")
+        tensors[role] = _read_weights(storage, kinds[kind])
+    return _rebuild(family, tensors, card.images_seen, source)
 
 
-def _read_weights(storage: Storage, card: _Card, weights: str) -> dict[str, Tensor]:
-    if weights not in card.weights or (card.format > 1 and weights not in card.sha256):
-        raise UserError(f"{storage.show(CARD)}: is damaged (names no {weights} weights); {_REMEDY}")
-    name = card.weights[weights]
+def _roles(family: Family, only: str | None, uri: str) -> list[str]:
+    """The networks to load: those that generate, or the one that is asked for."""
+    interfaces = family.interfaces()
+    if only is None:
+        return [role for role, interface in interfaces.items() if interface.generates]
+    if only not in interfaces:
+        raise UserError(
+            f"RUN {uri}: a model of the family {family.config.family} has no {only}; it has "
+            f"{', '.join(interfaces)}"
+        )
+    return [only]
+
+
+def _read_weights(storage: Storage, weights: _Weights) -> dict[str, Tensor]:
     remedy = (
         f"put back the file that the run exported, or delete {CARD}, and the newest "
         "checkpoint is taken"
     )
-    content = read_bytes(storage, name, remedy)
-    if card.format > 1 and hashlib.sha256(content).hexdigest() != card.sha256[weights]:
+    content = read_bytes(storage, weights.file, remedy)
+    if hashlib.sha256(content).hexdigest() != weights.sha256:
         raise UserError(
-            f"{storage.show(name)}: is damaged (not what {CARD} has the sha256 of); {remedy}"
+            f"{storage.show(weights.file)}: is damaged (not what {CARD} has the sha256 of); "
+            f"{remedy}"
         )
     try:
         return load_tensors(content)
     except Exception as error:
         # Whatever the library raises while it reads a foreign file: a header of any content.
         raise UserError(
-            f"{storage.show(name)}: is damaged (no safetensors: {first_line(error)}); {remedy}"
+            f"{storage.show(weights.file)}: is damaged (no safetensors: {first_line(error)}); "
+            f"{remedy}"
         ) from None
 
 
-def _from_checkpoint(storage: Storage, config: Config, weights: str) -> LoadedGenerator:
-    from distgan.data.images import open_images
-
+def _from_checkpoint(
+    storage: Storage, config: RunConfig, weights: str, only: str | None
+) -> LoadedGenerator:
     state = checkpoint.load_newest(storage)
     if state is None:
         raise UserError(f"RUN {storage.uri}: holds no weights yet; train it further first")
-    images = open_images(config.data)
-    classes = images.classes if config.conditional else ()
-    return _rebuild(
-        config.generator.network,
-        images.shape,
-        state.get(weights),
-        config.latent,
-        classes,
-        state["images_seen"],
-        f"{storage.show()}: its newest checkpoint",
-    )
+    source = f"{storage.show()}: its newest checkpoint"
+    try:
+        shape = ImageShape(*state["set_shape"])
+        data = DataSpec(shape, tuple(map(str, state["classes"])))
+        averages = state["averages"] if weights == "ema" else {}
+        family = build(config, data)
+        roles = _roles(family, only, storage.uri)
+        tensors = {role: averages.get(role, state["networks"].get(role)) for role in roles}
+    except (LookupError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{source}: has not what a generator needs ({type(error).__name__}: "
+            f"{first_line(error)}); put back the one that the run wrote"
+        ) from None
+    return _rebuild(family, tensors, state["images_seen"], source)
 
 
 def _rebuild(
-    settings: GeneratorNetwork,
-    image: ImageShape,
-    tensors: Any,
-    latent: int,
-    classes: tuple[str, ...],
-    images_seen: int,
-    source: str,
+    family: Family, tensors: Mapping[str, Any], images_seen: int, source: str
 ) -> LoadedGenerator:
-    """The network with its weights, which may be anything that a file held.
+    """The networks with their weights, which may be anything that a file held.
 
     Raises:
         UserError: naming the ``source`` when they do not fit each other.
@@ -257,11 +377,15 @@ def _rebuild(
     try:
         # Without memory first: what a card asks for may be more than there is.
         with unfilled():
-            expected = settings.build(image, latent, len(classes))
-        check_size(expected, "generator")
-        _compare(expected.state_dict(), tensors)
-        network = settings.build(image, latent, len(classes))
-        network.load_state_dict(tensors)
+            expected = family.networks()
+        for role in tensors:
+            check_size(expected[role].module, role)
+            _compare(expected[role].module.state_dict(), tensors[role])
+        built = family.networks()
+        networks = {role: built[role].module for role in tensors}
+        for role, network in networks.items():
+            network.load_state_dict(tensors[role])
+            network.float().eval()
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
@@ -269,7 +393,7 @@ def _rebuild(
             f"{source}: does not fit its weights ({first_line(error)}); put back the files "
             "as the run wrote them"
         ) from None
-    return LoadedGenerator(network.float().eval(), latent, classes, images_seen, image)
+    return LoadedGenerator(family, networks, images_seen)
 
 
 def _compare(expected: Mapping[str, Tensor], tensors: Any) -> None:

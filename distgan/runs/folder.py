@@ -23,9 +23,10 @@ from typing import Any
 
 import torch
 
-from distgan.config.run import Config, from_yaml, to_yaml
+from distgan.config.run import RunConfig
 from distgan.data import identity
 from distgan.errors import UserError
+from distgan.families.registry import from_yaml, to_yaml
 from distgan.storage import machine
 from distgan.storage.machine import processor, version
 from distgan.storage.ownership import reachable, refuse_occupied, withdraw_files
@@ -38,7 +39,7 @@ ENVIRONMENT = "environment.json"
 CONFIG_REMEDY = "put back the file that `distgan train` wrote"
 
 
-def create(storage: Storage, config: Config) -> None:
+def create(storage: Storage, config: RunConfig) -> None:
     """Start a run in an empty or missing folder.
 
     Raises:
@@ -59,7 +60,7 @@ def withdraw(storage: Storage) -> None:
     withdraw_files(storage, CONFIG, identity.FILE, OWNER)
 
 
-def update(storage: Storage, config: Config) -> None:
+def update(storage: Storage, config: RunConfig) -> None:
     """Keep the configuration with which a run goes on."""
     storage.write(CONFIG, to_yaml(config))
 
@@ -79,7 +80,7 @@ def require(storage: Storage, option: str) -> None:
         )
 
 
-def load_config(storage: Storage, option: str) -> Config:
+def load_config(storage: Storage, option: str) -> RunConfig:
     """The configuration of an existing run.
 
     Raises:

@@ -19,9 +19,6 @@ _SMALLEST = 560
 _MOST_PIXELS = 2**26
 """Of a grid, enlarged or not; viewers, and Pillow itself, refuse pictures of somewhat more."""
 
-MOST_CLASSES = 100
-"""That a grid shows a row or a column each of."""
-
 
 def check_grid(num: int, image: ImageShape, columns: int) -> None:
     """See that a grid of ``num`` images can be shown, before they are made.

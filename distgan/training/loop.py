@@ -9,27 +9,27 @@ from typing import Any
 
 import torch
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.data.feed import Feed, SampleSource
 from distgan.data.images import ImageSet
 from distgan.errors import IllHealthError, UserError, first_line
 from distgan.evaluate.evaluation import Evaluation, Evaluator
+from distgan.families import Batch, DataSpec, build
 from distgan.health import recovery as treatment
 from distgan.health.diagnosis import Verdict
-from distgan.health.monitor import Monitor
 from distgan.metrics.names import cost
 from distgan.parallel import World
 from distgan.runs import checkpoint, records
 from distgan.runs import folder as run
 from distgan.storage.storage import Storage
 from distgan.training.control import PREEMPTION, RESIZE, Control, Outcome, Status, Ticker
+from distgan.training.health_monitor import Monitor
 from distgan.training.recorder import RunRecorder
 from distgan.training.state import TrainingState
-from distgan.training.step import Batch
 
 
 def train(
-    config: Config,
+    config: RunConfig,
     storage: Storage,
     images: ImageSet,
     rows: SampleSource,
@@ -58,7 +58,7 @@ class _Training:
 
     def __init__(
         self,
-        config: Config,
+        config: RunConfig,
         storage: Storage,
         images: ImageSet,
         rows: SampleSource,
@@ -68,7 +68,9 @@ class _Training:
     ) -> None:
         self._config, self._storage, self._images = config, storage, images
         self._world, self._control, self._writer = world, control, writer
-        self._feed = Feed(rows, config, images.shape, world)
+        self._data = DataSpec(images.shape, images.classes)
+        family = build(config, self._data, world)
+        self._feed = Feed(rows, family.columns(), family.draws(), config, world)
         self._recorder: RunRecorder | None = None
         self._record: records.Record = {}
         self._evaluator: Evaluator | None = None
@@ -84,15 +86,14 @@ class _Training:
         # Build networks and optimizers, or take them up where a checkpoint left them.
         config, images, world = self._config, self._images, self._world
         self._saved = None
-        self._state = TrainingState(config, images.shape, len(images.classes), world)
+        self._state = TrainingState(config, self._data, world)
         if saved is not None:
             with _whole(self._storage.uri):
                 _check_same_set(saved, config.data, images)
                 self._state.load_state_dict(saved, self._storage.uri)
         self._clock = _Clock(self._state.images_seen, world)
         self._ticker = Ticker(world, self._control)
-        latents = self._feed.generator_latents(0)
-        self._monitor = Monitor(config, self._state, latents, images)
+        self._monitor = Monitor(config, self._state, self._feed, images)
         if saved is not None:
             with _whole(self._storage.uri):
                 self._monitor.load_state_dict(saved["health"])
@@ -201,8 +202,9 @@ class _Training:
         self._state.agree_on_buffers()
         contents = self._state.state_dict()
         contents |= {"set_count": self._images.count, "set_shape": list(self._images.shape)}
+        contents |= {"family": self._config.family, "classes": list(self._images.classes)}
         # Weights may have turned into nan since the last record was judged.
-        healthy = self._monitor.sound and self._state.finite()
+        healthy = self._monitor.healthy and self._state.finite()
         contents |= {"health": self._monitor.state_dict(), "healthy": healthy}
         if self._score is not None and self._score[0] == self._state.images_seen:
             contents["score"], contents["score_of"] = self._score[1:]
@@ -242,27 +244,20 @@ class _Training:
     def _measure(self) -> Evaluation:
         config, state = self._config, self._state
         if self._evaluator is None:
-            classes = len(self._images.classes) if config.conditional else 0
             self._evaluator = Evaluator(
-                config.evaluate, self._images, config.data, config.latent, classes, self._world
+                config.evaluate, self._images, config.data, state.family, self._world
             )
         state.agree_on_buffers()
-        network = state.ema.average
-        if config.evaluate.weights == "generator":
-            network = state.generator.network.eval()
-        try:
-            return self._evaluator.evaluate(network, state.images_seen)
-        finally:
-            state.generator.network.train()
+        with state.generating(config.evaluate.weights) as networks:
+            return self._evaluator.evaluate(networks, state.images_seen)
 
     def _judge(self, batch: Batch) -> str:
         """Write a record and act on what it says of the run's health: "go on", or "again"."""
         state = self._state
         means = state.statistics.means(self._world)
         before = self._monitor.state
-        signs, verdict = self._monitor.examine(state, means, batch.real)
-        if state.augment.adaptation is not None:
-            means["augment_p"] = state.augment.adaptation.probability.item()
+        signs, verdict = self._monitor.examine(state, means, batch.columns["image"])
+        means |= state.family.gauges()
         lap = self._clock.lap(state.images_seen)
         self._record = {"images": state.images_seen, **means, **signs, **lap}
         if self._action:

@@ -1,4 +1,4 @@
-"""One of the two networks with what trains it, wherever its gradients come from."""
+"""A network with what trains it, wherever its gradients come from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from distgan.networks.spectral import SpectralNorm, spectral_norms
 
 @dataclass(frozen=True)
 class TrainableNetwork:
-    """Generator or discriminator.
+    """A network of a family, such as a generator.
 
     ``network`` is the bare module. ``parallel`` is the same module wrapped for gradient
     exchange, or ``network`` itself in a single process; only forwards whose backward

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.data.images import ImageSet
 from distgan.evaluate import evaluation
 from distgan.evaluate.evaluation import Evaluation
 from distgan.runs import checkpoint, export, records
 from distgan.runs import folder as run
-from distgan.runs.samples import SampleSheet
+from distgan.runs.samples import sample_sheet
 from distgan.storage.storage import Storage
 from distgan.training.state import TrainingState
 
@@ -20,7 +20,7 @@ class RunRecorder:
 
     def __init__(
         self,
-        config: Config,
+        config: RunConfig,
         storage: Storage,
         images: ImageSet,
         state: TrainingState,
@@ -29,8 +29,6 @@ class RunRecorder:
         self._writer = writer
         self.recorder = records.Recorder(storage, state.images_seen)
         self._config, self._storage, self._images = config, storage, images
-        classes = images.classes if config.conditional else ()
-        self._sheet = SampleSheet(config.seed, config.latent, len(classes))
         run.record_environment(
             storage, state.world.size, _device_name(state.world.device), state.images_seen
         )
@@ -45,7 +43,8 @@ class RunRecorder:
 
     def sample(self, state: TrainingState) -> None:
         """Write a grid of samples."""
-        picture = self._sheet.draw(state.ema.average)
+        with state.generating() as networks:
+            picture = sample_sheet(state.family, networks, self._config.seed)
         self._storage.write(f"samples/images-{state.images_seen:012d}.png", picture)
 
     def finish(self, state: TrainingState) -> None:
@@ -53,13 +52,12 @@ class RunRecorder:
         # A complete run has its last checkpoint; only then is there a result.
         self._writer.wait()
         self.sample(state)
-        networks = {"ema": state.ema.average, "generator": state.generator.network}
         export.export(
             self._storage,
             self._config,
-            self._images.shape,
-            self._images.classes,
-            networks,
+            state.family,
+            {role: trained.network for role, trained in state.networks.items()},
+            {role: ema.average for role, ema in state.averages.items()},
             state.images_seen,
         )
 

@@ -2,150 +2,158 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from distgan.augment import Augmenter
-from distgan.config.run import Config, DiscriminatorConfig, GeneratorConfig
+from distgan.config.run import RunConfig
 from distgan.errors import UserError
-from distgan.networks import ImageShape
-from distgan.objectives.adversarial import LOSSES
-from distgan.objectives.penalties import Penalty
+from distgan.families import Batch, DataSpec, Network, build
 from distgan.parallel import World, has_batch_norm
 from distgan.training import optimizer
 from distgan.training.ema import EMA
 from distgan.training.network import TrainableNetwork
 from distgan.training.statistics import Statistics
-from distgan.training.step import STATISTICS, Batch, UpdateRule, adversarial_step
+from distgan.training.update import Autocast, TrainingStep, bfloat16, full_precision
 
 
 class TrainingState:
-    """Both players, the generator's average, what D's images go through, images seen and
-    running statistics.
+    """The networks of a run with their optimizers and averages, what else its family keeps,
+    images seen and running statistics.
 
     Built from the configuration's seed alone, the same on every rank.
 
-    Args:
-        classes: number of labels of the data, used when the run is conditional.
+    Attributes:
+        networks: by role.
+        averages: moving averages of networks, by the roles that have one.
     """
 
-    def __init__(self, config: Config, image: ImageShape, classes: int, world: World) -> None:
+    def __init__(self, config: RunConfig, data: DataSpec, world: World) -> None:
         self.world = world
         self.images_seen = 0
-        self.statistics = Statistics(STATISTICS, world.device)
         self._config = config
-        labels = classes if config.conditional else 0
+        self.family = build(config, data, world)
+        self.statistics = Statistics(self.family.statistics, world.device)
         torch.manual_seed(config.seed)
-        generator = config.generator.network.build(image, config.latent, labels)
-        discriminator = config.discriminator.network.build(image, labels)
-        label = torch.zeros(1, dtype=torch.int64, device=world.device) if labels else None
-        zeros = partial(torch.zeros, dtype=config.dtype, device=world.device)
-        self.generator = self._player(
-            generator, config.generator, (zeros((1, config.latent)), label)
-        )
-        self.discriminator = self._player(
-            discriminator, config.discriminator, (zeros((1, *image)), label)
-        )
-        self.ema = EMA(self.generator.network, config.generator.ema)
-        self.augment = Augmenter(config.discriminator.augment, world.device)
-        self.penalty = Penalty(config.discriminator.penalty, config.batch, world.device)
-        self.rule = UpdateRule(
-            loss=LOSSES[config.loss],
-            penalty=self.penalty,
-            augment=self.augment,
-            share_fakes=config.share_fakes,
-            auxiliary=config.discriminator.auxiliary,
-            top_k=config.generator.top_k,
-            bfloat16=config.precision == "bf16",
-            whole=world.whole(config.micro_batch),
-        )
+        self._built = self.family.networks()
+        self.networks = {role: self._trainable(net) for role, net in self._built.items()}
+        self.averages = {
+            role: EMA(self.networks[role].network, net.average)
+            for role, net in self._built.items()
+            if net.average is not None
+        }
+        half = config.precision == "bf16"
+        self._autocast: Autocast = bfloat16(world.device) if half else full_precision
+        self._gather_global = world.whole(config.micro_batch)
         self._seed_rank(images_seen=0)
 
-    def _player(
-        self,
-        network: nn.Module,
-        config: GeneratorConfig | DiscriminatorConfig,
-        example: Sequence[Tensor | None],
-    ) -> TrainableNetwork:
-        parallel = self._config.parallel
-        network = network.to(self.world.device, self._config.dtype)
+    def _trainable(self, built: Network) -> TrainableNetwork:
+        config, world = self._config, self.world
+        network = built.module.to(world.device, config.dtype)
         # Convolutions run faster so, on CPU and GPU; nothing else is affected.
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if parallel.sync_batch_norm:
-            network = self.world.prepare(network)
-        if self._config.compile != "off":
+        if config.parallel.sync_batch_norm:
+            network = world.prepare(network)
+        if config.compile != "off":
             network.compile()
+        example = [self._on_device(part) for part in built.example]
         return TrainableNetwork(
             network,
-            self.world.wrap(network, example, compress=parallel.compress),
-            optimizer.build(config.optimizer, network),
-            config.clip_norm,
+            world.wrap(network, example, compress=config.parallel.compress),
+            optimizer.build(built.optimizer, network),
+            built.clip_norm,
             joint=not has_batch_norm(network),
         )
 
+    def _on_device(self, part: Tensor | None) -> Tensor | None:
+        if part is None or not part.is_floating_point():
+            return None if part is None else part.to(self.world.device)
+        return part.to(self.world.device, self._config.dtype)
+
+    def every(self, role: str) -> int:
+        """A step in so many trains the network of this role."""
+        return self._built[role].every
+
     @property
-    def generators_turn(self) -> bool:
-        """Whether the batch to come is the last of the discriminator's updates in a row."""
-        updates = self._config.discriminator.updates
-        return self.images_seen // self._config.batch % updates == updates - 1
+    def cycle(self) -> int:
+        """Steps after which every network has had its turn, and turns begin anew."""
+        return math.lcm(*(net.every for net in self._built.values()))
+
+    @contextlib.contextmanager
+    def generating(self, weights: str = "ema") -> Iterator[dict[str, nn.Module]]:
+        """The networks by role, in eval mode, to generate with inside.
+
+        Args:
+            weights: ``ema`` for averages in the place of the networks that have one; anything
+                else for all networks as they were last updated.
+        """
+        found = {role: trained.network for role, trained in self.networks.items()}
+        if weights == "ema":
+            found |= {role: ema.average for role, ema in self.averages.items()}
+        for network in found.values():
+            network.eval()
+        try:
+            yield found
+        finally:
+            for trained in self.networks.values():
+                trained.network.train()
+
+    def training_step(self) -> TrainingStep:
+        """The step that is to come, with the networks, precision and ranks of the run."""
+        return TrainingStep(self.networks, self.images_seen, self._autocast, self._gather_global)
 
     def step(self, batches: Sequence[Batch]) -> None:
         """Train on a global batch, of which this rank's parts are given; all ranks must call it."""
-        config, turn = self._config, self.generators_turn
-        for player, its in (
-            (self.generator, config.generator),
-            (self.discriminator, config.discriminator),
-        ):
-            optimizer.follow_schedules(its.optimizer, player.optimizer, self.images_seen)
-        self.augment.follow_schedule(self.images_seen)
-        found = adversarial_step(
-            self.generator, self.discriminator, self.rule, batches, self.images_seen, turn
-        )
-        self.statistics.add(found)
-        for player in (self.discriminator, self.generator)[: 2 if turn else 1]:
-            self.world.count_gradients(player.network, compress=config.parallel.compress)
-        self.penalty.after_update(self.discriminator.network, self.world)
-        if self.augment.adaptation is not None:
-            self.augment.adaptation.move(config.batch, self.world)
-        if turn:
-            images = config.batch * config.discriminator.updates
-            self.ema.update(self.images_seen, images)
+        config, seen = self._config, self.images_seen
+        for role, built in self._built.items():
+            optimizer.follow_schedules(built.optimizer, self.networks[role].optimizer, seen)
+        self.family.before_step(seen)
+        phases = self.family.phases(seen)
+        self.statistics.add(self.training_step().run(phases, batches))
+        trained = [role for phase in phases for role in phase.trains]
+        for role in trained:
+            network = self.networks[role].network
+            self.world.count_gradients(network, compress=config.parallel.compress)
+        self.family.after_step({role: net.network for role, net in self.networks.items()})
+        for role in trained:
+            if role in self.averages:
+                self.averages[role].update(seen, config.batch * self._built[role].every)
         self.images_seen += config.batch
 
     @torch.no_grad()
     def finite(self) -> bool:
-        """Whether every weight of both networks is a number."""
-        players = (self.generator.network, self.discriminator.network)
-        weights: list[Tensor] = [weight for network in players for weight in network.parameters()]
+        """Whether every weight of all networks is a number."""
+        weights: list[Tensor] = [w for net in self.networks.values() for w in net.parameters]
         return bool(torch.stack(torch._foreach_norm(weights)).isfinite().all())
 
     def agree_on_buffers(self) -> None:
         """Make batch statistics that each rank took for itself one; all ranks must call it."""
         if not self._config.parallel.sync_batch_norm:
-            for network in (self.generator.network, self.discriminator.network, self.ema.average):
+            averages = [ema.average for ema in self.averages.values()]
+            for network in (*(net.network for net in self.networks.values()), *averages):
                 self.world.average_buffers(network)
 
-    def _parts(self) -> dict[str, Any]:
+    def _parts(self) -> dict[str, dict[str, Any]]:
         return {
-            "generator": self.generator.network,
-            "discriminator": self.discriminator.network,
-            "ema": self.ema.average,
-            "generator_optimizer": self.generator.optimizer,
-            "discriminator_optimizer": self.discriminator.optimizer,
-            "penalty": self.penalty,
+            "networks": {role: net.network for role, net in self.networks.items()},
+            "optimizers": {role: net.optimizer for role, net in self.networks.items()},
+            "averages": {role: ema.average for role, ema in self.averages.items()},
         }
 
     def state_dict(self) -> dict[str, Any]:
         """Everything above, and what each rank has to itself; all ranks must call it."""
-        adaptation = self.augment.adaptation
-        adapted = {"augment": adaptation.state_dict(self.world)} if adaptation else {}
+        parts = {
+            kind: {role: part.state_dict() for role, part in of_kind.items()}
+            for kind, of_kind in self._parts().items()
+        }
+        extra = self.family.extra_state()
         return {
-            **adapted,
-            **{name: part.state_dict() for name, part in self._parts().items()},
+            **parts,
+            "extra": {name: each.state_dict(self.world) for name, each in extra.items()},
             "images_seen": self.images_seen,
             "ranks": self.world.gather(
                 {
@@ -161,17 +169,13 @@ class TrainingState:
         Raises:
             UserError: when the networks are not those of the checkpoint.
         """
-        for name, part in self._parts().items():
-            try:
-                part.load_state_dict(state[name])
-            except (RuntimeError, ValueError, KeyError) as error:
-                reason = " ".join(str(error).split())
-                raise UserError(
-                    f"--resume {source}: the checkpoint's {name} does not fit this code's "
-                    f"({reason[:160]}); resume with the code and settings that wrote it"
-                ) from None
-        if self.augment.adaptation is not None:
-            self.augment.adaptation.load_state_dict(state["augment"], self.world)
+        for kind, of_kind in self._parts().items():
+            for role, part in of_kind.items():
+                with _fitting(source, f"{kind}.{role}"):
+                    part.load_state_dict(state[kind][role])
+        for name, extra in self.family.extra_state().items():
+            with _fitting(source, f"extra.{name}"):
+                extra.load_state_dict(state["extra"][name], self.world)
         self.images_seen = state["images_seen"]
         ranks = state["ranks"]
         self.statistics.load_state_dict([rank["statistics"] for rank in ranks], self.world)
@@ -181,8 +185,20 @@ class TrainingState:
             self._seed_rank(self.images_seen)
 
     def _seed_rank(self, images_seen: int) -> None:
-        # Anything random inside a network differs between ranks.
+        # What a network draws from torch's own generator differs between ranks.
         torch.manual_seed(hash((self._config.seed, self.world.rank, images_seen)) & 0xFFFFFFFF)
+
+
+@contextlib.contextmanager
+def _fitting(source: str, part: str) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"--resume {source}: the checkpoint's {part} does not fit this code's "
+            f"({reason[:160]}); resume with the code and settings that wrote it"
+        ) from None
 
 
 def _random_state(device: torch.device) -> dict[str, Tensor]:
@@ -192,7 +208,7 @@ def _random_state(device: torch.device) -> dict[str, Tensor]:
     return state
 
 
-def _set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
+def _set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
     restore: dict[str, Callable[[Tensor], None]] = {"cpu": torch.set_rng_state}
     if device.type == "cuda":
         restore["cuda"] = lambda value: torch.cuda.set_rng_state(value, device)

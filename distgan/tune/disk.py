@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.data.images import ImageSet
 from distgan.errors import UserError
-from distgan.networks.unfilled import unfilled
+from distgan.families import DataSpec, build
+from distgan.families.check import shapes
 from distgan.runs import checkpoint
 from distgan.storage.storage import Storage
 from distgan.tune import record, results
@@ -28,7 +29,7 @@ _BESIDES = 3
 
 
 def describe(
-    config: Config, images: ImageSet, settings: TuneSettings, concurrent: int, storage: Storage
+    config: RunConfig, images: ImageSet, settings: TuneSettings, concurrent: int, storage: Storage
 ) -> str:
     """One line for the user: at most how much the checkpoints and results of a search take.
 
@@ -53,15 +54,14 @@ def describe(
     return line
 
 
-def sizes(config: Config, images: ImageSet) -> tuple[int, int]:
-    """Bytes of a checkpoint, and of the generators that a complete run leaves."""
-    labels = len(images.classes) if config.conditional else 0
-    with unfilled():
-        generator = config.generator.network.build(images.shape, config.latent, labels)
-        discriminator = config.discriminator.network.build(images.shape, labels)
-    g, d = (_numbers(network) * config.dtype.itemsize for network in (generator, discriminator))
-    # Weights and Adam's two moments of both, and the generator's average.
-    return 4 * g + 3 * d, 2 * g
+def sizes(config: RunConfig, images: ImageSet) -> tuple[int, int]:
+    """Bytes of a checkpoint, and of the networks that a complete run leaves."""
+    data = DataSpec(images.shape, images.classes)
+    item = config.dtype.itemsize
+    size = {role: _numbers(network) * item for role, network in shapes(config, data).items()}
+    averaged = sum(size[role] for role in build(config, data).averaged)
+    # Weights and Adam's two moments of all, and the averages.
+    return 3 * sum(size.values()) + averaged, sum(size.values()) + averaged
 
 
 def _numbers(network: nn.Module) -> int:

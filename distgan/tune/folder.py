@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 
 from distgan import __version__
-from distgan.config.run import Config, to_yaml
+from distgan.config.run import RunConfig
 from distgan.config.settings import from_dict, to_dict
 from distgan.errors import UserError
+from distgan.families.registry import config_class, to_yaml
 from distgan.storage.ownership import refuse_occupied, withdraw_files
 from distgan.storage.storage import OWNER, Storage
 from distgan.storage.textfiles import Shape, check, parse_yaml, read_text
@@ -29,7 +30,7 @@ _REMEDY = "put back the file that the search wrote, or start anew with another -
 _SECTIONS = ("config", "space", "settings")
 
 
-def create(storage: Storage, base: Config, space: Space, settings: TuneSettings) -> None:
+def create(storage: Storage, base: RunConfig, space: Space, settings: TuneSettings) -> None:
     """Make the folder of a new search.
 
     Raises:
@@ -57,7 +58,7 @@ def clear_unfinished(storage: Storage) -> None:
             storage.clear_unfinished(place)
 
 
-def write(storage: Storage, base: Config, space: Space, settings: TuneSettings) -> None:
+def write(storage: Storage, base: RunConfig, space: Space, settings: TuneSettings) -> None:
     """Write down what a search is.
 
     Raises:
@@ -73,14 +74,15 @@ def write(storage: Storage, base: Config, space: Space, settings: TuneSettings) 
     storage.write(FILE, yaml.safe_dump(content, sort_keys=False))
 
 
-def read(storage: Storage, option: str) -> tuple[Config, Space, TuneSettings]:
+def read(storage: Storage, option: str) -> tuple[RunConfig, Space, TuneSettings]:
     """A search from its folder.
 
     Raises:
         UserError: when there is none, naming the ``option`` that pointed to it.
     """
     found, source = _content(storage, option), storage.show(FILE)
-    base = from_dict(Config, found["config"], source)
+    kind = config_class(found["config"].get("family", "gan"), source)
+    base = from_dict(kind, found["config"], source)
     settings = from_dict(TuneSettings, found["settings"], source)
     return base, Space(base, found["space"], source), settings
 

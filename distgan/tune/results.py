@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from distgan.config.run import Config, to_yaml
+from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.errors import AllTrialsDivergedError, AllTrialsFailedError, UserError
+from distgan.families.registry import to_yaml
 from distgan.storage.storage import Storage
 from distgan.tune import welch
 from distgan.tune.record import Trial
@@ -186,7 +187,7 @@ def compare(
     return Comparison(number, values, recipe, difference, low, high, verdict)
 
 
-def write(storage: Storage, found: Found, base: Config, space: Space, s: TuneSettings) -> None:
+def write(storage: Storage, found: Found, base: RunConfig, space: Space, s: TuneSettings) -> None:
     """Write the best configuration, the summary and the tables of all trials.
 
     Raises:

@@ -11,12 +11,13 @@ from typing import Any, Protocol
 import torch
 
 from distgan import features
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import from_dict, override, to_dict
 from distgan.data import identity
 from distgan.data.images import ImageSet, open_images
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
+from distgan.families import DataSpec, build
 from distgan.launch.ray.address import check_address, cluster_address
 from distgan.launch.ray.environment import prepare_own_cluster
 from distgan.launch.ray.workers import Device
@@ -26,7 +27,6 @@ from distgan.storage import machine
 from distgan.storage.ownership import Ownership, make_unused
 from distgan.storage.storage import Storage
 from distgan.tune import disk, folder, record, results
-from distgan.tune.defaults import default_space
 from distgan.tune.given import given
 from distgan.tune.record import Trial
 from distgan.tune.results import Found
@@ -58,7 +58,7 @@ class _Silent:
 class Plan:
     """A search that has passed every check that needs no cluster."""
 
-    base: Config
+    base: RunConfig
     space: Space
     settings: TuneSettings
     storage: Storage
@@ -70,7 +70,7 @@ class Plan:
 
 
 def tune(
-    base: Config,
+    base: RunConfig,
     space: Mapping[str, str] | None = None,
     settings: TuneSettings | None = None,
     *,
@@ -85,7 +85,7 @@ def tune(
     Args:
         base: for example ``recipe("mnist-mlp")``.
         space: what each setting may be, by dotted name, as text such as
-            ``loguniform(1e-5, 1e-3)``; None for `default_space`.
+            ``loguniform(1e-5, 1e-3)``; None for that of `RunConfig.search_space`.
         settings: of the search itself.
         out: folder or URI; by default ``searches/RECIPE-DATE-TIME``.
         address: a running Ray cluster; None also heeds ``RAY_ADDRESS`` and otherwise starts one.
@@ -97,7 +97,7 @@ def tune(
     open_images(base.data)
     base = replace(base, data=identity.everywhere(base.data))
     settings = (settings or TuneSettings()).settle(base)
-    found = Space(base, space if space is not None else default_space(base))
+    found = Space(base, space if space is not None else base.search_space())
     if settings.scheduler == "pbt":
         found = found.changeable()
     address = cluster_address(address)
@@ -186,7 +186,7 @@ _MAY_CHANGE = (
 
 
 def _check(
-    base: Config,
+    base: RunConfig,
     space: Space,
     settings: TuneSettings,
     address: str | None,
@@ -208,14 +208,14 @@ def _check(
     return room
 
 
-def _check_measures(settings: TuneSettings, trial: Config, images: ImageSet) -> None:
+def _check_measures(settings: TuneSettings, trial: RunConfig, images: ImageSet) -> None:
     try:
         features.resolve(settings.features, images)
     except UserError as error:
         text = str(error).removeprefix("--evaluate.features ")
         raise UserError(f"--metric {settings.metric}: {text}") from None
-    classes = len(images.classes) if trial.conditional else 0
-    evaluation.check(trial.evaluate, classes, images.count)
+    labels = build(trial, DataSpec(images.shape, images.classes)).labels
+    evaluation.check(trial.evaluate, labels, images.count)
 
 
 def _require_optuna() -> None:

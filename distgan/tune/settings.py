@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import SETTINGS, Count, PositiveCount, nearest, override
 from distgan.errors import UserError
 from distgan.metrics.names import better
@@ -134,7 +134,7 @@ class TuneSettings:
                 f"{self.samples})"
             )
 
-    def settle(self, base: Config) -> TuneSettings:
+    def settle(self, base: RunConfig) -> TuneSettings:
         """The same with nothing left open that a recipe decides.
 
         Raises:
@@ -162,7 +162,7 @@ class TuneSettings:
             features = "inception"
         return replace(self, max_images=images, rung=rung, features=features)
 
-    def trial(self, base: Config, seed: int) -> Config:
+    def trial(self, base: RunConfig, seed: int) -> RunConfig:
         """What every trial has in common, before its own settings."""
         every = max(self.rung // 10, 1)
         changes = {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from distgan import draws
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.schedule import Schedule
 from distgan.config.settings import leaves, override, unknown_setting
 from distgan.errors import UserError
@@ -51,7 +51,7 @@ class Space:
         UserError: for a setting that does not exist, or a range that the configuration refuses.
     """
 
-    def __init__(self, base: Config, texts: Mapping[str, str], source: str = "--space") -> None:
+    def __init__(self, base: RunConfig, texts: Mapping[str, str], source: str = "--space") -> None:
         if not texts:
             raise UserError(f"{source}: names no setting; give some, such as {EXAMPLE}")
         self.base, self.texts = base, dict(texts)

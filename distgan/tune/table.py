@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import leaves
 from distgan.tune.record import Trial
 from distgan.tune.settings import TuneSettings
@@ -15,7 +15,7 @@ from distgan.tune.space import Space, plain
 
 
 def trial_table(
-    trials: Sequence[Trial], base: Config, space: Space, settings: TuneSettings
+    trials: Sequence[Trial], base: RunConfig, space: Space, settings: TuneSettings
 ) -> pa.Table:
     """One row a trial: what it was, what became of it, and the settings of the space.
 

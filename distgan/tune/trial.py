@@ -13,7 +13,7 @@ from typing import Any
 from ray import tune
 
 from distgan import launch
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.config.settings import leaves, override
 from distgan.errors import IllHealthError, UserError
 from distgan.evaluate import evaluation
@@ -48,7 +48,7 @@ class Job:
     """Where the search lies, for any process."""
     settings: TuneSettings
     space: Space
-    base: Config
+    base: RunConfig
     mailbox: str
     members: int
     """Of a population; 0 where trials know nothing of each other."""
@@ -61,7 +61,7 @@ class Job:
         """The folder of the search, written to for its owner."""
         return Storage(self.out, owner=self.owner)
 
-    def config(self, trial: Trial) -> Config:
+    def config(self, trial: Trial) -> RunConfig:
         """What a trial trains."""
         shared = self.settings.trial(self.base, trial.seed)
         if trial.confirms is not None:

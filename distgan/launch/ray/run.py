@@ -19,13 +19,12 @@ import torch
 from ray.train import (
     ControllerError,
     FailureConfig,
-    RunConfig,
     ScalingConfig,
     WorkerGroupError,
 )
 from ray.train.torch import TorchTrainer
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
 from distgan.data import feed_mode as ways
 from distgan.data.damage import Damage
 from distgan.data.feed import SampleSource
@@ -163,7 +162,7 @@ class _Fit(threading.Thread):
                 resources_per_worker=workers.resources,
                 elastic_resize_monitor_interval_s=_SECONDS_BETWEEN_RESIZES,
             ),
-            run_config=RunConfig(
+            run_config=ray.train.RunConfig(
                 name=uuid.uuid4().hex,
                 storage_path=cluster.scratch,
                 # The callback counts them, and ends the run.
@@ -273,17 +272,17 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
         return asdict(outcome)
 
 
-def _agreed_config(storage: Storage, world: World) -> Config:
+def _agreed_config(storage: Storage, world: World) -> RunConfig:
     """The run's configuration as rank 0 sees it; all ranks must call it."""
     # Not the one at the start of the run, which a rollback may have changed; and a filesystem
     # that is shared may show the old one to another machine for some seconds.
     config = run.load_config(storage, "--resume") if world.leads else None
-    agreed: Config = world.gather(config)[0]
+    agreed: RunConfig = world.gather(config)[0]
     return agreed
 
 
 def _rows(
-    job: _Job, config: Config, storage: Storage, world: World, control: Control
+    job: _Job, config: RunConfig, storage: Storage, world: World, control: Control
 ) -> SampleSource:
     limit = config.feed.skip_bad
     # Every rank meets all damage of a resident set, and only its own of a streamed one.

@@ -8,21 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distgan.config.run import Config
+from distgan.config.run import RunConfig
+from distgan.data.feed import Feed
 from distgan.data.images import ImageSet
+from distgan.families import Batch
+from distgan.families.data import drawn
 from distgan.features import small_classifier_for
-from distgan.health.diagnosis import HEALTHY, HealthTracker, Signs, Verdict
-from distgan.health.signs import (
-    FixedSamples,
-    class_counts,
-    distances,
-    network_signs,
-    weight_norm,
-)
-from distgan.objectives.adversarial import LOSSES
+from distgan.health.diagnosis import HEALTHY, HealthTracker, Verdict
+from distgan.health.signs import SAMPLES, class_counts, distances, network_signs, weight_norm
 from distgan.training.state import TrainingState
 
-_PLAYERS = ("discriminator", "generator")
 _RECORDS_BETWEEN_CLASSES = 5
 """Classifying the samples costs a few times what the other signs do."""
 
@@ -32,23 +27,37 @@ Fields = dict[str, Any]
 class Monitor:
     """Judges a run at every record; all ranks must call its methods alike.
 
+    Samples are made of the random numbers of the run's first images, where the family generates from
+    such as it trains with, or of others that are the same at every start.
+
     Args:
         state: at the start of the run; one that goes on is given to `load_state_dict` after.
-        latents: float (n, latent), the same at every start of the run, as training feeds them.
         images: the data. Where the package has a classifier of them, samples are classified.
     """
 
     def __init__(
-        self, config: Config, state: TrainingState, latents: Tensor, images: ImageSet
+        self, config: RunConfig, state: TrainingState, feed: Feed, images: ImageSet
     ) -> None:
         self._config = config
-        self._samples = FixedSamples(latents, len(images.classes) if config.conditional else 0)
+        family = state.family
+        numbers = feed.numbers(0)
+        own = drawn(family.inputs(), config.seed, "health", range(SAMPLES))
+        like = {"device": state.world.device, "dtype": config.dtype}
+        draws = {
+            name: numbers[name][:SAMPLES].clone() if name in numbers else values.to(**like)
+            for name, values in own.items()
+        }
+        labels = {}
+        if family.labels:
+            count = len(next(iter(draws.values())))
+            labels = {"label": torch.arange(count, device=state.world.device) % family.labels}
+        self._inputs = Batch(labels, draws)
         classifier = small_classifier_for(images)
         self._classifier = None if classifier is None else classifier.to(state.world.device)
         self._class_entropy = 0.0
         self._real_distance = 0.0
-        self._start = {n: weight_norm(getattr(state, n).network) for n in _PLAYERS}
-        self._watch = HealthTracker(config.health.patience)
+        self._start = {role: weight_norm(state.networks[role].network) for role in family.signs}
+        self._tracker = HealthTracker(family.health_rules(), config.health.patience)
         self.state = HEALTHY
 
     def examine(
@@ -61,41 +70,42 @@ class Monitor:
             real: float (n, c, h, w), images of the data; the first that are given are what
                 samples are compared with for the whole run.
         """
+        family = state.family
         if not self._real_distance:
             self._real_distance = _mean(state.world.sum(distances(real)))
-        d, g = network_signs(state.discriminator), network_signs(state.generator)
-        if d is None or g is None:
-            return {}, Verdict(self.state)
-        samples = self._samples.draw(state.generator.network)
-        apart = _mean(state.world.sum(distances(samples)))
-        self._classify(samples, state)
-        rate = self._config.generator.optimizer.lr
-        signs = Signs(
-            images=state.images_seen,
-            **{n: means[n] for n in ("d_accuracy", "d_real", "d_fake", "d_loss")},
+        signs = {
+            "images": float(state.images_seen),
             # Where D is updated more often, an interval may go by without the generator.
-            g_loss=means.get("g_loss", 0.0),
-            d_grad_norm=d.grad_norm,
-            g_grad_norm=g.grad_norm,
-            d_update_ratio=d.update_ratio,
-            g_update_ratio=g.update_ratio,
-            d_weight_growth=d.weight_norm / max(self._start["discriminator"], 1e-30),
-            g_weight_growth=g.weight_norm / max(self._start["generator"], 1e-30),
-            g_rate=rate.at(state.images_seen) / max(rate.start, rate.end, 1e-30),
-            probability=float(LOSSES[self._config.loss].probability),
-            diversity=apart / self._real_distance,
-            class_entropy=self._class_entropy,
-        )
-        # A last bit that differs between machines must not divide the ranks.
-        agreed = state.world.broadcast(torch.tensor(list(signs), dtype=torch.float64)).tolist()
-        verdict = self._watch.observe(Signs(int(agreed[0]), *agreed[1:]))
-        self.state = verdict.state
-        known = {"images", "g_rate", "probability", *means, "g_loss"}
+            **{name: means.get(name, 0.0) for name in family.statistics},
+            **family.health_signs(state.images_seen),
+        }
+        known = {*signs, *means}
+        layers = {}
+        for role, prefix in family.signs.items():
+            network = state.networks[role]
+            found = network_signs(network.network, network.optimizer)
+            if found is None:
+                return {}, Verdict(self.state)
+            signs[f"{prefix}_grad_norm"] = found.grad_norm
+            signs[f"{prefix}_update_ratio"] = found.update_ratio
+            signs[f"{prefix}_weight_growth"] = found.weight_norm / max(self._start[role], 1e-30)
+            layers[f"{prefix}_layers"] = _plain(found.layers)
+        with torch.no_grad(), state.generating("last") as networks:
+            samples = family.generate(networks, self._inputs)
+        apart = _mean(state.world.sum(distances(samples)))
+        signs["diversity"] = apart / self._real_distance
+        self._classify(samples, state)
+        signs["class_entropy"] = self._class_entropy
         if not self._class_entropy:
             known.add("class_entropy")
-        fields = {n: v for n, v in signs._asdict().items() if n not in known}
-        fields["d_calibration"] = (signs.d_real + signs.d_fake) / 2 - 0.5
-        fields |= {"d_layers": _plain(d.layers), "g_layers": _plain(g.layers)}
+        # A last bit that differs between machines must not divide the ranks.
+        values = torch.tensor(list(signs.values()), dtype=torch.float64)
+        agreed = state.world.broadcast(values).tolist()
+        signs = dict(zip(signs, agreed, strict=True))
+        verdict = self._tracker.observe(signs)
+        self.state = verdict.state
+        fields: Fields = {name: value for name, value in signs.items() if name not in known}
+        fields |= {**family.derived(signs), **layers}
         ill = {"evidence": verdict.evidence, "remedy": verdict.remedy} if verdict.evidence else {}
         return {**fields, "health": verdict.state, **ill}, verdict
 
@@ -108,9 +118,9 @@ class Monitor:
             self._class_entropy = max(entropy.item(), 1e-3)
 
     @property
-    def sound(self) -> bool:
+    def healthy(self) -> bool:
         """Whether nothing is suspected, which is more than that nothing has been named."""
-        return self._watch.sound
+        return self._tracker.healthy
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -119,18 +129,18 @@ class Monitor:
             "start": dict(self._start),
             "class_entropy": self._class_entropy,
         }
-        return {**self._watch.state_dict(), **own}
+        return {**self._tracker.state_dict(), **own}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` gave."""
-        self._watch.load_state_dict(state)
+        self._tracker.load_state_dict(state)
         self._real_distance, self._start = state["real_distance"], dict(state["start"])
         self._class_entropy = state["class_entropy"]
 
 
 def _mean(sum_and_count: Tensor) -> float:
     total, count = sum_and_count.tolist()
-    # One image has nothing to be like.
+    # Without a pair of images there is no distance.
     return total / count if count else 1.0
 
 

@@ -1,0 +1,288 @@
+"""What a family of models has to say: its data, networks, phases and terms.
+
+The names are those of the field: a *phase* updates some of the networks once (StyleGAN3's
+training loop has the word), and *terms* are what a phase minimises. Everything here is told
+to `distgan.training.update`, which alone knows of micro-batches, ranks and optimizers.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from distgan.config.optimizer import AdamSettings, EMASettings
+from distgan.config.run import RunConfig
+from distgan.families.data import Batch, Column, DataSpec, Draw, drawn
+from distgan.health.diagnosis import Rule, collapse, exploding, non_finite
+from distgan.parallel import World
+
+
+@dataclass(frozen=True)
+class Coupled:
+    """A term that is no mean over samples, such as one that compares with a batch's mean.
+
+    ``rows`` are float (n,), one value a sample in each; ``of`` maps them, each for the whole
+    global batch, to a scalar. Their gradient is found for all samples at once, on any number of
+    ranks and micro-batches.
+    """
+
+    rows: tuple[Tensor, ...]
+    of: Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a phase minimises for one micro-batch: the sum of ``means`` and ``coupled``.
+
+    Args:
+        means: scalars, each a mean over the samples here.
+        observed: float (n,) without a graph, whose means are recorded and not minimised.
+        note: called when the gradients are there, with this micro-batch's share of the global
+            batch times the number of ranks; for running statistics of the family's own.
+    """
+
+    means: Mapping[str, Tensor] = field(default_factory=dict)
+    coupled: Mapping[str, Coupled] = field(default_factory=dict)
+    observed: Mapping[str, Tensor] = field(default_factory=dict)
+    note: Callable[[float], None] | None = None
+
+
+class Step(Protocol):
+    """What the terms of a phase are computed with."""
+
+    images_seen: int
+    """Real images before this batch; what schedules go by."""
+    micro_batches: int
+    """That the batch is divided into."""
+    only_coupled: bool
+    """Whether only `Terms.coupled` is wanted, without a graph."""
+    kept: dict[str, Any]
+    """For what one phase leaves to a later one of the same step."""
+
+    def __getitem__(self, role: str) -> nn.Module:
+        """A network: as a phase that trains it must call it, or as it is in any other."""
+        ...
+
+    def with_gradients(self, role: str) -> nn.Module:
+        """A network as the phase that trains it will call it, before that phase has come."""
+        ...
+
+    def independent(self, role: str) -> bool:
+        """Whether a sample's result does not depend on the others in its batch."""
+        ...
+
+    def autocast(self, enabled: bool = True) -> AbstractContextManager[object]:
+        """The precision of a network's forward."""
+        ...
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One update of some networks.
+
+    Args:
+        trains: roles of the networks that it updates.
+        terms: of a step, a batch, and what ``given`` gave.
+        given: what the terms start from that takes no gradients, found once for a micro-batch
+            however often its terms are computed.
+        through: roles of networks that gradients pass and that are left as they are.
+        coupled: whether terms are `Coupled`, so that several micro-batches take two passes.
+    """
+
+    name: str
+    trains: tuple[str, ...]
+    terms: Callable[[Step, Batch, Any], Terms]
+    given: Callable[[Step, Batch], Any] | None = None
+    through: tuple[str, ...] = ()
+    coupled: bool = False
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network to be trained, and with what.
+
+    Args:
+        example: arguments of one sample, of the network's dtype, on the CPU.
+        clip_norm: longest gradient, over all weights together; 0 for any.
+        average: settings of a moving average, if one is kept.
+        every: a step in so many trains it.
+    """
+
+    module: nn.Module
+    example: tuple[Tensor | None, ...]
+    optimizer: AdamSettings
+    clip_norm: float = 0.0
+    average: EMASettings | None = None
+    every: int = 1
+
+
+MOST_ROWS = 100
+"""Of a grid of samples."""
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A network as others see it: its input and output in words, and whether it generates.
+
+    ``input`` names each argument with its size, such as ``{"z": 100, "label": 10}``; ``output``
+    is one of ``images``, ``logits``, ``code`` or a family's own word.
+    """
+
+    input: Mapping[str, Any]
+    output: str
+    generates: bool = False
+
+
+class Stateful(Protocol):
+    """What goes into checkpoints besides networks; all ranks call both alike."""
+
+    def state_dict(self, world: World) -> dict[str, Any]:
+        """Of all ranks together, the same on each."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any], world: World) -> None:
+        """Take up what `state_dict` gave, on any number of ranks."""
+        ...
+
+
+class Family(ABC):
+    """A kind of model with one configuration: what it needs and what an update computes.
+
+    Args:
+        config: of the family's own class.
+        data: what its networks see.
+    """
+
+    statistics: ClassVar[tuple[str, ...]]
+    """Names of the terms and observed values that are recorded."""
+    signs: ClassVar[Mapping[str, str]]
+    """For every role the prefix of its signs of health in records, such as ``g`` of g_grad_norm."""
+
+    def __init__(self, config: Any, data: DataSpec, world: World) -> None:
+        self.config: RunConfig = config
+        self.data, self.world = data, world
+
+    def columns(self) -> dict[str, Column]:
+        """What of the data a batch holds."""
+        return {"image": Column("image")}
+
+    @abstractmethod
+    def draws(self) -> dict[str, Draw]:
+        """The random numbers of every sample, by stream."""
+
+    @abstractmethod
+    def networks(self) -> dict[str, Network]:
+        """New networks by role, their weights drawn from torch's generator in this order."""
+
+    averaged: ClassVar[tuple[str, ...]] = ()
+    """Roles of the networks that a moving average is kept of."""
+
+    @abstractmethod
+    def phases(self, images_seen: int) -> Sequence[Phase]:
+        """The updates of the step after so many images, in their order."""
+
+    @abstractmethod
+    def inputs(self) -> dict[str, Draw]:
+        """The draws that `generate` needs."""
+
+    @property
+    def labels(self) -> int:
+        """How many labels `generate` takes; 0 for none."""
+        return 0
+
+    @abstractmethod
+    def generate(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
+        """Images, float (n, c, h, w) in [-1, 1], for metrics, grids and health.
+
+        Args:
+            networks: by role, averages in the place of networks that have one.
+            batch: the draws of `inputs`, and labels where there are any.
+        """
+
+    def sheet(self, networks: Mapping[str, nn.Module], seed: int) -> tuple[Tensor, int]:
+        """Images for a grid of samples, the same inputs every time, and how many make a row.
+
+        Ten by ten; with labels a row for each, and draws shared by column. Of more than a
+        hundred labels a hundred are shown, evenly among them, the first and the last with them.
+        """
+        columns = 10
+        if not self.labels:
+            batch = self.generation_batch(networks, seed, "sheet", range(columns**2))
+            return self.generate(networks, batch), columns
+        shown = np.linspace(0, self.labels - 1, min(self.labels, MOST_ROWS)).round().astype(int)
+        row = drawn(self.inputs(), seed, "sheet", range(columns))
+        draws = {name: numbers.repeat(len(shown), 1) for name, numbers in row.items()}
+        labels = torch.from_numpy(shown).repeat_interleave(columns)
+        return self.generate(networks, _like(networks, draws, labels)), columns
+
+    def generation_batch(
+        self, networks: Mapping[str, nn.Module], seed: int, purpose: str, numbers: range
+    ) -> Batch:
+        """What `generate` makes the images of these numbers of; labels take turns.
+
+        Args:
+            purpose: part of the streams' names, so that grids, metrics and samples differ.
+        """
+        labels = None
+        if self.labels:
+            labels = torch.arange(numbers.start, numbers.stop) % self.labels
+        return _like(networks, drawn(self.inputs(), seed, purpose, numbers), labels)
+
+    @abstractmethod
+    def interfaces(self) -> dict[str, Interface]:
+        """The networks that are exported, by role."""
+
+    def health_rules(self) -> tuple[Rule, ...]:
+        """What a run's health is judged by at every record, the gravest first."""
+        of_networks = (exploding(prefix, role) for role, prefix in self.signs.items())
+        return (non_finite, *of_networks, collapse)
+
+    def health_signs(self, images_seen: int) -> dict[str, float]:
+        """Values for the rules besides the means of the statistics; they are not recorded."""
+        return {}
+
+    def derived(self, means: Mapping[str, float]) -> dict[str, float]:
+        """Further values of a record, from the means of the statistics."""
+        return {}
+
+    def check_data(self) -> None:  # noqa: B027
+        """See that the data has what the configuration wants.
+
+        Raises:
+            UserError: naming the setting that wants more.
+        """
+
+    def extra_state(self) -> dict[str, Stateful]:
+        """What else goes into a checkpoint."""
+        return {}
+
+    def before_step(self, images_seen: int) -> None:  # noqa: B027
+        """Follow schedules of the family's own."""
+
+    def after_step(self, networks: Mapping[str, nn.Module]) -> None:  # noqa: B027
+        """After all phases of a step; all ranks call it."""
+
+    @property
+    def lazy_interval(self) -> int:
+        """Images between two steps whose terms cost more than those of the others; 0 for none."""
+        return 0
+
+    def gauges(self) -> dict[str, float]:
+        """Values of now for a record, besides the means of the statistics."""
+        return {}
+
+
+def _like(
+    networks: Mapping[str, nn.Module], draws: Mapping[str, Tensor], labels: Tensor | None
+) -> Batch:
+    """A batch on the device of the networks, in their dtype."""
+    like = next(parameter for net in networks.values() for parameter in net.parameters())
+    columns = {} if labels is None else {"label": labels.to(like.device)}
+    return Batch(columns, {name: numbers.to(like) for name, numbers in draws.items()})

@@ -1,0 +1,138 @@
+"""The configuration of a noise-to-image GAN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import field
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, NonNegativeFloat
+from pydantic.dataclasses import dataclass
+
+from distgan.augment import Augmentation, NoneSettings
+from distgan.config.optimizer import AdamSettings, EMASettings
+from distgan.config.run import RunConfig
+from distgan.config.schedule import Schedule, Share
+from distgan.config.settings import SETTINGS, Width, nearest
+from distgan.networks import DiscriminatorNetwork, GeneratorNetwork
+from distgan.objectives.adversarial import LOSSES
+from distgan.objectives.penalties import GRADIENT_PENALTIES, PenaltySettings
+
+
+def _known_loss(name: str) -> str:
+    if name not in LOSSES:
+        near = nearest(name[:80], list(LOSSES))
+        raise ValueError(f"no such loss{near}; have {', '.join(LOSSES)}")
+    return name
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class GeneratorConfig:
+    """The generator and what trains it."""
+
+    network: GeneratorNetwork
+    optimizer: AdamSettings = field(default_factory=AdamSettings)
+    ema: EMASettings = field(default_factory=EMASettings)
+    clip_norm: NonNegativeFloat = 0.0
+    """Longest gradient, over all weights together; longer ones are shortened. 0: any."""
+    top_k: Share = Schedule(1)
+    """Learn from this share of the fakes, those D believes most (Sinha et al. 2020)."""
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class DiscriminatorConfig:
+    """The discriminator and what trains it."""
+
+    network: DiscriminatorNetwork
+    optimizer: AdamSettings = field(default_factory=AdamSettings)
+    augment: Augmentation = field(default_factory=NoneSettings)
+    penalty: PenaltySettings = field(default_factory=PenaltySettings)
+    updates: Annotated[int, Field(gt=0, le=10_000)] = 1
+    """Updates of the discriminator, each on its own batch, for one of the generator."""
+    auxiliary: NonNegativeFloat = 1.0
+    """Weight of the classes' cross entropy, for a network with conditioning auxiliary."""
+    clip_norm: NonNegativeFloat = 0.0
+    """Longest gradient, over all weights together; longer ones are shortened. 0: any."""
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class GANConfig(RunConfig):
+    """Everything that decides what a run of a GAN computes, whatever it runs on."""
+
+    family: Literal["gan"] = "gan"
+    """The family of models: gan. Decides what other settings there are."""
+    latent: Width = 100
+    """Length of the generator's input z."""
+    conditional: bool = False
+    """Give both networks the labels."""
+    loss: Annotated[str, AfterValidator(_known_loss)] = "non-saturating"
+    """Adversarial loss: non-saturating, minimax, least-squares, hinge, wasserstein,
+    relativistic or relativistic-average."""
+    share_fakes: bool = False
+    """Run the generator once a step for both updates, instead of once for each."""
+    generator: GeneratorConfig
+    discriminator: DiscriminatorConfig
+
+    def contradictions(self) -> Iterator[str]:
+        """What is wrong with settings that are each right, with the remedy."""
+        yield from RunConfig.contradictions(self)
+        batch, every = self.batch, self.discriminator.penalty.every
+        penalties = [n for n in GRADIENT_PENALTIES if self.discriminator.penalty.uses(n)]
+        health = self.health
+        if self.compile != "off" and health.action == "rollback" and health.change != "halve-lr":
+            yield (
+                f"--compile {self.compile}: a compiled network has no second derivative, which "
+                f"R1 needs, added by --health.change {health.change} after a rollback; use "
+                "halve-lr"
+            )
+        if self.compile != "off" and penalties:
+            yield (
+                f"--compile {self.compile}: a compiled network has no second derivative, which "
+                f"--discriminator.penalty.{penalties[0]} needs; leave one of them out"
+            )
+        if every % batch:
+            yield (
+                f"--discriminator.penalty.every {every}: is not a whole number of batches of "
+                f"{batch}; use {max(1, round(every / batch)) * batch}"
+            )
+
+    def search_space(self) -> dict[str, str]:
+        """What is worth trying for any recipe, by what GANs are known to be sensitive to.
+
+        The generator's rate and the discriminator's as a multiple of it (two time-scales, Heusel
+        et al. 2017), the decays of Adam, the weight of R1 (Mescheder et al. 2018), updates of D
+        for one of G, the half-life of the moving average, the batch, and augmentation of D's
+        images (Zhao et al. 2020).
+        """
+        generator, discriminator = self.generator, self.discriminator
+        half_life, r1 = generator.ema.half_life, discriminator.penalty.r1
+        updates = sorted({1, 2, discriminator.updates})
+        lr = "generator.optimizer.lr"
+        aug = discriminator.augment.name
+        own = "choice(none, diffaugment)" if aug == "none" else f"choice({aug}, none)"
+        space = {
+            lr: "scale(0.3, 10)",
+            "discriminator.optimizer.lr": f"ratio({lr}, 0.25, 4)",
+            "generator.optimizer.beta1": "choice(0, 0.25, 0.5)",
+            "discriminator.optimizer.beta1": "same(generator.optimizer.beta1)",
+            "generator.optimizer.beta2": "choice(0.9, 0.99, 0.999)",
+            "discriminator.optimizer.beta2": "same(generator.optimizer.beta2)",
+            "discriminator.penalty.r1": "choice(0, 0.01, 0.1, 1)"
+            if r1.is_zero
+            else "scale(0.1, 10)",
+            "discriminator.updates": f"choice({', '.join(map(str, updates))})",
+            "generator.ema.half_life": (
+                "choice(0, 5000, 20000)" if half_life.is_zero else "scale(0.1, 3)"
+            ),
+            "batch": self._batches(),
+            "discriminator.augment.name": own,
+        }
+        if self.compile != "off":
+            del space["discriminator.penalty.r1"]
+        return space
+
+    def _batches(self) -> str:
+        every = self.discriminator.penalty.every
+        wanted = (self.batch // 2, self.batch, 2 * self.batch)
+        fitting = [b for b in wanted if b and b % self.accumulate == 0 and every % b == 0]
+        return f"choice({', '.join(map(str, fitting))})"

@@ -1,0 +1,219 @@
+"""What every family promises: the same on any ranks, resumed to the bit, drawn, measured, watched.
+
+The toy family shows that nothing but its own file is needed for it.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import distgan
+from distgan import draws
+from distgan.cli import main
+from distgan.config.run import RunConfig
+from distgan.config.settings import override
+from distgan.config.shape import ImageShape
+from distgan.families import Batch, DataSpec
+from distgan.parallel import World
+from distgan.plan.trace import trace
+from distgan.recipes import recipe
+from distgan.runs import records
+from distgan.runs.export import load_generator
+from distgan.storage.storage import Storage
+from distgan.training.state import TrainingState
+
+from . import ranks, toy_family
+
+IMAGE, CLASSES, BATCH = ImageShape(1, 8, 8), 3, 14
+NARROW = {"generator.network.widths": "8,6", "discriminator.network.widths": "8,6", "latent": 4}
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "gan": ("mnist-mlp", NARROW),
+    "toy": ("toy", {"code": 4}),
+}
+"""By family: a recipe, and what makes it small. Every registered family is to be here."""
+
+
+def config_of(family: str, **changes: Any) -> RunConfig:
+    base, small = FAMILIES[family]
+    exact = {"batch": BATCH, "precision": "float64"}
+    return override(recipe(base), {**small, **exact, **changes})
+
+
+def batch_of(state: TrainingState, config: RunConfig, first: int) -> Batch:
+    """This rank's part of the micro-batch from a sample: every number a function of the sample."""
+    world = state.world
+    share = world.share(config.micro_batch)
+    mine = range(first + share.start, first + share.stop)
+
+    def drawn(stream: str, kind: str, size: int) -> torch.Tensor:
+        make = draws.normals if kind == "normal" else draws.uniforms
+        return torch.from_numpy(make(1, stream, [mine], size)).to(config.dtype)
+
+    columns = {}
+    for name, column in state.family.columns().items():
+        if column.kind == "image":
+            columns[name] = drawn(f"column-{name}", "normal", 64).tanh().view(-1, *IMAGE)
+        else:
+            columns[name] = torch.tensor(mine) % CLASSES
+    numbers = {name: drawn(name, d.kind, d.size) for name, d in state.family.draws().items()}
+    return Batch(columns, numbers, world.weight(config.micro_batch), torch.tensor(mine))
+
+
+def train(state: TrainingState, config: RunConfig, steps: int) -> TrainingState:
+    for _ in range(steps):
+        starts = range(0, config.batch, config.micro_batch)
+        state.step([batch_of(state, config, state.images_seen + first) for first in starts])
+    return state
+
+
+def weights(state: TrainingState) -> dict[str, dict[str, torch.Tensor]]:
+    found = {role: dict(net.network.state_dict()) for role, net in state.networks.items()}
+    averages = {f"{r} average": dict(e.average.state_dict()) for r, e in state.averages.items()}
+    return copy.deepcopy({**found, **averages})
+
+
+def new(config: RunConfig, world: World) -> TrainingState:
+    return TrainingState(config, DataSpec.numbered(IMAGE, CLASSES), world)
+
+
+def on_a_rank(world: World, family: str) -> list[dict[str, dict[str, torch.Tensor]]]:
+    configs = [config_of(family), config_of(family, accumulate=2)]
+    return [weights(train(new(config, world), config, 4)) for config in configs]
+
+
+def largest_difference(one: Any, other: Any) -> float:
+    assert one.keys() == other.keys()
+    return max(
+        ((tensor - other[role][name]).norm() / tensor.norm().clamp_min(1e-12)).item()
+        for role, tensors in one.items()
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point()
+    )
+
+
+def test_every_registered_family_is_tested() -> None:
+    from distgan.families.registry import FAMILIES as REGISTERED
+
+    assert set(REGISTERED) == set(FAMILIES)
+    assert toy_family.Toy is REGISTERED["toy"][1]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_ranks_and_micro_batches_change_nothing(tmp_path: Path, family: str) -> None:
+    """Shares of 14 images on 3 ranks are uneven, and of micro-batches of 7 on 2."""
+    whole = on_a_rank(World(), family)[0]
+    for size in (1, 2, 3):
+        for found in ranks.on_ranks(size, on_a_rank, tmp_path, family):
+            for each in found:
+                assert largest_difference(whole, each) < 1e-9
+    other = config_of(family, seed=1)
+    assert largest_difference(whole, weights(train(new(other, World()), other, 4))) > 1e-3
+
+
+def saved_on_a_rank(world: World, family: str, saved: Any) -> tuple[Any, Any]:
+    """What half a run leaves, and all of it gone on from what another number of ranks left."""
+    config = config_of(family)
+    half = train(new(config, world), config, 2).state_dict()
+    resumed = new(config, world)
+    if saved is not None:
+        resumed.load_state_dict(saved, "test")
+        train(resumed, config, 2)
+    return half, weights(resumed)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_run_goes_on_to_the_bit_and_on_other_ranks(tmp_path: Path, family: str) -> None:
+    config = config_of(family)
+    straight = weights(train(new(config, World()), config, 4))
+    half = train(new(config, World()), config, 2)
+    resumed = new(config, World())
+    resumed.load_state_dict(copy.deepcopy(half.state_dict()), "test")
+    assert largest_difference(straight, weights(train(resumed, config, 2))) == 0
+    found = ranks.on_ranks(2, saved_on_a_rank, tmp_path, family, half.state_dict())
+    for _, each in found:
+        assert largest_difference(straight, each) < 1e-9
+    again = new(config, World())
+    again.load_state_dict(found[0][0], "test")
+    assert largest_difference(straight, weights(train(again, config, 2))) < 1e-9
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_phase_changes_what_it_trains_and_nothing_else(family: str) -> None:
+    config = config_of(family)
+    state = new(config, World())
+    train(state, config, 2)
+    for phase in state.family.phases(state.images_seen):
+        before = weights(state)
+        batch = batch_of(state, config, state.images_seen)
+        state.training_step().run([phase], [batch])
+        after = weights(state)
+        for role, net in state.networks.items():
+            same = [
+                torch.equal(before[role][name], after[role][name])
+                for name, _ in net.network.named_parameters()
+            ]
+            assert (not any(same)) if role in phase.trains else all(same), (phase.name, role)
+            assert all(parameter.requires_grad for parameter in net.parameters)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_step_is_planned(family: str) -> None:
+    config = config_of(family)
+    work = trace(config, IMAGE, CLASSES)
+    state = new(config, World())
+    assert {update.network for update in work.updates} == {
+        phase.name for phase in state.family.phases(0)
+    }
+    assert work.flops(8) > work.flops(4) > 0
+    assert work.updated == sum(p.numel() for net in state.networks.values() for p in net.parameters)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_command_line_trains_resumes_samples_measures_and_reports(
+    tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    base, small = FAMILIES[family]
+    options = [word for name, value in small.items() for word in (f"--{name}", str(value))]
+    often = ["--output.log_every", "128", "--batch", "64"]
+    run = ["--workers", "0", "--out", "run"]
+    assert main(["train", base, *options, *often, "--images", "256", *run]) == 0
+    assert main(["train", "--resume", "run", "--images", "512", "--workers", "0"]) == 0
+    assert len(list((tmp_path / "run" / "samples").glob("*.png"))) == 3
+    assert records.read(Storage(tmp_path / "run"))[-1]["health"] == "healthy"
+    assert main(["sample", "run", "--num", "9"]) == 0
+    assert main(["evaluate", "run", "--num", "100", "--metrics", "frechet", "--workers", "0"]) == 0
+    assert main(["report", "run"]) == 0
+    assert "frechet" in (tmp_path / "run-report.html").read_text("utf-8")
+    loaded = load_generator("run")
+    assert (loaded.images_seen, loaded.image) == (512, (1, 28, 28))
+    assert torch.equal(loaded.sample(3), loaded.sample(70)[:3])
+    straight = distgan.override(distgan.recipe(base), {**small, "batch": 64, "images": 512})
+    distgan.train(straight, out="straight", workers=0)
+    assert torch.equal(load_generator("straight").sample(3), loaded.sample(3))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_that_are_no_numbers_are_named(
+    tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = TrainingState.step
+
+    def spoiling(self: TrainingState, batches: Any) -> None:
+        step(self, batches)
+        if self.images_seen == 128:
+            with torch.no_grad():
+                next(iter(self.networks.values())).parameters[0].fill_(torch.nan)
+
+    monkeypatch.setattr(TrainingState, "step", spoiling)
+    base, small = FAMILIES[family]
+    changes = {**small, "batch": 64, "images": 640, "output.log_every": 64}
+    with pytest.raises(distgan.UserError, match="training diverged: .*not finite"):
+        distgan.train(
+            distgan.override(distgan.recipe(base), changes), out=tmp_path / "run", workers=0
+        )

@@ -10,13 +10,13 @@ import torch
 from distgan.training.step import Batch
 from torch import nn
 
-import distgan.networks.linear
+import distgan.networks.kernels.linear
 from benchmarks.training import Training
 from benchmarks.turns import Turn, Values
 from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.launch.allocator import keep_freed_memory
-from distgan.networks.linear import mkl_is_slow
+from distgan.networks.kernels.linear import mkl_is_slow
 from distgan.objectives.penalties import GRADIENT_PENALTIES
 from distgan.parallel import World, has_batch_norm
 
@@ -134,7 +134,7 @@ def steps(world: World, config: RunConfig, variant: Variant) -> Turn:
     if variant.allocator:
         keep_freed_memory()
     if not variant.onednn:
-        linear: Any = distgan.networks.linear
+        linear: Any = distgan.networks.kernels.linear
         linear.mkl_is_slow = lambda: False
     training = Training(override(config, variant.settings), world)
     variant.change(training)

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-import distgan.networks.linear
+import distgan.networks.kernels.linear
 from benchmarks.training import Training
 
 
 @contextmanager
 def torch_products() -> Iterator[None]:
     """Have linear layers leave oneDNN's own product alone, which torch's counter does not know."""
-    linear: Any = distgan.networks.linear
+    linear: Any = distgan.networks.kernels.linear
     chosen = linear.mkl_is_slow
     linear.mkl_is_slow = lambda: False
     try:

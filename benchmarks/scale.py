@@ -27,11 +27,11 @@ from typing import Any
 from benchmarks.crew import CLASSES, IMAGE, Cast, Crew
 from benchmarks.frame import Benchmark, Comparison, InPlace, Unavailable, Values, main
 from benchmarks.wire import Wire, impossible
+from distgan.cli.units import parse_bandwidth
 from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.plan import TERMS, Link, Network, predict, trace
 from distgan.plan.measure import fit
-from distgan.plan.units import parse_bandwidth
 from distgan.recipes import recipe
 
 RECIPES = ("mnist-mlp", "mnist-dcgan")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, linear, relu
 
-from distgan.networks.linear import Linear
+from distgan.networks.kernels.linear import Linear
 from distgan.networks.spectral import spectral_norms
 
 RATE, BETAS = 2e-4, (0.5, 0.999)

@@ -37,7 +37,7 @@ from distgan.config.settings import override
 from distgan.families import DataSpec
 from distgan.launch.allocator import keep_freed_memory
 from distgan.networks import ImageShape
-from distgan.networks.linear import Linear
+from distgan.networks.kernels.linear import Linear
 from distgan.parallel import World
 from distgan.recipes import recipe
 from distgan.training.state import TrainingState

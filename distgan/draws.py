@@ -23,7 +23,10 @@ def _philox(seed: int, stream: str, counter: int) -> np.random.Philox:
 
 
 def _joined(parts: Sequence[range]) -> list[range]:
-    """The same samples with parts that adjoin made one: a generator costs as much as 1 kB of it."""
+    """The same samples, with adjacent ranges merged.
+
+    Making a Philox generator takes as long as drawing 1 kB from one.
+    """
     joined = [parts[0]] if parts else []
     for part in parts[1:]:
         if part.start == joined[-1].stop:
@@ -55,7 +58,7 @@ def uniforms(seed: int, stream: str, parts: Sequence[range], size: int) -> NDArr
     halves = (words[0] if len(words) == 1 else np.concatenate(words)).view(np.uint32)
     halves >>= 8
     halves = halves.reshape(-1, blocks * 2 * _WORDS_PER_BLOCK)[:, :size]
-    # 24 bits are what float32 holds; half a step above zero keeps a logarithm finite.
+    # float32 holds 24 bits; the offset of half a step keeps 0 out, whose logarithm is infinite.
     uniform: NDArray[np.float32] = halves.astype(np.float32)
     uniform += np.float32(0.5)
     uniform *= np.float32(2.0**-24)

@@ -1,7 +1,7 @@
-"""The one exception that means: the user can mend this; and how foreign text is put into words.
+"""`UserError`, for what the user can correct, and the quoting of foreign text in messages.
 
-Names, values and reasons that come out of files or off a command line are foreign text: they
-may hold a terminal's control sequences, bytes that are no text, or megabytes.
+Names, values and reasons from files or a command line are foreign text: they may hold terminal
+control sequences, bytes that are not UTF-8, or megabytes.
 """
 
 from __future__ import annotations
@@ -13,36 +13,36 @@ from typing import Any, ClassVar
 
 
 class UserError(Exception):
-    """A mistake in a command, a configuration or a file, said in one line.
+    """A mistake in a command, a configuration or a file, described in one line.
 
     The message names the field or file, the value found and what to do; the
     command line prints it without a traceback and exits with ``exit_code``.
     """
 
     exit_code: ClassVar[int] = 2
-    """What the command line exits with; a shell script can tell by it what happened."""
+    """Exit status of the command line, by which a shell script can tell what happened."""
 
 
 class IllHealthError(UserError):
-    """A run that ended itself for its health."""
+    """A run that stopped because its health checks failed."""
 
     exit_code = 3
 
 
 class LostWorkersError(UserError):
-    """A run whose workers were lost more often than it was to start them again."""
+    """A run that lost its workers more often than it was allowed to restart them."""
 
     exit_code = 4
 
 
 class AllTrialsDivergedError(UserError):
-    """A search in which no trial came to its end in good health."""
+    """A search in which no trial ended healthy."""
 
     exit_code = 5
 
 
 class AllTrialsFailedError(UserError):
-    """A search in which no trial came to its end, as their processes crashed."""
+    """A search in which no trial ended, because their processes crashed."""
 
     exit_code = 6
 
@@ -58,7 +58,7 @@ exit codes:
   6  every trial of a search crashed
   130, 143  stopped by Ctrl-C, by SIGTERM
 """
-"""For people; each error class holds its own."""
+"""The exit statuses as help text; each error class holds its own."""
 
 
 _LONGEST_VALUE = 80
@@ -68,10 +68,10 @@ _REPR.maxlong = 40
 
 
 def printable(text: str) -> str:
-    """``text`` without anything that a terminal would obey instead of showing.
+    """``text`` without characters that a terminal would interpret instead of displaying.
 
-    Control characters, marks that turn the direction of writing, and bytes of file names that
-    are not UTF-8 become the replacement character; line breaks and tabs stay.
+    Control characters, bidirectional formatting marks, and bytes of file names that are not
+    UTF-8 become U+FFFD; line breaks and tabs stay.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -79,8 +79,8 @@ def printable(text: str) -> str:
 
 
 def _is_shown(char: str) -> bool:
-    # Cc are control characters, Cs lone surrogates (how Python keeps bytes that are not UTF-8),
-    # and of the formats (Cf) those that reorder what stands around them.
+    # Categories: Cc, control characters; Cs, lone surrogates, by which Python represents bytes
+    # that are not UTF-8; of Cf, format characters, only those that reorder text.
     if char in "\n\t":
         return True
     kind = unicodedata.category(char)
@@ -95,12 +95,12 @@ def brief(value: Any) -> str:
     try:
         return _REPR.repr(value)
     except Exception:
-        # A repr of a foreign object may raise anything; its type is all there is to say then.
+        # The repr of a foreign object may raise anything; then only its type is shown.
         return f"<{type(value).__name__}>"
 
 
 def first_line(error: BaseException, limit: int = 200) -> str:
-    """The first line of what a library says of a failure, or its type where it says nothing."""
+    """The first line of an exception's message, or its type where the message is empty."""
     lines = str(error).strip().splitlines()
     text = printable(lines[0]) if lines else type(error).__name__
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
@@ -113,7 +113,7 @@ def one_line(error: BaseException, limit: int = 200) -> str:
 
 
 def listed(names: Iterable[object], most: int = 20) -> str:
-    """Names with commas between them; of many the first ``most``, and how many more there are."""
+    """Names separated by commas: the first ``most`` of them, and how many more there are."""
     every = [printable(str(name)) for name in names]
     more = f" and {len(every) - most:,} more" if len(every) > most else ""
     return ", ".join(every[:most]) + more

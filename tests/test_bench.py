@@ -391,9 +391,21 @@ def test_mistakes_in_options(
 def test_without_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module: Any = bench
     monkeypatch.setattr(module, "__file__", str(tmp_path / "site" / "distgan" / "cli" / "bench.py"))
+    # Another project's benchmarks in the current folder are none of distgan's.
+    (tmp_path / "benchmarks" / "frame").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="run this in a clone"):
-        module._find_checkout()
+    with pytest.raises(UserError, match=r"install distgan from a clone"):
+        module.run(argparse.Namespace(list=True, name=None, options=[]))
+
+
+def test_benchmarks_of_another_project_in_the_current_folder_are_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "__init__.py").write_text("raise SystemExit(77)")
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench", "--list"]) == 0
+    assert "distgan bench all runs, in turn:" in capfd.readouterr().out
 
 
 @pytest.mark.slow

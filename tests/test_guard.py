@@ -18,7 +18,7 @@ import pytest
 from benchmarks.throughput import Workload, ours, textbook
 from benchmarks.turns import Process, Turn, Values, Work
 from distgan.networks import ImageShape
-from distgan.networks.linear import mkl_is_slow
+from distgan.networks.kernels.linear import mkl_is_slow
 
 GUARDED = {
     "mnist-mlp": (Workload("", ImageShape(1, 28, 28), 128, "mlp"), 1.4 if mkl_is_slow() else 1.15),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from distgan.networks import linear
+from distgan.networks.kernels import linear
 
 
 @pytest.mark.skipif(not linear.mkl_is_slow(), reason="this processor takes torch's own layer")

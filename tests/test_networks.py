@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from distgan.errors import UserError
 from distgan.networks import DISCRIMINATORS, GENERATORS, ImageShape
 from distgan.networks.base import halvings
-from distgan.networks.linear import Linear
+from distgan.networks.kernels.linear import Linear
 from distgan.networks.unfilled import unfilled
 from distgan.recipes import RECIPES, recipe
 

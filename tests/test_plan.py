@@ -11,16 +11,14 @@ import pytest
 import torch
 
 from benchmarks.published import PARAGAN, check_paragan, check_stylegan3
+from distgan.cli.units import parse_bandwidth, parse_latency
 from distgan.config.settings import override
 from distgan.networks import ImageShape
 from distgan.plan import Compute, Link, Network, Work, predict, trace
-from distgan.plan.compute import expected_maximum
 from distgan.plan.devices import GPUS, expected, network
 from distgan.plan.measure import fit
-from distgan.plan.network import ring_bytes
-from distgan.plan.timeline import Elapsed, Exchange, play
+from distgan.plan.model import Elapsed, Exchange, expected_maximum, play, ring_bytes
 from distgan.plan.trace import Counter
-from distgan.plan.units import parse_bandwidth, parse_latency
 from distgan.recipes import recipe
 
 MNIST = ImageShape(1, 28, 28)

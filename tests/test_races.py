@@ -18,7 +18,7 @@ from benchmarks.quality import records
 from benchmarks.quality.__main__ import COURSES, key, known
 from benchmarks.quality.race import Course, race
 from benchmarks.quality.racers import BEST_PEER
-from distgan.networks import linear
+from distgan.networks.kernels import linear
 from distgan.networks.mlp import MLPGenerator
 
 _EXACT = Task("W1", 1, "float64")

@@ -1,4 +1,4 @@
-"""Measures on pixels, classes, mixtures and neighbours, against definitions in numpy."""
+"""Measures on pixels, classes and neighbours, against definitions in numpy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from scipy.stats import entropy, wasserstein_distance
 from distgan.metrics.classes import classifier_score, mode_coverage
 from distgan.metrics.frechet import frechet_distance
 from distgan.metrics.intra import intra_class
-from distgan.metrics.mixture import mixture_coverage
 from distgan.metrics.neighbours import memorisation, nearest
 from distgan.metrics.sliced import sliced_wasserstein
 
@@ -53,15 +52,6 @@ def test_mode_coverage_against_scipys_divergence() -> None:
     assert found.divergence == pytest.approx(entropy([60, 30, 10, 0], [1, 1, 1, 1]))
     assert found.missing == 1
     assert mode_coverage(real, real)[1:] == pytest.approx((1.0, 0, 0.0))
-
-
-def test_mixture_counts_what_lies_within_three_deviations() -> None:
-    centres = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    near, far = torch.tensor([0.29, 0.0]), torch.tensor([0.31, 0.0])
-    samples = torch.cat([(centres[0] + near).repeat(20, 1), (centres[1] + far).repeat(20, 1)])
-    samples = torch.cat([samples, (centres[2] - near).repeat(19, 1)])
-    found = mixture_coverage(samples, centres, 0.1)
-    assert found == (1, pytest.approx(39 / 59))
 
 
 def test_neighbours_against_all_distances() -> None:

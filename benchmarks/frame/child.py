@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from distgan.cli.bench import start_module
 
 _CHECKOUT = Path(__file__).parents[2]
 _PATIENCE = 5.0
@@ -20,9 +20,7 @@ def run(name: str, words: Sequence[str]) -> int:
     Returns:
         its exit status; `STOPPED` after Ctrl-C, once it has ended too.
     """
-    path = os.pathsep.join(filter(None, (str(_CHECKOUT), os.environ.get("PYTHONPATH"))))
-    command = [sys.executable, "-m", f"benchmarks.{name}", *words]
-    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
+    process = start_module(f"benchmarks.{name}", words, _CHECKOUT)
     try:
         return process.wait()
     except KeyboardInterrupt:

@@ -7,7 +7,7 @@ augmentation follow from that.
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from typing import Annotated
 
 from pydantic import Field
 
@@ -17,14 +17,13 @@ from distgan.augment.base import AugmentationSettings
 from distgan.augment.diffaugment import DiffAugmentSettings
 from distgan.augment.flip import FlipSettings
 from distgan.augment.none import NoneSettings
+from distgan.config.settings import by_name
 
 Augmentation = Annotated[
     NoneSettings | FlipSettings | DiffAugmentSettings | ADASettings, Field(discriminator="name")
 ]
 
-AUGMENTATIONS: dict[str, type[AugmentationSettings]] = {
-    kind.name: kind for kind in get_args(get_args(Augmentation)[0])
-}
+AUGMENTATIONS: dict[str, type[AugmentationSettings]] = by_name(Augmentation)
 """Settings of every augmentation by name."""
 
 __all__ = [

@@ -30,9 +30,10 @@ from distgan.config.settings import SETTINGS, PositiveCount, split_commas
 
 
 def blit(images: Tensor, numbers: Numbers, p: Tensor) -> Tensor:
-    """Whole pixels only: mirrored, turned by quarters, moved up to an eighth of the size.
+    """Pixel blitting: mirror, rotate by multiples of 90 degrees, and shift by whole pixels.
 
-    Images that are not square are turned by halves.
+    A shift is at most an eighth of the size. Images that are not square are rotated by 180
+    degrees only.
     """
     n, channels, height, width = images.shape
     mirror = numbers.event(p) & (numbers.integer(2) == 1)
@@ -40,7 +41,8 @@ def blit(images: Tensor, numbers: Numbers, p: Tensor) -> Tensor:
     moved = numbers.event(p)
     right = moved * (numbers.uniform(-1 / 8, 1 / 8) * width).round().long()
     down = moved * (numbers.uniform(-1 / 8, 1 / 8) * height).round().long()
-    # From each pixel of the result back to the one it shows, the last change undone first.
+    # For each pixel of the result, the pixel of the image that it shows: the inverse of each
+    # change, applied in reverse order.
     y, x = torch.meshgrid(
         torch.arange(height, device=images.device),
         torch.arange(width, device=images.device),
@@ -65,10 +67,11 @@ def _reflect(place: Tensor, size: int) -> Tensor:
 
 
 def geometric(images: Tensor, numbers: Numbers, p: Tensor) -> Tensor:
-    """Scaled, turned by any angle, stretched, turned again, and moved by part of a pixel.
+    """Scale, rotate by any angle, stretch, rotate again, and shift by a fraction of a pixel.
 
     Log2 of both scales is normal with deviation 0.2, a move normal with deviation 1/8 of
-    the size. The two turns share p between them: each happens with 1 - sqrt(1 - p).
+    the size. Each of the two rotations happens with probability 1 - sqrt(1 - p), so that at
+    least one happens with probability p.
     """
     turning = 1 - (1 - p).sqrt()
     scaled, scale = numbers.event(p), numbers.normal() * 0.2
@@ -76,7 +79,8 @@ def geometric(images: Tensor, numbers: Numbers, p: Tensor) -> Tensor:
     stretched, stretch = numbers.event(p), numbers.normal() * 0.2
     turned_again, angle_again = numbers.event(turning), numbers.uniform(-math.pi, math.pi)
     moved, right, down = numbers.event(p), numbers.normal() / 8, numbers.normal() / 8
-    # From the result back to the image, in pixels from the middle, x before y.
+    # The map from a pixel of the result to its place in the image, in pixels from the centre,
+    # as (x, y).
     stretch = stretch * stretched
     back = (
         _turn(-angle * turned)
@@ -86,7 +90,7 @@ def geometric(images: Tensor, numbers: Numbers, p: Tensor) -> Tensor:
     )
     height, width = images.shape[2:]
     warped = _warp(images, back, right * moved * width, down * moved * height)
-    # An image that nothing happens to is the image itself, to the last bit.
+    # Resampling rounds, so images for which no change was drawn are copied unchanged.
     changed = scaled | turned | stretched | turned_again | moved
     return torch.where(per_image(changed), warped, images)
 
@@ -112,11 +116,11 @@ def _from_middle(size: int, like: Tensor) -> tuple[Tensor, float]:
 
 
 def color(images: Tensor, numbers: Numbers, p: Tensor) -> Tensor:
-    """Brighter, more contrast, luma flipped, hue turned, more saturated: one affine map.
+    """Brightness, contrast, luma flip, hue rotation and saturation, as one affine map.
 
     With v the grey axis: x + b, b normal with deviation 0.2; times 2**(0.5 N(0, 1)); half
-    of the time mirrored at the plane across v; turned about v; distance from v times
-    2**N(0, 1). For grey images only the first three do anything; hue needs three channels.
+    of the time reflected at the plane perpendicular to v; rotated about v; distance from v
+    times 2**N(0, 1). Grey images are changed by the first three only; hue needs three channels.
     """
     channels = images.shape[1]
     brightness = numbers.event(p) * numbers.normal() * 0.2
@@ -126,7 +130,7 @@ def color(images: Tensor, numbers: Numbers, p: Tensor) -> Tensor:
     saturation = (numbers.event(p) * numbers.normal()).exp2().view(-1, 1, 1)
     same = torch.eye(channels, dtype=images.dtype, device=images.device)
     along = torch.full_like(same, 1 / channels)
-    # Exactly the identity wherever nothing was drawn to happen.
+    # The matrix is exactly the identity for images for which no change was drawn.
     matrix = (same + (saturation - 1) * (same - along)) @ (same - 2 * flip * along)
     if channels == 3:
         # Rodrigues' rotation about v; this is the cross product with v.

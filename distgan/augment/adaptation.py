@@ -1,4 +1,4 @@
-"""The adaptive probability of ADA: more augmentation the surer D is of its training images."""
+"""The adaptive probability of ADA: it rises while the discriminator overfits."""
 
 from __future__ import annotations
 
@@ -62,6 +62,6 @@ class Adaptation:
     def load_state_dict(self, state: dict[str, Any], world: World) -> None:
         """Take up what `state_dict` gave, on any number of ranks."""
         self.probability.copy_(state["probability"])
-        # One rank carries what all had counted; only the sum over ranks is ever used.
+        # Rank 0 takes the counts of all ranks and the others zero: only their sum is used.
         self._signs.copy_(state["signs"] if world.leads else torch.zeros(()))
         self._counted = state["counted"]

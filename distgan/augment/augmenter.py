@@ -1,4 +1,4 @@
-"""An augmentation at work: its settings' function and the probability it has reached."""
+"""An augmentation during a run: the function of its settings, and its current probability."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class AugmentNumbers:
 
 
 class Augmenter:
-    """Shows the discriminator augmented images, and learns from its answers how strongly."""
+    """Augments the discriminator's inputs, and adapts the probability to its logits."""
 
     def __init__(self, settings: AugmentationSettings, device: torch.device) -> None:
         self.adaptation = settings.adaptation(device)
@@ -34,7 +34,7 @@ class Augmenter:
         self._fixed = torch.ones((), device=device)
 
     def follow_schedule(self, images_seen: int) -> None:
-        """Take the probability that the settings have for this time, if they have one."""
+        """Set the probability to the settings' schedule at this point, if they have one."""
         probability = self._settings.probability_at(images_seen)
         if probability is not None:
             self._fixed.fill_(probability)
@@ -48,6 +48,6 @@ class Augmenter:
         return self._settings.apply(images, numbers, probability)
 
     def observe(self, real_logits: Tensor) -> None:
-        """Take note of what the discriminator says of augmented reals: float (n,)."""
+        """Count the discriminator's logits of augmented reals, float (n,), for the adaptation."""
         if self.adaptation is not None:
             self.adaptation.observe(real_logits)

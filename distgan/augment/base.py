@@ -1,4 +1,4 @@
-"""What every augmentation promises, and how it reads its random numbers."""
+"""The interface of every augmentation, and how it reads its random numbers."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from distgan.augment.adaptation import Adaptation
 
 
 class AugmentationSettings(ABC):
-    """The settings of an augmentation know how to apply it."""
+    """The settings of an augmentation, with the method that applies it."""
 
     name: str
 
     @property
     @abstractmethod
     def numbers(self) -> int:
-        """How many uniform numbers an image uses up; 0 for an augmentation of nothing."""
+        """How many uniform numbers each image consumes; 0 where nothing is random."""
 
     @abstractmethod
     def apply(self, images: Tensor, numbers: Tensor, probability: Tensor) -> Tensor:
@@ -38,12 +38,12 @@ class AugmentationSettings(ABC):
         return None
 
     def adaptation(self, device: torch.device) -> Adaptation | None:
-        """What moves the probability during a run; None for an augmentation that is fixed."""
+        """What adapts the probability during a run; None where it is not adaptive."""
         return None
 
 
 class Numbers:
-    """The uniform numbers of n images, used up column by column.
+    """The uniform numbers of n images, consumed one column at a time.
 
     Args:
         table: float (n, k), uniform in (0, 1].
@@ -53,7 +53,7 @@ class Numbers:
         self._columns = iter(table.unbind(1))
 
     def event(self, probability: Tensor | float) -> Tensor:
-        """True with a probability in [0, 1], never at 0 and always at 1: bool (n,)."""
+        """True with the given probability; exactly never at 0 and always at 1: bool (n,)."""
         return next(self._columns) <= probability
 
     def uniform(self, low: float, high: float) -> Tensor:
@@ -62,16 +62,16 @@ class Numbers:
 
     def integer(self, count: int) -> Tensor:
         """Whole numbers from 0 to ``count`` - 1, equally likely: int64 (n,)."""
-        # The numbers include 1 and exclude 0, so it is the ceiling that stays in range.
+        # The numbers lie in (0, 1], so the ceiling lies in 1..count.
         return (next(self._columns) * count).ceil().long() - 1
 
     def normal(self) -> Tensor:
         """Standard normal: float (n,)."""
-        # The quantile of 1 is infinite, that of float32's next number below 1 is 5.3.
+        # The quantile of 1 is infinite; that of the largest float32 below 1 is 5.3.
         quantile: Tensor = torch.special.ndtri(next(self._columns).clamp(max=1 - 2.0**-24))
         return quantile
 
 
 def per_image(values: Tensor) -> Tensor:
-    """(n,) -> (n, 1, 1, 1), to meet images."""
+    """(n,) -> (n, 1, 1, 1), which broadcasts against images."""
     return values.view(-1, 1, 1, 1)

@@ -42,14 +42,15 @@ def translation(images: Tensor, numbers: Numbers) -> Tensor:
     n, channels, height, width = images.shape
     rows, rows_inside = _shifted(height, numbers)
     columns, columns_inside = _shifted(width, numbers)
-    # Cyclic, then blanked: every pixel is read once, so gradients need no summation.
+    # A cyclic shift followed by a mask: every pixel is read exactly once, so the backward is a
+    # gather and not a sum by index, which is slower and not deterministic on GPUs.
     index = (rows[:, :, None] * width + columns[:, None, :]).view(n, 1, -1)
     moved = images.flatten(2).gather(2, index.expand(-1, channels, -1)).view(images.shape)
     return moved * (rows_inside[:, :, None] & columns_inside[:, None, :]).unsqueeze(1)
 
 
 def _shifted(size: int, numbers: Numbers) -> tuple[Tensor, Tensor]:
-    # The place that each row or column comes from, cyclically, and whether that is inside.
+    # The index that each row or column comes from, modulo the size, and whether it lay inside.
     longest = int(size * _SHIFT + 0.5)
     shift = numbers.integer(2 * longest + 1) - longest
     source = torch.arange(size, device=shift.device) - shift[:, None]
@@ -57,14 +58,14 @@ def _shifted(size: int, numbers: Numbers) -> tuple[Tensor, Tensor]:
 
 
 def cutout(images: Tensor, numbers: Numbers) -> Tensor:
-    """A rectangle of half the height and half the width removed; it may reach over the edge."""
+    """Set a rectangle of half the height and width to 0; it may extend beyond the edge."""
     height, width = images.shape[2:]
     hole = _covered(height, numbers)[:, None, :, None] & _covered(width, numbers)[:, None, None, :]
     return images * ~hole
 
 
 def _covered(size: int, numbers: Numbers) -> Tensor:
-    # bool (n, size): the rows or columns of the hole, whose middle is anywhere inside.
+    # bool (n, size): the rows or columns of the hole, whose centre is anywhere in the image.
     length = int(size * _CUTOUT + 0.5)
     first = numbers.integer(size + 1 - length % 2) - length // 2
     offset = torch.arange(size, device=first.device) - first[:, None]

@@ -1,4 +1,4 @@
-"""The command line: verbs, their options, and one line for every mistake."""
+"""The command line: verbs and their options; every user error is printed as one line."""
 
 from __future__ import annotations
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
+import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 from distgan.cli.parser import Parser, Verbs
-from distgan.errors import UserError
+from distgan.errors import UserError, brief
 
 _BENCH = """\
 For instance:
@@ -23,6 +26,9 @@ Sides take turns in one run, the first also beside itself, which shows the machi
 pairs during which others used the machine are dropped and counted. A table is printed, and
 results.json, with every turn, and plot.html are written. `python -m benchmarks.NAME` is the same.
 """
+
+_GRACE = 5.0
+"""Seconds in which a benchmark has to react to a terminal's Ctrl-C before it is told again."""
 
 
 def add(verbs: Verbs[Parser]) -> None:
@@ -41,43 +47,55 @@ def add(verbs: Verbs[Parser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """List the benchmarks, or run one."""
-    _find_checkout()
-    from benchmarks.frame import child, command, everything, known
-
-    if options.list:
-        _list(known.KNOWN, "distgan bench all runs, in turn")
-        _list(known.APART, "by themselves")
-        return 0
-    if options.name is None:
-        raise UserError("bench: which one? `distgan bench --list` lists them")
-    program = f"distgan bench {options.name}"
-    if options.name == known.ALL:
-        return everything.run_all(options.options, program)
-    if options.name in known.APART:
-        return child.run(options.name, options.options)
-    return command.run(known.load(options.name), options.options, program)
+    """List the benchmarks, or run one, in a process of its own."""
+    checkout = _checkout()
+    named = [options.name] if options.name else []
+    words = ["--list"] if options.list else [*named, *options.options]
+    for word in words:
+        if "\0" in word:
+            raise UserError(f"bench {brief(word)}: holds a null character; leave it out")
+    return _wait(start_module("benchmarks", words, checkout))
 
 
-def _list(benchmarks: Mapping[str, str], title: str) -> None:
-    from distgan.cli.console import say
+def start_module(name: str, words: Sequence[str], checkout: Path) -> subprocess.Popen[bytes]:
+    """Start `python -m NAME WORDS` in the current folder, with the modules of ``checkout``.
 
-    say(f"{title}:")
-    for name, about in benchmarks.items():
-        say(f"  {name:<14} {about}")
+    Python itself would search the current folder first, which may hold another `benchmarks`.
+    """
+    path = os.pathsep.join(filter(None, (str(checkout), os.environ.get("PYTHONPATH"))))
+    run = f"runpy.run_module({name!r}, run_name='__main__', alter_sys=True)"
+    program = f"import runpy, sys; sys.path[0] = {str(checkout)!r}; {run}"
+    command = [sys.executable, "-c", program, *words]
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
 
 
-def _find_checkout() -> None:
-    """Make `benchmarks` importable, which lies beside the package and is not installed.
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """Its exit status, once it has ended; SIGTERM and Ctrl-C end it first."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(number))
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        # A terminal sends SIGINT to both processes; `kill -INT` reaches this one alone.
+        try:
+            status = process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            status = process.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return status if status >= 0 else 128 - status
+
+
+def _checkout() -> Path:
+    """The checkout that this package lies in; the benchmarks are not installed with it.
 
     Raises:
-        UserError: when there is no checkout.
+        UserError: when the package does not lie in a checkout.
     """
-    for folder in (Path(__file__).parents[2], Path.cwd()):
-        if (folder / "benchmarks" / "frame").is_dir():
-            sys.path.insert(0, str(folder))
-            return
+    folder = Path(__file__).parents[2]
+    if (folder / "benchmarks" / "frame").is_dir():
+        return folder
     raise UserError(
-        "bench: the benchmarks are not installed with the package; run this in a clone of "
-        "distgan's repository, whose folder benchmarks/ holds them"
+        "bench: the benchmarks are not installed with the package; install distgan from a clone "
+        "of its repository, whose folder benchmarks/ holds them (pip install -e .)"
     )

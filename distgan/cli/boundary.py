@@ -1,4 +1,5 @@
-"""The last net around a verb: whatever it raises ends in a line or two and an exit status."""
+"""The outermost exception handler: whatever a verb raises becomes one or two lines of text and
+an exit status."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from distgan import __version__
 from distgan.errors import UserError, first_line
 
 MISTAKE, FAULT, INTERRUPTED = 2, 1, 130
-"""Exit statuses: the user can mend it; distgan or a library cannot go on; Ctrl-C."""
+"""Exit statuses: an error that the user can correct; a fault of distgan or a library; Ctrl-C."""
 
 DEBUG = "DISTGAN_DEBUG"
 """Environment variable with which a traceback is shown and not only written to a file."""
@@ -34,14 +35,14 @@ _OF_THE_USER = frozenset(
     )
     if hasattr(errno, name)
 )
-"""What a system says of files and addresses that are missing, forbidden or of another kind."""
+"""`OSError` numbers that mean missing, forbidden or unsuitable files and addresses."""
 
 
 def guarded(words: Sequence[str], run: Callable[[], int]) -> int:
     """Run a verb and return its exit status; only `SystemExit` passes.
 
     Args:
-        words: of the command, after ``distgan``; a fault's report names them.
+        words: the command line after ``distgan``, for the report of a fault.
     """
     try:
         status = run()
@@ -68,7 +69,7 @@ def guarded(words: Sequence[str], run: Callable[[], int]) -> int:
 
 
 def _give_up_printing() -> None:
-    """Drop what cannot be printed; Python would try once more at its end, and complain."""
+    """Discard unprinted output, which Python would flush at exit, and raise once more."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
@@ -77,7 +78,7 @@ def _give_up_printing() -> None:
 
 
 def one_line(message: str) -> str:
-    """A message without line breaks, its middle left out where it is very long."""
+    """A message without line breaks; the middle of a very long one is left out."""
     line = " ".join(message.splitlines())
     if len(line) <= _LONGEST_LINE:
         return line
@@ -88,7 +89,7 @@ def one_line(message: str) -> str:
 
 def _of_file(error: OSError) -> str:
     said = error.strerror or first_line(error)
-    # What the file is of pyarrow says inside its message.
+    # Errors of pyarrow have no file name; their message holds it.
     if error.filename is None:
         return said
     return f"{os.fsdecode(error.filename)}: {said}" if _is_path(error.filename) else said
@@ -99,7 +100,7 @@ def _is_path(name: object) -> bool:
 
 
 def _fault(words: Sequence[str], error: BaseException) -> int:
-    """Say what went wrong, write the traceback to a file, and say how to report it."""
+    """Print what failed, write the traceback to a file, and print how to report it."""
     what = f"{type(error).__name__}: {first_line(error)}"
     if isinstance(error, MemoryError):
         what = "memory ran out"
@@ -120,7 +121,7 @@ def _say(line: str) -> None:
 
 
 def _command(words: Sequence[str]) -> str:
-    """The command, cut, and without the values of environment variables."""
+    """The command, shortened, and without the values of environment variables."""
     shown = []
     for before, word in zip(("", *words), words, strict=False):
         if before == "--env" or word.startswith("--env="):
@@ -132,13 +133,13 @@ def _command(words: Sequence[str]) -> str:
 
 def _report(command: str, error: BaseException) -> str:
     system = f"Python {platform.python_version()} on {platform.platform()}"
-    # Of an endless recursion the ends tell all.
+    # The last 50 frames: an unlimited recursion has thousands.
     trace = "".join(traceback.format_exception(error, limit=-50))
     return f"distgan {__version__}, {system}\n{command}\n\n{trace}"
 
 
 def _written(report: str) -> str:
-    """Where the report has been written, or how to see it where nothing can be written."""
+    """The path of the written report, or how to print it where no file can be written."""
     try:
         handle, path = tempfile.mkstemp(prefix="distgan-fault-", suffix=".txt")
         with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:

@@ -29,7 +29,7 @@ def add(verbs: Verbs[Parser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """List what may go, and remove it if so told."""
+    """List what may be removed, and remove it with ``--yes``."""
     from distgan.errors import printable
     from distgan.storage import clean
 

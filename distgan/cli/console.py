@@ -1,7 +1,7 @@
-"""The one way of text to a terminal: foreign text is shown as it is and never obeyed.
+"""All output to the terminal: foreign text is displayed, never interpreted.
 
-Paths, names of classes and what libraries say may hold square brackets, which rich would read
-as markup, a terminal's control sequences, bytes that are not UTF-8, or characters that the
+Paths, names of classes and messages of libraries may hold square brackets, which rich would
+read as markup, terminal control sequences, bytes that are not UTF-8, or characters that the
 terminal's encoding lacks. Verbs print through `say` and `screen` only.
 """
 
@@ -30,7 +30,7 @@ def say(text: str, *, error: bool = False, end: str = "\n") -> None:
 
 
 def text(*parts: Part) -> Text:
-    """Parts, with a style or without, for a table or a line of `screen`."""
+    """A rich text of parts with or without a style, for a table or a line of `screen`."""
     pairs = [(part, "") if isinstance(part, str) else part for part in parts]
     return Text.assemble(*((printable(words), style) for words, style in pairs))
 
@@ -43,17 +43,18 @@ def screen() -> Console:
 
 class _Screen(Console):
     def render_str(self, text: str, **options: Any) -> Text:
-        """As rich's, through which every string passes, those in tables too."""
+        """As rich's, through which every string passes, including those in tables."""
         return super().render_str(printable(text), **options)
 
 
 def command(*words: str) -> str:
-    """A command of distgan to be copied into a shell."""
+    """A command of distgan, quoted so that it can be pasted into a shell."""
     return " ".join(["distgan", *map(quoted, words)])
 
 
 def quoted(word: str) -> str:
-    """A word as a shell reads it; what cannot be shown becomes the escapes of bash and zsh."""
+    """A word quoted for a shell; unprintable characters become ``$'...'`` escapes of bash and
+    zsh."""
     if word == printable(word) and not {"\n", "\t"} & set(word):
         return shlex.quote(word)
     return "$'" + "".join(map(_escaped, word)) + "'"
@@ -62,7 +63,7 @@ def quoted(word: str) -> str:
 def _escaped(char: str) -> str:
     if char.isascii() and char.isprintable() and char not in "\\'":
         return char
-    # How Python keeps a byte that is not UTF-8 in a file's name.
+    # A byte that is not UTF-8, as Python represents it in a file name.
     kept = "\udc80" <= char <= "\udcff"
     return "".join(
         f"\\x{b:02x}" for b in char.encode(errors="surrogateescape" if kept else "replace")
@@ -70,7 +71,7 @@ def _escaped(char: str) -> str:
 
 
 def _replace_what_is_lacking(stream: Any) -> None:
-    """Have a stream replace what its encoding lacks, where by default it would raise."""
+    """Make a stream replace characters that its encoding lacks; the default is to raise."""
     if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
         with contextlib.suppress(ValueError):  # Closed: printing says so itself.
             stream.reconfigure(errors="replace")

@@ -98,7 +98,7 @@ def run_prepare(options: argparse.Namespace) -> int:
     given = {field.name: getattr(options, field.name) for field in fields(PrepareSettings)}
     chosen = {name: value for name, value in given.items() if value is not None}
     console = screen()
-    # As an exception, SIGTERM too finds its way past everything that has to be put away.
+    # As an exception, SIGTERM too runs the clean-up of every open block.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
     try:
         with Preparation(console) as shown:

@@ -55,7 +55,7 @@ def add(verbs: Verbs[Parser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, and show values and card."""
+    """Measure, and print values and card."""
     from rich.table import Table
 
     from distgan.cli.console import screen, text

@@ -9,13 +9,13 @@ from pathlib import Path
 from distgan.errors import UserError, first_line
 
 _MOST_BYTES = 2**24
-"""Of a text file that a person writes; a thousand times what any configuration takes."""
+"""Largest text file that is read: a thousand times any configuration."""
 
 
 def check_writable(path: str, option: str, example: str) -> None:
-    """See, before any work, that a file can be written there; what is there may be replaced.
+    """Check, before any work, that a file can be written there; an existing one is replaced.
 
-    Folders that are missing above it are made later, by `write_file`.
+    Missing folders above it are made later, by `write_file`.
 
     Raises:
         UserError: when it cannot, naming the ``option`` and an ``example`` of a file's name.
@@ -66,8 +66,8 @@ def read_file(path: str, option: str, remedy: str) -> str:
     """The text of a file.
 
     Raises:
-        UserError: when there is none, it cannot be read or is no text, naming the ``option``
-            that pointed to it.
+        UserError: when it is missing, cannot be read or is not text, naming the ``option`` that
+            gave its path.
     """
     from pyarrow import fs
 
@@ -81,7 +81,7 @@ def read_file(path: str, option: str, remedy: str) -> str:
         if info.type == fs.FileType.NotFound:
             raise UserError(f"{option} {path}: there is no such file; {remedy}")
         if info.type != fs.FileType.File:
-            # Reading a pipe or a device may never end.
+            # Reading from a pipe or a device may block for ever.
             raise UserError(f"{option} {path}: is no regular file; {remedy}")
         if info.size > _MOST_BYTES:
             raise UserError(
@@ -102,7 +102,7 @@ def _reason(error: OSError) -> str:
 
 
 def stem(uri: str) -> str:
-    """The last name of a path or URI, to name a file after."""
+    """The last component of a path or URI, after which a file is named."""
     from distgan.storage.storage import last_name
 
     return last_name(uri).removesuffix(".parquet") or "run"

@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from distgan.cli.parser import Parser, Verbs
@@ -93,7 +93,7 @@ def _submit(options: argparse.Namespace) -> int:
     from distgan import jobs
     from distgan.cli.console import command, say
 
-    words = _command(options.command)
+    words = _command(options.command, options.parse)
     env = dict(_variable(given) for given in options.env)
     name = jobs.submit(
         words,
@@ -115,14 +115,12 @@ def _submit(options: argparse.Namespace) -> int:
 
 
 def _at(address: str | None) -> list[str]:
-    """The words that a command to be copied needs to find the cluster."""
+    """The option that a printed command needs to reach the same cluster."""
     return ["--address", address] if address else []
 
 
-def _command(given: Sequence[str]) -> list[str]:
-    """The command to send, found to be one that this distgan takes."""
-    from distgan.cli.main import parse
-
+def _command(given: Sequence[str], parse: Callable[[Sequence[str]], object]) -> list[str]:
+    """The command to send, which ``parse`` has accepted."""
     if not given or given[0] != "--" or len(given) == 1:
         raise UserError(
             "submit: a command of distgan comes after --, as in "
@@ -170,7 +168,7 @@ _COLOURS = re.compile(r"\x1b\[[\d;]*m")
 
 
 def _plain(output: str) -> str:
-    """What a job printed, without colours, and with progress bars a line each."""
+    """A job's output without colour codes, with each update of a progress bar on a line."""
     return _COLOURS.sub("", output).replace("\r\n", "\n").replace("\r", "\n")
 
 

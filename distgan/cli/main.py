@@ -1,4 +1,4 @@
-"""The verbs, and one line for every mistake. Nothing heavy is imported until a verb runs.
+"""The entry point and the list of verbs. torch and Ray are not imported until a verb runs.
 
 A verb is a module with ``add``, which declares its options and names the function that runs it.
 """
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """The options that a command's words stand for.
+    """Parse the words of a command into its options.
 
     Raises:
         UserError: for words that are not a command of distgan.
@@ -69,7 +69,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     for module in _VERBS:
         module.add(verbs)
     for word in words:
-        # Some versions of argparse take it for the mark before positional words.
+        # Some versions of argparse take a value of "--" for the end of the options.
         if word.startswith("--") and word.endswith("=--"):
             raise UserError(f"{word[:-3]}: needs a value, as in {word[:-3]} VALUE")
     overrides: dict[str, str] = {}
@@ -77,7 +77,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     if verb is not None:
         rest, overrides = verb.split_settings(words[1:])
         words = [words[0], *rest]
-    options = parser.parse_args(words, argparse.Namespace(overrides=overrides))
+    # `submit` checks the command that it sends with this function, without importing this module.
+    given = argparse.Namespace(overrides=overrides, parse=parse)
+    options = parser.parse_args(words, given)
     for name, value in vars(options).items():
         if value == "":
             raise UserError(f"{_spelled(name, words)}: is empty; give a value, or leave it out")

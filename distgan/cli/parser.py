@@ -1,4 +1,4 @@
-"""Parsers that say a mistake in one line, and may take any setting as an option."""
+"""Argument parsers that report a mistake in one line, and may take any setting as an option."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, NoReturn
 from distgan.errors import UserError, brief
 
 MOST_WORKERS = 1_000_000
-"""More than any cluster has; an option that asks for more is mistyped."""
+"""Upper bound of options that count workers: more is a typing mistake."""
 _MOST_DIGITS = 40
 
 
 class Parser(argparse.ArgumentParser):
-    """Of a verb; its mistakes are raised as `UserError`.
+    """The parser of a verb; raises `UserError` where argparse would exit.
 
     Args:
         takes_settings: whether any setting of a configuration is an option too, by its
@@ -27,16 +27,16 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
 
     def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
-        """As argparse's, remembering the options proper."""
+        """As argparse's; also records the verb's own options, which `split_settings` keeps."""
         self._own.update(name for name in names if name.startswith("-"))
         return super().add_argument(*names, **options)
 
     def error(self, message: str) -> NoReturn:
-        """Raise what argparse would print."""
+        """Raise `UserError` with the message that argparse would print."""
         raise UserError(f"{message}; see `{self.prog} --help`")
 
     def split_settings(self, words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-        """Separate ``--setting VALUE`` and ``--setting=VALUE`` from the options proper.
+        """Separate ``--setting VALUE`` and ``--setting=VALUE`` from the verb's own options.
 
         Raises:
             UserError: for a setting without a value.
@@ -66,7 +66,7 @@ def whole(option: str, least: int = 0, most: int = 2**64 - 1) -> Callable[[str],
     """
 
     def parse(text: str) -> int:
-        # Python refuses to read numbers of thousands of digits, with an error of its own.
+        # int() raises for thousands of digits, so the length is limited first.
         digits = text.strip().removeprefix("-")
         value = int(text) if digits.isdecimal() and len(digits) <= _MOST_DIGITS else None
         if value is None:
@@ -81,4 +81,4 @@ def whole(option: str, least: int = 0, most: int = 2**64 - 1) -> Callable[[str],
 
 
 Verbs = argparse._SubParsersAction  # What `add_subparsers` returns has no public name.
-"""Where the module of a verb adds its parser."""
+"""Type of the object to which the module of a verb adds its parser."""

@@ -52,9 +52,9 @@ def add(verbs: Verbs[Parser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Predict and print."""
     from distgan import recipes
+    from distgan.cli import units
     from distgan.config import settings
-    from distgan.plan import units
-    from distgan.plan.network import Link
+    from distgan.plan.model import Link
     from distgan.plan.planner import Place, plan
 
     config = settings.override(recipes.recipe(options.recipe), options.overrides)
@@ -92,7 +92,7 @@ def _print_summary(config: RunConfig, plan: Plan, price: float | None) -> None:
 
 
 def _number(value: float) -> str:
-    """At least three digits that mean something."""
+    """At least three significant digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
 
 
@@ -100,7 +100,7 @@ def _print_terms(plan: Plan) -> None:
     from rich.table import Table
 
     from distgan.cli.console import say, screen
-    from distgan.plan.advice import BOTTLENECKS
+    from distgan.plan.planner import BOTTLENECKS
 
     expected, batches = plan.prediction, plan.work.batches
     table = Table(box=None, pad_edge=False)
@@ -120,7 +120,7 @@ def _print_terms(plan: Plan) -> None:
 
 def _print_advice(plan: Plan) -> None:
     from distgan.cli.console import say
-    from distgan.plan.advice import BOTTLENECKS, bottleneck
+    from distgan.plan.planner import BOTTLENECKS, bottleneck
 
     say(f"\nthe bottleneck: {BOTTLENECKS[bottleneck(plan.prediction)]}")
     for remedy in plan.remedies:

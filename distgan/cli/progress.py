@@ -1,4 +1,4 @@
-"""How far a long preparation is: a bar, or plain lines where there is no terminal."""
+"""Progress of a long preparation: a bar, or plain lines where there is no terminal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Rate(ProgressColumn):
 
 
 class Preparation:
-    """Shows what `distgan.data.prepare.prepare` tells; use it as a context manager."""
+    """Shows the progress of `distgan.data.prepare.prepare`; use it as a context manager."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -58,11 +58,11 @@ class Preparation:
         self._bar.stop()
 
     def note(self, text: str) -> None:
-        """A line of its own, above the bar."""
+        """Print a line above the bar."""
         self._console.print(Text(text, "dim"), soft_wrap=True)
 
     def update(self, what: str, done: int, total: int) -> None:
-        """Take in how much of ``total`` is done, and redraw or, now and then, print a line."""
+        """Record that ``done`` of ``total`` is done; redraw or, at intervals, print a line."""
         now = time.monotonic()
         started = self._started.setdefault(what, now)
         if self._console.is_terminal:

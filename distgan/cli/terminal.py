@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live panel, or plain lines where there is no terminal."""
+"""The display of a run: a live panel, or plain lines where there is no terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from distgan.training.control import Status
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SPEED_WINDOW = 20
-"""Progress reports, a few a second, that the speed shown is averaged over."""
+"""Progress reports, a few a second, over which the displayed speed is averaged."""
 
 
 class Terminal:
@@ -44,7 +44,7 @@ class Terminal:
             self._live.stop()
 
     def start(self, plan: Plan) -> None:
-        """Say what is about to run."""
+        """Print what is about to run."""
         self._plan = plan
         images, shape = plan.images, plan.images.shape
         size = f"{shape.height}x{shape.width}x{shape.channels}"
@@ -64,15 +64,15 @@ class Terminal:
             self._live.start()
 
     def note(self, line: str) -> None:
-        """A line of its own; of an illness, in a colour that is seen."""
+        """Print a line; warnings of the health monitor are coloured."""
         alarm = line.startswith(ALARM) and "healthy again" not in line
         self._say((line, "yellow" if alarm else "dim"))
 
     def progress(self, status: Status) -> None:
-        """Take in how far the run has come, and redraw or, now and then, print a line."""
+        """Record the run's progress; redraw or, at intervals, print a line."""
         now = time.monotonic()
         if self._marks and status.images_seen < self._marks[-1][1]:
-            # Back at a checkpoint: the speed is that of going on.
+            # Rolled back to a checkpoint: the speed is measured anew from here.
             self._marks.clear()
         if not self._marks or status.images_seen != self._marks[-1][1]:
             self._marks.append((now, status.images_seen))
@@ -84,7 +84,7 @@ class Terminal:
             self._say(self._line())
 
     def finish(self, result: Result) -> None:
-        """Say how it ended, where everything lies, and what to do next."""
+        """Print how it ended, where the files are, and what to do next."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -166,7 +166,7 @@ class Terminal:
 
 
 def clock(seconds: float) -> str:
-    """``h:mm:ss``, or ``m:ss`` of less than an hour."""
+    """Seconds as ``h:mm:ss``, or ``m:ss`` below an hour."""
     whole = round(seconds)
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

@@ -29,7 +29,7 @@ _SHORT = {
     **{name: name for name in ("data", "images", "batch", "seed")},
     "skip_bad": "feed.skip_bad",
 }
-"""Options of `train` that are settings, and which."""
+"""Options of `train` that are short for a setting, and its dotted name."""
 
 
 def add(verbs: Verbs[Parser]) -> None:
@@ -78,7 +78,7 @@ def add(verbs: Verbs[Parser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train, or go on."""
+    """Start a run, or resume one."""
     from distgan import launch
     from distgan.cli.terminal import Terminal
     from distgan.config import settings
@@ -113,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _base(options: argparse.Namespace) -> RunConfig:
-    """The configuration that a run starts from, before what the command line changes."""
+    """The configuration of a run before changes from the command line."""
     from distgan import recipes
     from distgan.families.registry import from_yaml
 

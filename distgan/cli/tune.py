@@ -52,7 +52,7 @@ _SETTINGS = (
 
 
 _MORE_THAN_ZERO = ("max_images", "rung", "concurrent", "time_limit")
-"""Left out, these go by the recipe or the machine; nobody means none."""
+"""Options that may not be 0; without them a default from the recipe or the machine applies."""
 
 
 _DECIDED = {
@@ -65,7 +65,7 @@ _DECIDED = {
     "output.sample_every": "use --rung",
     "output.checkpoint_every": "use --rung",
 }
-"""Settings that a search gives its trials whatever the recipe says."""
+"""Settings that a search decides for its trials, so that the recipe's values do not apply."""
 
 
 def add(verbs: Verbs[Parser]) -> None:
@@ -98,7 +98,7 @@ def add(verbs: Verbs[Parser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Search, or go on."""
+    """Start a search, or resume one."""
     from distgan import recipes
     from distgan.cli.tune_table import Table
     from distgan.config import settings

@@ -1,4 +1,4 @@
-"""What a person sees of a search: a live table, or plain lines where there is no terminal."""
+"""The display of a search: a live table, or plain lines where there is no terminal."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Table:
             self._live.stop()
 
     def start(self, plan: Plan) -> None:
-        """Say what is about to be searched."""
+        """Print what is about to be searched."""
         self._plan, settings = plan, plan.settings
         way = settings.scheduler if settings.scheduler != "none" else "whole trials"
         kind = "members" if settings.scheduler == "pbt" else "trials"
@@ -68,11 +68,11 @@ class Table:
             self._live.start()
 
     def note(self, line: str) -> None:
-        """A line of its own."""
+        """Print a line."""
         self._say((line, "dim"))
 
     def show(self, trials: list[Trial], news: dict[int, dict[str, Any]]) -> None:
-        """Redraw, or print a line for every trial that is over and, now and then, of the rest."""
+        """Redraw, or print a line for each trial that ended and, at intervals, for the others."""
         assert self._plan is not None
         for trial in trials:
             if trial.over and trial.number not in self._told:
@@ -89,7 +89,7 @@ class Table:
             self._say((done, "dim"))
 
     def finish(self, found: Found) -> None:
-        """Say what came of it, where everything lies, and what to do next."""
+        """Print the outcome, where the files are, and what to do next."""
         if self._live is not None:
             self._live.stop()
             self._live = None

@@ -1,4 +1,4 @@
-"""How a generator is measured, during training and after."""
+"""How a generator is evaluated, during training and afterwards."""
 
 from __future__ import annotations
 

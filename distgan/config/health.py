@@ -1,4 +1,4 @@
-"""What a run does when it falls ill."""
+"""What a run does when training fails: diverges, stalls or collapses."""
 
 from __future__ import annotations
 

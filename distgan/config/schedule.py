@@ -18,7 +18,7 @@ _SHAPES: dict[str, Callable[[float], float]] = {
     "cosine": lambda t: (1 - math.cos(math.pi * t)) / 2,
     "linear": lambda t: t,
 }
-"""How much of the way is done after a share t of the time: from 0 at 0 to 1 at 1."""
+"""Interpolation from ``start`` (0) to ``end`` (1) after a share t in [0, 1] of the images."""
 
 
 class Schedule:
@@ -71,7 +71,7 @@ class Schedule:
 
     @property
     def _fields(self) -> tuple[float | int | str, ...]:
-        # How long a constant takes to stay as it is makes no difference.
+        # Two constants of the same value are equal whatever their number of images and shape.
         if self.constant:
             return (self.start,)
         return self.start, self.end, self.images, self.shape
@@ -115,7 +115,7 @@ class Schedule:
 
 
 def _digits(number: float) -> str:
-    """As few digits as bring exactly this number back."""
+    """The shortest text that reads back as exactly this number."""
     short = f"{number:g}"
     return short if float(short) == number else repr(number)
 

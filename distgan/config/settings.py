@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -21,7 +21,7 @@ SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_n
 T = TypeVar("T")
 
 MOST_IMAGES = 10**15
-"""Of any count, so that whoever means less by a slip hears it at once."""
+"""Upper bound of any count; a larger number is a typing mistake and is refused at once."""
 
 _SUFFIXES = {"k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 
@@ -51,12 +51,17 @@ PositiveCount = Annotated[int, BeforeValidator(parse_count), Field(ge=1, le=MOST
 """A `Count` of at least one."""
 
 Width = Annotated[int, Field(gt=0, le=2**16)]
-"""Channels, features, or the length of a vector: what networks allocate by the square of."""
+"""Channels, features, or the length of a vector; weights grow with its square, hence the bound."""
 
 Widths = Annotated[
     tuple[Width, ...], BeforeValidator(split_commas), Field(min_length=1, max_length=100)
 ]
 """Layer widths; text may say ``128,256,512``."""
+
+
+def by_name(union: Any) -> dict[str, type[Any]]:
+    """The settings dataclasses of an annotated union ``A | B | ...``, by their ``name``."""
+    return {kind.name: kind for kind in get_args(get_args(union)[0])}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,11 +153,11 @@ def unknown_setting(name: str, config: Any) -> str:
 def nearest(name: str, known: list[str], prefix: str = "") -> str:
     """``", did you mean X?"`` for the known name closest to ``name``, or nothing."""
     if len(name) > _LONGEST_NAME:
-        return ""  # The comparison takes time with the square of the length.
+        return ""  # The comparison takes time quadratic in the length.
     last = {choice.split(".")[-1]: choice for choice in reversed(known)}
     own = name.split(".")[-1]
     if own in last:
-        # The right word in the wrong group: look among the groups that have it.
+        # A known last part under another prefix: compare only with names that end in it.
         same = [choice for choice in known if choice.split(".")[-1] == own]
         match = difflib.get_close_matches(name, same, n=1, cutoff=0)
     else:
@@ -163,7 +168,7 @@ def nearest(name: str, known: list[str], prefix: str = "") -> str:
 
 
 _LONGEST_NAME = 200
-"""Of what is compared with names that exist."""
+"""Characters of the longest name that is compared with the known ones."""
 
 
 def _group(values: dict[str, Any], path: list[str]) -> dict[str, Any] | None:
@@ -176,7 +181,7 @@ def _group(values: dict[str, Any], path: list[str]) -> dict[str, Any] | None:
 def _explain(error: ValidationError, source: str, config: Any = None) -> str:
     first = error.errors(include_url=False)[0]
     if not first["loc"]:
-        # Said by the whole configuration, whose sentence names the fields itself.
+        # An error of a configuration's own validator, whose message names the fields itself.
         sentence = first["msg"].removeprefix("Value error, ")
         return f"{source}: {sentence}" if source else sentence
     where = _dotted(first["loc"], config)
@@ -213,5 +218,5 @@ def _dotted(loc: tuple[int | str, ...], config: Any) -> str:
 
 
 def _short(name: str) -> str:
-    # Of a name that is none there may be any number of letters, of any kind.
+    # An unknown name comes from the user: it may be very long or hold control characters.
     return printable(name if len(name) <= 80 else f"{name[:77]}...")

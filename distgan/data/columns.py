@@ -1,4 +1,4 @@
-"""Columns of Parquet: which hold images and labels, of whatever type a writer chose.
+"""Recognises the columns of images and labels in Parquet, of any type that writers use.
 
 The package's format is Parquet: column ``image`` holds raw uint8 pixels, height x width x
 channels, as fixed-size binary whose field metadata gives the shape; column ``label``, if there,
@@ -20,23 +20,23 @@ from distgan.errors import UserError, brief, printable
 SHAPE_KEY = b"distgan.shape"
 
 LABELS = ("label", "labels", "fine_label")
-"""Names of a column of labels; the first that a file has is taken."""
+"""Names of a column of labels; the first one in a file is used."""
 
 _LABEL_LIKE = ("class", "classes", "category", "target", "coarse_label")
-"""Names that columns of labels have elsewhere, and that are not taken."""
+"""Other common names of label columns, which are not used but reported."""
 
 
 def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column without a dictionary, which some writers compress repeated values with."""
+    """A column without dictionary encoding, with which some writers compress repeated values."""
     wanted = plain_type(column.type)
     return column if wanted == column.type else column.cast(wanted)
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
-    """The type of what a column holds, dictionary or not."""
+    """The type of a column's values, without dictionary encoding."""
     if pa.types.is_dictionary(kind):
         return plain_type(kind.value_type)
-    # How newer writers keep bytes and texts; all that follows knows the older types.
+    # View types of newer writers; the code below handles the older types only.
     if pa.types.is_binary_view(kind):
         return pa.large_binary()
     return pa.large_string() if pa.types.is_string_view(kind) else kind
@@ -58,7 +58,7 @@ def label_name(schema: pa.Schema) -> str | None:
 
 
 def unused_labels(schema: pa.Schema) -> list[str]:
-    """Columns that look like labels and are not taken, as name and type."""
+    """Columns that look like labels but are not used, as name and type."""
     taken = label_name(schema)
     names = [*LABELS, *_LABEL_LIKE]
     found = [field for field in schema if field.name in names and field.name != taken]
@@ -76,7 +76,7 @@ def holds_bytes(kind: pa.DataType) -> bool:
         at = kind.get_field_index("bytes")
         if at < 0:
             return False
-        # Of nothing but null, a file holds paths only: see `only_paths`.
+        # Type null: all bytes are missing, and the structs hold paths only; see `only_paths`.
         inner = kind.field(at).type
         return bool(pa.types.is_null(inner)) or holds_bytes(inner)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
@@ -88,7 +88,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def cells(column: pa.ChunkedArray) -> list[Any]:
-    """The bytes of encoded images, or None where there are none."""
+    """The bytes of the encoded images of a column, with None for missing ones."""
     column = plain(column)
     if pa.types.is_struct(column.type):
         column = plain(pc.struct_field(column, "bytes"))
@@ -97,7 +97,7 @@ def cells(column: pa.ChunkedArray) -> list[Any]:
 
 
 def only_paths(column: pa.ChunkedArray) -> str | None:
-    """A path out of a column whose structs hold paths of files and no bytes; None of any other."""
+    """A path from a column whose structs hold paths of files and no bytes; else None."""
     kind = column.type
     if not pa.types.is_struct(kind) or kind.get_field_index("path") < 0:
         return None
@@ -108,20 +108,20 @@ def only_paths(column: pa.ChunkedArray) -> str | None:
 
 
 def whole_numbers(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    """Labels as int64, -1 where there is none.
+    """Labels as int64, with -1 for missing ones.
 
     Raises:
-        pyarrow.ArrowInvalid: for one that is larger than int64 holds.
+        pyarrow.ArrowInvalid: for a label beyond int64.
     """
     found: NDArray[np.int64] = plain(column).cast(pa.int64()).fill_null(-1).to_numpy()
     return found
 
 
 def raw_shape(field: pa.Field, where: str) -> ImageShape | None:
-    """The shape of raw pixels that a field promises; None for a field of anything else.
+    """The shape of raw pixels in a field's metadata; None for a field without one.
 
     Raises:
-        UserError: when what it promises is no shape, or does not fit its bytes.
+        UserError: when it is not a shape, or does not match the number of bytes.
     """
     promised = (field.metadata or {}).get(SHAPE_KEY)
     if promised is None or not pa.types.is_fixed_size_binary(field.type):
@@ -143,7 +143,7 @@ def raw_shape(field: pa.Field, where: str) -> ImageShape | None:
 
 
 def no_images(schema: pa.Schema) -> str:
-    """What to say of a file without a column of images."""
+    """The error message for a file without a column of images."""
     paths = any(
         pa.types.is_string(plain_type(field.type)) and field.name in ("image", "img", "path")
         for field in schema
@@ -155,7 +155,7 @@ def no_images(schema: pa.Schema) -> str:
 
 
 def shown(schema: pa.Schema) -> str:
-    """The columns of a file and their types, as an error names them."""
+    """The columns of a file with their types, for an error message."""
     fields = [f"{printable(field.name)[:40]}: {str(field.type)[:60]}" for field in schema]
     more = f" and {len(fields) - 10} more" if len(fields) > 10 else ""
     return ", ".join(fields[:10]) + more

@@ -1,4 +1,4 @@
-"""Damaged images that were passed over: counted, listed, and at last refused."""
+"""Damaged images that are skipped: counted, listed, and an error beyond a limit."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from distgan.storage.textfiles import read_text
 
 
 class Damage:
-    """What one process met of damaged images, those before a resume included.
+    """The damaged images that one process met, including those before a resume.
 
     Args:
-        limit: how many may be passed over.
-        storage: the run's folder, where ``bad-images.txt`` lists them; None lists nothing.
-        rank: names the list of a process other than the first.
-        note: told of every new one.
+        limit: how many may be skipped.
+        storage: the run's folder, in which ``bad-images.txt`` lists them; None writes no list.
+        rank: of the process; part of the list's name for ranks other than 0.
+        note: takes a line about each new one.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Damage:
         self._found = self._before()
 
     def add(self, numbers: Numbers) -> None:
-        """Take note of damaged images, by their numbers in the set.
+        """Count damaged images, given by their numbers in the set.
 
         Raises:
             UserError: when there are more than the limit.
@@ -57,7 +57,7 @@ class Damage:
             self._note(f"passed over a damaged image: {self._images.locate(number)}")
 
     def _before(self) -> set[int]:
-        """What the run met before it was stopped, which its list goes on with."""
+        """The numbers in the list of a resumed run."""
         if self._storage is None or not self._storage.exists(self._name):
             return set()
         places = read_text(self._storage, self._name, "delete it, and its count begins anew")

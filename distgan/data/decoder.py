@@ -1,7 +1,7 @@
-"""The one decoder: from the bytes of an encoded image to upright gray or colour pixels.
+"""Decodes the bytes of an encoded image to upright gray or colour pixels.
 
-Preparing a set, training on encoded Parquet and `distgan data info` all decode here, so that
-the same bytes are the same pixels everywhere.
+Preparing a set, training on encoded Parquet and `distgan data info` all use this module, so
+that the same bytes become the same pixels everywhere.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from distgan.config.shape import ImageShape
 from distgan.errors import first_line
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-"""Pillow's names of the formats that are decoded; it is asked for no others.
+"""Pillow's names of the formats that are decoded; all others are disabled.
 
-Some of its decoders start other programs (EPS starts Ghostscript), and a format is told by the
-content, not by the name of the file.
+Pillow recognises a format by the content, not by the file's name, and some of its decoders start
+other programs (EPS starts Ghostscript).
 """
 
 ENDINGS = frozenset(
@@ -31,37 +31,39 @@ ENDINGS = frozenset(
         *("tif", "tiff", "ppm", "pgm", "pbm", "pnm"),
     )
 )
-"""Endings of the files that are taken for images of `FORMATS`."""
+"""File name extensions of images of `FORMATS`."""
 
 LARGEST_PIXELS = 89_478_485
 """Pixels of the largest image that is decoded: Pillow's own limit for a decompression bomb."""
 
 _GRAY = frozenset(("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"))
-"""Pillow's modes of gray images, whole: LAB begins like L and is none."""
+"""Pillow's modes of gray images, compared as a whole: LAB begins with L but is not gray."""
 
 _SIXTEEN_BITS = frozenset(("I;16", "I;16L", "I;16B", "I;16N"))
 _PHOTOMETRIC = 262
-"""TIFF's tag that says whether 0 is white or black."""
+"""Number of the TIFF tag that says whether 0 is white or black."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 
-# Pillow warns at `LARGEST_PIXELS` and refuses at twice that; here the first is refused already. A
-# filter for each image instead (warnings.catch_warnings) would not be safe in several threads.
+# Pillow warns above `LARGEST_PIXELS` and raises above twice that; this module raises above the
+# first already, so the warning is disabled. warnings.catch_warnings is not thread-safe, so it is
+# disabled once for the process.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class BadImageError(Exception):
-    """What is wrong with one image; whoever catches it knows which one it is."""
+    """Why an image is unusable; the caller adds which image it is."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """An image in mode L or RGB, upright, and what a person should hear about it.
+    """An upright image in mode L or RGB, with facts that are reported to the user.
 
-    ``darkest`` and ``brightest`` are values of a 16-bit image, which became 8 bits by dropping
-    the lower ones (in colour known to a 256th); else None. ``frames`` says that the file holds
-    more than this one, of an animation or of a document's pages.
+    ``darkest`` and ``brightest`` are the extreme values of a 16-bit image, which is reduced to 8
+    bits by dropping the lower ones (for colour known to a multiple of 256 only); else None.
+    ``frames`` says that the file holds further images: frames of an animation or pages of a
+    document.
     """
 
     image: Image.Image
@@ -71,14 +73,14 @@ class Decoded:
 
 
 def decode(content: bytes, gray: bool | None = None, shape: ImageShape | None = None) -> Decoded:
-    """Decode an image: the first one, of a file of several.
+    """Decode an image; of a file with several, the first one.
 
     16 bits become 8, transparent parts white, and gray is ITU-R 601-2 luma. Photographs are
     turned upright as their EXIF data says.
 
     Args:
-        gray: whether to make it gray; None leaves it as it is.
-        shape: refuse an image of another one, before its pixels are decoded.
+        gray: whether to convert it to gray; None keeps its channels.
+        shape: refuse an image of another shape, before its pixels are decoded.
 
     Raises:
         BadImageError: when it cannot be decoded, is too large to be decoded safely, or is of
@@ -96,7 +98,7 @@ def decode(content: bytes, gray: bool | None = None, shape: ImageShape | None = 
         shorter = _without_text(content)
         if shorter is None:
             raise
-        # Text behind the pixels is met only now.
+        # Text chunks after the pixels are reached only while decoding.
         return _decode(_open(shorter), gray)
 
 
@@ -110,8 +112,8 @@ def shape_of(content: bytes) -> ImageShape:
 
 
 def is_plain(content: bytes, shape: ImageShape) -> bool:
-    """Whether an image needs nothing but decoding to be of this shape: no turning, no
-    conversion, no transparency."""
+    """Whether an image has this shape after decoding alone, without rotation, conversion of its
+    mode, or transparency."""
     image = _opened(content)
     mode = "L" if shape.channels == 1 else "RGB"
     plain = image.mode == mode and "transparency" not in image.info
@@ -121,7 +123,7 @@ def is_plain(content: bytes, shape: ImageShape) -> bool:
 def _decode(opened: Image.Image, gray: bool | None) -> Decoded:
     try:
         frames = bool(getattr(opened, "is_animated", False))
-        # Turning is for the few: it copies.
+        # exif_transpose copies every image, so it is called only for those to be rotated.
         image = opened if _orientation(opened) == 1 else ImageOps.exif_transpose(opened)
         if _is_sixteen_bits(image, opened.format):
             return _of_sixteen_bits(image, opened, gray, frames)
@@ -135,34 +137,34 @@ def _decode(opened: Image.Image, gray: bool | None) -> Decoded:
     except BadImageError:
         raise
     except Exception as error:
-        # Pillow's decoders raise whatever the damaged bytes led them to.
+        # Pillow's decoders may raise any exception for damaged bytes.
         raise BadImageError(f"a damaged image ({first_line(error)})") from None
 
 
 def _of_sixteen_bits(
     image: Image.Image, opened: Image.Image, gray: bool | None, frames: bool
 ) -> Decoded:
-    # PNG and PGM that Pillow gives as mode I hold no other numbers than these.
+    # PNG and PGM files that Pillow opens in mode I hold 16-bit values only.
     wide = np.asarray(image).astype(np.uint16)
     eight = (wide >> 8).astype(np.uint8)
     if opened.format == "TIFF" and getattr(opened, "tag_v2", {}).get(_PHOTOMETRIC) == 0:
-        # Pillow turns white and black only in TIFFs of 8 bits and fewer.
+        # Pillow inverts white-is-zero TIFFs of at most 8 bits only.
         eight = 255 - eight
-    # PNG names one gray value that is transparent.
+    # A gray PNG may declare one value as transparent, which becomes white.
     eight[wide == image.info.get("transparency", -1)] = 255
     flat = as_wanted(Image.fromarray(eight), gray)
     return Decoded(flat, int(wide.min()), int(wide.max()), frames)
 
 
 def _opened(content: bytes) -> Image.Image:
-    """An image whose header has been read; a PNG without its text where that is too much."""
+    """An image whose header has been read; a PNG with too much text is opened without it."""
     try:
         return _open(content)
     except BadImageError:
         shorter = _without_text(content)
         if shorter is None:
             raise
-        # Pillow refuses a PNG for a megabyte of text in it, which nothing here reads.
+        # Pillow refuses a PNG with a megabyte of text, which is not used here.
         return _open(shorter)
 
 
@@ -184,7 +186,7 @@ def _open(content: bytes) -> Image.Image:
 
 def _shape(image: Image.Image) -> ImageShape:
     height, width = image.height, image.width
-    # Of a TIFF Pillow tells the size as it is upright, of all others as it is stored.
+    # Pillow gives the upright size of a TIFF, but the stored size of other formats.
     if image.format != "TIFF" and _orientation(image) >= 5:
         height, width = width, height
     return ImageShape(1 if image.mode in _GRAY else 3, height, width)
@@ -195,14 +197,14 @@ def _orientation(image: Image.Image) -> int:
     try:
         found = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:
-        # Damaged EXIF data says nothing about the pixels, which may be whole.
+        # The pixels may be undamaged even if the EXIF data is damaged.
         return 1
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
 def _is_deep(opened: Image.Image) -> bool:
     """Whether an image that is not yet decoded is stored with 16 bits a channel."""
-    # How pixels are stored, in Pillow's words, which it forgets once it has decoded them.
+    # The stored pixel format as Pillow names it; available before decoding only.
     stored = [str(tile[3]) for tile in getattr(opened, "tile", ())]
     if opened.format == "PPM":
         return any(int(number) > 255 for text in stored for number in re.findall(r"\d+", text))
@@ -210,8 +212,8 @@ def _is_deep(opened: Image.Image) -> bool:
 
 
 def _is_sixteen_bits(image: Image.Image, form: str | None) -> bool:
-    # Pillow's mode I is 32 bits wide, and how it gives 16 bits of PNG (older versions) and PGM,
-    # which know no more.
+    # Pillow's 32-bit mode I is also used for 16-bit PNG (older versions) and PGM, whose values
+    # have at most 16 bits.
     return image.mode in _SIXTEEN_BITS or (image.mode == "I" and form in ("PNG", "PPM"))
 
 
@@ -219,7 +221,7 @@ def as_wanted(image: Image.Image, gray: bool | None) -> Image.Image:
     """The image in mode L or RGB, transparent parts white.
 
     Raises:
-        BadImageError: for an image of numbers that are no brightnesses of 8 or 16 bits.
+        BadImageError: for an image whose values are not brightnesses of 8 or 16 bits.
     """
     if image.mode in ("F", "I"):
         numbers = "floating-point" if image.mode == "F" else "32-bit whole"
@@ -237,7 +239,7 @@ def as_wanted(image: Image.Image, gray: bool | None) -> Image.Image:
 
 
 def _from_lab(image: Image.Image) -> Image.Image:
-    # Pillow's convert() knows no CIE L*a*b*; Little CMS, which comes with it, does.
+    # Pillow's convert() does not support CIE L*a*b*, its ImageCms module (Little CMS) does.
     from PIL import ImageCms
 
     lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
@@ -247,7 +249,7 @@ def _from_lab(image: Image.Image) -> Image.Image:
 
 
 def _without_text(content: bytes) -> bytes | None:
-    """A PNG without its text and colour profile; None for what is no PNG or has none."""
+    """A PNG without its text and colour profile; None if it is not a PNG or has neither."""
     if not content.startswith(_PNG):
         return None
     kept, at, left_out = [_PNG], len(_PNG), False
@@ -263,7 +265,7 @@ def _without_text(content: bytes) -> bytes | None:
 
 
 def range_note(darkest: int, brightest: int) -> str | None:
-    """What to say of 16-bit images that use only the lower part of their range, or nothing.
+    """A remark about 16-bit images that use only the lower part of their range, or None.
 
     Args:
         darkest: lowest value of all images.

@@ -54,7 +54,7 @@ class Feed:
     ) -> None:
         self._source, self._columns, self._world = source, columns, world
         self._dtype, self._weight = config.dtype, world.weight(config.micro_batch)
-        self._mirror = config.feed.mirror
+        self._micro_batch, self._mirror = config.micro_batch, config.feed.mirror
         mirror = {"mirror": Draw("uniform", 1)} if self._mirror else {}
         self._numbers = _Numbers({**numbers, **mirror}, config, world)
 
@@ -69,7 +69,11 @@ class Feed:
                 columns[name] = self._image(images, flip)
             elif labels is not None:
                 columns[name] = to_device(labels, self._world.device)
-        return Batch(columns, numbers, self._weight)
+        mine = self._world.share(self._micro_batch)
+        samples = torch.arange(
+            images_seen + mine.start, images_seen + mine.stop, device=self._world.device
+        )
+        return Batch(columns, numbers, self._weight, samples)
 
     def _image(self, images: Tensor, flip: Tensor | None) -> Tensor:
         # One byte a pixel travels; the device does the arithmetic.

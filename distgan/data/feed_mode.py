@@ -1,4 +1,4 @@
-"""The two ways to feed: resident in memory, or streamed past a shuffle window."""
+"""The two modes of reading: resident in memory, or streamed through a shuffle window."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from distgan.data.images import ImageSet
 from distgan.errors import UserError
 
 _RESIDENT_SHARE = 0.1
-"""Of memory. Reading needs twice the set for a moment, and Ray's store is 0.3 of memory."""
+"""Largest share of memory for a resident set. Reading temporarily needs twice the set, and Ray's
+object store has 0.3 of memory."""
 _WINDOW_BYTES = 256 << 20
 
 
 def settle(
     feed: FeedSettings, images: ImageSet, batch: int, memory: int | None = None
 ) -> FeedSettings:
-    """Settings without anything left to choose, so that a run keeps its order for good.
+    """Replace automatic settings by values, so that a run's order stays the same when resumed.
 
     Args:
-        memory: bytes of the smallest machine that is to hold a resident set; None for this one.
+        memory: bytes of memory of the smallest machine to hold a resident set; None for this one.
 
     Raises:
         UserError: for a window smaller than a batch.
@@ -41,7 +42,7 @@ def settle(
 
 
 def describe(feed: FeedSettings, images: ImageSet) -> str:
-    """One line for the user: the way, and the memory it takes."""
+    """One line for the user: the mode, and the memory it takes."""
     if feed.way == "resident":
         size = _megabytes(images.bytes)
         return f"{images.count:,} images resident in memory, {size} once for each node"
@@ -57,7 +58,7 @@ def _megabytes(size: int) -> str:
 
 
 def _memory() -> int:
-    """Bytes of memory that this process may use, as far as Linux or macOS say."""
+    """Bytes of memory that this process may use, as far as the system tells."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = Path("/sys/fs/cgroup/memory.max")
     allowed = limit.read_text().strip() if limit.exists() else "max"

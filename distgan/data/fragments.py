@@ -1,4 +1,4 @@
-"""Reading a set piece by piece: runs of rows of one Parquet row group."""
+"""Reads parts of a set: consecutive rows of one Parquet row group."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from distgan.storage.retrying import RetryingStorage
 from distgan.storage.storage import Storage
 
 _FAR_STORAGE = ("AWS Error", "google::cloud", "HDFS")
-"""In Arrow's words when storage behind a network fails, which may pass."""
+"""Parts of Arrow's messages for failures of network storage, which may be temporary."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def read_fragment(images: ImageSet, fragment: Fragment, replace: bool) -> Pixels
     """Read and decode some rows.
 
     Args:
-        replace: give a damaged row's place to the next whole one of its row group.
+        replace: replace a damaged row by the next undamaged one of its row group.
 
     Raises:
         UserError: for a missing or damaged file, and for damaged rows.
@@ -99,7 +99,8 @@ def _row_group(uri: str, file: str, group: int, columns: list[str]) -> pa.Table:
     except FileNotFoundError:
         raise UserError(f"--data {file}: is missing; bring it back or make the set again") from None
     except (pa.ArrowException, OSError) as error:
-        # Arrow says by OSError too that bytes make no sense; of storage it gives a number or name.
+        # Arrow also raises OSError for invalid bytes; failures of storage have an errno or one of
+        # these names in the message.
         if getattr(error, "errno", None) or any(name in str(error) for name in _FAR_STORAGE):
             raise
         reason = first_line(error)
@@ -107,7 +108,7 @@ def _row_group(uri: str, file: str, group: int, columns: list[str]) -> pa.Table:
             f"--data {file}: row group {group} is damaged ({reason}); copy or make the set again"
         ) from None
     except Exception as error:
-        # What Arrow calls raises whatever the damaged bytes led it to.
+        # Arrow and its codecs may raise any exception for damaged bytes.
         raise UserError(
             f"--data {file}: row group {group} is damaged ({first_line(error)}); copy or make the "
             "set again"
@@ -117,20 +118,20 @@ def _row_group(uri: str, file: str, group: int, columns: list[str]) -> pa.Table:
 def read_in_order(
     images: ImageSet, fragments: Iterable[Fragment], replace: bool
 ) -> Iterator[Pixels]:
-    """Fragments in their order, some decoded by threads beforehand."""
+    """Fragments in their order; threads decode some of them ahead."""
     return _ahead(partial(read_fragment, images, fragment, replace) for fragment in fragments)
 
 
 def read_numbered(images: ImageSet, numbers: NDArray[np.int64]) -> Iterator[Pixels]:
-    """Some images, a piece for each row group that holds any of them; the others are not read.
+    """Some images, one piece for each row group with any of them; other groups are not read.
 
-    A damaged image's place is given to the next whole one of its row group.
+    A damaged image is replaced by the next undamaged one of its row group.
 
     Args:
         numbers: of the images in the set, ascending: (n,).
 
     Raises:
-        UserError: for a missing or damaged file, or a row group without one whole image.
+        UserError: for a missing or damaged file, or a row group without an undamaged image.
     """
     fragments, first = whole_set(images), np.array(first_rows(images), np.int64)
     groups = np.searchsorted(first, numbers, "right") - 1
@@ -144,14 +145,14 @@ def _read_rows(images: ImageSet, fragment: Fragment, rows: NDArray[np.int64]) ->
     table = _table(images, fragment)
     with contextlib.suppress(UserError):
         return _decode(images, fragment, table.take(rows), slice(0, len(rows)), replace=False)
-    # What stands in for a damaged image may be one that is not wanted itself.
+    # The replacement of a damaged image may be one that was not requested, so all are decoded.
     whole = _decode(images, fragment, table, slice(0, len(table)), replace=True)
     labels = None if whole.labels is None else whole.labels[rows]
     return Pixels(whole.images[rows], labels, whole.replaced[rows])
 
 
 def _ahead(pieces: Iterable[Callable[[], Pixels]]) -> Iterator[Pixels]:
-    """What functions give, in their order, some called by threads beforehand."""
+    """Results of functions in their order; threads call some of them ahead."""
     threads = machine.cores()
     with ThreadPoolExecutor(threads, "distgan-decode") as pool:
         waiting: deque[Future[Pixels]] = deque()
@@ -169,7 +170,7 @@ def read_resident(images: ImageSet, replace: bool = False) -> Pixels:
 
 
 def fill(count: int, shape: ImageShape, pieces: Iterable[Pixels]) -> Pixels:
-    """One `Pixels` of ``count`` images made of many, without holding all of them twice."""
+    """Concatenate pieces to one `Pixels` of ``count`` images, without holding all of them twice."""
     images = np.empty((count, shape.height, shape.width, shape.channels), np.uint8)
     labels, replaced = np.empty(count, np.int64), np.empty(count, np.bool_)
     labelled, at = False, 0
@@ -204,8 +205,8 @@ def _open(uri: str, file: str) -> pq.ParquetFile:
     info = filesystem.get_file_info(file)
     if info.type == FileType.NotFound:
         raise FileNotFoundError(file)
-    # Footers are kept: a far file would be asked for its own before every row group. But a set
-    # may be made anew at the same place while this process lives.
+    # Footers are cached, as reading one from remote storage for every row group is slow. Size and
+    # time are part of the key, as a set may be rewritten at the same path during the process.
     return pq.ParquetFile(
         file,
         filesystem=filesystem,

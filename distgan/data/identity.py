@@ -1,4 +1,4 @@
-"""Which set a run is trained on: known again wherever it lies, told from any other."""
+"""Identifies the set that a run is trained on by its content, wherever it is stored."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from distgan.storage.storage import Storage
 from distgan.storage.textfiles import Shape, read_json
 
 FILE = "data.json"
-"""File of a run that says which set it is trained on."""
+"""File of a run with the name and fingerprints of its data set."""
 
 _PIECES, _PIECE, _FOOTER = 32, 4096, 1 << 16
-"""Of a file without a checksum: how many pieces are read, bytes of each, and of its end."""
+"""For a file without a checksum: number of pieces that are read, bytes of each, and bytes read at
+the end."""
 
 
 _WHOLE = 2**32
-"""Bytes of all files of a set on a local disk up to which they are read whole."""
+"""Size up to which all files of a set on a local disk are read completely."""
 
 
 class _Known(Shape):
@@ -35,17 +36,17 @@ class _Known(Shape):
 
 
 def everywhere(data: str) -> str:
-    """The name of a set as it is found from any working folder."""
+    """The name of a set, valid from any working folder."""
     if data in PACKAGED or "://" in data:
         return data
     return os.path.abspath(os.path.expanduser(data))
 
 
 def fingerprint(images: ImageSet) -> str:
-    """What a set's content is known by wherever it lies: 32 hexadecimal digits.
+    """Hash of a set's content, independent of where it is stored: 32 hexadecimal digits.
 
-    From the checksums in its manifest. Without one, from the size, the footer and pieces all
-    over every file, so that a large set far away need not be read whole.
+    Made from the checksums in its manifest. Without a manifest, from the size, the footer and
+    evenly spaced pieces of every file, so that a large remote set need not be read completely.
     """
     made = _manifest(images)
     digest = hashlib.sha256()
@@ -65,9 +66,9 @@ def fingerprint(images: ImageSet) -> str:
 
 
 def whole(images: ImageSet) -> str:
-    """What the bytes of a set without a manifest are known by: 32 hexadecimal digits.
+    """Hash of all bytes of a set without a manifest: 32 hexadecimal digits.
 
-    Empty for a set with a manifest, of more than 4 GiB, or that is not on a local disk.
+    Empty for a set with a manifest, of more than 4 GiB, or not on a local disk.
     """
     if not Storage(images.uri).local or _manifest(images) is not None:
         return ""
@@ -80,7 +81,7 @@ def whole(images: ImageSet) -> str:
 
 @functools.lru_cache(maxsize=4)
 def _hash_files(files: tuple[tuple[str, tuple[int, int, int]], ...]) -> str:
-    # Whoever goes on with a run asks twice: to compare, and to remember.
+    # Cached: resuming a run needs it twice, to compare and to write it down.
     digest = hashlib.sha256()
     for file, (size, *_) in files:
         digest.update(size.to_bytes(8, "big"))
@@ -95,7 +96,7 @@ def _manifest(images: ImageSet) -> manifest.Manifest | None:
 
 
 def remember(run: Storage, data: str, images: ImageSet) -> None:
-    """Write into a run's folder which set it is trained on."""
+    """Write a set's name and fingerprints into the run's folder."""
     known: dict[str, Any] = {
         "data": data,
         "fingerprint": fingerprint(images),
@@ -107,10 +108,10 @@ def remember(run: Storage, data: str, images: ImageSet) -> None:
 
 
 def check_same(run: Storage, data: str, images: ImageSet) -> None:
-    """See that a set is the one that a run was trained on; one that does not say is believed.
+    """Check that a set is the one that a run was trained on, if the run recorded it.
 
     Raises:
-        UserError: when it is another.
+        UserError: when it is another one.
     """
     if not run.exists(FILE):
         return
@@ -118,7 +119,7 @@ def check_same(run: Storage, data: str, images: ImageSet) -> None:
     known = read_json(run, FILE, _Known, remedy)
     if known["fingerprint"] == fingerprint(images):
         content = known.get("content") and whole(images)
-        # Either may be empty, such as of a set that was moved to a disk from far away.
+        # Either may be empty, for instance if the set was moved from remote storage to a disk.
         if not content or content == known["content"]:
             return
     shape = ImageShape(*known["shape"]) if len(known["shape"]) == 3 else known["shape"]

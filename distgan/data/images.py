@@ -1,4 +1,4 @@
-"""A set of images: where it lies, and what its manifest and footers promise."""
+"""A set of images: its location, and the contents of its manifest and footers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from distgan.storage.storage import Storage
 from distgan.storage.textfiles import refuse_irregular
 
 PACKAGED = {"mnist": Path(__file__).parent / "mnist"}
-"""Sets that come with the package, by the name that ``--data`` takes."""
+"""Sets inside the package, by the name that ``--data`` takes."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class ImageSet:
 
     Images are numbered 0, 1, ... through the files in their order.
 
-    ``groups`` holds the rows of every row group of every file. ``classes`` holds the
-    names of the labels 0, 1, ...; empty without labels, whose column is ``label``. ``encoded``
-    says that the rows hold PNG or the like rather than pixels.
+    ``groups`` holds the number of rows of every row group of every file. ``classes`` holds the
+    names of the labels 0, 1, ..., and is empty without labels; ``label`` is their column.
+    ``encoded`` says that images are stored encoded (PNG, JPEG, ...) rather than as pixels.
     """
 
     uri: str
@@ -47,7 +47,7 @@ class ImageSet:
 
     @property
     def count(self) -> int:
-        """How many images."""
+        """Number of images."""
         return sum(map(sum, self.groups))
 
     @property
@@ -61,7 +61,7 @@ class ImageSet:
         return self.shape.height * self.shape.width * self.shape.channels
 
     def locate(self, number: int) -> str:
-        """File and row of an image, as errors name it."""
+        """File and row of an image, for error messages."""
         for file, groups in zip(self.files, self.groups, strict=True):
             if number < sum(groups):
                 return f"{file}, row {number}"
@@ -69,7 +69,7 @@ class ImageSet:
         raise IndexError(number)
 
     def find(self, place: str) -> int | None:
-        """The number of the image that `locate` names so, also after the set was moved."""
+        """The inverse of `locate`, also after the set was moved; None for an unknown place."""
         file, _, row = place.rpartition(", row ")
         names = [name.rpartition("/")[2] for name in self.files]
         name = file.rpartition("/")[2]
@@ -88,7 +88,7 @@ class ImageSet:
 
 
 def open_images(data: str) -> ImageSet:
-    """Find a set by the name of a packaged one, a path or a URI, reading only its footers.
+    """Open a set by the name of a packaged one, a path or a URI; reads only its footers.
 
     Raises:
         UserError: when it is missing, empty, truncated, or holds no images.
@@ -116,7 +116,7 @@ def open_images(data: str) -> ImageSet:
         )
     if made is not None:
         _check_shards(storage, data, made)
-        # Nothing but what the manifest vouches for, in its order.
+        # Only the files in the manifest, in its order.
         files = [storage.path(shard.name) for shard in made.files]
     else:
         files = _parquet_files(storage, data)
@@ -239,7 +239,7 @@ def _footer(storage: Storage, file: str) -> tuple[pq.FileMetaData, pa.Schema]:
         with pq.ParquetFile(file, filesystem=storage.filesystem) as parquet:
             return parquet.metadata, parquet.schema_arrow
     except Exception as error:
-        # Arrow, and what it calls, raise whatever the damaged bytes led them to.
+        # Arrow and its codecs may raise any exception for damaged bytes.
         reason = first_line(error).split(".", 1)[0]
         raise UserError(
             f"--data {file}: not a whole Parquet file ({reason}); copy or make it again"
@@ -250,7 +250,7 @@ def _common_shape(
     storage: Storage, data: str, files: list[str], schemas: list[pa.Schema]
 ) -> ImageShape:
     shapes = [_shape(storage, f, schema) for f, schema in zip(files, schemas, strict=True)]
-    # A file without rows has none.
+    # The shape of a file without rows is unknown.
     known = [(shape, file) for shape, file in zip(shapes, files, strict=True) if shape is not None]
     first, where = known[0]
     for shape, file in known:
@@ -301,7 +301,7 @@ def _shape(storage: Storage, file: str, schema: pa.Schema) -> ImageShape | None:
 
 
 _FIRST_ROWS = 100
-"""Among which a file of encoded images has to have a whole one, which tells the shape."""
+"""Number of first rows of encoded images in which the shape is taken from an undamaged one."""
 
 
 def _first_shape(cells: list[bytes | None], file: str) -> ImageShape:
@@ -318,7 +318,7 @@ def _first_shape(cells: list[bytes | None], file: str) -> ImageShape:
 
 
 def _labelled(files: list[str], schemas: list[pa.Schema]) -> str | None:
-    """The column of labels, of which all files have to know the same; None without."""
+    """The column of labels, which all files must have alike; None without one."""
     name = columns.label_name(schemas[0]) or columns.LABELS[0]
     kinds = [
         schema.field(name).type if schema.names.count(name) == 1 else None for schema in schemas
@@ -353,6 +353,6 @@ def _classes(
                 f"--data {file}: column {name!r} cannot be read as whole numbers "
                 f"({first_line(error)}); make the set again with `distgan data prepare`"
             ) from None
-        # A row without one is found when it is read.
+        # Missing labels are found when their rows are read.
         highest = max(highest, int(labels.max(initial=0)))
     return numbered_classes(highest, f"--data {files[0]}")

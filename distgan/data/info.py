@@ -1,4 +1,4 @@
-"""`distgan data info`: what is in a set, in words and as a picture."""
+"""`distgan data info`: a description of a set, and a picture of its images."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _CHUNK = 1 << 22
 
 @dataclass(frozen=True)
 class Information:
-    """What `distgan data info` shows."""
+    """The output of `distgan data info`."""
 
     lines: dict[str, str]
-    """What each is about, and the text."""
+    """Heading and text of each line."""
     classes: tuple[str, ...]
     counts: tuple[int, ...]
     picture: bytes
@@ -35,16 +35,16 @@ class Information:
 def inform(
     uri: str, progress: Callable[[str, int, int], None] = lambda what, done, total: None
 ) -> Information:
-    """Describe a set, draw it, and compare every shard with its checksum.
+    """Describe a set, draw it, and verify the checksum of every shard.
 
     Args:
         uri: a packaged set's name, a prepared set, or any Parquet with images.
 
     Raises:
-        UserError: when the set cannot be read, or a shard is not what the manifest says.
+        UserError: when the set cannot be read, or a shard differs from the manifest.
     """
     images = open_images(uri)
-    # The set as it lies: a packaged set's name has become its folder.
+    # images.uri, as for a packaged set ``uri`` is only a name.
     storage = Storage(images.uri)
     made = None if _is_file(storage) else manifest.read(storage)
     if made is not None:
@@ -156,7 +156,7 @@ def _picture(
     counts: tuple[int, ...],
     hear: Callable[[Decoded], object],
 ) -> bytes:
-    """The first images of each class, a row each; without labels, of the whole set."""
+    """The first images of each class, one row per class; without labels, of the whole set."""
     size = images.shape.height, images.shape.width
     columns, cell = picture.columns_and_cell(size, len(counts) or 10)
     if not counts:

@@ -1,4 +1,4 @@
-"""The manifest of a prepared set: what is in it, and how it was made."""
+"""The manifest of a prepared set: its contents, and the options it was made with."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ FORMAT = 2
 
 _REMEDY = "copy it again, or make the set again with `distgan data prepare`"
 _LONGEST_NAME = 255
-"""Bytes that a file's name may have on all usual filesystems."""
+"""Largest number of bytes of a file name on all common filesystems."""
 
 _AtLeastOne = Annotated[int, Field(ge=1)]
 _Number = Annotated[int, Field(ge=0)]
 
 
 def _is_file_name(name: str) -> str:
-    # A manifest that was handed on must not reach beyond its folder.
+    # A manifest from another person must not name files outside its folder.
     if not name or name in (".", "..") or any(part in name for part in ("/", "\\", "://", "\0")):
         raise ValueError("should be the name of a file in the set's own folder")
     if len(name.encode("utf-8", "replace")) > _LONGEST_NAME or printable(name) != name:
@@ -61,7 +61,7 @@ class Shard:
 
 @dataclass(frozen=True, config=SETTINGS)
 class Manifest:
-    """What is in a prepared set. A folder with one holds a finished set."""
+    """The contents of a prepared set. A folder with a manifest holds a complete set."""
 
     format: int
     """2; an older or newer one is refused."""
@@ -83,7 +83,7 @@ class Manifest:
     skipped: int
     """Bad images left out; bad-images.txt lists them."""
     source: dict[str, Any]
-    """Kind of source, split, and the options that it was made with."""
+    """Kind of source, split, and the options of `distgan data prepare`."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Manifest:
@@ -124,6 +124,6 @@ def read(storage: Storage) -> Manifest | None:
 
 
 def write(storage: Storage, manifest: Manifest) -> None:
-    """Write the manifest, which makes the set a finished one."""
+    """Write the manifest, which marks the set as complete."""
     values = dataclasses.asdict(manifest)
     storage.write(MANIFEST, json.dumps(values, indent=2, ensure_ascii=False) + "\n")

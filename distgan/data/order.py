@@ -1,9 +1,9 @@
-"""Which image every sample of a run is.
+"""The order of the images: which image each sample of a run is.
 
 Samples are numbered through a run; global batch k of B images holds the samples kB to
-kB + B - 1. Both orders are functions of the sample's number, so the position of a run in
-its data is the number of images seen, and no order depends on the number of workers.
-Every epoch shows every image once; a batch that reaches past its end goes on into the next.
+kB + B - 1. Both orders are functions of the sample's number alone, so the position of a run in
+its data is the number of images seen, and the order does not depend on the number of workers.
+Every epoch contains every image once; a batch at the end of an epoch continues in the next one.
 """
 
 from __future__ import annotations
@@ -50,11 +50,10 @@ class ShuffledOrder:
 class Window:
     """One rank's part of a shuffle window.
 
-    ``places`` says where the images come from: the runs of rows to read, one after
-    another, each (row group, first row, end row) with row groups numbered through all
-    files. ``samples`` are the rank's samples in this window, ascending, and ``rows``
-    where each of them lies among the rows read. The window covers the samples
-    ``start`` to ``stop - 1`` of all ranks.
+    ``places`` are the ranges of rows to read, in order, each (row group, first row, end row) with
+    row groups numbered through all files. ``samples`` are the rank's samples in this window,
+    ascending, and ``rows`` the index of each of them among the rows read. The window covers the
+    samples ``start`` to ``stop - 1`` of all ranks.
     """
 
     start: int
@@ -65,26 +64,26 @@ class Window:
 
     @property
     def size(self) -> int:
-        """How many rows have to be read."""
+        """Number of rows to read."""
         return sum(stop - start for _, start, stop in self.places)
 
 
 class StreamedOrder:
     """Row groups in a new order each epoch, and images shuffled within windows of it.
 
-    An epoch lays all row groups end to end in a seeded order and cuts this line into
-    windows. Within a window every position of the global batch belongs to a lane: lane
-    ``p * lanes // batch`` holds position p. The window's part of the line is dealt to the
-    lanes in runs, and each lane's run is permuted. So every batch takes its share from all
-    over the window, while a rank, which owns a run of positions, has to read the runs of
-    its own lanes only. (Canonical lanes are MosaicML Streaming's idea.)
+    An epoch concatenates all row groups in a seeded order and cuts this sequence into windows.
+    Each position p of the global batch belongs to lane ``p * lanes // batch``. A window is divided
+    into consecutive ranges, one per lane, and each range is permuted on its own. So every batch
+    has images from all parts of the window, while a rank, which owns consecutive positions, reads
+    only the ranges of its own lanes. (Lanes correspond to the canonical nodes of MosaicML
+    Streaming.)
 
     Args:
         seed: the run's seed.
         groups: rows of every row group, through all files.
         batch: images in a global batch.
         window: images in a window.
-        lanes: how many; more ranks than these read some rows twice.
+        lanes: how many; with more ranks than lanes some rows are read by several ranks.
     """
 
     def __init__(
@@ -123,7 +122,7 @@ class StreamedOrder:
             rows[lane_of == lane] = read + draws.permutation(self._seed, key, epoch, count)
             read += count
             low, high = first + int(runs[lane]), first + int(runs[lane + 1])
-            # Lanes side by side are read in one go.
+            # Ranges of adjacent lanes are merged into one read.
             if spans and spans[-1][1] == low:
                 low = spans.pop()[0]
             spans.append((low, high))
@@ -138,7 +137,7 @@ class StreamedOrder:
         self._epoch = epoch
 
     def _places(self, low: int, high: int) -> tuple[tuple[int, int, int], ...]:
-        """The rows from ``low`` to ``high - 1`` of the epoch's line."""
+        """The rows ``low`` to ``high - 1`` of the epoch's sequence, as ranges of row groups."""
         found = []
         at = int(np.searchsorted(self._starts, low, "right")) - 1
         while low < high:

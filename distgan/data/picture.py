@@ -1,4 +1,4 @@
-"""One picture of a set: images of each class, and how many there are of each."""
+"""Draws a set as one picture: images of each class, and the number of images per class."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _GRID_WIDTH = 720
 _SMALLEST_ROW, _LARGEST_ROW = 18, 96
 
 MOST_ROWS = 200
-"""Classes that are drawn; more would make a picture that nothing shows."""
+"""Classes that are drawn at most, which bounds the picture's height."""
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def columns_and_cell(shape: tuple[int, int], rows: int) -> tuple[int, tuple[int, int]]:
-    """Images in a row, and (height, width) of each in pixels, so that any set can be read.
+    """Images in a row, and (height, width) of each in pixels, for a picture of readable size.
 
     Args:
         shape: height and width of the set's images.
-        rows: one for each class.
+        rows: number of rows, one per class.
     """
     height, width = shape
-    # A hundred classes make thin rows, ten make rows to look at.
+    # The more classes, the lower the rows.
     row = min(_LARGEST_ROW, max(_SMALLEST_ROW, 2 * _GRID_WIDTH // (3 * max(rows, 1)), 24))
     factor = row / height
     if factor >= 1:
@@ -99,7 +99,7 @@ def _bar(pen: ImageDraw.ImageDraw, x: int, y: int, height: int, share: float) ->
 def _scaled(pixels: NDArray[np.uint8], cell: tuple[int, int]) -> Image.Image:
     plain = pixels[..., 0] if pixels.shape[2] == 1 else pixels
     image = Image.fromarray(np.ascontiguousarray(plain))
-    # Enlarged, pixels stay what they are; reduced, all of them count.
+    # Nearest neighbour for enlarging, so that pixels stay visible; Lanczos for reducing.
     larger = cell[0] >= image.height
     way = Image.Resampling.NEAREST if larger else Image.Resampling.LANCZOS
     return image.resize((cell[1], cell[0]), way).convert("RGB")

@@ -1,4 +1,4 @@
-"""From rows of Parquet to pixels: decoding, checking, and passing over what is damaged."""
+"""Turns rows of Parquet into pixels: decodes, checks, and replaces damaged images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Pixels:
     """Decoded images in memory.
 
     ``images`` is uint8 (n, h, w, c) and ``labels`` int64 (n,) or None. ``replaced`` is
-    bool (n,): true where a damaged image's place was given to another.
+    bool (n,): true where a damaged image was replaced by another one.
     """
 
     images: NDArray[np.uint8]
@@ -39,18 +39,18 @@ def decode(
 ) -> Pixels:
     """Turn rows of the columns ``image`` and ``label`` into pixels.
 
-    Raw pixels of a single chunk are viewed, not copied.
+    Raw pixels in a single chunk are not copied.
 
     Args:
-        table: a whole row group, so that a damaged row finds another to stand in.
+        table: a whole row group, so that a damaged row can be replaced by another one.
         rows: which of its rows are wanted.
-        shape: what every image has to have.
-        classes: labels lie in [0, classes).
-        source: the file, and ``first_row`` the table's first row in it: named in errors.
-        replace: give a damaged row's place to the next whole row of the table.
+        shape: required of every image.
+        classes: labels must be in [0, classes).
+        source: the file, and ``first_row`` the table's first row in it, for errors.
+        replace: replace a damaged row by the next undamaged row of the table.
 
     Raises:
-        UserError: for a damaged row, or with ``replace`` a table without a whole one.
+        UserError: for a damaged row, or with ``replace`` for a table without an undamaged one.
     """
     if rows.start == rows.stop:
         return _nothing(shape, "label" in table.column_names)
@@ -83,7 +83,7 @@ def decode(
 
 
 def join(parts: list[Pixels]) -> Pixels:
-    """One `Pixels` of several, in order; a single one is not copied."""
+    """Concatenate several `Pixels` in order; a single one is not copied."""
     if len(parts) == 1:
         return parts[0]
     labels = [part.labels for part in parts if part.labels is not None]
@@ -173,7 +173,7 @@ def _stand_in(
     classes: int,
     source: str,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
-    """Copies in which the next whole row of the table stands in for each damaged one."""
+    """Copies in which each damaged row is replaced by the next undamaged row of the table."""
     images = images.copy()
     labels = None if labels is None else labels.copy()
     tried: dict[int, Pixels | None] = dict.fromkeys(bad)
@@ -187,7 +187,8 @@ def _stand_in(
                 tried[row] = None
         return tried[row]
 
-    # From the last to the first: what stands in for a row stands in for the bad one before it.
+    # From the last row to the first, so that the replacement of a row is also that of a damaged
+    # row before it.
     stands: dict[int, Pixels] = {}
     for row in sorted(bad, reverse=True):
         after = ((row + step) % len(table) for step in range(1, len(table)))

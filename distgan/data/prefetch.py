@@ -1,4 +1,4 @@
-"""What a rank needs of every batch, made for many batches at a time."""
+"""Prepares a rank's part of many batches at a time."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ T = TypeVar("T")
 
 
 class PrefetchBuffer(Generic[T]):
-    """Makes a rank's part of the next batches whenever those made before are used up.
+    """Makes a rank's part of the next batches when the previous ones are used up.
 
-    Between two steps the processor's caches belong to the networks, and whatever is done for
-    one batch there costs three times its part of doing it for many.
+    Between two steps the processor's caches hold the networks' data, and work for one batch then
+    takes three times its share of the work for many batches at once.
 
     Args:
-        make: from this rank's samples in each of the next batches, something for each.
+        make: maps this rank's samples in each of the next batches to one result per batch.
         batch: images in a global (micro-)batch.
-        size: of what one sample needs; batches are made ahead up to ``at_once`` of it.
+        size: of one sample's result; batches are made ahead up to ``at_once`` of this unit.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class PrefetchBuffer(Generic[T]):
         self._made: Sequence[T] = ()
 
     def batch(self, images_seen: int) -> T:
-        """What belongs to this rank's part of the global batch from sample ``images_seen``."""
+        """The result for this rank's part of the global batch that begins at ``images_seen``."""
         index, off = divmod(images_seen - self._first, self._batch)
         if off or not 0 <= index < len(self._made):
             starts = (images_seen + n * self._batch for n in range(self._count))

@@ -1,4 +1,4 @@
-"""`distgan data prepare`: sources in, the package's Parquet and a manifest out."""
+"""`distgan data prepare`: converts a source to the package's Parquet with a manifest."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from distgan.storage.ownership import Ownership
 from distgan.storage.storage import Storage
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+"""Called with a description of the work, the amount done, and the total."""
 
 
 def _parse_size(value: Any) -> Any:
@@ -54,7 +54,7 @@ _Side = Annotated[int, Field(ge=1, le=16384)]
 
 @dataclass(frozen=True, config=SETTINGS)
 class PrepareSettings:
-    """How a set is made of a source."""
+    """How a set is made from a source."""
 
     split: Literal["train", "test"] = "train"
     """Which part of the source."""
@@ -92,19 +92,19 @@ def prepare(
 ) -> Manifest:
     """Turn a source into Parquet shards and a manifest.
 
-    The same source and options always give the same bytes, from any number of workers.
-    Nothing is left in ``out`` when it does not come to the end.
+    The same source and options always give the same bytes, with any number of workers. If it
+    fails, nothing is left in ``out``.
 
     Args:
         source: a file or folder of any kind in `distgan.data.sources`, or a name in
             `distgan.data.sources.named`, which is downloaded.
         out: path or URI of the folder to write to.
-        workers: tasks at a time, by default one for each core; 0 makes everything in this
-            process, without Ray, as a set of a single shard is always made.
-        address: of a Ray cluster to use, whose nodes all see ``source`` and ``out``; by
-            default RAY_ADDRESS, else Ray is started here.
-        progress: told how far it is.
-        note: told in a line how the source was read, and what in it was left alone.
+        workers: number of concurrent tasks, by default one per core; 0 uses this process only,
+            without Ray, as does a set of a single shard.
+        address: of a Ray cluster whose nodes all see ``source`` and ``out``; by default
+            RAY_ADDRESS, else Ray is started on this machine.
+        progress: called with the progress.
+        note: takes lines about how the source was read, and what in it was not used.
 
     Raises:
         UserError: when the source cannot be used, or ``out`` already holds a set.
@@ -133,7 +133,7 @@ def prepare(
                 note(line)
             announce(storage, (_place(job) for job in jobs))
             written: Manifest | None = None
-            # The set itself goes last: with its manifest, all of it is there.
+            # The set itself is finished last: its manifest marks everything as complete.
             for folder in reversed(parts):
                 its = [(job, m) for job, m in zip(jobs, made, strict=True) if job.folder == folder]
                 written = _finish(storage, folder, its, opened, layout, options)
@@ -142,7 +142,8 @@ def prepare(
 
 
 def _choose(count: int, options: PrepareSettings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Numbers of the items to take and to hold out, ascending: a function of the options."""
+    """Numbers of the items for the set and for validation, ascending; depend on the options
+    only."""
     wanted = count if options.subset is None else options.subset
     if wanted > count:
         raise UserError(f"--subset {wanted}: the source has only {count} images; take fewer")
@@ -156,10 +157,10 @@ def _choose(count: int, options: PrepareSettings) -> tuple[NDArray[np.int64], ND
 
 
 def _layout(source: Source, numbers: NDArray[np.int64], options: PrepareSettings) -> Layout:
-    """What all shards share; shape and channels are those of the first good image.
+    """What all shards share; shape and channels are those of the first undamaged image.
 
     Raises:
-        UserError: when there is no good one among the first that may be bad.
+        UserError: when more images at the beginning are damaged than ``skip_bad`` allows.
     """
     gray = {"auto": None, "gray": True, "rgb": False}[options.channels]
     transform = Transform(options.size, options.crop, options.filter, gray)
@@ -192,7 +193,7 @@ def _jobs(
     layout: Layout,
     options: PrepareSettings,
 ) -> list[Job]:
-    # Whole row groups, so that only a set's last one is short.
+    # Shards hold complete row groups, so that only the last one of a set is shorter.
     groups = options.shard_size * 1_000_000 // image_bytes(layout.shape) // layout.rows_per_group
     size = max(1, groups) * layout.rows_per_group
     starts = range(0, len(numbers), size)
@@ -220,7 +221,7 @@ def _make(
     address: str | None,
     progress: Progress,
 ) -> list[Made]:
-    """Make all shards, here or on Ray; in the order of the jobs."""
+    """Make all shards, in this process or on Ray; results in the order of the jobs."""
     total = sum(len(job.numbers) for job in jobs)
     done = 0
 
@@ -229,7 +230,7 @@ def _make(
         done += count
         progress("images", done, total)
 
-    # To start Ray takes longer than to make a shard.
+    # Starting Ray takes longer than making one shard.
     if workers == 0 or not any(job.folder == other.folder for job, other in pairwise(jobs)):
         made: list[Made] = []
         for job in jobs:
@@ -254,7 +255,7 @@ def _make(
 
 
 def _remarks(made: list[Made]) -> Iterator[str]:
-    """What a person should hear of the images that were taken."""
+    """Remarks for the user about the images of the set."""
     low = [one.darkest for one in made if one.darkest is not None]
     high = [one.brightest for one in made if one.brightest is not None]
     if low and (line := range_note(min(low), max(high))):
@@ -270,7 +271,7 @@ def _limit(made: list[Made], allowed: int) -> None:
 
 
 def _place(job: Job) -> str:
-    """Where a shard moves to."""
+    """The final path of a shard."""
     name = job.name.removeprefix(f"{UNFINISHED}/")
     return f"{job.folder}/{name}" if job.folder else name
 
@@ -283,7 +284,7 @@ def _finish(
     layout: Layout,
     options: PrepareSettings,
 ) -> Manifest:
-    """Move the shards of a set to their place, and write its manifest last."""
+    """Move the shards of a set to their final paths, and write its manifest last."""
     good = [(job, one) for job, one in its if one.count]
     if not good:
         raise UserError(f"--out {storage.show(folder)}: no good image is left for it; take more")

@@ -1,4 +1,4 @@
-"""Reading with Ray Data: fragments of a set, decoded by tasks on the cluster's processors."""
+"""Reads fragments of a set with Ray Data, in tasks on the cluster's processors."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from distgan.launch.ray.ray_data_backoff import be_unhurried
 
 _FRAGMENTS_OF_AN_EXECUTION = 1024
 _AHEAD = 4
-"""Tasks that decode at once, for each process that reads."""
+"""Concurrent decoding tasks for each reading process."""
 
 
 def read_resident_on_ray(images: ImageSet, replace: bool, verbose: bool) -> Any:
     """Read and decode a whole set into Ray's object store.
 
     Args:
-        replace: pass over damaged rows, as `distgan.data.fragments.read_fragment` does.
-        verbose: show what Ray Data says and how far it is.
+        replace: replace damaged rows, as `distgan.data.fragments.read_fragment` does.
+        verbose: show Ray Data's messages and progress.
 
     Returns:
-        a reference to the arrays of a `Pixels`, which every process of a node maps
-        instead of copying.
+        a reference to the arrays of a `Pixels`, which processes of a node share without copies.
 
     Raises:
         UserError: for a damaged row or file.
     """
     data = _dataset(images, whole_set(images), replace, verbose, num_cpus=1)
-    # Other nodes copy what this one holds, which is gone only when the driver is.
+    # The object is held on the driver's node, so that it is lost only together with the driver;
+    # other nodes copy it.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     join = _join.options(num_cpus=0, scheduling_strategy=here)
     return join.remote(images.count, images.shape, *data.to_arrow_refs())
@@ -50,16 +50,16 @@ def read_resident_on_ray(images: ImageSet, replace: bool, verbose: bool) -> Any:
 def read_on_ray(
     images: ImageSet, fragments: Iterable[Fragment], replace: bool, verbose: bool
 ) -> Iterator[Pixels]:
-    """Fragments in their order, some decoded ahead of their use.
+    """Fragments in their order; some are decoded ahead of their use.
 
-    The pieces may be cut elsewhere than the fragments.
+    The boundaries of the yielded pieces may differ from those of the fragments.
 
     Raises:
         UserError: for a damaged row or file.
     """
     remaining = iter(fragments)
     while chunk := list(islice(remaining, _FRAGMENTS_OF_AN_EXECUTION)):
-        # The workers hold the processors; decoding takes what they leave.
+        # All CPUs are reserved by the workers, so decoding tasks request none.
         data = _dataset(images, chunk, replace, verbose, num_cpus=0)
         for table in data.iter_batches(batch_size=None, batch_format="pyarrow"):
             yield _pixels(table, images.shape)
@@ -70,10 +70,10 @@ def _dataset(
 ) -> ray.data.Dataset:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = verbose
-    # What a task raises arrives as the error of the read; there is no need to log it too.
+    # A task's exception is raised by the read, so it is not also logged.
     logging.getLogger("ray.data").setLevel(logging.INFO if verbose else logging.CRITICAL)
     context.execution_options.preserve_order = True
-    # A user's mistake should arrive as such.
+    # Raise a task's `UserError` itself, not wrapped in Ray's exception.
     context.raise_original_map_exception = True
     be_unhurried(context)
     items = [{"fragment": astuple(fragment)} for fragment in fragments]

@@ -1,4 +1,4 @@
-"""The resident way: all images decoded in memory, and batches gathered from it."""
+"""Resident mode: all images are decoded in memory, and batches are gathered from there."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from distgan.data.prefetch import PrefetchBuffer
 from distgan.parallel import World
 
 _BYTES_AT_ONCE = 2**21
-"""Of pixels that are gathered ahead: a quarter of the time of one MNIST batch after another."""
+"""Bytes of pixels gathered at once: takes a quarter of the time of gathering MNIST batches one by
+one."""
 
 
 class Resident:
-    """This rank's part of any global batch, from pixels that are all there.
+    """This rank's part of any global batch, from a set in memory.
 
     Args:
         pixels: the whole set, in memory that the processes of a node may share.
         batch: images in a global batch.
-        damage: hears of damaged images.
+        damage: counts damaged images.
 
     Raises:
         UserError: for more damaged images than are allowed.
@@ -34,10 +35,10 @@ class Resident:
     def __init__(self, pixels: Pixels, seed: int, batch: int, world: World, damage: Damage) -> None:
         self._order = ShuffledOrder(seed, len(pixels.images))
         self._shape = pixels.images.shape[1:]
-        # One row an image: torch gathers rows ten times faster than blocks.
+        # One row per image: torch gathers rows of a matrix ten times faster than blocks.
         self._rows = borrow(pixels.images).flatten(1)
         self._labels = None if pixels.labels is None else borrow(pixels.labels)
-        # At most an epoch of a small set, each of which has a permutation of its own.
+        # At most one epoch of a small set, as each epoch needs a permutation.
         at_once = min(_BYTES_AT_ONCE, self._rows.numel())
         self._ahead = PrefetchBuffer(self._gather, batch, world, self._rows[0].numel(), at_once)
         damage.add(np.flatnonzero(pixels.replaced))
@@ -56,12 +57,12 @@ class Resident:
         return list(zip(images, labels, strict=True))
 
     def close(self) -> None:
-        """Nothing runs beside."""
+        """Does nothing: there is no background thread."""
 
 
 def borrow(array: object) -> Tensor:
-    """A tensor of an array's memory, which may be read-only."""
-    # Shared memory is read-only; nothing here writes to it, and torch only warns.
+    """A tensor that shares an array's memory, which may be read-only."""
+    # Ray's shared memory is read-only; torch warns about it, but nothing here writes to it.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(array)

@@ -1,4 +1,4 @@
-"""The choice between the two ways, made once for resident and streamed alike."""
+"""Opens a set in resident or in streaming mode."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def open_rows(
     reader: Reader,
     damage: Damage,
 ) -> SampleSource:
-    """The way that the configuration names.
+    """The source of images for the mode that the configuration names.
 
     Args:
-        resident: gives the whole set in memory; called for the resident way only.
-        reader: reads fragments in their order; used by the streaming way only.
+        resident: returns the whole set in memory; called in resident mode only.
+        reader: reads fragments in their order; used in streaming mode only.
 
     Raises:
         UserError: for a set that cannot be read.

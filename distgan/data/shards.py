@@ -1,7 +1,7 @@
-"""One shard of a set: read from the source, transformed, written as Parquet.
+"""Makes one shard of a set: reads from the source, transforms, writes Parquet.
 
-Nothing here depends on which process makes which shard, so a set is the same bytes from
-any number of them.
+A shard does not depend on the process that makes it, so any number of processes makes a set of
+the same bytes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Layout:
-    """What all shards of a set have in common."""
+    """Properties that all shards of a set share."""
 
     shape: ImageShape
     transform: Transform
@@ -82,7 +82,7 @@ class Job:
 
 @dataclass
 class Made:
-    """What became of a shard: its file, and what the manifest sums up over all shards."""
+    """The result of making a shard: its file, and its contributions to the manifest."""
 
     count: int = 0
     bytes: int = 0
@@ -91,13 +91,13 @@ class Made:
     class_counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     bad: list[str] = field(default_factory=list)
     darkest: int | None = None
-    """Lowest and highest value of all 16-bit gray images; None without one."""
+    """Lowest and highest value of all 16-bit images; None without any."""
     brightest: int | None = None
     frames: int = 0
-    """Files with more than the one image that was taken of them."""
+    """Number of files with several images, of which only the first was used."""
 
     def hear(self, decoded: Decoded) -> None:
-        """Take in what an image that was taken has to say."""
+        """Add the facts about a decoded image."""
         self.frames += decoded.frames
         if decoded.darkest is not None and decoded.brightest is not None:
             lowest = decoded.darkest if self.darkest is None else self.darkest
@@ -113,10 +113,10 @@ def image_bytes(shape: ImageShape) -> int:
 def make_shard(
     job: Job, source: Source, layout: Layout, report: Callable[[int], None] = lambda done: None
 ) -> Made:
-    """Make one shard and write it; a shard without a good image is not written.
+    """Make one shard and write it; a shard without an undamaged image is not written.
 
     Args:
-        report: called with the number of images that were dealt with since the last call.
+        report: called with the number of images processed since the last call.
 
     Raises:
         UserError: for the first bad image beyond ``layout.skip_bad``, naming it; when another
@@ -149,7 +149,7 @@ def make_shard(
 
 
 def check(item: Item, layout: Layout) -> None:
-    """See that an item has what all have: a label in range, a caption, a pair.
+    """Check that an item has a valid label, caption and pair, if the set has them.
 
     Raises:
         BadImageError: when it has not.
@@ -175,7 +175,7 @@ _WRITING: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class _Row:
-    """An item and what is stored of it."""
+    """An item and its stored bytes."""
 
     item: Item
     pixels: Pixels
@@ -207,7 +207,7 @@ def _good(items: list[Item], layout: Layout, made: Made) -> list[_Row]:
 
 
 def too_many(bad: list[str], allowed: int) -> str:
-    """The sentence for more bad images than are allowed."""
+    """The error message for more bad images than allowed."""
     if allowed == 0:
         return f"{bad[0]}; mend or remove it, or leave such images out with --skip-bad N"
     return f"{bad[-1]}; and {len(bad) - 1} bad images before it, more than --skip-bad {allowed}"
@@ -263,7 +263,7 @@ def _column(images: list[ImageData], layout: Layout) -> pa.Array:
 def _sum_up(rows: list[_Row], made: Made) -> None:
     made.count += len(rows)
     pixels = np.stack([row.pixels for row in rows])
-    # Whole numbers: the mean does not depend on the order of summation.
+    # Integer sums, so that the mean does not depend on the order of summation.
     made.sums += pixels.sum(axis=(0, 1, 2), dtype=np.int64)
     labels = [row.item.label for row in rows if row.item.label is not None]
     if len(made.class_counts):

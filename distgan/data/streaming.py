@@ -1,4 +1,4 @@
-"""The streaming way: windows of a larger set, loaded in the background."""
+"""Streaming mode: windows of a large set, loaded in the background."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from distgan.data.resident import borrow
 from distgan.parallel import World
 
 Reader = Callable[[Iterable[Fragment]], Iterator[Pixels]]
-"""Reads fragments, some of them ahead; pieces may be cut elsewhere than the fragments."""
+"""Reads fragments in order, some ahead; the pieces' boundaries may differ from the fragments'."""
 
 
 @dataclass
@@ -34,15 +34,15 @@ class _Loaded:
 class Streamed:
     """This rank's part of any global micro-batch, from a window that moves over the set.
 
-    A thread fills the next window while this one is used: two windows of this rank's
-    lanes are the memory it takes, and what the reader reads ahead. The order is one of whole
-    global batches, of which the micro-batches are slices.
+    A thread fills the next window while the current one is used, so it takes the memory of two
+    windows of this rank's lanes, and of the fragments read ahead. The order is that of whole
+    global batches, of which micro-batches are slices.
 
     Args:
         batch: images in a global batch.
         micro_batch: images in a global micro-batch, which divide it.
-        end: the first sample of the run that nobody will ask for.
-        damage: hears of damaged images.
+        end: the first sample after the end of the run.
+        damage: counts damaged images.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Streamed:
         """Images, uint8 (n, h, w, c), and labels, int64 (n,) or None.
 
         Raises:
-            UserError: what the reader met.
+            UserError: an error of the reader.
         """
         first, stop = images_seen + self._part.start, images_seen + self._part.stop
         if self._loading is None or images_seen != self._next_sample:
@@ -136,7 +136,7 @@ class Streamed:
 
 
 class _Loading:
-    """The thread that fills one window while another is in use."""
+    """A thread that fills one window while another is in use."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class _Loading:
         self._thread.start()
 
     def take(self, done: _Loaded | None) -> _Loaded:
-        """The next window; the memory of the one that is ``done`` is used again."""
+        """The next window; the memory of ``done``, which is no longer needed, is reused."""
         if done is not None:
             self._free.put(done)
         found = self._loaded.get()

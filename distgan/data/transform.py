@@ -1,4 +1,4 @@
-"""From an encoded image, or pixels, of any size to uint8 pixels of one shape."""
+"""Transforms encoded images or pixels of any size to uint8 pixels of one shape."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "box": Image.Resampling.BOX,
 }
-"""Pillow's; each is widened by the factor of the reduction, so all are antialiased."""
+"""Pillow's resampling filters. Pillow scales their support when reducing, so all antialias."""
 
 
 @dataclass(frozen=True)
 class Transform:
     """Makes images of one shape.
 
-    ``size`` is (height, width), or None to leave it; ``crop`` says how an image of other
-    proportions comes to it: ``center`` cuts the largest part with the right ones out of its
-    middle, ``none`` distorts. ``gray`` is None to take images as they are.
+    ``size`` is (height, width), or None for no change. ``crop`` is used for images of another
+    aspect ratio: ``center`` cuts the largest part with the wanted ratio out of the middle,
+    ``none`` distorts. ``gray`` says whether to convert to gray; None keeps the channels.
     """
 
     size: tuple[int, int] | None = None
@@ -41,7 +41,7 @@ class Transform:
         """uint8 (height, width, channels), of one channel or three; see `decode`.
 
         Args:
-            hear: given an encoded image as it was decoded, of its own size.
+            hear: called with an encoded image after decoding, before it is resized.
 
         Raises:
             BadImageError: when it cannot be decoded, or is too large to be decoded safely.
@@ -55,7 +55,7 @@ class Transform:
         if image.shape[2] not in (1, 3, 4):
             raise BadImageError(f"has {image.shape[2]} channels; 1, 3 and 4 are known")
         if self._keeps(*image.shape):
-            # As shards store it: arrays may come transposed or in Fortran's order.
+            # Shards store C-contiguous pixels; arrays may be transposed or in Fortran order.
             return np.ascontiguousarray(image)
         gray = image.shape[2] == 1 if self.gray is None else self.gray
         plain = np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image)

@@ -1,4 +1,4 @@
-"""The folder of a set while it is being made: whole at the end, or as it was before."""
+"""The folder of a set while it is being made: complete at the end, else as before."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from distgan.storage.textfiles import read_json
 BAD_IMAGES = "bad-images.txt"
 VALIDATION = "validation"
 UNFINISHED = ".unfinished"
-"""Folder of the shards of a set that is being made; they move out once all are whole."""
+"""Folder of the shards of a set that is being made; they are moved when all are complete."""
 _MOVED = f"{UNFINISHED}/files.json"
-"""Names of what moves out, written before the first does: all that a kill may leave behind."""
+"""Names of the files to be moved, written before the first move, for removal after a kill."""
 
 _File = Annotated[
     str,
@@ -31,10 +31,10 @@ _File = Annotated[
 
 
 def refuse_occupied(storage: Storage, out: str) -> None:
-    """See that nothing in the folder would be lost, or taken for a part of the set.
+    """Check that the folder holds no file that would be overwritten or taken for part of the set.
 
     Raises:
-        UserError: when it holds a set, or files of another origin whose names a set needs.
+        UserError: when it holds a set, or other files with names that a set uses.
     """
     if storage.exists(MANIFEST):
         raise UserError(f"--out {out}: already holds a prepared set; choose another folder")
@@ -64,13 +64,13 @@ def _of_a_set(name: str) -> bool:
 
 @contextlib.contextmanager
 def unfinished(storage: Storage, owner: Ownership) -> Iterator[Storage]:
-    """A folder for shards in the making, which is gone at the end, whatever happens.
+    """A context with a folder for shards being made, which is removed at the end in any case.
 
-    The owner of the set is named in it. Tasks of an owner before, which wake up late, find
-    another one named there, or nobody, and write nothing.
+    The owner of the set is named in it. Tasks of a previous owner that are still running find
+    another owner there, or none, and write nothing.
 
     Yields:
-        the set's folder, written to for its owner.
+        the set's folder with ``owner`` set.
     """
     try:
         storage = owner.claim(UNFINISHED)
@@ -82,10 +82,10 @@ def unfinished(storage: Storage, owner: Ownership) -> Iterator[Storage]:
 
 
 def announce(storage: Storage, files: Iterable[str]) -> None:
-    """Write down, before the first shard moves out, what there will be of a set.
+    """Record the names of a set's files before the first shard is moved.
 
     Args:
-        files: names of its shards, with the folder `VALIDATION` of those that go there.
+        files: names of its shards; those of the validation set include the folder `VALIDATION`.
     """
     names = list(files)
     folders = [f"{VALIDATION}/", ""] if any("/" in name for name in names) else [""]
@@ -96,10 +96,10 @@ def announce(storage: Storage, files: Iterable[str]) -> None:
 
 
 def clear(storage: Storage) -> None:
-    """Remove what an attempt that was killed has left, and nothing else.
+    """Remove the files of a killed attempt, and no others.
 
     Raises:
-        UserError: when the list of what it may have left is damaged.
+        UserError: when the list of these files is damaged.
     """
     if not storage.exists(UNFINISHED) or storage.exists(MANIFEST):
         return
@@ -107,7 +107,7 @@ def clear(storage: Storage) -> None:
     if storage.exists(_MOVED):
         remedy = f"delete {storage.show(UNFINISHED)} and the files of the set that is not whole"
         files = read_json(storage, _MOVED, list[_File], remedy)
-    # First of all the manifests, with which the list begins: without them the rest is not a set.
+    # Manifests are first in the list and are removed first: without them the rest is not a set.
     for file in files:
         still = f"{UNFINISHED}/{file.removeprefix(f'{VALIDATION}/')}"
         if file != VALIDATION and not storage.exists(still):

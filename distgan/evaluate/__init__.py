@@ -1,1 +1,1 @@
-"""Measuring a generator against its data: shares, gathering, values, and cards to them."""
+"""Evaluation of a generator: features of real and generated images, metrics, metric cards."""

@@ -1,4 +1,4 @@
-"""What was seen of real images, kept between evaluations: it depends on no generator.
+"""Cache of the real images' feature statistics, which no evaluated generator changes.
 
 A file for every key in ``$XDG_CACHE_HOME/distgan/statistics``; any of them may be deleted.
 """
@@ -26,17 +26,18 @@ _FORMAT = 2
 def recall(
     what: dict[str, Any], see: Callable[[], FeatureStatistics], world: World
 ) -> FeatureStatistics:
-    """The evidence that is kept for a key, or what ``see`` finds; all ranks must call it.
+    """Feature statistics from the cache, else computed and stored; all ranks must call it.
 
     Args:
-        what: all that the evidence depends on, as JSON can hold it.
-        see: a collective operation, called on all ranks unless all of them have it.
+        what: everything that the statistics depend on, as JSON values; its hash is the key.
+        see: computes them. A collective operation, called on all ranks unless every rank found
+            them in its cache.
     """
     text = json.dumps({"format": _FORMAT, **what}, sort_keys=True)
     name = f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
     storage = Storage(cache_folder() / "statistics")
     known = _load(storage, name)
-    # A rank that lacks it cannot look again alone.
+    # Computing is collective: if one rank lacks the file, all of them compute.
     everywhere = all(world.gather(known is not None))
     if known is not None and everywhere:
         return known
@@ -48,9 +49,9 @@ def recall(
 
 
 def _load(storage: Storage, name: str) -> FeatureStatistics | None:
-    # What is damaged is seen again, and replaced.
+    # A damaged file counts as missing: it is computed again and replaced.
     try:
         return FeatureStatistics.from_tensors(load_tensors(storage.read(name)))
     except Exception:
-        # Whatever the library raises while it reads a damaged file.
+        # The library may raise any exception for a damaged file.
         return None

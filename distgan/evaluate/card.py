@@ -1,4 +1,4 @@
-"""The card that goes with every value: how it was measured, and against what."""
+"""The card stored with every value: how it was measured, and against what."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Card:
-    """Values whose cards differ are not comparable."""
+    """How values were measured. Values whose cards differ are not comparable."""
 
     extractor: str
     extractor_hash: str
     resize: str
-    """What the extractor does to an image before its network sees it."""
+    """How the extractor resizes and scales an image before its network."""
     quantised: bool
     """Whether generated images were rounded to 8 bits, as the real ones are."""
     data: str
@@ -24,25 +24,25 @@ class Card:
     real: int
     """Real images."""
     held_out: int
-    """Of them not trained on, that the nearness of generated images is compared with; 0 where
-    there are none, and training images are left out in turn."""
+    """Those of them not trained on, to which distances of generated images are compared; 0 where
+    there are none, so that training images are left out one at a time instead."""
     fake: int
     """Generated images."""
     weights: str
     """``ema`` or ``generator``."""
     seed: int
     used: str = ""
-    """How many real and generated images each metric took of those there are."""
+    """How many of the real and generated images each metric used."""
     arithmetic: str = ""
-    """What the extractor computed in, and on which kind of device."""
+    """The extractor's floating-point format, and the kind of device."""
 
     @property
     def key(self) -> str:
         """Eight hexadecimal digits, equal for equal cards.
 
-        What the metrics used follows from the other fields, and belongs to those asked for. The
-        arithmetic moves last digits only, and must not part a run's values that were taken on
-        another machine.
+        ``used`` is not part of it: it follows from the other fields and the requested metrics.
+        Nor is ``arithmetic``, which changes last digits only: values of one run that were
+        measured on different machines stay comparable.
         """
         aside = ("used", "arithmetic")
         fields = {name: value for name, value in asdict(self).items() if name not in aside}

@@ -125,7 +125,7 @@ class Evaluator:
     def _fakes(self, networks: Mapping[str, nn.Module], numbers: range) -> Tensor:
         family, seed = self._family, self._settings.seed
         batch = family.generation_batch(networks, seed, "evaluate", numbers)
-        made = family.generate(networks, batch)
+        made = family.images(networks, batch, seed, "evaluate")
         # As they would be stored: real images come in 8 bits too.
         return (made.float() + 1).mul_(127.5).round_().clamp_(0, 255).byte()
 

@@ -1,4 +1,4 @@
-"""What was seen of a set of images: all that metrics are made from."""
+"""Features and moments of a set of images, from which all metrics are computed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from distgan.metrics.moments import Moments
 
 @dataclass(frozen=True)
 class FeatureStatistics:
-    """What was seen of a set of images, gathered from all ranks."""
+    """Features, moments and pixels of a set of images, gathered from all ranks."""
 
     folds: tuple[Moments, ...]
-    """Moments of all features, in parts that are samples of their own."""
+    """Moments of all features, in disjoint parts, for the jackknife's interval."""
     features: Tensor
     """float32 (n, d), of the first images."""
     probabilities: Tensor | None
-    """float32 (n, classes), of the same."""
+    """float32 (n, classes), of the same images; None without a classifier."""
     counts: Tensor | None
-    """int64 (classes,), of all."""
+    """int64 (classes,), how many of all images are of each predicted class."""
     pixels: Tensor
     """uint8 (n, c, h, w), of the first images."""
     labels: Tensor | None = None
@@ -32,14 +32,14 @@ class FeatureStatistics:
     """float32 (n, d), of images of the same kind that were not trained on, where there are any."""
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """By name, for a file; `from_tensors` takes them back."""
+        """The fields as tensors by name, for a file; `from_tensors` is the inverse."""
         found = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "folds"}
         found["folds"] = torch.stack([fold.sums for fold in self.folds])
         return {name: value.contiguous() for name, value in found.items() if value is not None}
 
     @staticmethod
     def from_tensors(tensors: dict[str, Tensor]) -> FeatureStatistics:
-        """What `to_tensors` gave.
+        """The inverse of `to_tensors`.
 
         Raises:
             KeyError: when something is missing.

@@ -1,7 +1,7 @@
-"""Every rank sees its own share of images; what all of them saw comes together.
+"""Every rank extracts features of its share of the images; the results are gathered.
 
-Images are seen in blocks of a fixed size, dealt to the ranks in turn, so that a block's
-features are the same to the last bit on any number of ranks.
+Images are processed in blocks of a fixed size, assigned to the ranks round-robin, so that a
+block's features are the same to the last bit on any number of ranks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from distgan.metrics.moments import Moments
 from distgan.parallel import World
 
 BLOCK = 100
-"""Images seen at a time."""
+"""Images processed at a time."""
 MOST_FEATURES = 10_000
 _MOST_PIXELS = 2_000
 _FOLDS, _LONGEST_FOLDED = 10, 512
@@ -32,16 +32,16 @@ def gather(
     world: World,
     labels: Tensor | None = None,
 ) -> FeatureStatistics:
-    """See ``num`` images on all ranks together; all ranks must call it.
+    """Extract features of ``num`` images on all ranks together; all ranks must call it.
 
-    Sums of features, in float64, cover all images; of the features themselves the first
-    10,000 travel, and of the pixels the first 2,000.
+    Sums of features, in float64, cover all images; features themselves are gathered of the first
+    10,000 only, and pixels of the first 2,000.
 
     Args:
-        images: the images of some numbers, uint8 (n, c, h, w), on any device.
+        images: maps numbers of images to uint8 (n, c, h, w), on any device.
         labels: int64 (num,), the same on all ranks.
     """
-    # Beyond some length, folds would weigh more than their interval is worth.
+    # A fold holds a d x d matrix: for long features there is one fold and no interval.
     folds = [
         Moments(extractor.size) for _ in range(_FOLDS if extractor.size <= _LONGEST_FOLDED else 1)
     ]
@@ -80,7 +80,7 @@ def gather(
 
 
 def own_places(num: int, world: World) -> NDArray[np.int64]:
-    """The places among ``num`` images that this rank's blocks hold, ascending: (n,)."""
+    """Indices in 0..num-1 of the images in this rank's blocks, ascending: int64 (n,)."""
     places: NDArray[np.int64] = np.arange(num, dtype=np.int64)
     own: NDArray[np.bool_] = places // BLOCK % world.size == world.rank
     return places[own]

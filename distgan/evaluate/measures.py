@@ -1,4 +1,4 @@
-"""The metrics by name, each from what was seen of real and generated images.
+"""The metrics by name, each a function of the statistics of real and generated images.
 
 A metric is one function in `distgan.metrics`, and one here that gives its values names.
 """
@@ -16,11 +16,11 @@ from distgan.metrics import classes, frechet, intra, kernel, manifold, neighbour
 from distgan.metrics.moments import Moments
 
 _SIGMAS = 1.96
-"""Of a normal distribution, within which 95% of it lies."""
+"""Standard deviations either side of the mean that hold 95% of a normal distribution."""
 
 
 class Value(NamedTuple):
-    """A value and, where it can be had, its 95% interval."""
+    """A value and, where it can be estimated, its 95% interval."""
 
     value: float
     low: float | None = None
@@ -28,7 +28,7 @@ class Value(NamedTuple):
 
 
 Measure = Callable[[FeatureStatistics, FeatureStatistics, int], dict[str, Value]]
-"""From the evidence of real and of generated images and a seed."""
+"""Maps statistics of real and of generated images and a seed to named values."""
 
 
 def _frechet(real: FeatureStatistics, fake: FeatureStatistics, seed: int) -> dict[str, Value]:
@@ -36,7 +36,7 @@ def _frechet(real: FeatureStatistics, fake: FeatureStatistics, seed: int) -> dic
     value = frechet.distance(whole, Moments.merged(fake.folds))
     count = len(fake.folds)
     rest = sum(fold.count for fold in fake.folds) - max(fold.count for fold in fake.folds)
-    # Without any one of them there have to be two images left, for a covariance.
+    # The jackknife leaves one fold out; a covariance needs two images in the rest.
     if count < 2 or rest < 2:
         return {"frechet": Value(value)}
     # The jackknife over folds: Efron and Stein 1981.
@@ -138,19 +138,19 @@ _TAKES: dict[str, Callable[[FeatureStatistics], int]] = {
     ),
     "intra-class": _with_features,
 }
-"""How many of the images that were seen each of them takes."""
+"""How many of the images each metric uses."""
 
 
 def used(metrics: Iterable[str], real: FeatureStatistics, fake: FeatureStatistics) -> str:
-    """How many real and generated images metrics take, as text."""
+    """How many real and generated images the metrics use, as text."""
     return ", ".join(f"{n} {_TAKES[n](real):,} and {_TAKES[n](fake):,}" for n in metrics)
 
 
 WANT_TRAINING = {"memorisation"}
-"""Those that look at the features of all training images."""
+"""Metrics that need the features of all training images."""
 
 WANT_CLASSES = {"classifier-score", "modes"}
-"""Those for which the extractor has to be a classifier."""
+"""Metrics that need an extractor that classifies."""
 
 WANT_LABELS = {"intra-class"}
-"""Those of a conditional generator."""
+"""Metrics that need a conditional generator."""

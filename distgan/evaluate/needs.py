@@ -1,4 +1,4 @@
-"""How many images each metric needs; fewer have no value, or one that is no number."""
+"""How many images each metric needs; with fewer it is undefined or not a number."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from distgan.metrics.manifold import NEIGHBOURS
 
 
 class Need(NamedTuple):
-    """The fewest images of either side."""
+    """The smallest numbers of real and of generated images."""
 
     real: int
     fake: int
 
 
 NEEDS = {
-    # A covariance takes two, and so does an unbiased estimate.
+    # A covariance and an unbiased estimate need two samples.
     "frechet": Need(2, 2),
     "kernel": Need(2, 2),
-    # More than neighbours are looked at.
+    # Each image and its k nearest neighbours.
     "manifold": Need(NEIGHBOURS + 1, NEIGHBOURS + 1),
     # One in each of ten splits.
     "classifier-score": Need(1, 10),
     "modes": Need(1, 1),
     "sliced": Need(2, 2),
-    # Every training image is compared with its nearest other.
+    # Each training image is compared with its nearest neighbour among the others.
     "memorisation": Need(2, 1),
-    # Of some class.
+    # In at least one class.
     "intra-class": Need(2, 2),
 }
 """By the names of `distgan.evaluate.measures.MEASURES`."""
 
 
 def check_counts(settings: EvaluateSettings, real: int, classes: int) -> None:
-    """See that there are as many images as the metrics need, before any is looked at.
+    """Check, before any image is read, that there are as many as the metrics need.
 
     Args:
         real: images of the set.

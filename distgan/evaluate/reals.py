@@ -1,4 +1,4 @@
-"""What is seen of a set's own images."""
+"""Feature statistics of a data set's own images."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _MOST_TRAINING, _MOST_HELD_OUT = 60_000, 5_000
 
 
 class Reals:
-    """A set of images as the source of what generated ones are compared with.
+    """The real images that generated ones are compared with.
 
-    All ranks must make one alike.
+    All ranks must construct it with the same arguments.
     """
 
     def __init__(self, images: ImageSet, settings: EvaluateSettings, world: World) -> None:
@@ -44,7 +44,7 @@ class Reals:
         self._held_out_checksum = self._held_out and _checksum(self._held_out, world)
 
     def see(self, extractor: Extractor, world: World) -> FeatureStatistics:
-        """What an extractor sees in them, from the cache where it is kept; all ranks must call it.
+        """Their statistics under an extractor, cached if possible; all ranks must call it.
 
         Raises:
             UserError: for a set that cannot be read.
@@ -59,7 +59,7 @@ class Reals:
         return cache.recall(key, lambda: self._look(extractor, world), world)
 
     def _look(self, extractor: Extractor, world: World) -> FeatureStatistics:
-        # A set may lie class by class, and not all that is seen is kept.
+        # Sets may be sorted by class, and features of the first images only are kept: shuffle.
         mixed = _evenly(self._images, self.count)[draws.permutation(0, "reals", 0, self.count)]
         places = own_places(self.count, world)
         pixels, own_labels = _read(self._images, mixed[places])
@@ -70,7 +70,7 @@ class Reals:
                 labels[torch.from_numpy(where)] = its
 
         def block(numbers: range) -> Tensor:
-            # The blocks of a rank lie one after another.
+            # The blocks of one rank follow each other.
             first = numbers.start // BLOCK // world.size * BLOCK
             return pixels[first : first + len(numbers)].to(world.device)
 
@@ -96,7 +96,7 @@ class Reals:
 
 
 def _evenly(images: ImageSet, num: int) -> NDArray[np.int64]:
-    """Numbers of ``num`` images, evenly from the whole set, ascending: (num,)."""
+    """Indices of ``num`` images, evenly spaced over the whole set, ascending: int64 (num,)."""
     return np.arange(num) * images.count // num
 
 
@@ -117,8 +117,8 @@ def _read(images: ImageSet, numbers: NDArray[np.int64]) -> tuple[Tensor, Tensor 
 
 
 def _own_blocks(images: ImageSet, most: int, world: World) -> Iterator[tuple[int, Tensor]]:
-    """This rank's blocks of up to ``most`` images, evenly from the whole set, and their numbers:
-    uint8 (`BLOCK`, c, h, w), the last of all smaller."""
+    """This rank's blocks of up to ``most`` images, evenly spaced over the set, and the blocks'
+    numbers: uint8 (`BLOCK`, c, h, w), fewer in the last one."""
     num = min(most, images.count)
     left, number = torch.empty(0), world.rank
     for piece in read_numbered(images, _evenly(images, num)[own_places(num, world)]):
@@ -141,7 +141,8 @@ def _validation_of(images: ImageSet) -> ImageSet | None:
 
 
 def _checksum(images: ImageSet, world: World) -> str:
-    """Of a set's content: from its manifest, else of its files' bytes, which one rank reads."""
+    """Checksum of a set's content: from its manifest, else of its files' bytes, which rank 0
+    reads."""
     found: str = world.gather(_content(images) if world.leads else "")[0]
     return found
 

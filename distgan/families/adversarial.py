@@ -215,7 +215,7 @@ class DiscriminatorPass:
     def __init__(
         self, terms: AdversarialTerms, step: Step, batch: Batch, fake: Tensor, due: tuple[str, ...]
     ) -> None:
-        self._network, self._batch = step["discriminator"], batch
+        self._network, self._step, self._batch = step["discriminator"], step, batch
         augment, draws = terms.augment, batch.draws
         self._images = {
             "real": augment(batch.columns["image"], draws.get("augment-real")).detach(),
@@ -238,12 +238,15 @@ class DiscriminatorPass:
     def _judge_jointly(self) -> tuple[Judgement, Judgement]:
         labels = None if self._batch.labels is None else self._batch.labels.repeat(2)
         both = torch.cat([self._images["real"], self._images["fake"]])
-        return Judgement.of(self._network, both, labels).halves()
+        with self._step.samples("real", "fake"):
+            return Judgement.of(self._network, both, labels).halves()
 
     def _judge_apart(self) -> tuple[Judgement, Judgement]:
-        labels = self._batch.labels
-        real = Judgement.of(self._network, self._images["real"], labels)
-        return real, Judgement.of(self._network, self._images["fake"], labels)
+        labels, step = self._batch.labels, self._step
+        with step.samples("real"):
+            real = Judgement.of(self._network, self._images["real"], labels)
+        with step.samples("fake"):
+            return real, Judgement.of(self._network, self._images["fake"], labels)
 
     def gradient_penalty(self, name: str) -> Tensor:
         """The mean of a penalty on gradients, without its weight."""

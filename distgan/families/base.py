@@ -21,6 +21,7 @@ from distgan.config.optimizer import AdamSettings, EMASettings
 from distgan.config.run import RunConfig
 from distgan.families.data import Batch, Column, DataSpec, Draw, drawn
 from distgan.health.diagnosis import Rule, collapse, exploding, non_finite
+from distgan.networks.random import has_random_layers, sample_numbers
 from distgan.parallel import World
 
 
@@ -80,6 +81,14 @@ class Step(Protocol):
 
     def autocast(self, enabled: bool = True) -> AbstractContextManager[object]:
         """The precision of a network's forward."""
+        ...
+
+    def samples(self, *parts: str) -> AbstractContextManager[object]:
+        """Around a forward of rows that are not the batch's samples in their order, once.
+
+        Random layers draw by sample; for a batch that was put together, such as reals and then
+        fakes, this names its ``parts``.
+        """
         ...
 
 
@@ -215,12 +224,14 @@ class Family(ABC):
         columns = 10
         if not self.labels:
             batch = self.generation_batch(networks, seed, "sheet", range(columns**2))
-            return self.generate(networks, batch), columns
+            return self.images(networks, batch, seed, "sheet"), columns
         shown = np.linspace(0, self.labels - 1, min(self.labels, MOST_ROWS)).round().astype(int)
         row = drawn(self.inputs(), seed, "sheet", range(columns))
         draws = {name: numbers.repeat(len(shown), 1) for name, numbers in row.items()}
         labels = torch.from_numpy(shown).repeat_interleave(columns)
-        return self.generate(networks, _like(networks, draws, labels)), columns
+        numbers = torch.arange(columns).repeat(len(shown))
+        batch = _like(networks, draws, labels, numbers)
+        return self.images(networks, batch, seed, "sheet"), columns
 
     def generation_batch(
         self, networks: Mapping[str, nn.Module], seed: int, purpose: str, numbers: range
@@ -233,7 +244,8 @@ class Family(ABC):
         labels = None
         if self.labels:
             labels = torch.arange(numbers.start, numbers.stop) % self.labels
-        return _like(networks, drawn(self.inputs(), seed, purpose, numbers), labels)
+        found = drawn(self.inputs(), seed, purpose, numbers)
+        return _like(networks, found, labels, torch.arange(numbers.start, numbers.stop))
 
     @abstractmethod
     def interfaces(self) -> dict[str, Interface]:
@@ -259,6 +271,15 @@ class Family(ABC):
             UserError: naming the setting that wants more.
         """
 
+    def images(
+        self, networks: Mapping[str, nn.Module], batch: Batch, seed: int = 0, purpose: str = ""
+    ) -> Tensor:
+        """What `generate` makes, where random layers draw by the numbers of the samples."""
+        if batch.numbers is None or not any(map(has_random_layers, networks.values())):
+            return self.generate(networks, batch)
+        with sample_numbers(seed, f"generate/{purpose}", batch.numbers):
+            return self.generate(networks, batch)
+
     def extra_state(self) -> dict[str, Stateful]:
         """What else goes into a checkpoint."""
         return {}
@@ -280,9 +301,13 @@ class Family(ABC):
 
 
 def _like(
-    networks: Mapping[str, nn.Module], draws: Mapping[str, Tensor], labels: Tensor | None
+    networks: Mapping[str, nn.Module],
+    draws: Mapping[str, Tensor],
+    labels: Tensor | None,
+    samples: Tensor,
 ) -> Batch:
     """A batch on the device of the networks, in their dtype."""
     like = next(parameter for net in networks.values() for parameter in net.parameters())
     columns = {} if labels is None else {"label": labels.to(like.device)}
-    return Batch(columns, {name: numbers.to(like) for name, numbers in draws.items()})
+    found = {name: numbers.to(like) for name, numbers in draws.items()}
+    return Batch(columns, found, numbers=samples.to(like.device))

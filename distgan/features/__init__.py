@@ -1,4 +1,4 @@
-"""Extractors of features by name: what metrics see images through."""
+"""Feature extractors by name: the fixed networks in whose features metrics are computed."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ EXTRACTORS: dict[str, Callable[[], Extractor]] = {
 """What ``--evaluate.features`` takes, besides auto."""
 
 _PACKAGES = {"efficientnet": "efficientnet_lite_pytorch", "inception": "torch_fidelity"}
-"""What an extractor needs of an extra of its own name."""
+"""The package that an extractor needs, from the extra of the extractor's name."""
 
 
 def resolve(name: str, images: ImageSet) -> str:
-    """The name of an extractor, which for ``auto`` is the one that fits a set of images.
+    """The name of an extractor; ``auto`` becomes the one that fits a set of images.
 
     Raises:
-        UserError: for a name that is none, and for one whose package is not installed.
+        UserError: for an unknown name, and for one whose package is not installed.
     """
     if name == "auto":
         gray = "fashion-mnist" if images.classes == CLASSES["fashion-mnist"] else "mnist"
@@ -52,13 +52,13 @@ def resolve(name: str, images: ImageSet) -> str:
 
 
 def load(name: str) -> Extractor:
-    """The extractor of a name, made without touching torch's random state, which is the run's."""
+    """The extractor of a name; made without changing torch's random state, which the run uses."""
     with torch.random.fork_rng(devices=[]):
         return EXTRACTORS[name]()
 
 
 def small_classifier_for(images: ImageSet) -> Extractor | None:
-    """The packaged classifier that knows the classes of a set well, if there is one."""
+    """The packaged classifier that was trained on a set's classes, if there is one."""
     gray = {name: classes for name, classes in CLASSES.items() if SHAPES[name].channels == 1}
     fits = [name for name in gray if (gray[name], SHAPES[name]) == (images.classes, images.shape)]
     return load(fits[0]) if fits else None

@@ -1,4 +1,4 @@
-"""What turns images into the features that metrics compare."""
+"""Feature extractors: fixed networks that map images to the features that metrics compare."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 ARITHMETIC = "float32 without TF32"
-"""Of every extractor, whatever training uses: TF32 keeps 10 bits of a product's factors, which
-would make a GPU's features others than a processor's."""
+"""The precision of every extractor, whatever training uses: TF32 keeps 10 bits of a product's
+factors, so features on a GPU would differ from those on a CPU."""
 _AT_ONCE = 250
-"""Images; bounds the memory of activations, and keeps a large call's result that of small ones."""
+"""Images in a forward. Bounds the memory of activations, and makes the features of a large call
+those of several small ones."""
 
 
 class Seen(NamedTuple):
-    """What an extractor sees in n images."""
+    """An extractor's output for n images."""
 
     features: Tensor
     """float32 (n, d)."""
@@ -27,15 +28,15 @@ class Seen(NamedTuple):
 
 
 class Extractor:
-    """A fixed network and what it does to images first.
+    """A fixed network with its preprocessing.
 
     Args:
         network: takes float32 (n, c, h, w), prepared by ``prepare``, and returns features (n, d)
             or a pair of features and logits (n, classes).
         name: as a metric card shows it.
         size: d.
-        preprocessing: what happens to an image first, in words, for the card.
-        prepare: from uint8 (n, c, h, w) to what ``network`` takes.
+        preprocessing: description of ``prepare``, for the card.
+        prepare: maps uint8 (n, c, h, w) to the input of ``network``.
         classes: names of the logits' classes, if there are any.
     """
 
@@ -63,7 +64,7 @@ class Extractor:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Seen:
-        """See images, uint8 (n, c, h, w), on the extractor's device."""
+        """Features and probabilities of uint8 (n, c, h, w) on the extractor's device."""
         features, probabilities = [], []
         with _without_tf32():
             for part in torch.split(images, _AT_ONCE):
@@ -77,7 +78,7 @@ class Extractor:
 
 @contextlib.contextmanager
 def _without_tf32() -> Iterator[None]:
-    # torch allows TF32 in convolutions unless told otherwise.
+    # torch allows TF32 in convolutions by default.
     convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
     before = convolutions.allow_tf32, products.allow_tf32
     convolutions.allow_tf32 = products.allow_tf32 = False

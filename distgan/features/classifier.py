@@ -2,8 +2,8 @@
 
 `distgan.features.train_classifier` made them. Features are the 64 numbers before the last
 layer: enough to tell digits and styles of writing apart, and a Frechet distance on them takes
-milliseconds. Of CIFAR-10 it knows less: a measure for a race between runs, not of how real an
-image looks.
+milliseconds. The one for CIFAR-10 is less accurate: its distances compare runs with each other,
+and say little about how realistic an image looks.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ CLASSES = {
         *("dog", "frog", "horse", "ship", "truck"),
     ),
 }
-"""Of the sets that a classifier may be trained on."""
+"""Names of the classes of each set that a classifier may be trained on."""
 SHAPES = {
     "mnist": ImageShape(1, 28, 28),
     "fashion-mnist": ImageShape(1, 28, 28),
     "cifar10": ImageShape(3, 32, 32),
 }
-"""Of their images."""
+"""Shapes of the images of these sets."""
 
 
 class SmallClassifier(nn.Module):
@@ -53,7 +53,8 @@ class SmallClassifier(nn.Module):
             inputs = outputs
         self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(inputs * 16, SIZE), nn.ReLU())
         self.head = nn.Linear(SIZE, classes)
-        # Of the features of the set that it learned: distances are then of the order of one.
+        # Standard deviation of the features of the training set, by which features are divided,
+        # so that distances are of the order of one.
         self.register_buffer("deviation", torch.ones(()))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,7 +89,7 @@ def small_classifier(name: str) -> Extractor:
     file = resources.files("distgan.features") / "weights" / f"{name}.safetensors"
     network.load_state_dict(load_tensors(file.read_bytes()))
     return Extractor(
-        # On the CPU twice as fast so.
+        # Twice as fast on the CPU.
         network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
         f"small classifier, {name}",
         SIZE,

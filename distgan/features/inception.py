@@ -1,8 +1,9 @@
-"""Inception of 2015 as the FID was defined on it (Heusel et al. 2017), by torch-fidelity.
+"""The Inception network of 2015 that the FID is defined on (Heusel et al. 2017), by
+torch-fidelity.
 
-Its network and resizing are TensorFlow's to the last bit but a few, so that values may be
-compared with published ones. The weights, 91 MB, are downloaded once, or lie where
-``DISTGAN_INCEPTION`` says.
+Network and resizing reproduce TensorFlow's up to rounding, so that values may be compared with
+published ones. The weights, 91 MB, are downloaded once, or read from the file that
+``DISTGAN_INCEPTION`` names.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from distgan.storage.scratch import Scratch
 
 SIZE = 2_048
 VARIABLE = "DISTGAN_INCEPTION"
-"""Names a local file of the weights."""
+"""Environment variable that names a local file of the weights."""
 _FILE = "weights-inception-2015-12-05-6726825d.pth"
 _HASH = "6726825d"
-"""What the SHA-256 of the published file begins with."""
+"""First digits of the SHA-256 of the published file."""
 _CLASSES = 1_008
 
 
@@ -36,7 +37,7 @@ class _Network(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        # The Inception score leaves the last layer's biases out, as its first code did.
+        # The Inception score omits the last layer's biases, as in its original code.
         features, logits = self.network(images)
         return features, logits
 
@@ -50,7 +51,7 @@ def inception() -> Extractor:
     """Inception of 2015, from the extra ``inception``.
 
     Raises:
-        UserError: when the weights can neither be found nor downloaded, or are others.
+        UserError: when the weights can neither be found nor downloaded, or have another hash.
     """
     from torch_fidelity.feature_extractor_inceptionv3 import (
         URL_INCEPTION_V3,
@@ -62,7 +63,8 @@ def inception() -> Extractor:
     weights = read_weights(path, "Inception", remedy)
     try:
         with Scratch("distgan-weights-") as folder:
-            # torch-fidelity unpickles what it is given: only what was read safely.
+            # torch-fidelity unpickles its file, which could run code: it is given a copy of
+            # weights that were read with ``weights_only=True``.
             safe = Path(folder) / "weights.pth"
             torch.save(weights, safe)
             network = FeatureExtractorInceptionV3(

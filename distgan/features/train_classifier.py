@@ -79,7 +79,7 @@ def train(images: Tensor, labels: Tensor, classes: int, epochs: int, seed: int) 
 
 
 def _shifted(images: Tensor) -> Tensor:
-    # A digit's mirror image is none.
+    # Gray sets are digits and clothes; the mirror image of a digit is not a digit.
     if images.shape[1] > 1 and torch.rand(()) < 0.5:
         images = images.flip(3)
     down, right = torch.randint(0, 2 * _SHIFT + 1, (2,)).tolist()
@@ -89,7 +89,7 @@ def _shifted(images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Share of images whose likeliest class is theirs."""
+    """Share of images whose most probable class is their label."""
     network.eval()
     right = [
         network(part)[1].argmax(1) == wanted

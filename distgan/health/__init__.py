@@ -1,1 +1,1 @@
-"""The health of a run: signs, what they come to, and what is done about it."""
+"""The health of a run: measured signs, their diagnosis, and the reaction to it."""

@@ -1,4 +1,4 @@
-"""What is done for an ill run: said, stopped, or rolled back and changed."""
+"""Reactions to a failing run: a warning, a stop, or a rollback with changed settings."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from distgan.storage.storage import Storage
 from distgan.storage.textfiles import Shape, read_lines
 
 ALARM = "health:"
-"""How every line on health begins."""
+"""Prefix of every line about health."""
 
 LOG = "interventions.jsonl"
-"""In a run's folder: a line for every rollback."""
+"""File of a run with one line for each rollback."""
 
 
 def choose(settings: HealthSettings, verdict: Verdict) -> str:
-    """``go on``, ``stop`` or ``roll back``; ``give up`` where a warning is asked for, but late."""
+    """``go on``, ``stop`` or ``roll back``; ``give up`` where only a warning is asked for, but
+    values are not finite."""
     if verdict.state == HEALTHY:
         return "go on"
     if settings.action == "warn":
@@ -30,14 +31,14 @@ def choose(settings: HealthSettings, verdict: Verdict) -> str:
 
 
 def announce(verdict: Verdict, images: int) -> str:
-    """A line for whoever watches."""
+    """The line that is displayed for a verdict."""
     if verdict.state == HEALTHY:
         return f"{ALARM} healthy again at {images:,} images"
     return f"{ALARM} {verdict.state} at {images:,} images: {verdict.evidence}; {verdict.remedy}"
 
 
 def farewell(verdict: Verdict, images: int, uri: str) -> str:
-    """The one error of a run that stops for its health."""
+    """The error message of a run that stops because of a verdict."""
     if verdict.state == "non-finite":
         return (
             f"training diverged: {verdict.evidence} after {images:,} images; {verdict.remedy}, and "
@@ -50,7 +51,7 @@ def farewell(verdict: Verdict, images: int, uri: str) -> str:
 
 
 def exhausted(verdict: Verdict, images: int, rollbacks: int, uri: str) -> str:
-    """The one error of a run that rollbacks did not help."""
+    """The error message of a run that failed again after all its rollbacks."""
     return (
         f"{uri}: {verdict.state} after {images:,} images, also after {rollbacks} rollbacks "
         f"(--health.rollbacks): {verdict.evidence}; {verdict.remedy}"
@@ -67,7 +68,7 @@ def changed(config: RunConfig) -> tuple[RunConfig, str]:
                 changes[name] = _scaled(value, 0.5)
     if config.health.change in ("double-r1", "both"):
         r1 = values["discriminator.penalty.r1"]
-        # Nothing doubled is still nothing; 0.1 is a mild weight.
+        # A weight of 0 cannot be doubled; 0.1 is a weak penalty.
         weak = r1.constant and r1.start == 0
         changes["discriminator.penalty.r1"] = "0.1" if weak else _scaled(r1, 2)
     said = ", ".join(f"--{name} {value}" for name, value in changes.items())

@@ -1,4 +1,4 @@
-"""Commands of distgan on a Ray cluster, through Ray Jobs: what the verb `submit` is made of."""
+"""Commands of distgan on a Ray cluster, through Ray Jobs; the API of the verb `submit`."""
 
 from __future__ import annotations
 

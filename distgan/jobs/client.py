@@ -1,7 +1,7 @@
 """A cluster's job server, and the jobs of distgan on it.
 
-Ray's own client does the talking. It sends Ray's token where ``RAY_AUTH_MODE=token`` asks for it,
-and to a job server on this machine also where that asks for one and Ray's token file is there.
+Requests go through Ray's own client. It sends Ray's token if ``RAY_AUTH_MODE=token``, and also
+to a job server on this machine that requires one, if Ray's token file exists.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Job:
     """A job on a cluster.
 
     Attributes:
-        name: what the other functions call it by.
+        name: the identifier that the other functions take.
         state: ``PENDING``, ``RUNNING``, ``SUCCEEDED``, ``FAILED`` or ``STOPPED``.
-        command: the words after ``distgan``; empty for a job of something else.
-        folder: where its run is, or empty.
+        command: the words after ``distgan``; empty for a job of another program.
+        folder: of its run, or empty.
         started, ended: Unix seconds, or None.
         exit_code: of its process, or None.
-        message: what Ray says of it.
+        message: Ray's message about it.
     """
 
     name: str
@@ -55,21 +55,22 @@ class Job:
 
     @property
     def seconds(self) -> float | None:
-        """How long it has run."""
+        """Seconds that it has run."""
         return None if self.started is None else (self.ended or time.time()) - self.started
 
 
 def _is_name(host: str) -> bool:
-    """Whether a host's name has lengths that the Internet's names may have (RFC 1035)."""
+    """Whether the labels of a host name have the lengths that RFC 1035 allows."""
     labels = host.removesuffix(".").split(".")
     return len(host) <= 253 and all(0 < len(label) <= 63 for label in labels)
 
 
 def url_of(address: str | None) -> str:
-    """The job server's URL: what is given, ``RAY_API_SERVER_ADDRESS``, or port 8265 here.
+    """The job server's URL: the argument, else ``RAY_API_SERVER_ADDRESS``, else port 8265 of this
+    machine.
 
     Raises:
-        UserError: for anything but a URL of HTTP.
+        UserError: for anything but an HTTP URL.
     """
     url = address or os.environ.get("RAY_API_SERVER_ADDRESS", "") or _HERE
     url = url.rstrip("/") if "://" in url else f"http://{url}"
@@ -92,13 +93,13 @@ def url_of(address: str | None) -> str:
 
 
 def connect(address: str | None = None) -> Any:
-    """Ray's ``JobSubmissionClient`` for a cluster of our versions.
+    """Ray's ``JobSubmissionClient`` for a cluster of the same versions of Ray and Python.
 
     Args:
         address: the dashboard's URL, or None for ``RAY_API_SERVER_ADDRESS`` or this machine's.
 
     Raises:
-        UserError: when nobody answers, asks for a token, or has another Ray or Python.
+        UserError: when nothing answers, a token is required, or Ray or Python differ.
     """
     url = url_of(address)
     try:
@@ -121,8 +122,9 @@ def connect(address: str | None = None) -> Any:
         try:
             client, found = reach()
         except AuthenticationError:
-            # A `ray start` here asks for the token in the home whenever there is one; Ray's client
-            # sends it only where it is told to. Only this machine gets it unasked.
+            # A head on this machine requires the token of the home folder if there is one, but
+            # Ray's client sends it only under RAY_AUTH_MODE=token. The token is sent without being
+            # asked for to this machine only, so that it does not leak to others.
             if not is_here(url) or not token_is_at_hand():
                 raise
             with authentication({"RAY_AUTH_MODE": "token"}):
@@ -151,7 +153,7 @@ def _check_versions(url: str, there: dict[str, Any]) -> None:
 
 @contextmanager
 def _only_this_address() -> Iterator[None]:
-    # Ray lets these win over the address it is given.
+    # For Ray these variables take precedence over the address in the call.
     names = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
     kept = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
@@ -162,7 +164,7 @@ def _only_this_address() -> Iterator[None]:
 
 @contextmanager
 def plain_errors(url: str, name: str = "") -> Iterator[None]:
-    """Turn what Ray's client raises into `UserError`; ``name`` is the job that is asked for."""
+    """Turn exceptions of Ray's client into `UserError`; ``name`` is the requested job."""
     import aiohttp
     import requests
     from ray.exceptions import AuthenticationError
@@ -204,7 +206,7 @@ def _job(details: Any) -> Job:
 
 
 def _words(command: str) -> tuple[str, ...]:
-    # Others may have written there whatever they like.
+    # Metadata may have been written by other programs.
     try:
         words = json.loads(command)
     except (ValueError, TypeError, RecursionError):
@@ -213,7 +215,7 @@ def _words(command: str) -> tuple[str, ...]:
 
 
 def metadata_of(command: tuple[str, ...], folder: str) -> dict[str, str]:
-    """What a job carries so that others may see what it is."""
+    """The metadata by which `jobs` shows a job's command and folder."""
     return {_COMMAND: json.dumps(command), _FOLDER: folder}
 
 
@@ -241,15 +243,15 @@ def status(name: str, address: str | None = None, *, client: Any = None) -> Job:
 
 
 def stop(name: str, address: str | None = None, *, wait: float = STOP_SECONDS + 30) -> Job:
-    """Have a job write a checkpoint and end; it may be resumed.
+    """Make a job write a checkpoint and end, so that it can be resumed.
 
-    Its process gets SIGTERM, as from ``kill``, and SIGKILL when it is there `STOP_SECONDS` later.
+    Its process gets SIGTERM, and SIGKILL if it still runs `STOP_SECONDS` later.
 
     Args:
-        wait: seconds to wait for its end; 0 only asks for it.
+        wait: seconds to wait for its end; 0 returns after the request.
 
     Returns:
-        the job as it is then; ended, unless it took longer.
+        the job as it is then; ended, unless that took longer than ``wait``.
 
     Raises:
         UserError: as `status`.
@@ -268,7 +270,7 @@ def stop(name: str, address: str | None = None, *, wait: float = STOP_SECONDS + 
 
 
 def logs(name: str, address: str | None = None) -> str:
-    """All that a job has printed.
+    """A job's whole output so far.
 
     Raises:
         UserError: as `status`.
@@ -281,15 +283,15 @@ def logs(name: str, address: str | None = None) -> str:
 def follow(
     name: str, show: Callable[[str], None], address: str | None = None, *, client: Any = None
 ) -> Job:
-    """Pass on what a job prints, from its beginning, until it ends.
+    """Pass on a job's output, from its beginning, until the job ends.
 
-    A connection that breaks is made again, and goes on where it was.
+    After a broken connection it connects again, and continues where it stopped.
 
     Returns:
         the job, ended.
 
     Raises:
-        UserError: as `status`, and when the cluster stays away.
+        UserError: as `status`, and when the cluster stays unreachable.
     """
     client = client or connect(address)
     status(name, client=client)
@@ -312,13 +314,13 @@ def follow(
 
 
 class _Tail:
-    """What a job prints; every connection begins with what it printed before."""
+    """A job's output, of which every new connection repeats the part that was already shown."""
 
     def __init__(self, client: Any, name: str, show: Callable[[str], None]) -> None:
         self._client, self._name, self._show, self._shown = client, name, show, 0
 
     async def pass_on(self) -> None:
-        """Show what has not been shown, until the connection or the job ends."""
+        """Show the part not shown yet, until the connection or the job ends."""
         passed = 0
         async for text in self._client.tail_job_logs(self._name):
             start = max(self._shown - passed, 0)

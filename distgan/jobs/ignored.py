@@ -1,7 +1,7 @@
-"""Which files git does not track and is told to ignore, with git itself or without.
+"""Which files of a folder git ignores: asked of git, or determined without it.
 
-Where git is not installed, or the folder is in no work tree, `Patterns` reads the files
-``.gitignore`` by git's rules (gitignore(5)); a user's global patterns it does not know.
+Where git is not installed, or the folder is in no work tree, `Patterns` applies the
+``.gitignore`` files by git's rules (gitignore(5)), but not the user's global patterns.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _LARGEST = 2**20
 
 
 class Ignored(Protocol):
-    """Tells what is ignored; paths are relative to the folder asked about."""
+    """A predicate for ignored paths, which are relative to a folder."""
 
     def __call__(self, path: Path, is_folder: bool) -> bool:
         """Whether a file, or a folder with all that is in it, is ignored."""
 
 
 def ignored_in(folder: Path) -> Ignored:
-    """What is ignored in a folder: by git where it can say so, else by its ``.gitignore`` files."""
+    """The predicate of a folder: from git where possible, else from ``.gitignore`` files."""
     listed = _listed(folder)
-    # Of a folder that is ignored as a whole, and asked for all the same, git lists nothing.
+    # For a folder that is itself ignored git lists nothing; its files are still wanted.
     if not listed:
         return Patterns(folder)
     return _Listed(listed)
@@ -44,8 +44,8 @@ class _Listed:
 
 
 def _listed(folder: Path) -> set[Path]:
-    """Files of a folder that git tracks or would add; empty where git cannot tell."""
-    # A folder's configuration may name a program for git to run.
+    """Files of a folder that git tracks or would add; empty where git fails."""
+    # A foreign repository's configuration may name a program for git to run; this disables it.
     git = ["git", "-c", "core.fsmonitor=false", "-C", str(folder), "ls-files"]
     options = ["--cached", "--others", "--exclude-standard", "-z"]
     try:
@@ -59,7 +59,7 @@ def _listed(folder: Path) -> set[Path]:
         path = Path(os.fsdecode(name))
         inner = folder / path
         if name and inner.is_dir() and not inner.is_symlink():
-            # A repository of its own inside, of which git names the folder only.
+            # A nested repository: git lists only its folder.
             found |= {path / file for file in _listed(inner)}
         elif name:
             found.add(path)
@@ -70,14 +70,14 @@ def _listed(folder: Path) -> set[Path]:
 class _Pattern:
     expression: re.Pattern[bytes]
     whole_path: bool
-    """Compared with the path from its ``.gitignore`` on, not with the last name only."""
+    """Whether it is matched against the path relative to its ``.gitignore``, not the base name."""
     folders_only: bool
     taken_back: bool
     """Begins with ``!``."""
 
 
 class Patterns:
-    """The patterns of a folder's ``.gitignore`` files, and of the work tree's that it is in."""
+    """The patterns of the ``.gitignore`` files in a folder and above it in its work tree."""
 
     def __init__(self, folder: Path) -> None:
         folder = folder.resolve()
@@ -86,7 +86,7 @@ class Patterns:
         self._inside = folder.relative_to(self._top)
         self._files: dict[Path, list[_Pattern]] = {}
         self._known: dict[Path, bool] = {Path(): False}
-        # The folder itself was asked for, whatever ignores it.
+        # The folder itself was requested, so it counts as not ignored.
         self._known[self._inside] = False
 
     def __call__(self, path: Path, is_folder: bool) -> bool:
@@ -94,7 +94,7 @@ class Patterns:
         path = self._inside / path
         if path not in self._known:
             above = path.parent.relative_to(self._inside)
-            # Nothing below an ignored folder can be taken back.
+            # A file below an ignored folder cannot be re-included (gitignore(5)).
             self._known[path] = self(above, True) or self._matches(path, is_folder)
         return self._known[path]
 
@@ -147,7 +147,7 @@ def _pattern(line: bytes) -> _Pattern | None:
 def _without_last_spaces(line: bytes) -> bytes:
     at = end = 0
     while at < len(line):
-        if line[at : at + 1] == b"\\":  # Before a space it makes the space count.
+        if line[at : at + 1] == b"\\":  # An escaped trailing space is part of the pattern.
             at = end = at + 2
         else:
             at += 1
@@ -156,7 +156,7 @@ def _without_last_spaces(line: bytes) -> bytes:
 
 
 def _expression(glob: bytes) -> bytes | None:
-    """A pattern as a regular expression, or None for one that can match nothing."""
+    """A glob as a regular expression, or None for one that cannot match anything."""
     found, at = b"", 0
     while at < len(glob):
         char = glob[at : at + 1]
@@ -201,7 +201,7 @@ _MEMBER = re.compile(rb"\[:([a-z]*):\]|(?:\\(.)|(.))(?:-(?:\\(.)|([^\]\\])))?", 
 
 
 def _group(glob: bytes, at: int) -> tuple[bytes, int] | None:
-    """``[...]`` as a regular expression and where it ends, or None for one that does not end."""
+    """``[...]`` as a regular expression and its end, or None where the bracket is not closed."""
     at += 1
     negated = glob[at : at + 1] in (b"!", b"^")
     at += negated
@@ -217,7 +217,7 @@ def _group(glob: bytes, at: int) -> tuple[bytes, int] | None:
             members += _CLASSES[found[1]]
             continue
         low, high = found[2] or found[3], found[4] or found[5]
-        # Of a range that runs backwards git takes the first.
+        # For a reversed range such as z-a git matches the first character only.
         members += re.escape(low)
         if high is not None and low <= high:
             members += b"-" + re.escape(high)

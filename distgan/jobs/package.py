@@ -1,4 +1,4 @@
-"""What travels to a cluster with a job: distgan as it is here, and the user's folder."""
+"""The files that are sent to a cluster with a job: this distgan, and the user's folder."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from distgan.errors import UserError, printable
 from distgan.jobs.ignored import Ignored, ignored_in
 
 LIMIT = 100 * 2**20
-"""Bytes; more belongs on storage that every node reads."""
+"""Bytes of a sent folder at most; larger data belongs on storage that every node reads."""
 _MOST_FILES = 100_000
 
 EXCLUDED = (
     ".*", "__pycache__", "*.pyc", "runs", "build", "dist", "node_modules", "venv", "*.egg-info",
 )  # fmt: skip
-"""Names of files and folders that stay here."""
+"""Names of files and folders that are not sent."""
 
 
 @dataclass
 class Chosen:
-    """What of a folder travels.
+    """Which files of a folder are sent.
 
     Attributes:
-        folder: where all of it lies.
-        files: by the path inside the folder under which it travels, the file and its bytes.
-        excluded: how many files and folders stay by their names, or because git ignores them.
-        left_out: what cannot travel, by its path inside the folder, and why.
+        folder: the folder.
+        files: the file and its size in bytes, by its path inside the folder.
+        excluded: how many files and folders are not sent because of their names, or because git
+            ignores them.
+        left_out: why a file cannot be sent, by its path inside the folder.
     """
 
     folder: Path
@@ -41,15 +42,15 @@ class Chosen:
 
     @property
     def size(self) -> int:
-        """Bytes that travel."""
+        """Bytes of all files that are sent."""
         return sum(size for _, size in self.files.values())
 
 
 def choose(folder: Path, *, by_git: bool = True) -> Chosen:
-    """Find what of a folder travels: regular files inside it, by links as well.
+    """Find the files of a folder to send: regular files inside it, also through links.
 
     Args:
-        by_git: whether what git ignores stays here.
+        by_git: whether to exclude what git ignores.
 
     Raises:
         UserError: when there is no such folder, it cannot be read, or it holds too many files.
@@ -79,7 +80,10 @@ class _Walk:
     found: Chosen
 
     def enter(self, name: Path, real: Path, above: tuple[Path, ...]) -> None:
-        """Choose among what a folder holds, which travels as ``name``; ``above`` led to it."""
+        """Choose among the entries of the folder ``real``, sent as ``name``.
+
+        ``above`` are the real paths of the folders that led to it, which detect loops of links.
+        """
         for entry in sorted(os.listdir(real)):
             self._choose(name / entry, real / entry, (*above, real))
 
@@ -108,10 +112,10 @@ class _Walk:
                 )
 
     def _refusal(self, path: Path, real: Path, above: tuple[Path, ...]) -> str:
-        """Why a link does not travel, or nothing; it travels as what it leads to."""
+        """Why a link cannot be sent, or an empty text; a link is sent as its target."""
         if not real.is_relative_to(self.root):
             return "is a link that leads out of the folder"
-        # A link that leads to itself has no end.
+        # A link to itself, or to nothing.
         if not os.path.exists(path):
             return "is a link that leads nowhere"
         if real in above:
@@ -134,14 +138,14 @@ def _is_utf8(name: Path) -> bool:
 
 
 def copy_package(to: Path) -> tuple[Path, int]:
-    """Copy the package distgan as installed here, without leftovers, and its size in bytes."""
-    # An environment is often in a folder that git ignores.
+    """Copy the installed package distgan without caches; returns the copy and its bytes."""
+    # The package may lie in an environment below a folder that git ignores.
     folder = choose(Path(distgan.__file__).parent, by_git=False)
     return copy(folder, to / "distgan"), folder.size
 
 
 def copy_folder(folder: Path, to: Path, limit: int = LIMIT) -> tuple[Path, int]:
-    """Copy what travels of a folder, and its size in bytes.
+    """Copy the files of a folder to send; returns the copy and its size in bytes.
 
     Raises:
         UserError: as `choose` and `copy`.
@@ -151,7 +155,7 @@ def copy_folder(folder: Path, to: Path, limit: int = LIMIT) -> tuple[Path, int]:
 
 
 def copy(chosen: Chosen, to: Path, limit: int = LIMIT) -> Path:
-    """Copy what travels, and no link, to a folder, which is returned.
+    """Copy the chosen files, links as their targets, to a folder, which is returned.
 
     Raises:
         UserError: when it is more than ``limit`` bytes, or a file cannot be read.

@@ -6,7 +6,8 @@ import logging
 import re
 import secrets
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from distgan.storage.scratch import Scratch
 
 _FOLDERS = ("--out", "--resume")
 _MOST_NAMED = 20
-"""Files that are left out of a folder, named without ``verbose``."""
+"""How many left-out files of a folder are named without ``verbose``."""
 
 
 def submit(
@@ -35,21 +36,21 @@ def submit(
 ) -> str:
     """Start ``distgan COMMAND...`` on a cluster, and return at once.
 
-    The command runs on the cluster's head, which finds the cluster by itself. distgan goes
-    there as it is here, unless the cluster has it; what distgan depends on must be there.
+    The command runs on the cluster's head and uses that cluster. This package is sent along
+    unless ``installed`` or ``image``; its dependencies must be installed there.
 
     Args:
         command: the words after ``distgan``, such as ``["train", "mnist-dcgan", "--out", ...]``.
         address: as `distgan.jobs.connect` takes it.
-        name: of the job, unlike any before it on the cluster; None makes one.
-        env: environment variables of all the job's processes. Ray keeps them in the cluster
-            and shows them to whoever asks its job server.
-        working_dir: a folder that goes along and is the command's working directory.
-        image: a container image, with distgan inside, that the nodes run the job in.
-        installed: the nodes have this very distgan; send none.
-        verbose: say every file of ``working_dir`` that travels.
-        say: told what travels.
-        client: of `distgan.jobs.connect`, to be used again.
+        name: of the job, unique on the cluster; None generates one.
+        env: environment variables of all the job's processes. Ray stores them in the cluster
+            and shows them to everybody who can query its job server.
+        working_dir: a folder that is sent and becomes the command's working directory.
+        image: a container image with distgan inside, in which the nodes run the job.
+        installed: the nodes have this version of distgan, so it is not sent.
+        verbose: list every file of ``working_dir`` that is sent.
+        say: takes lines about what is sent.
+        client: an existing one of `distgan.jobs.connect`.
 
     Returns:
         the job's name.
@@ -68,22 +69,28 @@ def submit(
         logging.getLogger(f"ray.{quiet}").setLevel(logging.WARNING)
     with Scratch("distgan-submit-") as scratch, plain_errors(url):
         environment = _environment(Path(scratch), env or {}, chosen, image, installed, verbose, say)
-        try:
-            return str(
-                client.submit_job(
-                    # The shell gives its place to Python, which then gets the signals.
-                    entrypoint=f"exec python -m distgan {shlex.join(words)}",
-                    submission_id=name or _made_up(words),
-                    runtime_env=environment,
-                    metadata=metadata_of(words, folder),
-                )
+        with _unique(name):
+            job = client.submit_job(
+                # exec replaces the shell, so that Python receives the signals.
+                entrypoint=f"exec python -m distgan {shlex.join(words)}",
+                submission_id=name or _made_up(words),
+                runtime_env=environment,
+                metadata=metadata_of(words, folder),
             )
-        except RuntimeError as error:
-            if "already exists" in str(error):
-                raise UserError(
-                    f"--name {name}: taken by a job of this cluster; choose another"
-                ) from None
-            raise
+    return str(job)
+
+
+@contextmanager
+def _unique(name: str | None) -> Iterator[None]:
+    """Turn Ray's error for a job's name that exists into `UserError`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "already exists" in str(error):
+            raise UserError(
+                f"--name {name}: taken by a job of this cluster; choose another"
+            ) from None
+        raise
 
 
 def _check(name: str | None, working_dir: str | Path | None, image: str | None) -> None:
@@ -96,7 +103,7 @@ def _check(name: str | None, working_dir: str | Path | None, image: str | None) 
 
 
 def _folder(words: tuple[str, ...]) -> str:
-    """Where ``train`` or ``tune`` writes, as every node would name it; else empty."""
+    """The folder that ``train`` or ``tune`` writes, valid on every node; else empty."""
     found = ""
     for position, word in enumerate(words):
         option, given, value = word.partition("=")
@@ -145,7 +152,7 @@ def _environment(
 
 
 def _told(chosen: Chosen, verbose: bool) -> list[str]:
-    """What travels of a folder, in lines; with its files when ``verbose``."""
+    """Lines about the files of a folder that are sent; with their names if ``verbose``."""
     lines = [f"{chosen.folder} travels: {len(chosen.files):,} files, {chosen.size / 2**20:.1f} MiB"]
     if verbose:
         lines += [f"  {name}" for name in chosen.files]

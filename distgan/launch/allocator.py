@@ -1,4 +1,4 @@
-"""Keep the C allocator from handing memory back between steps."""
+"""Keep the C allocator from returning memory to the kernel between steps."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 def keep_freed_memory() -> None:
     """Stop glibc from returning every large freed buffer to the kernel.
 
-    A training step frees and asks again for the same buffers, and getting each page back
-    costs a fault. Elsewhere than on glibc this does nothing.
+    A training step frees and allocates the same buffers again, and each returned page costs a
+    page fault. Without glibc this does nothing.
     """
     if not sys.platform.startswith("linux"):
         return
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "mallopt"):
         return
-    # One heap, grown in large pieces and never trimmed, with nothing mapped on its own.
+    # One heap, grown in large pieces and never trimmed; no allocation gets its own mapping.
     for parameter, value in (
         (_M_ARENA_MAX, 1),
         (_M_MMAP_MAX, 0),

@@ -1,4 +1,4 @@
-"""The Python behind `distgan evaluate`: a run that is over, or stopped, measured by itself."""
+"""The API of `distgan evaluate`: evaluation of a run that has ended or was stopped."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from distgan.storage.storage import Storage
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be measured; travels to workers by pickle."""
+    """What to measure; sent to the workers by pickle."""
 
     config: RunConfig
     images: ImageSet
     run: str
-    """Where the run lies, for any process."""
+    """Address of the run that is valid in any process."""
 
     def load(self) -> LoadedGenerator:
         """The generator, as `distgan.runs.export.load_generator` finds it."""
@@ -61,20 +61,20 @@ def evaluate(
     Args:
         uri: path or URI of the run.
         changes: settings of `EvaluateSettings` by name; the others are the run's own.
-        workers: processes on Ray that share the work. None is 0, this process, unless
-            ``address`` or ``RAY_ADDRESS`` names a cluster, all of which then works.
+        workers: processes on Ray that share the work; 0 is this process. None is 0, or a whole
+            cluster if ``address`` or ``RAY_ADDRESS`` names one.
         address: a running Ray cluster, as ``ray.init`` takes it.
-        threads: CPUs for each worker; None shares out all there are.
+        threads: CPUs of each worker; None divides all there are.
         note: takes a line for the user.
 
     Raises:
-        UserError: when there is no run, a setting does not fit, or there is less than what
-            was asked for.
+        UserError: when there is no run, a setting does not fit, or fewer images or resources
+            than requested exist.
     """
     try:
         return _evaluate(uri, changes or {}, workers, address, device, threads, note)
     except UserError as error:
-        # Here they are the options of a command of their own.
+        # Options of `distgan evaluate` have no prefix ``evaluate.``.
         raise UserError(str(error).replace("--evaluate.", "--")) from None
 
 
@@ -91,7 +91,7 @@ def _evaluate(
     config = run.load_config(storage, "RUN")
     named = {f"evaluate.{name}": value for name, value in changes.items()}
     config = settings.override(config, named)
-    # What the result is added to; after the work would be late to hear that it is damaged.
+    # Read now the file that the result is appended to: a damaged one is reported before the work.
     evaluation.read(storage)
     images = open_images(config.data)
     features.resolve(config.evaluate.features, images)

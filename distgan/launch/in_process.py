@@ -39,9 +39,10 @@ class _Direct:
 
 
 def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
-    """Train here, on the GPU if there is one, with all of torch's threads or as many as given."""
+    """Train in this process, on the GPU if there is one, with the given number of threads or
+    else as many as the process has cores."""
     keep_freed_memory()
-    # torch knows the cores that the process is bound to, but not its quota of their time.
+    # torch respects the process's CPU affinity, but not the quota of its cgroup.
     torch.set_num_threads(plan.threads or min(torch.get_num_threads(), machine.cores()))
     gpu = torch.cuda.is_available() and plan.device != "cpu"
     device = torch.device("cuda" if gpu else "cpu")

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request that the loop hears, not as an exception."""
+"""SIGINT and SIGTERM as a request that the training loop polls, not as an exception."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from types import FrameType
 from typing import Any
 
 EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
-"""What a shell expects of a program that such a signal ended."""
+"""Exit statuses by the shell's convention, 128 + the signal's number."""
 
 
 class StopRequest:
-    """Between ``with`` and its end, SIGINT and SIGTERM set ``name``; a second one kills.
+    """A context manager in which SIGINT and SIGTERM set ``name``; a second signal kills.
 
-    Outside the main thread, where Python allows no handlers, it leaves them alone.
+    Outside the main thread, where Python allows no handlers, it does nothing.
 
     Args:
-        ends_process: whether a process that was asked to stop is over then, as a command is and
-            a notebook is not; what it waits for may then be broken off.
+        ends_process: whether the process ends after the stop, as a command does and a notebook
+            does not; only then may a wait be aborted.
     """
 
     def __init__(self, ends_process: bool = False) -> None:
@@ -31,7 +31,7 @@ class StopRequest:
         return self
 
     def install(self) -> None:
-        """Take the signals, also back from a library that took them meanwhile, as Ray does."""
+        """Install the handlers, again if a library such as Ray has replaced them."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 previous = signal.signal(number, self._receive)

@@ -1,4 +1,4 @@
-"""What a classifier sees in generated images: how sure it is, and which classes are there.
+"""Metrics from a classifier's outputs: confidence, and the distribution over classes.
 
 Salimans et al., "Improved Techniques for Training GANs" (NeurIPS 2016), section 4: the score,
 which with Inception is the Inception score. The histogram of classes is Srivastava et al.'s
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 class ClassifierScore(NamedTuple):
-    """From 1, all images alike or none of any class, to the number of classes."""
+    """The score, from 1 (all predictions equal) to the number of classes."""
 
     value: float
     """Mean over the splits."""
@@ -28,7 +28,7 @@ def classifier_score(probabilities: Tensor, splits: int = 10) -> ClassifierScore
 
     Args:
         probabilities: float (n, classes), rows that sum to 1.
-        splits: parts, in the order given, of equal size but for the last ones.
+        splits: number of consecutive parts, whose sizes differ by at most one.
     """
     scores = []
     for part in torch.tensor_split(probabilities.double(), splits):
@@ -39,14 +39,14 @@ def classifier_score(probabilities: Tensor, splits: int = 10) -> ClassifierScore
 
 
 class ModeCoverage(NamedTuple):
-    """Which classes a set of images shows, and how evenly."""
+    """Which classes occur among generated images, and how evenly."""
 
     histogram: tuple[float, ...]
     """Share of each class."""
     entropy: float
-    """Of the histogram, over that of an even one: from 0, one class, to 1, all alike."""
+    """Of the histogram, divided by that of the uniform one: from 0, one class, to 1, uniform."""
     missing: int
-    """Classes with under a tenth of the share they have among the reals."""
+    """Number of classes with less than a tenth of their share among the reals."""
     divergence: float
     """KL(histogram || that of the reals), in nats."""
 
@@ -55,12 +55,12 @@ def mode_coverage(fake: Tensor, real: Tensor) -> ModeCoverage:
     """Compare the classes of generated images with those of real ones.
 
     Args:
-        fake: int64 (classes,), how many images of each class; like ``real``.
+        fake: int64 (classes,), number of images of each class; like ``real``.
     """
     shares, expected = (counts.double() / counts.sum() for counts in (fake, real))
     seen = shares > 0
     entropy = torch.special.entr(shares).sum() / torch.tensor(len(shares)).log()
-    # A class that no real image has, yet some fake, would make the divergence infinite.
+    # Without the bound, a class of fakes that no real image has makes the divergence infinite.
     ratios = shares[seen] / expected[seen].clamp_min(1e-12)
     return ModeCoverage(
         histogram=tuple(shares.tolist()),

@@ -1,7 +1,7 @@
 """The Frechet distance within each class of a conditional generator.
 
-Miyato and Koyama, "cGANs with Projection Discriminator" (ICLR 2018), section 4: what a
-distance over all images does not see is a generator that takes one class for another.
+Miyato and Koyama, "cGANs with Projection Discriminator" (ICLR 2018), section 4. The distance
+over all images does not change when a generator swaps classes; this one does.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 class KernelDistance(NamedTuple):
-    """Mean over subsets, and its standard error; nan of fewer than three images."""
+    """Mean over subsets, and its standard error, which is nan for fewer than three images."""
 
     value: float
     error: float
@@ -40,10 +40,10 @@ def kernel_distance(
 ) -> KernelDistance:
     """The mean over random subsets, drawn without replacement within each.
 
-    Subsets of the same images overlap, so that their values are closer together than those of
-    other images would be. A U-statistic's variance falls as 1 / images (Hoeffding 1948), so a
-    subset of a share s of all has, given all, 1 - s of the variance that it has in all; and the
-    whole has s of that.
+    Subsets of the same images overlap, so their values spread less than values of independent
+    images would. The variance of a U-statistic falls as 1 / images (Hoeffding 1948): of the
+    variance of a subset with a share s of all images, a part 1 - s is the variance between
+    subsets of the same images, and a part s is the variance of the estimate from all images.
 
     Args:
         real: float (m, d) features, like ``fake``, (n, d).

@@ -1,4 +1,4 @@
-"""Fidelity and diversity apart: precision and recall, density and coverage.
+"""Fidelity and diversity as separate values: precision and recall, density and coverage.
 
 Kynkaanniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models"
 (NeurIPS 2019); Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models"
@@ -18,16 +18,16 @@ _ROWS_AT_ONCE = 2_000
 
 
 class Manifold(NamedTuple):
-    """Shares from 0 to 1, but density, which may exceed 1."""
+    """Shares from 0 to 1, except density, which may exceed 1."""
 
     precision: float
-    """Fakes that lie in some real's ball."""
+    """Share of fakes that lie in the ball of some real."""
     recall: float
-    """Reals that lie in some fake's ball."""
+    """Share of reals that lie in the ball of some fake."""
     density: float
-    """Reals' balls that a fake lies in, over k, on average."""
+    """Mean number of reals' balls that a fake lies in, divided by k."""
     coverage: float
-    """Reals whose ball holds some fake."""
+    """Share of reals whose ball contains a fake."""
 
 
 def manifold(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> Manifold:
@@ -59,7 +59,8 @@ def manifold(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> Manifold:
 
 
 def _radii(features: Tensor, k: int) -> Tensor:
-    # The distance to the k-th nearest other; the nearest of all is the vector itself.
+    # The distance to the k-th nearest other vector: the (k + 1)-th smallest, as the vector itself
+    # is at distance 0.
     found = [
         torch.cdist(rows, features, compute_mode="donot_use_mm_for_euclid_dist")
         .kthvalue(k + 1, dim=1)

@@ -11,10 +11,10 @@ from distgan.parallel import World
 
 
 class Moments:
-    """Count, sum and sum of outer products in float64: all that a Frechet distance needs.
+    """Count, sum and sum of outer products in float64, from which a Frechet distance follows.
 
-    Sums are of features less ``origin``, which keeps the digits that a difference of large
-    sums would lose when the mean is far from zero.
+    ``origin`` is subtracted from the features first: for a mean far from zero, the covariance
+    would otherwise be a small difference of large sums and lose digits.
 
     Args:
         size: length of a feature vector.
@@ -34,26 +34,26 @@ class Moments:
 
     @property
     def sums(self) -> Tensor:
-        """All that was added up, float64 (1 + size + size * size,)."""
+        """Count, sum and sum of outer products, float64 (1 + size + size * size,)."""
         return self._sums
 
     @staticmethod
     def from_sums(size: int, sums: Tensor, origin: Tensor | None = None) -> Moments:
-        """Those whose `sums` are given."""
+        """The inverse of `sums`."""
         moments = Moments(size, origin)
         moments._sums = sums
         return moments
 
     @staticmethod
     def merged(parts: Sequence[Moments]) -> Moments:
-        """Those of several sets of features together, all of one ``origin``."""
+        """Moments of the union of several sets of features with the same ``origin``."""
         whole = Moments(len(parts[0]._origin), parts[0]._origin)
         for part in parts:
             whole._sums += part._sums
         return whole
 
     def reduce(self, world: World) -> None:
-        """Add those of all ranks, in place; all ranks must call it, once."""
+        """Sum over all ranks, in place; all ranks must call it, once."""
         self._sums = world.sum(self._sums.to(world.device)).cpu()
 
     @property

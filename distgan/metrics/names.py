@@ -19,12 +19,16 @@ HIGHER_IS_BETTER = (
 
 
 def better(name: str) -> str:
-    """``lower``, ``higher``, or nothing where neither is: the name of a value of an evaluation."""
+    """Which values of a metric are better: ``lower``, ``higher``, or empty where neither is.
+
+    Args:
+        name: of a value of an evaluation.
+    """
     if name in LOWER_IS_BETTER:
         return "lower"
     return "higher" if name in HIGHER_IS_BETTER else ""
 
 
 def cost(name: str, value: float) -> float:
-    """The value, or its negative where higher is better: what is least for the best."""
+    """The value, negated where higher is better, so that the best has the lowest cost."""
     return -value if name in HIGHER_IS_BETTER else value

@@ -1,8 +1,8 @@
-"""Does the generator repeat its training images? Nearest neighbours tell.
+"""Whether a generator reproduces its training images, judged by nearest neighbours.
 
-Alaa et al. ("How Faithful is your Synthetic Data?", ICML 2022) call a generated image copied
-that lies nearer to a training image than that image's own nearest neighbour does; Meehan et
-al. (AISTATS 2020) compare with images held out, as `Memorisation.ratio` does.
+Alaa et al. ("How Faithful is your Synthetic Data?", ICML 2022) call a generated image copied if
+it is nearer to a training image than that image's nearest neighbour among the others; Meehan et
+al. (AISTATS 2020) compare with held-out images, as `Memorisation.ratio` does.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ class Neighbours(NamedTuple):
     distance: Tensor
     """float64 (n,)."""
     row: Tensor
-    """int64 (n,), of the training features."""
+    """int64 (n,), its row in the training features."""
 
 
 class Memorisation(NamedTuple):
     """How near generated images come to training images."""
 
     copied: float
-    """Share nearer to a training image than any other training image is to that one."""
+    """Share of generated images nearer to a training image than any other training image is."""
     ratio: float
-    """Median distance to the nearest training image, over that of images held out: 1 where
-    generated images are no nearer than unseen real ones are, towards 0 where they are copies."""
+    """Median distance to the nearest training image, divided by that of held-out images: 1 where
+    generated images are as far as unseen real ones, near 0 where they are copies."""
 
 
 def nearest(training: Tensor, samples: Tensor) -> Neighbours:
@@ -55,7 +55,8 @@ def _nearest(training: Tensor, samples: Tensor, own: Tensor | None) -> Neighbour
             apart[torch.arange(len(part)), own[start : start + _ROWS_AT_ONCE]] = torch.inf
         rows.append(apart.argmin(1))
     row = torch.cat(rows)
-    # Found by a matrix product, which is fast; measured by the difference, which is exact.
+    # The neighbour is found with a matrix product, which is fast but rounds; its distance is then
+    # computed from the difference.
     return Neighbours((samples - training[row]).norm(dim=1), row)
 
 
@@ -63,7 +64,7 @@ def memorisation(training: Tensor, held_out: Tensor | None, fake: Tensor) -> Mem
     """Compare generated with held-out images, all as float features of one extractor.
 
     Args:
-        held_out: None compares with up to 5,000 training images, each left out in its turn.
+        held_out: None compares with up to 5,000 training images, each left out of the others.
     """
     distances, index = nearest(training, fake)
     matched, where = torch.unique(index, return_inverse=True)

@@ -1,4 +1,4 @@
-"""The sliced Wasserstein distance between images, which needs no network to see with.
+"""The sliced Wasserstein distance between images, computed on pixels without a network.
 
 Bonneel et al., "Sliced and Radon Wasserstein Barycenters of Measures" (JMIV 2015), section 2:
 the mean over random directions of the distance between the projections, which on a line is
@@ -14,13 +14,13 @@ from torch import Tensor
 def sliced_wasserstein(
     real: Tensor, fake: Tensor, *, directions: int = 512, seed: int = 0
 ) -> float:
-    """The 1-Wasserstein distance along random directions of length 1, on average.
+    """Mean 1-Wasserstein distance between projections on random directions of length 1.
 
-    Pictures of any size that are alike but for a brightness higher by c are about
-    sqrt(2 / pi) c apart.
+    Images of any size that differ by a constant brightness c have a distance of about
+    sqrt(2 / pi) c.
 
     Args:
-        real: float (n, ...), flattened; like ``fake``. The longer of them is cut.
+        real: float (n, ...), flattened; like ``fake``. Only as many as the smaller set are used.
         directions: how many.
         seed: decides the directions.
     """

@@ -7,10 +7,11 @@ every network follow from that.
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from typing import Annotated
 
 from pydantic import Field
 
+from distgan.config.settings import by_name
 from distgan.config.shape import ImageShape
 from distgan.networks.base import DiscriminatorSettings, GeneratorSettings
 from distgan.networks.dcgan import DCGANDiscriminatorSettings, DCGANGeneratorSettings
@@ -30,13 +31,9 @@ DiscriminatorNetwork = Annotated[
     Field(discriminator="name"),
 ]
 
-GENERATORS: dict[str, type[GeneratorSettings]] = {
-    kind.name: kind for kind in get_args(get_args(GeneratorNetwork)[0])
-}
+GENERATORS: dict[str, type[GeneratorSettings]] = by_name(GeneratorNetwork)
 """Settings of every generator by name."""
-DISCRIMINATORS: dict[str, type[DiscriminatorSettings]] = {
-    kind.name: kind for kind in get_args(get_args(DiscriminatorNetwork)[0])
-}
+DISCRIMINATORS: dict[str, type[DiscriminatorSettings]] = by_name(DiscriminatorNetwork)
 """Settings of every discriminator by name."""
 
 __all__ = [

@@ -32,8 +32,8 @@ class SelfAttention(nn.Module):
         query = self.query(maps).flatten(2)
         key = functional.max_pool2d(self.key(maps), 2).flatten(2)
         value = functional.max_pool2d(self.value(maps), 2).flatten(2)
-        # (n, h * w, pooled): where each pixel looks. Written out, because the fused
-        # attention of torch has no second derivative, which gradient penalties need.
+        # (n, h * w, pooled): attention weights of each pixel. torch's fused attention is not used
+        # because it has no second derivative, which gradient penalties need.
         weights = torch.softmax(query.transpose(1, 2) @ key, dim=-1)
         found = (value @ weights.transpose(1, 2)).view(len(maps), -1, *maps.shape[2:])
         result: Tensor = maps + self.gamma * self.output(found)

@@ -1,4 +1,4 @@
-"""What every network promises, and the parts that several of them share."""
+"""The interface of every network, and parts that several of them share."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from distgan.config.shape import ImageShape
 from distgan.errors import UserError
 
 GeneratorConditioning = Literal["concat", "batchnorm"]
-"""How a generator learns the label: an embedding e in [z; e] (Mirza and Osindero 2014), or
-the gain and bias of its batch norms (`ConditionalBatchNorm2d`)."""
+"""How a generator is conditioned on the label: an embedding e in [z; e] (Mirza and Osindero
+2014), or the gain and bias of its batch norms (`ConditionalBatchNorm2d`)."""
 
 DiscriminatorConditioning = Literal["concat", "projection", "auxiliary"]
-"""How a discriminator learns the label: an embedding beside its input (Mirza and Osindero
-2014), `Projection`, or by guessing it, with one more logit a class (Odena et al., "Conditional
-Image Synthesis with Auxiliary Classifier GANs", 2017)."""
+"""How a discriminator is conditioned on the label: an embedding beside its input (Mirza and
+Osindero 2014), `Projection`, or classification by one more logit per class (Odena et al.,
+"Conditional Image Synthesis with Auxiliary Classifier GANs", 2017)."""
 
 
 class GeneratorSettings(Protocol):
-    """The settings of a generator know how to build it."""
+    """The settings of a generator, with the method that builds it."""
 
     name: str
 
@@ -39,7 +39,7 @@ class GeneratorSettings(Protocol):
 
 
 class DiscriminatorSettings(Protocol):
-    """The settings of a discriminator know how to build it."""
+    """The settings of a discriminator, with the method that builds it."""
 
     name: str
 
@@ -56,7 +56,7 @@ class DiscriminatorSettings(Protocol):
 class ConcatLabel(nn.Module):
     """[v; e]: vectors v followed by a learned embedding e of the label.
 
-    Without classes it passes v through. ``width`` is the length of the result.
+    Without classes the result is v. ``width`` is the length of the result.
     """
 
     def __init__(self, features: int, classes: int, embedding: int) -> None:
@@ -72,7 +72,7 @@ class ConcatLabel(nn.Module):
 
 
 class LabelPlane(nn.Embedding):
-    """The label as one more image plane, each pixel of it learned."""
+    """The label as one more image plane: an embedding with one value per pixel."""
 
     def __init__(self, image: ImageShape, classes: int) -> None:
         super().__init__(classes, image.height * image.width)
@@ -102,7 +102,7 @@ class Projection(nn.Module):
 
 
 def logit_count(classes: int, conditioning: DiscriminatorConditioning) -> int:
-    """Outputs of a discriminator's last layer: one, and with auxiliary one more a class."""
+    """Outputs of a discriminator's last layer: one, and with auxiliary one more per class."""
     return 1 + classes if conditioning == "auxiliary" else 1
 
 
@@ -116,7 +116,7 @@ def projection(
 def to_logits(
     outputs: Tensor, features: Tensor, labels: Tensor | None, projection: Projection | None
 ) -> Tensor:
-    """What a discriminator returns, from its last layer and that layer's input.
+    """A discriminator's logits, from the outputs and the input of its last layer.
 
     Args:
         outputs: float (n, 1), or (n, 1 + classes) with auxiliary conditioning.
@@ -162,7 +162,7 @@ def batch_norm(features: int, classes: int, conditioning: GeneratorConditioning)
 
 
 def run(layer: nn.Module, maps: Tensor, labels: Tensor | None) -> Tensor:
-    """``layer`` on ``maps``, with the labels if that is what it needs."""
+    """Apply ``layer`` to ``maps``, with the labels if it is a conditional batch norm."""
     result: Tensor = (
         layer(maps, labels) if isinstance(layer, ConditionalBatchNorm2d) else layer(maps)
     )
@@ -170,7 +170,7 @@ def run(layer: nn.Module, maps: Tensor, labels: Tensor | None) -> Tensor:
 
 
 def halvings(image: ImageShape, network: str, player: str = "generator") -> int:
-    """How many strides of 2 lead to the seed image: until a side is odd or below 8.
+    """How many times an image is halved down to the seed image: until a side is odd or below 8.
 
     28x28 -> 2 (7x7), 32x32 -> 3 (4x4), 64x64 -> 4 (4x4).
 

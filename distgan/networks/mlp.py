@@ -18,7 +18,7 @@ from distgan.networks.base import (
     projection,
     to_logits,
 )
-from distgan.networks.linear import Linear
+from distgan.networks.kernels.linear import Linear
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -61,8 +61,8 @@ class _Layers(nn.Sequential):
     def __init__(self, widths: tuple[int, ...]) -> None:
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(widths):
-            # He initialisation: with torch's default the signal shrinks sixfold a ReLU layer
-            # (variance), and this six-layer generator starts, and stays, nearly constant.
+            # He initialisation: torch's default reduces the variance sixfold in each ReLU layer,
+            # so that this generator's output is nearly constant at first, and stays so.
             linear = Linear(inputs, outputs)
             nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
             nn.init.zeros_(linear.bias)
@@ -70,10 +70,10 @@ class _Layers(nn.Sequential):
         super().__init__(*layers[:-1])
 
     def hidden(self, x: Tensor) -> Tensor:
-        """What reaches the last layer."""
+        """The input of the last layer."""
         layers = list(self)[:-1]
         for linear, activation in zip(layers[::2], layers[1::2], strict=True):
-            # As a part of the layer before it a ReLU costs nothing.
+            # A ReLU fused into the linear layer before it takes no time of its own.
             fused = type(activation) is nn.ReLU
             x = linear(x, relu=True) if fused else activation(linear(x))
         return x
@@ -89,7 +89,7 @@ class _Layers(nn.Sequential):
 
 
 class MLPGenerator(nn.Module):
-    """ReLU layers, then a sigmoid moved from [0, 1] to the package's [-1, 1]."""
+    """ReLU layers, then a sigmoid scaled from [0, 1] to the package's range [-1, 1]."""
 
     def __init__(
         self, image: ImageShape, latent: int, classes: int, widths: tuple[int, ...], embedding: int

@@ -31,14 +31,14 @@ from distgan.networks.base import (
 PerStage: TypeAlias = Annotated[
     tuple[Width, ...], BeforeValidator(split_commas), Field(max_length=20)
 ]
-"""A number for each stage, one for all, or none for the published ones."""
+"""A number for each stage, one for all stages, or empty for the published ones."""
 
 Blocks: TypeAlias = Annotated[
     tuple[Annotated[int, Field(gt=0, le=100)], ...],
     BeforeValidator(split_commas),
     Field(max_length=20),
 ]
-"""As `PerStage`, of blocks, each of which is built one by one."""
+"""As `PerStage`, for numbers of blocks, bounded because every block is a module."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -92,7 +92,7 @@ class R3GANDiscriminatorSettings:
 
 @dataclass(frozen=True)
 class StagePlan:
-    """What one stage is made of."""
+    """The sizes of one stage."""
 
     size: tuple[int, int]
     width: int
@@ -143,7 +143,7 @@ def plan(
 
 
 class Convolution(nn.Conv2d):
-    """A convolution that keeps the size and computes in the type of its input.
+    """A convolution that keeps the size and computes in the dtype of its input.
 
     Weights start from N(0, gain^2 / fan-in), as in He et al. (2015); biases from 0.
     """
@@ -193,7 +193,7 @@ class ResidualBlock(nn.Module):
 
 
 class _Stage(nn.Sequential):
-    """Residual blocks at one resolution, in bfloat16 or in the type of their weights."""
+    """Residual blocks at one resolution, in bfloat16 or in the dtype of their weights."""
 
     def __init__(self, stage: StagePlan, expansion: int, depth: int) -> None:
         super().__init__(*(ResidualBlock(stage, expansion, depth) for _ in range(stage.blocks)))
@@ -216,7 +216,7 @@ def upsample(maps: Tensor) -> Tensor:
 
 def downsample(maps: Tensor) -> Tensor:
     """float (n, c, h, w) -> float (n, c, h/2, w/2), filtered by [1, 3, 3, 1] / 8 a side."""
-    # Filled where it lies: numbers that come from the host would make a GPU wait for them.
+    # Filled on the device: copying constants from the host would synchronise with a GPU.
     side = maps.new_full((4,), 0.125)
     side[1:3].fill_(0.375)
     kernel = torch.outer(side, side).expand(maps.shape[1], 1, 4, 4)
@@ -228,10 +228,10 @@ def _transition(inputs: int, outputs: int) -> nn.Module:
 
 
 class R3GANGenerator(nn.Module):
-    """z, or [z; e], weighs a learned seed image a channel; then stages, and a 1x1 to pixels.
+    """z, or [z; e], scales the channels of a learned seed image; then stages, and a 1x1 to pixels.
 
-    Nothing squashes the pixels, as published: they leave [-1, 1] while training, and are
-    clipped to it in eval mode.
+    As published, there is no final tanh: pixels may leave [-1, 1] while training, and are clipped
+    to it in eval mode.
     """
 
     def __init__(
@@ -266,10 +266,10 @@ class R3GANGenerator(nn.Module):
 
 
 class R3GANDiscriminator(nn.Module):
-    """A 1x1 from pixels, stages, a learned weighing of each channel's last map, a linear layer.
+    """A 1x1 from pixels, stages, a learned weighted sum over each channel's map, a linear layer.
 
-    Conditioning projection is that of their conditional models: the linear layer makes a
-    vector, and the logit is its product with an embedding of the label.
+    Conditioning projection is that of the paper's conditional models: the logit is the inner
+    product of the linear layer's output, a vector, with an embedding of the label.
     """
 
     def __init__(

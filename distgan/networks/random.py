@@ -176,6 +176,11 @@ def number_layers(network: nn.Module, first: int = 0) -> int:
     return first
 
 
+def has_random_layers(network: nn.Module) -> bool:
+    """Whether a network draws by the numbers of its samples."""
+    return any(isinstance(layer, RandomLayer) for layer in network.modules())
+
+
 class SampleDropout(RandomLayer):
     """Dropout (Srivastava et al. 2014): each number is 0 with probability p, else 1 / (1 - p) times
     what it was.

@@ -79,7 +79,7 @@ class SNGANDiscriminatorSettings:
 
 
 def _small(image: ImageShape) -> bool:
-    # Published networks keep one width at 32x32 and taper from 48x48 on.
+    # Published networks have one width at 32x32, and decreasing widths from 48x48 on.
     return min(image.height, image.width) <= 32
 
 
@@ -133,7 +133,7 @@ def _check_attention(player: str, wanted: int, sides: list[int]) -> None:
 
 
 class GeneratorBlock(nn.Module):
-    """BatchNorm, ReLU, doubling, 3x3, BatchNorm, ReLU, 3x3; around it doubling and a 1x1."""
+    """BatchNorm, ReLU, doubling, 3x3, BatchNorm, ReLU, 3x3; the shortcut is doubling and a 1x1."""
 
     def __init__(
         self, inputs: int, outputs: int, classes: int, settings: SNGANGeneratorSettings
@@ -152,13 +152,13 @@ class GeneratorBlock(nn.Module):
         """float (n, inputs, h, w) -> float (n, outputs, 2h, 2w)."""
         hidden = _double(self.activation(run(self.norm1, maps, labels)))
         hidden = self.activation(run(self.norm2, self.conv1(hidden), labels))
-        # A 1x1 convolution and interpolation commute; this order costs a quarter.
+        # A 1x1 convolution and interpolation commute; this order takes a quarter of the work.
         result: Tensor = self.conv2(hidden) + _double(self.shortcut(maps))
         return result
 
 
 def _double(maps: Tensor) -> Tensor:
-    # mimicry's choice; the paper repeats pixels.
+    # Bilinear as in mimicry; the paper uses nearest neighbours.
     return functional.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
 
 
@@ -198,10 +198,10 @@ class SNGANGenerator(nn.Module):
 
 
 class DiscriminatorBlock(nn.Module):
-    """ReLU, 3x3, ReLU, 3x3, perhaps halving; around it a 1x1 where the shape changes.
+    """ReLU, 3x3, ReLU, 3x3, perhaps halving; the shortcut is a 1x1 where the shape changes.
 
-    The first block of a network sees pixels, so it starts without the ReLU, is as wide
-    inside as its result, and halves before the 1x1.
+    The first block of a network takes pixels: it has no first ReLU, its inner width is that of
+    its output, and its shortcut halves before the 1x1.
     """
 
     def __init__(
@@ -217,7 +217,7 @@ class DiscriminatorBlock(nn.Module):
             if halve or inputs != outputs
             else nn.Identity()
         )
-        # The first one not in place: the shortcut needs the map as it was.
+        # Not in place: the shortcut needs the input unchanged.
         self.before = nn.Identity() if first else nn.ReLU()
         self.activation = nn.ReLU(inplace=True)
 
@@ -225,7 +225,7 @@ class DiscriminatorBlock(nn.Module):
         """float (n, inputs, h, w) -> float (n, outputs, h, w), or half the sides."""
         hidden = self.conv2(self.activation(self.conv1(self.before(maps))))
         if self.halve:
-            # Averaging and a 1x1 convolution commute; this order costs a quarter.
+            # Averaging and a 1x1 convolution commute; this order takes a quarter of the work.
             hidden, maps = functional.avg_pool2d(hidden, 2), functional.avg_pool2d(maps, 2)
         result: Tensor = hidden + self.shortcut(maps)
         return result

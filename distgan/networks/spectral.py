@@ -1,9 +1,9 @@
 """Spectral normalisation (Miyato et al., "Spectral Normalization for Generative Adversarial
-Networks", 2018) with power iterations that happen when they are asked for.
+Networks", 2018) with explicit power iterations.
 
-torch's own iterates in every training forward, so weights depend on how many forwards there
-were: on micro-batches, on penalties, on whether reals and fakes went together. Here a forward
-only divides; the training step calls `SpectralNorm.advance` once per update.
+torch's implementation iterates in every training forward, so weights depend on the number of
+forwards: on micro-batches, on penalties, on whether reals and fakes share a forward. Here a
+forward only divides; the training step calls `SpectralNorm.advance` once per update.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 START_ITERATIONS = 15
-"""Power iterations on a new weight; afterwards it moves little between updates, and one does."""
+"""Power iterations on a new weight. Later one per update is enough, as it changes little."""
 
 _EPSILON = 1e-12
 
@@ -41,8 +41,8 @@ class SpectralNorm(nn.Module):
         self.advance(START_ITERATIONS)
 
     def watch(self, weight: nn.Parameter) -> None:
-        """Iterate on this parameter from now on."""
-        # In a tuple it is no second owner: it stays out of parameters() and state_dict().
+        """Use this parameter in the following iterations."""
+        # Inside a tuple the parameter is not registered again in parameters() and state_dict().
         self._watched = (weight,)
 
     def _matrix(self, weight: Tensor) -> Tensor:

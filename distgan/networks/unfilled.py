@@ -1,4 +1,4 @@
-"""Networks of shapes alone, to hear whether they fit before there is anything to fill."""
+"""Networks without memory for their weights, to check early whether they fit the images."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from torch.overrides import TorchFunctionMode
 from distgan.errors import UserError
 
 MOST_WEIGHTS = 2_000_000_000
-"""Of one network. Published GANs have up to a billion."""
+"""Upper bound for one network. Published GANs have up to a billion."""
 
 _DRAWS = (torch.Tensor.normal_, torch.nn.init.normal_)
 
 
 @contextmanager
 def unfilled() -> Iterator[None]:
-    """Tensors made within have no memory, and no values are drawn for them."""
+    """A context in which new tensors have no memory, and no random values are drawn."""
     with torch.device("meta"), _Undrawn():
         yield
 
 
 def check_size(network: torch.nn.Module, player: str) -> None:
-    """See that a network can be meant, before memory is asked for.
+    """Check that a network's size is plausible, before memory is allocated for it.
 
     Raises:
         UserError: for one of more than `MOST_WEIGHTS`, naming the ``player``.
@@ -39,8 +39,8 @@ def check_size(network: torch.nn.Module, player: str) -> None:
 
 
 class _Undrawn(TorchFunctionMode):
-    # On the meta device torch would import its compiler for a draw alone, which takes a second.
-    # It still does for spectral norms, whose first estimate multiplies.
+    # Random initialisation on the meta device makes torch import its compiler, which takes a
+    # second, so it is skipped. Spectral norms still do it, as their first estimate multiplies.
     def __torch_function__(
         self,
         function: Callable[..., Any],

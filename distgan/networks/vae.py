@@ -22,7 +22,7 @@ from distgan.networks.dcgan import (
     DCGANGenerator,
     DCGANGeneratorSettings,
 )
-from distgan.networks.linear import Linear
+from distgan.networks.kernels.linear import Linear
 from distgan.networks.mlp import MLPDiscriminator, MLPDiscriminatorSettings, MLPGenerator
 
 LOG_VARIANCES = (-30.0, 20.0)

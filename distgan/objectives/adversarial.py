@@ -88,15 +88,15 @@ def relativistic_average_generator(fake: Tensor, real: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Loss:
-    """A pair of losses, one for each player.
+    """A pair of losses, of the discriminator and of the generator.
 
     Args:
         discriminator: of (real, fake) logits.
         generator: of the fakes' logits, or of (fake, real) for a ``relative`` loss.
         relative: whether the generator's loss also depends on the reals.
-        couples: whether a loss is more than a mean over samples (or pairs), so that it must
-            see the logits of the whole global batch at once to be right.
-        probability: whether the best discriminator's sigmoid is the probability of a real.
+        couples: whether a loss is not a mean over samples (or pairs), so that it needs the logits
+            of the whole global batch at once.
+        probability: whether the optimal discriminator's sigmoid is the probability of a real.
     """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]

@@ -1,6 +1,6 @@
-"""Penalties that keep the discriminator smooth or calm, and how often they are due.
+"""Penalties on the discriminator's gradients, logits and weights, and when they are due.
 
-To add one on the discriminator's gradient: write where it is taken and what it charges,
+To add a gradient penalty: write at which images the gradient is taken and the penalty's value,
 name both in `GRADIENT_PENALTIES`, and give it a field in `PenaltySettings`.
 """
 
@@ -21,7 +21,7 @@ from distgan.config.shape import ImageShape
 from distgan.parallel import World
 
 Logits = Callable[[Tensor], Tensor]
-"""The discriminator on images, labels and all: (n, c, h, w) -> (n,)."""
+"""The discriminator with its labels bound: images (n, c, h, w) -> logits (n,)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -50,12 +50,12 @@ class PenaltySettings:
     """Clamp every weight to [-clip, clip] after each update (WGAN, Arjovsky et al. 2017)."""
 
     def numbers(self, image: ImageShape) -> dict[str, int]:
-        """How many uniform numbers of an image each penalty uses up that is on, if any."""
+        """How many uniform numbers an image consumes, for each active penalty that uses any."""
         sizes = {n: p.numbers(image) for n, p in GRADIENT_PENALTIES.items() if self.uses(n)}
         return {name: size for name, size in sizes.items() if size}
 
     def uses(self, name: str) -> bool:
-        """Whether a term ever has a weight."""
+        """Whether a term has a weight other than 0 at any time of the run."""
         schedule: Schedule = getattr(self, name)
         return schedule.start > 0 or schedule.end > 0
 
@@ -65,12 +65,12 @@ def _half_squared(squares: Tensor) -> Tensor:
 
 
 def _distance_from_one(squares: Tensor) -> Tensor:
-    # The root's slope is infinite at 0, where a penalty must not turn into nan.
+    # The derivative of the root is infinite at 0; the bound avoids nan gradients.
     return (squares.clamp_min(torch.finfo(squares.dtype).tiny).sqrt() - 1).square()
 
 
 def between(real: Tensor, fake: Tensor, numbers: Tensor) -> Tensor:
-    """A point on the line from each fake to its real (Gulrajani et al. 2017, algorithm 1).
+    """A random point on the line from each fake to its real (Gulrajani et al. 2017, algorithm 1).
 
     Args:
         numbers: float (n, 1), uniform.
@@ -79,10 +79,10 @@ def between(real: Tensor, fake: Tensor, numbers: Tensor) -> Tensor:
 
 
 def around(real: Tensor, fake: Tensor, numbers: Tensor) -> Tensor:
-    """Each real with uniform noise of half its own standard deviation a pixel.
+    """Each real plus uniform noise of half the image's own standard deviation.
 
-    Kodali et al.'s code takes the deviation of the batch; that of the image makes a sample
-    independent of the others.
+    The code of Kodali et al. uses the standard deviation of the batch; that of the image makes
+    the result independent of the other samples.
 
     Args:
         numbers: float (n, channels * height * width), uniform.
@@ -91,10 +91,10 @@ def around(real: Tensor, fake: Tensor, numbers: Tensor) -> Tensor:
 
 
 class GradientPenalty(NamedTuple):
-    """A charge on the squared norm of the discriminator's gradient, at some images.
+    """A penalty on the squared norm of the discriminator's gradient at some images.
 
-    ``at`` is ``"real"`` or ``"fake"`` for those of the update itself, or makes other images
-    of (real, fake, numbers). ``charge`` maps squared norms to costs, both float (n,).
+    ``at`` is ``"real"`` or ``"fake"`` for the images of the update, or a function of (real, fake,
+    numbers) that makes others. ``charge`` maps squared norms to penalties, both float (n,).
     """
 
     at: Literal["real", "fake"] | Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -112,9 +112,9 @@ GRADIENT_PENALTIES: dict[str, GradientPenalty] = {
 
 
 def squared_gradient_norms(logits: Tensor, images: Sequence[Tensor]) -> list[Tensor]:
-    """|grad D|^2 of each image, with a graph: float (n,) for each of ``images``.
+    """|grad D|^2 of each image, differentiable: float (n,) for each of ``images``.
 
-    float32 at least, whatever the discriminator computed in.
+    At least float32, whatever the discriminator's precision.
 
     Args:
         logits: computed from ``images``.
@@ -126,10 +126,10 @@ def squared_gradient_norms(logits: Tensor, images: Sequence[Tensor]) -> list[Ten
 
 
 class Penalty:
-    """The penalties of a run at work: which are due, and LeCam's running means.
+    """The penalties of a run: which are due at a batch, and LeCam's running means.
 
-    The two means, of the logits of reals and of fakes, are float64 (2,), agreed between
-    ranks after each update and used in the next.
+    The means of the logits of reals and of fakes, float64 (2,), are averaged over ranks after
+    each update and used in the next.
 
     Args:
         batch: images of a global batch.
@@ -143,7 +143,7 @@ class Penalty:
         self._seen = torch.zeros_like(self._means)
 
     def due(self, images_seen: int) -> tuple[str, ...]:
-        """The penalties on gradients that the batch after so many images pays."""
+        """The gradient penalties that apply to the batch after so many images."""
         if not self._gradients or (self.settings.every and images_seen % self.settings.every):
             return ()
         return tuple(
@@ -151,7 +151,7 @@ class Penalty:
         )
 
     def weight(self, name: str, images_seen: int) -> float:
-        """The factor of a penalty that is due, which stands for ``every`` images."""
+        """The weight of a due penalty, multiplied by the number of batches it stands for."""
         weight: float = getattr(self.settings, name).at(images_seen)
         return weight * max(1.0, self.settings.every / self._batch)
 
@@ -166,13 +166,14 @@ class Penalty:
 
     @torch.no_grad()
     def observe(self, real: Tensor, fake: Tensor, weight: float) -> None:
-        """Take note of an update's logits; ``weight`` makes the mean over ranks the global."""
+        """Add an update's logits to the means; ``weight`` is `World.weight` of the batch, with
+        which the average over ranks is the mean over the global batch."""
         if self._lecam:
             self._seen += torch.stack([real.mean(), fake.mean()]).double() * weight
 
     @torch.no_grad()
     def after_update(self, network: torch.nn.Module, world: World) -> None:
-        """Move the running means and clamp the weights; all ranks must call it."""
+        """Update the running means and clamp the weights; all ranks must call it."""
         if self._lecam:
             keep = 0.5 ** (self._batch / self.settings.lecam_half_life)
             self._means.lerp_(world.mean(self._seen), 1 - keep)
@@ -188,5 +189,5 @@ class Penalty:
         return {"means": self._means.cpu()}
 
     def load_state_dict(self, state: dict[str, Any], world: World) -> None:
-        """Take up what `state_dict` gave."""
+        """Restore the result of `state_dict`."""
         self._means.copy_(state["means"])

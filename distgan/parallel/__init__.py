@@ -1,4 +1,4 @@
-"""The only place that knows about processes: who takes part, and what they exchange."""
+"""The processes of a run and their communication, of which no other package has to know."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Batch normalisation over the global batch, on CPU and GPU alike.
 
-torch's SyncBatchNorm refuses modules on the CPU, and its backward cannot be
-differentiated again, which penalties on gradients need. This one runs wherever the
-process group does, and gives what BatchNorm gives in one process on the whole batch,
-also when ranks hold different numbers of samples, to any order of derivative.
+torch's SyncBatchNorm refuses modules on the CPU, and its backward cannot be differentiated
+again, which gradient penalties need. This one runs on any device of the process group. Outputs
+and derivatives of any order are those of BatchNorm in one process on the whole batch, also when
+ranks hold different numbers of samples.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from distgan.parallel.collectives import all_gather, sum_over_ranks
 
 
 def _axes(x: Tensor) -> tuple[list[int], list[int]]:
-    # The dimensions that statistics run over, and the shape that they broadcast in.
+    # The dimensions over which statistics are taken, and the shape in which they broadcast.
     return [0, *range(2, x.dim())], [1, -1, *[1] * (x.dim() - 2)]
 
 
@@ -32,8 +32,8 @@ def _global_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     channels = x.shape[1]
     gathered = all_gather(torch.cat([count, local_mean, local_var]))
     counts, means, variances = torch.split(gathered, [1, channels, channels], 1)
-    # Chan et al. 1979: combining moments of parts keeps the digits that a difference of
-    # sums of squares loses.
+    # Chan et al. 1979: combining the moments of parts avoids the cancellation in a difference of
+    # sums of squares.
     total = counts.sum()
     mean = (counts * means).sum(0) / total
     var = (counts * (variances + (means - mean) ** 2)).sum(0) / total
@@ -62,7 +62,7 @@ class _GlobalNormalise(torch.autograd.Function):
         x, weight, mean, inverse, total = ctx.saved_tensors
         dims, shape = _axes(x)
         if torch.is_grad_enabled():
-            # To be differentiated again: the saved statistics must depend on x.
+            # For a second derivative the statistics must be functions of x: computed again here.
             mean = sum_over_ranks(x.sum(dims)) / total
             centred = x - mean.view(shape)
             inverse = torch.rsqrt(sum_over_ranks(centred.square().sum(dims)) / total + ctx.eps)
@@ -136,7 +136,7 @@ def convert_batch_norm(network: nn.Module) -> nn.Module:
 
 @contextlib.contextmanager
 def kept_statistics(*networks: nn.Module) -> Iterator[None]:
-    """Inside, forwards in training mode leave the running statistics of batch norms alone."""
+    """A context in which forwards in training mode do not update running batch statistics."""
     norms = [
         module
         for network in networks
@@ -153,5 +153,5 @@ def kept_statistics(*networks: nn.Module) -> Iterator[None]:
 
 
 def has_batch_norm(network: nn.Module) -> bool:
-    """Whether what ``network`` makes of a sample depends on the others in its batch."""
+    """Whether a sample's output depends on the others in its batch, through a batch norm."""
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())

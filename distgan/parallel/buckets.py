@@ -1,11 +1,11 @@
-"""The buckets in which data-parallel gradients travel, the same in every backward.
+"""Fixes the buckets in which DDP all-reduces gradients, so that they are equal in every backward.
 
-DDP sends the gradients of its first backward as one bucket in the order of the parameters, and
-of every later one in smaller buckets, in the order in which the first one's became ready. An
-all-reduce adds ranks in an order that depends on where in its buffer a number lies, and from
-three ranks on the sum depends on that order. Left alone, the first update after every start
-would round otherwise than the same update within a run, and the later ones as the first update
-happened to go.
+In its first backward DDP sends the gradients as one bucket in the order of the parameters. In
+every later one it sends smaller buckets, in the order in which the first backward's gradients
+became ready. An all-reduce adds ranks in an order that depends on a number's position in the
+buffer, and with three or more ranks the rounded sum depends on that order. So without this module
+the first update after a start rounds differently from the same update within a run, and later
+updates depend on the timing of the first.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from torch.nn.parallel import DistributedDataParallel
 def settle_buckets(wrapped: DistributedDataParallel, example: Sequence[Tensor | None]) -> None:
     """Make DDP build its final buckets now; all ranks must call it.
 
-    One backward of zeros in evaluation mode, which leaves batch statistics and torch's random
-    numbers alone, sets their order: that in which gradients become ready, so that sending them
-    overlaps with computing the others.
+    One backward with a zero loss in evaluation mode, which changes neither batch statistics nor
+    torch's random state, sets their order: that in which gradients become ready, so that sending
+    a bucket overlaps with computing the next.
 
     Args:
-        example: what the network takes, of one sample and of any values.
+        example: the network's arguments for one sample, of any values.
     """
     was_training = wrapped.training
     wrapped.train(False)  # type: ignore[no-untyped-call]
     try:
-        # Not compiled: that would be for a shape that training never has.
+        # Without compilation, which would be for a batch of 1 that training never uses.
         with torch.enable_grad(), torch.compiler.set_stance("force_eager"):
             (wrapped(*example).sum() * 0).backward()
             for parameter in wrapped.parameters():
                 parameter.grad = None
-            # The forward after the first backward is where DDP builds them anew.
+            # DDP rebuilds its buckets in the first forward after a backward.
             with wrapped.no_sync():
                 wrapped(*example)
     finally:

@@ -1,4 +1,4 @@
-"""Collective operations that gradients pass through, and a count of the bytes they move."""
+"""Differentiable collective operations, and a count of the bytes that they send."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ class Traffic:
 
 
 TRAFFIC = Traffic()
-"""Of this process."""
+"""The counter of this process."""
 
 
 def all_reduce(values: Tensor) -> Tensor:
-    """The sum over ranks, in place, outside of any graph."""
+    """The sum over ranks, in place, not differentiable."""
     dist.all_reduce(TRAFFIC.count(values))
     return values
 
 
 def all_gather(values: Tensor) -> Tensor:
-    """The tensors of all ranks, equally shaped, outside of any graph: (ranks, *shape)."""
+    """The equally shaped tensors of all ranks, not differentiable: (ranks, *shape)."""
     parts = values.new_empty((dist.get_world_size(), *values.shape))
     dist.all_gather_into_tensor(parts, TRAFFIC.count(values)[None])
     return parts
 
 
 class _Sum(torch.autograd.Function):
-    # A rank's value adds to every rank's result, so its gradient is the sum of all of
-    # theirs; written with itself, it can be differentiated any number of times.
+    # A rank's value contributes to every rank's result, so its gradient is the sum over ranks of
+    # their gradients. As the backward is this same function, any derivative exists.
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
         return all_reduce(values.clone())
@@ -68,18 +68,18 @@ class _Whole(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        # What a rank holds counts in the loss of every rank.
+        # A rank's values contribute to the loss of every rank, so gradients are summed.
         return all_reduce(grad.clone())[ctx.mine], None, None
 
 
 def whole_batch(values: Tensor, sizes: tuple[int, ...], rank: int) -> Tensor:
-    """One value of each sample of the global batch on every rank: (n,) -> (sum of sizes,).
+    """Gather one value of each sample of the global batch: (n,) -> (sum of sizes,).
 
-    When every rank computes the same mean over the whole batch from it, DDP's average of
-    the ranks' gradients is the gradient of that mean, for any sizes.
+    If every rank computes the same mean over the whole batch from it, DDP's average of the ranks'
+    gradients is the gradient of that mean, for any sizes.
 
     Args:
-        sizes: samples of each rank.
+        sizes: number of samples of each rank.
     """
     result: Tensor = _Whole.apply(values, sizes, rank)  # type: ignore[no-untyped-call]
     return result

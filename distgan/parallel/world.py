@@ -1,4 +1,4 @@
-"""The processes of a run, and the collective operations that the rest may use."""
+"""The processes of a run, and the collective operations on them."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class World:
         return self.rank == 0
 
     def share(self, batch: int) -> slice:
-        """This rank's part of a global batch: contiguous, and even to within one."""
+        """This rank's part of a global batch: contiguous; sizes differ by at most one."""
         return slice(batch * self.rank // self.size, batch * (self.rank + 1) // self.size)
 
     def weight(self, batch: int) -> float:
-        """What to scale a mean over this rank's share by, so that the average over ranks
-        is the mean over the whole batch."""
+        """The factor of a mean over this rank's share with which the average over ranks is the
+        mean over the whole batch."""
         part = self.share(batch)
         count: int = part.stop - part.start
         return count * self.size / batch
 
     def prepare(self, network: nn.Module) -> nn.Module:
-        """Make a network's batch statistics those of the global batch."""
+        """Replace a network's batch norms by those over the global batch, if there are ranks."""
         return convert_batch_norm(network) if self.size > 1 else network
 
     def wrap(
@@ -52,12 +52,13 @@ class World:
     ) -> nn.Module:
         """The network with its gradients averaged over ranks during backward.
 
-        Weights start as rank 0's. Buffers are not broadcast: the synchronised batch norm
-        keeps them equal, and a broadcast between two forwards of one step would not. Every
-        backward adds up in the same order, the first after a start as well.
+        Weights are broadcast from rank 0. Buffers are not broadcast: the synchronised batch norm
+        keeps them equal, and a broadcast in every forward would reset those of other ranks
+        between two forwards of one step. Every backward adds in the same order, also the first
+        after a start (see `distgan.parallel.buckets`).
 
         Args:
-            example: what the network takes, of one sample and of any values.
+            example: the network's arguments for one sample, of any values.
             compress: send gradients as bfloat16, which halves the bytes and rounds them.
         """
         if self.size == 1:
@@ -67,7 +68,8 @@ class World:
             network, device_ids=devices, forward_sync_buffers=False, gradient_as_bucket_view=True
         )
         if compress:
-            # A lambda, because DDP compares annotations, which here are text.
+            # A lambda, which has no annotations: DDP checks them, and those of this module are
+            # strings.
             wrapped.register_comm_hook(None, lambda _, bucket: _average_as_bfloat16(bucket))
         settle_buckets(wrapped, example)
         return wrapped
@@ -81,7 +83,7 @@ class World:
 
     @property
     def bytes_sent(self) -> int:
-        """What this process has handed to collective operations."""
+        """Bytes that this process has passed to collective operations."""
         return TRAFFIC.bytes
 
     def average_buffers(self, network: nn.Module) -> None:
@@ -91,7 +93,7 @@ class World:
                 self.mean(buffer)
 
     def whole(self, batch: int) -> Callable[[Tensor], Tensor]:
-        """What turns values of this rank's share of a batch, (n,), into those of all: (batch,).
+        """A function that gathers one value per sample: this rank's (n,) -> all ranks' (batch,).
 
         See `distgan.parallel.collectives.whole_batch` for the gradient.
         """
@@ -110,7 +112,7 @@ class World:
         return self.sum(values).div_(self.size)
 
     def gather(self, value: Any) -> list[Any]:
-        """One picklable object of each rank, in rank order, on every rank."""
+        """One picklable object from each rank, in rank order, on every rank."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
@@ -127,7 +129,7 @@ class World:
 
 
 def _average_as_bfloat16(bucket: Any) -> torch.futures.Future[Tensor]:
-    # torch's own bf16_compress_hook is refused on gloo. Divided first, sums stay in range.
+    # gloo refuses torch's bf16_compress_hook. Dividing before the sum avoids overflow.
     gradients: Tensor = bucket.buffer()
     sent = gradients.div(dist.get_world_size()).bfloat16()
     work = dist.all_reduce(sent, async_op=True)

@@ -1,10 +1,8 @@
-"""How fast a configuration would train on machines that are not here: knows nothing of Ray."""
+"""Prediction of training speed on other machines. Does not use Ray."""
 
 from __future__ import annotations
 
-from distgan.plan.compute import Compute
-from distgan.plan.model import TERMS, Prediction, predict
-from distgan.plan.network import Link, Network
+from distgan.plan.model import TERMS, Compute, Link, Network, Prediction, predict
 from distgan.plan.trace import trace
 from distgan.plan.work import Work
 

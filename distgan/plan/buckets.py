@@ -10,9 +10,9 @@ FIRST, FURTHER = 1 << 20, 25 << 20
 
 
 def buckets(sizes: Sequence[int]) -> list[list[int]]:
-    """Indices into ``sizes``, the bytes of gradients in the order in which they arrive.
+    """Indices into ``sizes``, the bytes of gradients in the order in which they become ready.
 
-    A bucket closes with the gradient that fills it (Li et al., "PyTorch Distributed:
+    A bucket ends with the gradient that fills it (Li et al., "PyTorch Distributed:
     Experiences on Accelerating Data Parallel Training", VLDB 2020, section 3.2.3).
     """
     found: list[list[int]] = [[]]

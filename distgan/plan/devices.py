@@ -1,4 +1,4 @@
-"""GPUs by their data sheets, and what share of those figures training is expected to reach."""
+"""Data-sheet figures of GPUs, and the share of them that training is expected to reach."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Literal
 from distgan.config.run import RunConfig
 from distgan.config.settings import nearest
 from distgan.errors import UserError
-from distgan.plan.compute import Compute
-from distgan.plan.network import Link, Network
+from distgan.plan.model import Compute, Link, Network
 from distgan.plan.work import Work
 
 Precision = Literal["float32", "bf16", "float64"]
@@ -17,17 +16,17 @@ Precision = Literal["float32", "bf16", "float64"]
 
 @dataclass(frozen=True)
 class GPU:
-    """Peaks of one GPU: operations a second, without sparsity, and bytes a second.
+    """Peak rates of one GPU: operations a second, without sparsity, and bytes a second.
 
     Args:
-        float32: on the ordinary units.
-        tf32: as convolutions of float32 run where there are units for it; else ``float32``.
-        bf16: on tensor cores; where they have no bf16, ``float32``.
+        float32: without tensor cores.
+        tf32: of tensor cores, which float32 convolutions use; ``float32`` where there are none.
+        bf16: of tensor cores; ``float32`` where they do not support bf16.
         memory: bytes a second of its own memory.
-        link: bytes a second each way to the others of its node.
+        link: bytes a second each way to the other GPUs of its node.
         source: the data sheet.
-        resnet50: images a second that its vendor published for training ResNet-50 on one, in
-            (tf32 or float32, 16 bits); None where none is known.
+        resnet50: published images a second of training ResNet-50 on one GPU, in (tf32 or
+            float32, 16 bits); None where none is known.
     """
 
     about: str
@@ -87,22 +86,24 @@ GPUS = {
 """By the name that ``--gpu`` takes."""
 
 _RESNET50 = 3 * 2 * 4.09e9
-"""Operations of training ResNet-50 on an image of 224x224: 4.09 G multiplications forward (He
-et al. 2016), and twice as much backward. The images a second in `GPUS` are those of NVIDIA's
+"""Operations of training ResNet-50 on an image of 224x224: 4.09 G multiply-adds forward (He
+et al. 2016), and twice as many backward. The images a second in `GPUS` are those of NVIDIA's
 DeepLearningExamples, ResNet50 v1.5 for PyTorch, one GPU."""
 _PRODUCTS = 0.5
-"""Share of the peak that products of matrices reach: assumed."""
+"""Share of the peak rate that matrix products reach: assumed."""
 _STREAM = 0.8
-"""Share of the memory's and the links' bandwidth that is reached: assumed."""
+"""Share of the peak bandwidth that memory and links reach: assumed."""
 _LAUNCH = 10e-6
-"""Seconds in which torch starts a kernel: assumed."""
+"""Seconds that torch takes to launch a kernel: assumed."""
 DEVIATION = 0.01
-"""Of a step's seconds, as a share, on GPUs. What StyleGAN3's table loses from 1 GPU to 8 at
-1024 x 1024, where little but waiting is lost, takes 0.7% to 1.8% (`benchmarks.published`)."""
+"""Standard deviation of a step's seconds on GPUs, as a share of them. The loss of speed from 1
+to 8 GPUs in StyleGAN3's table at 1024 x 1024, where nearly all of it is waiting for the slowest
+GPU, corresponds to 0.7% to 1.8% (`benchmarks.published`)."""
 _HOP = 2e-6
-"""Seconds of a message between the GPUs of a node: assumed, 28 us for the least all-reduce of 8."""
+"""Latency of a message between the GPUs of a node, in seconds: assumed; the smallest all-reduce of
+8 GPUs then takes 28 us."""
 _ADAM, _AVERAGE = 28, 12
-"""Bytes that Adam reads and writes for each float32 weight, and the moving average."""
+"""Bytes that Adam, and the moving average, read and write for each float32 weight."""
 
 
 def gpu(name: str) -> GPU:
@@ -120,23 +121,23 @@ def gpu(name: str) -> GPU:
 
 
 def sustained(device: GPU, precision: Precision) -> float:
-    """Operations a second in convolutional networks, as ResNet-50 reaches them.
+    """Operations a second that training of ResNet-50 reaches, for convolutional networks.
 
-    Where nothing was published, those of the A100 by the ratio of memory bandwidths: between
-    its convolutions such a network waits for memory. That is an assumption.
+    For GPUs without published values, those of the A100 are scaled by the memory bandwidth, on
+    the assumption that such a network is limited by memory between its convolutions.
     """
     half = precision == "bf16"
     if device.resnet50 is not None:
         return device.resnet50[half] * _RESNET50
     known = GPUS["a100"]
-    # Without units for the format, nothing exceeds the ordinary units.
+    # At most the peak of the format's units.
     peak = device.bf16 if half else device.tf32
     scaled = sustained(known, precision) * device.memory / known.memory
     return min(scaled, _STREAM * peak)
 
 
 def expected(device: GPU, work: Work, config: RunConfig) -> Compute:
-    """What a cycle is expected to take on one GPU; nothing of it is measured."""
+    """The expected time of a cycle on one GPU, from data sheets; nothing is measured."""
     convolutions, products = _speeds(device, config.precision)
     exact = _speeds(device, "float32" if config.precision == "bf16" else config.precision)
     generator = work.updates[-1].parameters
@@ -155,14 +156,14 @@ def expected(device: GPU, work: Work, config: RunConfig) -> Compute:
 
 
 def _speeds(device: GPU, precision: Precision) -> tuple[float, float]:
-    # Operations a second in convolutions and in products of matrices.
+    # Operations a second in convolutions and in matrix products.
     if precision == "float64":
-        # Data sheets give half of float32's at best, and many a GPU far less.
+        # A rough estimate: data sheets give half of float32's rate at best, often far less.
         return device.float32 / 4, device.float32 / 4
     peak = device.bf16 if precision == "bf16" else device.float32
     return sustained(device, precision), _PRODUCTS * peak
 
 
 def network(device: GPU, across: Link) -> Network:
-    """Of nodes with such GPUs; NCCL's way of using it."""
+    """The network of nodes with such GPUs, as NCCL uses it."""
     return Network(Link(_STREAM * device.link, _HOP), across, tree=True)

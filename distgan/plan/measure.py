@@ -1,4 +1,4 @@
-"""What a cycle of updates takes on this machine's processor, measured on the spot."""
+"""Measures the time of a cycle of updates on this machine's processor."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from distgan.config.shape import ImageShape
 from distgan.families import DataSpec
 from distgan.parallel import World
 from distgan.plan.batches import random_batches
-from distgan.plan.compute import Compute
+from distgan.plan.model import Compute
 from distgan.training.state import TrainingState
 
 _LONGEST = 0.5
-"""Seconds of a cycle: fewer images are tried where it would be more."""
+"""Upper bound of a measured cycle's seconds; larger batches are replaced by smaller ones."""
 _LEAST, _TURNS = 4, 3
-"""Images of the smallest micro-batch; cycles of each size at least."""
+"""Images of the smallest micro-batch; the least number of cycles of each size."""
 
 
 class Cycles:
@@ -29,7 +29,7 @@ class Cycles:
         self.state = TrainingState(config, data, world or World())
 
     def seconds(self, images: int) -> float:
-        """Of one cycle, with so many images of each batch here."""
+        """Time one cycle with ``images`` images of each batch in this process."""
         part = max(1, images // self._config.accumulate)
         batches = random_batches(self._config, self.state.family, part, self.state.world.device)
         start = time.perf_counter()
@@ -38,7 +38,7 @@ class Cycles:
         return time.perf_counter() - start
 
     def after(self) -> float:
-        """Seconds of a cycle's optimizers and moving average."""
+        """Median seconds of a cycle's optimizer steps and moving average."""
         state = self.state
 
         def work() -> None:
@@ -60,15 +60,15 @@ def _timed(work: Callable[[], None]) -> float:
 def measure(
     config: RunConfig, image: ImageShape, classes: int, share: int, seconds: float = 3.0
 ) -> Compute:
-    """Time cycles on the whole batch and on one worker's share of it, in turns.
+    """Time cycles on the whole batch and on one worker's share of it, alternately.
 
-    Time is taken to be linear in the images, so that with these two numbers of them a
-    prediction is what was measured. Where a cycle would take too long, fewer are tried.
+    Time is assumed linear in the number of images, so a prediction for one of the two measured
+    numbers is the measurement. Where a cycle would take too long, smaller numbers are used.
 
     Args:
         classes: number of labels of the data.
-        share: images of the batch that a worker has.
-        seconds: about how long to take.
+        share: images of the batch on one worker.
+        seconds: approximate duration of the measurement.
     """
     cycles = Cycles(config, DataSpec.numbered(image, classes))
     least = _LEAST * config.accumulate
@@ -86,10 +86,10 @@ def measure(
 
 
 def fit(times: dict[int, list[float]], after: float) -> Compute:
-    """A line through the medians of repeated seconds at two numbers of images.
+    """The line through the median seconds at two numbers of images.
 
-    The deviation is that of the larger number from each cycle to the next (von Neumann 1941), by
-    the median of the differences: neither slow changes of the machine nor stray cycles count.
+    The deviation is estimated at the larger number from differences of successive cycles (von
+    Neumann 1941), by their median: it is affected neither by drift of the machine nor by outliers.
 
     Args:
         after: seconds of a cycle once gradients have arrived.
@@ -99,6 +99,6 @@ def fit(times: dict[int, list[float]], after: float) -> Compute:
     per_image = max(0.0, (high - low) / (many - few))
     fixed = max(0.0, high - per_image * many)
     steps = [abs(b - a) for a, b in itertools.pairwise(long)]
-    # Of two normal numbers, half are less than 0.954 standard deviations apart.
+    # The median of |a - b| of two normal numbers is 0.954 standard deviations.
     deviation = statistics.median(steps) / 0.954 / high
     return Compute(fixed, per_image, after=min(after, low), deviation=deviation)

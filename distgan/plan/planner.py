@@ -1,12 +1,15 @@
-"""From a configuration and a place to train it to what is expected there."""
+"""Predicts a configuration's speed on given hardware, its bottleneck, and useful changes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from distgan.config.run import RunConfig
+from distgan.config.settings import override
 from distgan.config.shape import ImageShape
 from distgan.data.images import open_images
 from distgan.errors import UserError
@@ -14,18 +17,79 @@ from distgan.families import DataSpec
 from distgan.families.check import check_networks
 from distgan.launch.allocator import keep_freed_memory
 from distgan.plan import devices
-from distgan.plan.advice import Remedy, remedies
-from distgan.plan.compute import Compute
 from distgan.plan.measure import measure
-from distgan.plan.model import Prediction, predict
-from distgan.plan.network import Link, Network
+from distgan.plan.model import Compute, Link, Network, Prediction, predict
 from distgan.plan.trace import trace
 from distgan.plan.work import Work
 
+_WORTH = 1.05
+"""Changes with a smaller gain are not listed."""
+
+BOTTLENECKS = {
+    "images": "computing",
+    "fixed": "what a step costs however few images a worker has",
+    "slowed": "exchanging gradients, which takes the processor from computing",
+    "exposed": "exchanging gradients",
+    "synchronised": "agreeing on batch statistics",
+    "stragglers": "waiting for the slowest worker",
+}
+"""Descriptions of the terms of a `Prediction`."""
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """A change of settings, the expected factor of speed, and its disadvantage."""
+
+    change: str
+    gain: float
+    cost: str = ""
+
+
+def bottleneck(prediction: Prediction) -> str:
+    """The name of the largest term."""
+    return max(prediction.terms, key=lambda name: prediction.terms[name])
+
+
+def remedies(
+    config: RunConfig,
+    prediction: Prediction,
+    again: Callable[[RunConfig], Prediction],
+    on_gpu: bool,
+) -> list[Remedy]:
+    """The changes of settings with a gain, the largest gain first.
+
+    Args:
+        again: predicts another configuration on the same workers.
+    """
+    found = []
+    for changes, cost in _candidates(config, prediction.workers, on_gpu):
+        try:
+            changed = override(config, changes)
+        except UserError:
+            continue  # The changed settings contradict each other.
+        gain = again(changed).images_per_second / prediction.images_per_second
+        if gain >= _WORTH:
+            text = " ".join(f"--{name} {str(value).lower()}" for name, value in changes.items())
+            found.append(Remedy(text, gain, cost))
+    return sorted(found, key=lambda remedy: -remedy.gain)
+
+
+def _candidates(
+    config: RunConfig, workers: int, on_gpu: bool
+) -> Iterator[tuple[dict[str, Any], str]]:
+    if config.precision == "float32" and on_gpu:
+        yield {"precision": "bf16"}, "rounds activations"
+    if workers > 1 and not config.parallel.compress:
+        yield {"parallel.compress": True}, "rounds gradients"
+    if workers > 1 and config.parallel.sync_batch_norm:
+        yield {"parallel.sync_batch_norm": False}, "results depend on the number of workers"
+    yield {"batch": 4 * config.batch}, "trains otherwise: adapt the learning rates"
+
+
 _SHAPES = {"cifar10": (ImageShape(3, 32, 32), 10), "cifar100": (ImageShape(3, 32, 32), 100)}
-"""Images and classes of sets that recipes name and that may not be here yet."""
+"""Image shape and number of classes of sets that recipes name and may not be on this machine."""
 _THREADS = 2
-"""Of a worker without a GPU."""
+"""Threads of a worker without a GPU."""
 _LOOPBACK = Link(1e9, 50e-6)
 """Between processes of one machine, by gloo: assumed."""
 
@@ -41,7 +105,7 @@ class Place:
     across: Link
 
     def check(self, batch: int) -> None:
-        """See that it makes sense for a global batch.
+        """Check that it is valid for a global batch.
 
         Raises:
             UserError: when it does not.
@@ -63,9 +127,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is expected of a configuration in a place, and of what was assumed.
+    """The prediction for a configuration in a place, and the quantities it was made from.
 
-    ``hours`` are those until the configuration's images.
+    ``hours`` is the time to train on the configuration's number of images.
     """
 
     place: Place
@@ -81,15 +145,15 @@ def plan(config: RunConfig, place: Place, image: ImageShape | None = None) -> Pl
     """Predict a configuration somewhere.
 
     Args:
-        image: shape of the images, where the data is not to be asked.
+        image: shape of the images; None reads it from the data.
 
     Raises:
-        UserError: when the place makes no sense for the configuration, or its data is neither
-            here nor known.
+        UserError: when the place is not valid for the configuration, or its data is neither on
+            this machine nor known by name.
     """
     place.check(config.batch)
     shape, classes = _data(config, image)
-    # A processor is measured, for which its memory has to do.
+    # On a CPU the step is measured, so the networks must be of a plausible size.
     check_networks(config, DataSpec.numbered(shape, classes))
     work, compute, network, prediction = _expect(config, place, shape, classes)
 
@@ -114,7 +178,7 @@ def _data(config: RunConfig, image: ImageShape | None) -> tuple[ImageShape, int]
 def _expect(
     config: RunConfig, place: Place, image: ImageShape, classes: int, timed: Compute | None = None
 ) -> tuple[Work, Compute, Network, Prediction]:
-    # `timed` is what was measured here of a configuration with the same arithmetic.
+    # `timed` is a measurement of a configuration with the same computation, to be reused.
     work = trace(config, image, classes)
     if place.gpu == "cpu":
         compute = timed or _timed(config, image, classes, place)

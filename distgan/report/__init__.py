@@ -1,4 +1,4 @@
-"""What runs did, as one HTML file that opens anywhere: curves, samples, metrics, settings."""
+"""Reports of runs as one self-contained HTML file: curves, samples, metrics, settings."""
 
 from __future__ import annotations
 

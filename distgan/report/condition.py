@@ -1,4 +1,4 @@
-"""States of health over the images of a run, as the monitor recorded them."""
+"""The recorded states of health of a run over images seen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ STATES = (
     *("healthy", "discriminator wins", "generator wins", "exploding", "collapsing", "collapsed"),
     *("non-finite", "stalled"),
 )
-"""Those that the page has a colour for; any other is grey."""
+"""States with a colour on the page; any other is grey."""
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Span:
     """Images seen at the record before the first."""
     end: float
     evidence: str = ""
-    """Of the newest record that gives any, as `remedy`."""
+    """From the newest record that has one; so is `remedy`."""
     remedy: str = ""
     actions: str = ""
     """What the monitor did, joined by semicolons."""
@@ -34,7 +34,7 @@ class Span:
 
 
 def spans(run: RunFolder) -> list[Span]:
-    """The states of a run in order, none for a run without them."""
+    """The states of a run in order; empty for a run without any."""
     found: list[Span] = []
     before = 0.0
     for record in run.records:

@@ -1,4 +1,4 @@
-"""Curves over images seen: which there are, and their points, few enough for a page."""
+"""Curves over images seen, thinned to few enough points for a page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from distgan.report.reading import RunFolder, finite
 
 MOST_POINTS = 1500
-"""Of a curve; a screen has no more pixels across."""
+"""Points of a curve at most, about the pixels across a screen."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,11 @@ class Chart:
     scale: str
     series: list[Series]
     health: bool = False
-    """Whether states of health are shown behind it."""
+    """Whether states of health are drawn in its background."""
 
 
 def charts(runs: Sequence[RunFolder], specs: Sequence[ChartSpec], health: bool) -> list[Chart]:
-    """The charts for which any run has a number; one of nothing but zeros is left out."""
+    """The charts for which any run has a number; some are left out if all values are zero."""
     found = []
     for spec in specs:
         series = [s for number in range(len(runs)) for s in _series(runs, number, spec)]
@@ -119,7 +119,7 @@ def charts(runs: Sequence[RunFolder], specs: Sequence[ChartSpec], health: bool) 
 
 
 _OFTEN_ZERO = ("traffic", "augment")
-"""Charts that tell nothing when they are all zero: one worker sends nothing."""
+"""Charts left out if all values are zero: for instance a single worker sends nothing."""
 
 
 def _series(runs: Sequence[RunFolder], number: int, spec: ChartSpec) -> list[Series]:
@@ -146,10 +146,10 @@ DASHES = ("solid", "dash", "dot")
 def thin(
     x: Sequence[float], y: Sequence[float | None], most: int = MOST_POINTS
 ) -> tuple[list[float], list[float | None]]:
-    """At most ``most`` points, from equal parts of the curve the lowest and the highest of each.
+    """Thin a curve to at most ``most`` points: the minimum and maximum of each of equal parts.
 
-    So no spike is lost. A gap within a part is kept as one point without a value; the first
-    point and the last always stay.
+    So extreme values are kept. A gap within a part becomes one point without a value; the first
+    and the last point are always kept.
     """
     if len(x) <= most:
         return list(x), [_rounded(value) for value in y]
@@ -168,5 +168,5 @@ def thin(
 
 
 def _rounded(value: Any) -> float | None:
-    # More digits than a screen shows only make the page larger.
+    # Five digits are as many as a chart shows; more would make the page larger.
     return None if value is None else float(f"{value:.5g}")

@@ -1,4 +1,4 @@
-"""What ran and on what, as short texts."""
+"""Configuration and environment of runs, as short texts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAIN = (
     *("discriminator.optimizer.lr", "discriminator.updates", "discriminator.augment.name"),
     *("discriminator.penalty.r1", "discriminator.penalty.r2", "discriminator.penalty.wgan_gp"),
 )
-"""Settings that are shown before all others."""
+"""Settings that are shown first."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Table:
 
 
 def summary(run: RunFolder) -> list[tuple[str, str]]:
-    """The few facts about a run that come first; unknown ones are left out."""
+    """The facts at the top of a run's report; unknown ones are left out."""
     start = run.starts[-1] if run.starts else {}
     target = finite(run.settings.get("images"))
     seen = f"{run.images_seen:,}"
@@ -88,7 +88,7 @@ _HARDWARE = ("device", "processor", "cores", "threads", "machine", "python")
 
 
 def event_lines(run: RunFolder) -> list[tuple[str, str, str]]:
-    """When, after how many images, and what happened, of every event of a run."""
+    """Time, images seen and text of every event of a run."""
     return [
         (
             _text(event.get("time")).replace("T", " ")[:19],
@@ -151,7 +151,7 @@ def _known(run: RunFolder, name: str) -> list[float]:
 
 
 def _seconds(run: RunFolder) -> float:
-    """Of training, from the speed of every record."""
+    """Seconds of training, from the speed in each record."""
     total, before = 0.0, 0.0
     for record in run.records:
         speed, images = finite(record.get("images_per_second")), float(record["images"])

@@ -1,4 +1,4 @@
-"""Evaluations, kept apart by the card that says how they were measured."""
+"""Evaluations, grouped by the card that says how they were measured."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ class Cell:
 
 @dataclass(frozen=True)
 class Group:
-    """All values of one card: only these may be compared."""
+    """All values with the same card; values with different cards are not comparable."""
 
     key: str
     card: list[tuple[str, str]]
-    """What was measured how, as pairs of texts."""
+    """The card as pairs of texts: field and value."""
     runs: list[str]
-    """Names of the runs that were measured so."""
+    """Names of the runs with such values."""
     numbers: list[int]
-    """Their places among the runs of the report."""
+    """Their indices among the runs of the report."""
     at: list[str]
-    """After how many images, as text, for each of them."""
+    """For each of them, the images seen at the newest evaluation, as text."""
     rows: list[Row]
     charts: list[Chart]
-    """Empty where every run has one evaluation only, which is in the rows."""
+    """Curves over images; empty where every run has only one evaluation, which the rows show."""
 
 
 def groups(runs: Sequence[RunFolder]) -> list[Group]:
-    """One group for every card, in the order in which the runs have them."""
+    """One group for each card, in the order of their first occurrence."""
     entries: dict[str, dict[int, list[dict[str, Any]]]] = {}
     for number, run in enumerate(runs):
         for entry in run.evaluations:
@@ -145,7 +145,7 @@ def _ends(parts: dict[str, list[float | None]]) -> tuple[list[float | None], lis
 
 
 def title(name: str) -> str:
-    """What the page calls a metric."""
+    """A metric's title on the page."""
     return _TITLES.get(name, name.replace("-", " ").replace("_", " ").capitalize())
 
 

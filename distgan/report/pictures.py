@@ -1,4 +1,4 @@
-"""The sample grids of a run, thinned and made small enough to lie inside a page."""
+"""The sample grids of a run, thinned and reduced in size to be embedded in a page."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from distgan.storage.textfiles import read_bytes
 
 FOLDER = "samples"
 MOST = 25
-"""Grids of one run that a page holds."""
+"""Grids of one run on a page at most."""
 WIDEST, TALLEST = 1024, 16_383
-"""Pixels across and down; larger grids are reduced. WebP holds no more than so many down."""
+"""Largest width and height in pixels; larger grids are reduced. 16,383 is WebP's limit."""
 
 _NAME = re.compile(r"images-(\d+)\.png")
 
@@ -34,21 +34,21 @@ class Sample:
     width: int
     height: int
     pixelated: bool
-    """Whether it was drawn enlarged by a whole factor, and should be so on the page."""
+    """Whether the grid was enlarged by an integer factor, so that the page does not smooth it."""
 
 
 def read_samples(storage: Storage, most: int = MOST) -> list[Sample]:
-    """Up to ``most`` grids evenly among those of a run, the first and the last always.
+    """Up to ``most`` evenly spaced grids of a run, always with the first and the last.
 
     Raises:
-        UserError: for a file that is no picture.
+        UserError: for a file that is not a picture.
     """
     found = [(int(m[1]), m[0]) for m in map(_NAME.fullmatch, storage.names(FOLDER)) if m]
     return [_sample(storage, images, name) for images, name in evenly(sorted(found), most)]
 
 
 def evenly(items: list[tuple[int, str]], most: int) -> list[tuple[int, str]]:
-    """At most ``most`` of the items, evenly spaced, the first and the last among them."""
+    """At most ``most`` of the items, evenly spaced, including the first and the last."""
     if len(items) <= most:
         return items
     places = np.linspace(0, len(items) - 1, most).round().astype(int)
@@ -62,7 +62,7 @@ def _sample(storage: Storage, images: int, name: str) -> Sample:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as opened:
             picture = opened.convert("L" if opened.mode in ("1", "L") else "RGB")
     except Exception:
-        # Whatever the library raises while it reads a foreign file.
+        # The library may raise any exception for a foreign file.
         raise UserError(f"{storage.show(path)}: is not a PNG that can be read; {remedy}") from None
     small = _reduced(picture)
     pixelated = small.width < picture.width
@@ -77,7 +77,7 @@ def _sample(storage: Storage, images: int, name: str) -> Sample:
 
 
 def _reduced(picture: Image.Image) -> Image.Image:
-    """The picture before `distgan.runs.grid` enlarged it by a whole factor; else as it is."""
+    """The picture without the enlargement by `distgan.runs.grid`; else unchanged."""
     pixels = np.asarray(picture)
     height, width = pixels.shape[:2]
     for factor in range(16, 1, -1):

@@ -1,4 +1,4 @@
-"""What a run's folder says, read without demanding that this version wrote it."""
+"""Reads the files of a run, also of one that another version wrote."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from distgan.storage.textfiles import parse_yaml, read_text
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run as its files tell it; whatever is missing there is empty here."""
+    """The contents of one run's files; a missing file gives an empty field."""
 
     name: str
-    """Short, and different from the other runs' of the report."""
+    """Short name, unique among the runs of the report."""
     storage: Storage
     settings: dict[str, Any]
     """The leaves of ``config.yaml`` by dotted name."""
@@ -43,7 +43,7 @@ def read_runs(uris: Sequence[str]) -> list[RunFolder]:
     """Read every run, in the order given.
 
     Raises:
-        UserError: for a folder that is no run, one given twice, or a file that is damaged.
+        UserError: for a folder that is not a run, one given twice, or a damaged file.
     """
     names = _short_names(uris)
     return [_read(uri, name) for uri, name in zip(uris, names, strict=True)]
@@ -88,7 +88,7 @@ def _by_images(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _short_names(uris: Sequence[str]) -> list[str]:
-    """The fewest last parts of each address that tell all of them apart."""
+    """The fewest last components of each address that make all of them different."""
     parts = [parted(Storage(uri).anywhere())[0].rstrip("/").split("/") for uri in uris]
     for uri, own in zip(uris, parts, strict=True):
         if parts.count(own) > 1:

@@ -1,4 +1,4 @@
-"""What the page of a search shows: its conclusion, its trials, and what mattered."""
+"""The contents of a search's page: result, trials, and the effect of each setting."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from distgan.tune.summary_text import brief, conclusion, short, value_of
 
 _MOST_CURVES = 40
 _CHANCE = 1.96
-"""Standard deviations of a rank correlation, about 1 / sqrt(n - 1), that chance rarely exceeds."""
+"""A rank correlation is marked when it exceeds this many of the standard deviations that it has
+for independent columns, about 1 / sqrt(n - 1): a two-sided test at 5%."""
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A chart of another kind than curves; see ``assets/plots.js``."""
+    """A chart that is not a curve over images; drawn by ``assets/plots.js``."""
 
     key: str
     title: str
@@ -45,7 +46,7 @@ def is_search(uri: str) -> bool:
 
 
 def content(uri: str) -> dict[str, Any]:
-    """What the page needs.
+    """The values that the page's template takes.
 
     Raises:
         UserError: for a search whose files are damaged.
@@ -118,11 +119,12 @@ def _rows(trials: Sequence[Trial], settings: TuneSettings) -> list[dict[str, str
 
 
 def curves(trials: Sequence[Trial], settings: TuneSettings) -> list[Chart]:
-    """The objective over images, a line a trial."""
+    """The objective over images, one line per trial."""
     series = []
     for trial in trials[:_MOST_CURVES]:
         if trial.history:
-            # A member that took over another's state goes back to where that was.
+            # A member that copied another's state continues at the images of that state, so its
+            # history may go back: the later value at a number of images is kept.
             points = sorted({m.images: m for m in trial.history}.values(), key=lambda m: m.images)
             series.append(
                 Series(
@@ -142,7 +144,7 @@ def curves(trials: Sequence[Trial], settings: TuneSettings) -> list[Chart]:
 
 
 def schedule(trials: Sequence[Trial], space: Space, settings: TuneSettings) -> list[Chart]:
-    """Each setting of a population over images, a line a member."""
+    """Each setting of a population over images, one line per member."""
     own = {setting.name: setting.value for setting in leaves(space.base)}
     charts = []
     for name in space.free:
@@ -230,7 +232,7 @@ def _threads(trials: Sequence[Trial], drawn: Sequence[Any], better: str) -> list
 
 
 def _axis(label: str, column: Sequence[Any]) -> tuple[dict[str, Any], list[float], list[str]]:
-    """An axis with its ticks, and how high each value lies on it, 0 to 1."""
+    """An axis with its ticks, and the position of each value on it, 0 to 1."""
     known = sorted(set(column), key=_order)
     texts = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in column]
     if any(isinstance(value, str) for value in known) or len(known) <= 5:
@@ -250,7 +252,7 @@ def _axis(label: str, column: Sequence[Any]) -> tuple[dict[str, Any], list[float
 
 
 def _numbers(label: str, column: Sequence[Any]) -> list[tuple[str, Sequence[float]]]:
-    # Names have no order; each is there or not.
+    # Names have no order, so each becomes an indicator column.
     if not any(isinstance(value, str) for value in column):
         return [(label, column)]
     names = sorted(set(map(str, column)))

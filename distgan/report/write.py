@@ -1,4 +1,4 @@
-"""From runs to one HTML file, with everything it needs inside."""
+"""Writes runs as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def write_report(uris: Sequence[str], out: str | None = None) -> str:
     """Write the report of some runs, or of a search.
 
     Args:
-        uris: folders or URIs of runs; several are laid over one another and side by side. One
-            may be of a search.
+        uris: folders or URIs of runs; several are drawn into the same charts and listed side by
+            side. A single one may be of a search.
         out: the file; by default ``report.html`` in the folder of the only run, or in the
             current folder.
 
@@ -35,7 +35,7 @@ def write_report(uris: Sequence[str], out: str | None = None) -> str:
         Where the file is.
 
     Raises:
-        UserError: for a folder that is no run, a damaged file in it, a place that cannot be
+        UserError: for a folder that is not a run, a damaged file in it, a file that cannot be
             written, or a library that is not installed.
     """
     library = _library()
@@ -82,7 +82,8 @@ def _render(page: str, names: Sequence[str], library: str, content: dict[str, An
         **content,
         style=_asset("style.css"),
         scripts=scripts,
-        # Only these texts are executed, whatever the runs' files hold.
+        # The page's content security policy allows these scripts only, whatever text the runs'
+        # files hold.
         hashes=[_hash(text) for text in (*scripts, library)],
         library=base64.b64encode(gzip.compress(library.encode(), 9, mtime=0)).decode(),
         version=__version__,

@@ -1,8 +1,8 @@
-"""Checkpoints: everything a run needs to go on as if it had never stopped.
+"""Checkpoints: the state with which a resumed run continues to the bit as if it had not stopped.
 
-A checkpoint is one file; ``index.json``, written after it, says which files are whole
-and what they hash to. A process killed at any moment leaves the index pointing at whole
-checkpoints only. `Writer` does all of it beside the training; `save` does it at once.
+A checkpoint is one file; ``index.json``, written after it, lists the complete files with their
+hashes. A process killed at any moment leaves an index that lists complete checkpoints only.
+`Writer` writes them in a thread beside the training, `save` synchronously.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FORMAT = 2
 
 
 class _Entry(Shape):
-    """A checkpoint in the index; its file lies in `FOLDER`, and no name leads elsewhere."""
+    """A checkpoint in the index; its file must be inside `FOLDER`."""
 
     file: Annotated[str, Field(pattern=rf"^{FOLDER}/\w[\w.-]{{0,99}}\.pt$")]
     images_seen: Count
@@ -49,12 +49,12 @@ class _Entry(Shape):
 class Writer:
     """Writes checkpoints in a thread of its own, one at a time, while training goes on.
 
-    To be used as a context manager, which waits for the checkpoint in flight whatever
-    ends the block. What went wrong in the thread is raised by the next call of any method,
-    once; only when the block is being left by another error is it told to ``note`` instead.
+    To be used as a context manager, which at its end waits for the checkpoint being written,
+    also after an exception. An error in the thread is raised once, by the next call of any
+    method; if the block is left by another exception, it is passed to ``note`` instead.
 
     Args:
-        keep: how many of the newest checkpoints stay.
+        keep: how many of the newest checkpoints are kept.
         note: takes a line for the user.
     """
 
@@ -66,30 +66,30 @@ class Writer:
         self._in_flight: Future[None] | None = None
 
     def save(self, state: dict[str, Any], first: Callable[[], object] = lambda: None) -> None:
-        """Begin to write a checkpoint of ``state`` as it is now; see `save` below.
+        """Copy ``state`` and begin to write it as a checkpoint; see `save` below.
 
-        Waits for the one before to be written.
+        Waits first until the previous one is written.
 
         Args:
             first: called in the thread, before anything is written.
 
         Raises:
-            UserError: when the checkpoint before could not be written.
+            UserError: when the previous checkpoint could not be written.
         """
         self.wait()
         self._in_flight = self._thread.submit(self._write, snapshot(state), first)
 
     def check(self) -> None:
-        """Return at once.
+        """Raise the error of a failed checkpoint, without waiting for one being written.
 
         Raises:
-            UserError: when the last checkpoint could not be written, and is given up.
+            UserError: when the last checkpoint could not be written.
         """
         if self._in_flight is not None and self._in_flight.done():
             self.wait()
 
     def wait(self) -> None:
-        """Until no checkpoint is in flight.
+        """Wait until no checkpoint is being written.
 
         Raises:
             UserError: when the last checkpoint could not be written.
@@ -128,10 +128,10 @@ def snapshot(value: Any) -> Any:
     the bytes of a checkpoint are not to depend on whether the run was resumed before it.
     """
     if isinstance(value, Tensor):
-        # From a GPU this waits for the copy, which has to be whole before it is written.
+        # Synchronous for a GPU: the copy must be complete before it is written.
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
-        # Copied first, for the version numbers that a module's state_dict() carries along.
+        # A copy of the mapping itself keeps the attribute _metadata of a module's state_dict().
         copied = copy.copy(value)
         copied.clear()
         copied.update((snapshot(name), snapshot(part)) for name, part in value.items())
@@ -142,14 +142,14 @@ def snapshot(value: Any) -> Any:
 
 
 def save(storage: Storage, state: dict[str, Any], keep: int) -> str:
-    """Write a checkpoint, vouch for it in the index, then drop all but the last ``keep``.
+    """Write a checkpoint, add it to the index, then remove all but the last ``keep``.
 
     Args:
-        state: nested dicts and lists of tensors, numbers and text, with ``images_seen``; with
-            ``healthy``, which is taken for granted, false for one not to roll back to.
-            A ``score``, of which less is better, is how good its generator was found.
-        keep: how many of the newest stay; besides them, the newest healthy and the best one.
-            Those of more images leave the index, but their files stay.
+        state: nested dicts and lists of tensors, numbers and text, with ``images_seen``;
+            ``healthy`` (default true) is false for one that a rollback must not use, and
+            ``score`` is the evaluated cost of its generator, lower is better.
+        keep: how many of the newest are kept, in addition to the newest healthy and the best
+            one. Checkpoints of more images are removed from the index, but not their files.
 
     Returns:
         the checkpoint's name inside the run.
@@ -157,15 +157,16 @@ def save(storage: Storage, state: dict[str, Any], keep: int) -> str:
     Raises:
         UserError: when the disk is full; earlier checkpoints stay.
     """
-    # In memory first: a thread that hashed and wrote piece by piece would wait for the
-    # interpreter's lock at each of hundreds of pieces.
+    # Serialised to memory first: hashing and writing piece by piece would wait for the global
+    # interpreter lock at each of hundreds of pieces.
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **state}, buffer)
     content = buffer.getbuffer()
     images = state["images_seen"]
     name = f"{FOLDER}/images-{images:012d}.pt"
     storage.write(name, content)
-    # One of more images is of a past that could not be read: its file stays for who can.
+    # Checkpoints of more images could not be read when the run was resumed; their files are kept,
+    # as they may be readable again later.
     before = [old for old in index(storage) if old["images_seen"] <= images]
     entries = [old for old in before if old["images_seen"] < images]
     entries.append(describe(name, content, state))
@@ -175,7 +176,7 @@ def save(storage: Storage, state: dict[str, Any], keep: int) -> str:
 
 
 def describe(name: str, content: bytes | memoryview, state: dict[str, Any]) -> dict[str, Any]:
-    """What the index says of a checkpoint: its file's name, and what `save` was given."""
+    """A checkpoint's entry in the index: its file's name, hash, and fields of ``state``."""
     return {
         "file": name,
         "images_seen": state["images_seen"],
@@ -187,7 +188,7 @@ def describe(name: str, content: bytes | memoryview, state: dict[str, Any]) -> d
 
 
 def files(storage: Storage) -> list[str]:
-    """Names of the checkpoints that lie in `FOLDER`, whether the index names them or not."""
+    """Names of the checkpoints in `FOLDER`, whether the index lists them or not."""
     return [
         name
         for name in storage.names(FOLDER)
@@ -200,7 +201,7 @@ def _newest_healthy(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _best(entries: list[dict[str, Any]], of: str | None = None) -> list[dict[str, Any]]:
-    # Scores of different metrics, or cards, cannot be compared: by default the newest's.
+    # Scores of different metrics or cards are not comparable; by default the newest kind is used.
     scored = [entry for entry in entries if entry.get("score") is not None]
     of = scored[-1].get("score_of", "") if scored and of is None else of
     alike = [entry for entry in scored if entry.get("score_of", "") == of]
@@ -208,7 +209,7 @@ def _best(entries: list[dict[str, Any]], of: str | None = None) -> list[dict[str
 
 
 def best_score(storage: Storage, of: str | None = None) -> float:
-    """The lowest ``score``, a cost, of a checkpoint that is kept; infinite without any.
+    """The lowest ``score`` (a cost) among the checkpoints in the index; infinite without any.
 
     Args:
         of: the metric and its card; None for those of the newest score.
@@ -218,14 +219,14 @@ def best_score(storage: Storage, of: str | None = None) -> float:
 
 
 def adopt(storage: Storage, entry: dict[str, Any], content: bytes) -> None:
-    """Put another run's checkpoint in the place of all there are.
+    """Replace all checkpoints of a run by one of another run.
 
     Args:
-        entry: the other run's, of its `index`.
-        content: the file's.
+        entry: from the other run's `index`.
+        content: of the checkpoint's file.
 
     Raises:
-        UserError: when it cannot be written; then all is as before.
+        UserError: when it cannot be written; then nothing has changed.
     """
     before = index(storage)
     storage.write(entry["file"], content)
@@ -233,7 +234,7 @@ def adopt(storage: Storage, entry: dict[str, Any], content: bytes) -> None:
 
 
 def forget_after(storage: Storage, images_seen: int) -> None:
-    """Drop the checkpoints of more images than that."""
+    """Remove the checkpoints of more than ``images_seen`` images."""
     before = index(storage)
     _keep_only(storage, [old for old in before if old["images_seen"] <= images_seen], before)
 
@@ -241,12 +242,12 @@ def forget_after(storage: Storage, images_seen: int) -> None:
 def _keep_only(
     storage: Storage, entries: list[dict[str, Any]], before: list[dict[str, Any]]
 ) -> None:
-    # Of the files only those that the index named before: others are not ours to delete.
+    # Only files that the index listed are deleted.
     names = {entry["file"] for entry in entries}
     files = sorted({entry["file"] for entry in before} - names, reverse=True)
     if not entries:
-        # Before the index: an empty one beside files is taken for a lost one, and made anew of
-        # them (`distgan.runs.recovery`).
+        # Files are deleted before the index is written: an empty index with files beside it is
+        # taken for a damaged one and made anew from them (`distgan.runs.recovery`).
         for file in files:
             storage.delete(file)
     storage.write(INDEX, json.dumps(entries, indent=2) + "\n")
@@ -255,7 +256,7 @@ def _keep_only(
 
 
 def index(storage: Storage) -> list[dict[str, Any]]:
-    """The checkpoints that were written whole, oldest first.
+    """The entries of the completely written checkpoints, oldest first.
 
     Raises:
         UserError: for an index that is damaged, or that names files outside of `FOLDER`.
@@ -270,14 +271,13 @@ def index(storage: Storage) -> list[dict[str, Any]]:
 def load_newest(
     storage: Storage, note: Callable[[str], object] = warnings.warn, *, healthy: bool = False
 ) -> dict[str, Any] | None:
-    """The newest checkpoint that is whole, or None before the first one.
+    """The newest undamaged checkpoint, or None before the first one.
 
-    A damaged one is passed over and left where it is, and ``note`` is told.
+    A damaged one is skipped and not deleted, and ``note`` gets a line about it. Files are read
+    with ``weights_only=True``, so that they cannot run code.
 
     Args:
-        healthy: pass over those of an ill run too.
-
-    Nothing in the file can run: it is read with ``weights_only=True``.
+        healthy: skip also those that were written while the run was not healthy.
 
     Raises:
         UserError: when there are checkpoints but all are damaged, or one cannot be read now.
@@ -302,8 +302,8 @@ def load_newest(
 
 
 def _content(storage: Storage, name: str) -> bytes:
-    # What is not there, or is a folder, is damage. What fails to be read may be whole: to pass
-    # it over would throw away what was trained since the one before.
+    # A missing file or a folder is damage, and skipped. A failing read is an error: the file may
+    # be whole, and skipping it would lose what was trained since the one before.
     try:
         return read_or_missing(storage, name)
     except (FileNotFoundError, NotADirectoryError):
@@ -331,19 +331,19 @@ def read_or_missing(storage: Storage, name: str) -> bytes:
 
 
 def read_checkpoint(content: bytes, source: str) -> dict[str, Any]:
-    """The state in a checkpoint's file, of tensors, numbers and text; nothing in it can run.
+    """The state in a checkpoint's file: tensors, numbers and text. No code in it can run.
 
     Args:
         source: how errors name the file.
 
     Raises:
-        UserError: when it is none.
+        UserError: when it is not a checkpoint.
     """
     remedy = "get the run from somebody you trust"
     try:
         state: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:
-        # Whatever the library raises while it reads a foreign file.
+        # The library may raise any exception for a foreign file.
         raise UserError(
             f"{source}: is not a checkpoint of tensors and numbers alone, and was not read "
             f"({first_line(error, 120)}); {remedy}"
@@ -363,10 +363,11 @@ def load_together(
 ) -> dict[str, Any] | None:
     """`load_newest`, the same one on all ranks; all ranks must call it.
 
-    A filesystem that is shared may show a file to another machine seconds late.
+    A shared filesystem may show a new file to another machine seconds late, so differing ranks
+    retry.
 
     Raises:
-        UserError: when ranks go on seeing different checkpoints, or as `load_newest`.
+        UserError: when ranks still see different checkpoints after that, or as `load_newest`.
     """
     for pause in (*_PAUSES, None):
         saved: dict[str, Any] | None = None
@@ -374,7 +375,7 @@ def load_together(
         try:
             saved = load_newest(storage, note, healthy=healthy)
         except UserError as error:
-            # Maybe of this rank alone, which sees the index before the files.
+            # Perhaps on this rank only, which sees the index before the files.
             damage = error
         found = -1 if saved is None else saved["images_seen"]
         seen = world.gather(None if damage is not None else found)
@@ -396,7 +397,7 @@ def _count(images: int | None) -> str:
 
 
 _PAUSES = (1, 2, 4, 8, 16, 30)
-"""Seconds; a minute in all, which is how long NFS may believe what it knows of a folder."""
+"""Seconds between retries; about a minute in all, as long as NFS caches a folder by default."""
 
 
 def _sha256(content: bytes | memoryview) -> str:

@@ -1,4 +1,4 @@
-"""What befell a run, one line each: ``events.jsonl``."""
+"""Events of a run, such as restarts and failures, one per line: ``events.jsonl``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ LOG = "events.jsonl"
 
 
 class EventLog:
-    """Adds events to a run's folder; of a folder that fails, they wait for the next event.
+    """Adds events to a run's folder. If that fails, they are kept and written with the next one.
 
-    An event is ``time``, ``kind``, ``text``, ``images`` seen when it was noticed, and, of the
-    kinds ``restarted`` and ``resized``, ``workers``, ``images_repeated`` and ``seconds`` without
-    progress.
+    An event has ``time``, ``kind``, ``text`` and ``images`` seen when it was noticed; the kinds
+    ``restarted`` and ``resized`` also have ``workers``, ``images_repeated`` and ``seconds``
+    without progress.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -35,7 +35,7 @@ class EventLog:
         self.flush()
 
     def flush(self) -> None:
-        """Write what waits, if it can be written."""
+        """Write unwritten events, if the folder can be written."""
         if not self._waiting:
             return
         try:
@@ -57,5 +57,5 @@ def read(storage: Storage) -> list[dict[str, Any]]:
 
 
 def count(events: Iterable[dict[str, Any]]) -> dict[str, int]:
-    """How many there were of each kind, in the order in which they first came."""
+    """Number of events of each kind, in the order of their first occurrence."""
     return dict(Counter(str(event.get("kind")) for event in events))

@@ -115,7 +115,8 @@ class LoadedGenerator:
         Raises:
             UserError: for a label that the model does not have.
         """
-        return self.images(self.latents(num, seed, truncation), self._labels(num, label))
+        latents, labels = self.latents(num, seed, truncation), self._labels(num, label)
+        return self.images(latents, labels, seed=seed, numbers=torch.arange(num))
 
     def latents(
         self, num: int, seed: int = 0, truncation: float | None = None
@@ -143,7 +144,14 @@ class LoadedGenerator:
         return found
 
     @torch.no_grad()
-    def images(self, latents: Mapping[str, Tensor], labels: Tensor | None = None) -> Tensor:
+    def images(
+        self,
+        latents: Mapping[str, Tensor],
+        labels: Tensor | None = None,
+        *,
+        seed: int = 0,
+        numbers: Tensor | None = None,
+    ) -> Tensor:
         """Images of given inputs, each the same bits whatever others are asked for beside it.
 
         Networks run on blocks of one fixed shape, the last of them filled up: a kernel that is
@@ -152,16 +160,21 @@ class LoadedGenerator:
         Args:
             latents: float (n, size) by name, as `latents` gives them.
             labels: int64 (n,) for a conditional model.
+            seed: of layers that draw noise.
+            numbers: int64 (n,), which noise each image gets; None for the same for all.
 
         Returns:
             float32 (n, channels, height, width) in [-1, 1].
         """
         num = len(next(iter(latents.values()))) if latents else 0
+        numbers = torch.zeros(num, dtype=torch.int64) if numbers is None else numbers
         parts = []
         for start in range(0, num, BLOCK):
             columns = {} if labels is None else {"label": _filled(labels[start:][:BLOCK])}
             draws = {name: _filled(z[start:][:BLOCK]) for name, z in latents.items()}
-            made = self.family.generate(self.networks, Batch(columns, draws))
+            block = _filled(numbers[start:][:BLOCK])
+            batch = Batch(columns, draws, numbers=block)
+            made = self.family.images(self.networks, batch, seed, "sample")
             parts.append(made[: min(BLOCK, num - start)].float())
         return torch.cat(parts) if parts else torch.empty(0, *self.image)
 

@@ -13,18 +13,18 @@ from distgan.config.shape import ImageShape
 from distgan.errors import UserError, brief
 
 _SMALLEST = 560
-"""A grid with fewer pixels across is enlarged by a whole factor, so that it can be read."""
+"""A grid with fewer pixels across is enlarged by an integer factor, so that it can be seen."""
 
 
 _MOST_PIXELS = 2**26
-"""Of a grid, enlarged or not; viewers, and Pillow itself, refuse pictures of somewhat more."""
+"""Upper bound for a grid; viewers and Pillow refuse slightly larger pictures."""
 
 
 def check_grid(num: int, image: ImageShape, columns: int) -> None:
-    """See that a grid of ``num`` images can be shown, before they are made.
+    """Check that a grid of ``num`` images is not too large, before the images are made.
 
     Raises:
-        UserError: for one of more pixels than pictures have, naming ``--num``.
+        UserError: when it is, naming ``--num``.
     """
     height, width = -(-num // columns) * (image.height + 1), columns * (image.width + 1)
     if height * width > _MOST_PIXELS:
@@ -52,7 +52,7 @@ def grid_png(images: NDArray[np.uint8], columns: int) -> bytes:
     if channels not in (1, 3):
         raise UserError(f"images of {channels} channels cannot be shown; 1 and 3 can")
     rows = -(-count // columns)
-    # Light on dark and dark on light images both stand out from mid grey.
+    # Both dark and light images contrast with grey lines.
     sheet = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1, channels), 96, np.uint8)
     for number, image in enumerate(images):
         top, left = (height + 1) * (number // columns), (width + 1) * (number % columns)
@@ -63,6 +63,6 @@ def grid_png(images: NDArray[np.uint8], columns: int) -> bytes:
         (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
     )
     buffer = io.BytesIO()
-    # A seventh larger than by Pillow's own level, in a third of the time.
+    # A seventh larger than with Pillow's default level, in a third of the time.
     picture.save(buffer, "PNG", compress_level=2)
     return buffer.getvalue()

@@ -19,25 +19,25 @@ METRICS = "metrics.jsonl"
 EVENTS = "tensorboard"
 
 _QUEUE = 10_000
-"""TensorBoard events that may wait to be written, more than any few records hold."""
+"""TensorBoard events that may be queued: more than several records hold, so adding never waits."""
 
 Record = dict[str, Any]
-"""Numbers, texts, and dicts of them; ``images`` says after how many."""
+"""Numbers, texts, and dicts of them; ``images`` is the number of images seen."""
 
 
 class Recorder:
-    """Appends records to a run, going on after the one at ``images_seen``.
+    """Appends records to a run, continuing after the one at ``images_seen``.
 
-    Records past that point, from a run that was killed after its last checkpoint, are
-    dropped: they will be made again. So are interim ones, of a run that was stopped between two
-    records: the next one covers what they did.
+    Records past that point, from a run that was killed after its last checkpoint, are removed, as
+    the run repeats them. So are interim ones, written when a run is stopped between two records,
+    as the next record covers their images too.
     """
 
     def __init__(self, storage: Storage, images_seen: int) -> None:
         self._storage = storage
         found = read(storage)
         self.furthest = found[-1]["images"] if found else 0
-        """Images seen at the last record, dropped or not."""
+        """Images seen at the last record in the file, removed or not."""
         kept = [r for r in found if r["images"] <= images_seen and not r.get("interim")]
         if storage.exists(METRICS):
             storage.write(METRICS, "".join(json.dumps(record) + "\n" for record in kept))
@@ -45,27 +45,27 @@ class Recorder:
         self._events = _Events(storage, images_seen)
 
     def add(self, record: Record) -> None:
-        """Write one record, which names the images seen as ``images``."""
+        """Write one record, whose ``images`` is the number of images seen."""
         self._log.append(json.dumps(_finite(record)))
         self._events.add(record["images"], record)
 
     def add_scalars(self, images: int, values: dict[str, float]) -> None:
-        """Write numbers that are kept elsewhere as TensorBoard events."""
+        """Write numbers to TensorBoard only, which are recorded in another file."""
         self._events.add(images, values)
 
     def publish(self) -> None:
-        """Make everything visible in the storage."""
+        """Flush everything to the storage."""
         self._log.publish()
         self._events.publish()
 
     def close(self) -> None:
-        """Publish and let go of the files."""
+        """Flush and close the files."""
         self._log.close()
         self._events.close()
 
 
 class _Events:
-    """TensorBoard events: of a disk that fails, written again from the records afterwards."""
+    """TensorBoard events. After a failed write they are written again from the records."""
 
     def __init__(self, storage: Storage, images_seen: int) -> None:
         self._storage = storage
@@ -82,12 +82,12 @@ class _Events:
             self._open, self._lost = None, True
 
     def _writer(self, images: int) -> SummaryWriter:
-        # Where a write failed the library's thread has ended, and who goes on adding would
-        # wait for it for ever.
+        # A failed write has ended the library's thread; adding to its full queue would block for
+        # ever.
         if self._open is not None and not self._open.file_writer.event_writer._worker.is_alive():
             self._open, self._lost = None, True
         if self._open is None:
-            # Imported late: it costs a second that the first update need not wait for.
+            # Imported late: it takes a second, which would delay the first update.
             from tensorboardX import SummaryWriter
 
             folder = self._remote.path if self._remote else self._storage.path(EVENTS)
@@ -100,7 +100,7 @@ class _Events:
         return self._open
 
     def publish(self) -> None:
-        # Called in the thread that writes checkpoints too, while the loop may give one up.
+        # Also called from the thread that writes checkpoints, while the loop may reset _open.
         writer = self._open
         if writer is not None:
             try:
@@ -128,7 +128,7 @@ def _add(writer: SummaryWriter, images: int, values: Record) -> None:
             writer.add_text(name, value, images)
         elif name != "images" and isinstance(value, (int, float)) and math.isfinite(value):
             scalars.append(Summary.Value(tag=name, simple_value=value))
-    # One event of them all: one for each takes more than twice as long.
+    # One event for all scalars: one for each takes more than twice as long.
     writer.file_writer.add_summary(Summary(value=scalars), images)
 
 
@@ -141,7 +141,7 @@ def _flat(record: Record, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _finite(value: Any) -> Any:
-    # JSON knows neither NaN nor infinity.
+    # JSON has neither NaN nor infinity.
     if isinstance(value, dict):
         return {name: _finite(part) for name, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -152,7 +152,7 @@ class _Record(Shape):
 
 
 def read(storage: Storage) -> list[dict[str, Any]]:
-    """All records of a run; a last line cut off by a kill is left out.
+    """All records of a run; an incomplete last line, left by a kill, is ignored.
 
     Raises:
         UserError: for a file that is damaged otherwise.

@@ -1,4 +1,4 @@
-"""What a run's folder needs after its writers were killed, or its index of checkpoints is lost."""
+"""Rebuilds a missing index of checkpoints, and clears what killed writers left of their files."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from distgan.storage.storage import Storage
 
 
 def recover_index(storage: Storage, note: Callable[[str], object]) -> None:
-    """Make the index anew where it is missing, empty or damaged, from the checkpoints that load.
+    """Rebuild the index, where it is missing, empty or damaged, from the checkpoints that load.
 
-    Nothing is deleted: what does not load stays where it is, and is named.
+    Nothing is deleted: files that do not load stay, and ``note`` gets a line about them.
 
     Args:
         note: takes a line for the user.
@@ -68,7 +68,7 @@ def clear_unfinished(storage: Storage) -> None:
 
 
 def _load_all(storage: Storage) -> tuple[list[dict[str, Any]], list[str]]:
-    """Entries of an index for the checkpoints that load, oldest first; reasons for the others."""
+    """Index entries of the checkpoints that load, oldest first, and why the others do not."""
     found, lost = [], []
     for name in files(storage):
         file = f"{FOLDER}/{name}"

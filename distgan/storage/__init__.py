@@ -1,1 +1,1 @@
-"""Files, wherever they lie: reading, writing, owning, and cleaning up."""
+"""Files on local and remote storage: reading, writing, ownership, and cleaning up."""

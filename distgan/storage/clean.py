@@ -1,6 +1,6 @@
-"""What distgan has left on this machine outside of runs: caches, and the litter of what was killed.
+"""Leftover files of distgan on this machine outside of runs: caches, and files of killed processes.
 
-The API behind `distgan clean`.
+The API of `distgan clean`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from distgan.storage.in_use import SECONDS_TO_WRITE, unless_in_use
 from distgan.storage.scratch import PREFIX, abandoned
 
 _HALF_WRITTEN = (".tmp", ".probe-")
-"""How the name of such a file ends, or begins."""
+"""Suffix and prefix of the names of incomplete files."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Leftover:
 
     Attributes:
         path: a file or folder.
-        what: it is, in a few words.
-        bytes: that it takes on the disk.
+        what: short description.
+        bytes: its size on the disk.
     """
 
     path: Path
@@ -39,14 +39,14 @@ class Leftover:
 
 
 def find(folders: Sequence[str] = ()) -> list[Leftover]:
-    """All that may be removed. What a live process uses is not among it.
+    """Everything that may be removed, except what a live process uses.
 
     Args:
-        folders: runs, searches or sets on this machine in which to look for files that were
-            never finished; only those directly inside or one folder below.
+        folders: runs, searches or sets on this machine in which to look for incomplete files,
+            directly inside or one folder below.
 
     Raises:
-        UserError: for a folder that is not there.
+        UserError: for a folder that does not exist.
     """
     found = [_leftover(path, "of a process that was killed") for path in abandoned(PREFIX)]
     with contextlib.suppress(OSError):

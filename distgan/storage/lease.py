@@ -1,4 +1,4 @@
-"""Owning a folder on storage without locks: a file that its owner writes anew every few seconds."""
+"""Exclusive ownership of a folder on storage without locks, by a lease that is renewed."""
 
 from __future__ import annotations
 
@@ -15,30 +15,33 @@ from distgan.errors import UserError
 from distgan.storage.storage import Storage
 
 _TRIES = 5
-"""How often a lease is written before its storage is given up."""
+"""Attempts to take a lease before giving up."""
 
 
 @dataclass(frozen=True)
 class Times:
-    """Of a lease, in seconds."""
+    """Times of a lease, in seconds."""
 
     renew: float = 5.0
     """Between two renewals."""
     expire: float = 30.0
-    """Without a renewal, after which an owner is taken for dead."""
+    """Time without a renewal after which an owner counts as dead."""
     settle: float = 2.0
-    """Between writing a lease and reading it back, at least; else four times what a write took."""
+    """Between writing a lease and reading it back, at least, and at least four times as long as
+    the write took."""
 
 
 class Lease:
-    """A file that its owner writes anew every few seconds.
+    """A file that its owner rewrites every few seconds.
 
-    Taking it is Fischer's algorithm (Lamport 1987, "A Fast Mutual Exclusion Algorithm", section
-    2): who finds none, or one that is not renewed, writes its own, waits for longer than others
-    can take between their reading and writing, and owns it if it is still there.
+    It is taken by Fischer's algorithm (Lamport 1987, "A Fast Mutual Exclusion Algorithm", section
+    2): a process that finds no lease, or one that is not renewed, writes its own, waits for
+    longer than any other can take between reading and writing, and owns the lease if its own is
+    still in the file.
 
-    A write that took long may have replaced the lease of another that settled meanwhile. That
-    other puts its own back at its next renewal, for which the slow one waits, and gives way.
+    A slow write may replace the lease of another process that became the owner meanwhile. That
+    owner rewrites its lease at its next renewal. So after a slow write a process also waits for
+    two renewals, finds the owner's lease and gives up its attempt.
 
     Args:
         where: the option and the folder, for errors.
@@ -55,13 +58,13 @@ class Lease:
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
 
     def take(self, refuse: Callable[[dict[str, Any]], None]) -> None:
-        """Own it.
+        """Become the owner.
 
         Args:
-            refuse: raises that somebody else does.
+            refuse: called with the other owner's description; must raise.
 
         Raises:
-            UserError: when the storage does not show what was written.
+            UserError: when what was written does not stay in the storage.
         """
         try:
             self._take(refuse)
@@ -77,7 +80,7 @@ class Lease:
             if seen and not self._is_mine(seen) and not self._expires(seen):
                 refuse(parse(self._read() or seen))
             start = time.monotonic()
-            # Two that are as fast as each other are not to meet again and again.
+            # A random pause, so that two equally fast processes do not collide again.
             mine = None if self._read() != seen else self._write_unless_gone()
             if mine is None:
                 time.sleep(random.uniform(0, self._times.settle))
@@ -98,11 +101,11 @@ class Lease:
         )
 
     def release(self, with_folder: bool = False) -> None:
-        """Give it back, together with a folder in which nothing else is.
+        """Delete the lease.
 
         Args:
-            with_folder: whether the folder was made for it; so it is, too, where an owner before
-                removed the folder and this lease's write has made it anew.
+            with_folder: delete the folder, too, if nothing else is in it. This is also done where
+                a previous owner removed the folder and this lease's write made it again.
         """
         self._ended.set()
         if self._thread.is_alive():
@@ -110,14 +113,15 @@ class Lease:
         with contextlib.suppress(OSError, UserError):
             if not self._is_mine(self._read()):
                 return
-            # At once: another's lease might be in the folder as soon as this one is not.
+            # The folder is deleted with the lease inside: once the lease is gone, another
+            # process may have put its own there.
             if (with_folder or self._remade) and self._storage.names() == [self._file]:
                 self._storage.delete_folder()
             else:
                 self._storage.delete(self._file)
 
     def _expires(self, seen: bytes) -> bool:
-        """Whether nobody renews a lease; by this machine's clock alone."""
+        """Whether a lease is not renewed, by observing it; clocks are not compared."""
         end = time.monotonic() + self._times.expire
         while time.monotonic() < end:
             time.sleep(min(self._times.renew / 5, max(0.0, end - time.monotonic())))
@@ -127,13 +131,14 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._ended.wait(self._times.renew):
-            # Storage that fails for a while is no reason to give up; who is fenced hears of it
-            # at the next write.
+            # A renewal that fails is tried again. If the lease was lost meanwhile, the next write
+            # through `Storage` raises, as it checks the owner.
             with contextlib.suppress(OSError, UserError):
-                # To write into a folder that was moved or removed would make it anew.
+                # Writing into a folder that was moved or removed would create it again.
                 if not (self._storage.whole_objects or self._storage.exists()):
                     continue
-                # Until this one has expired nobody can have taken it over: another's was late.
+                # Only an expired lease can have been taken over. Before that, another lease in
+                # the file is a late write of a failed attempt, and is overwritten.
                 late = time.monotonic() - self._renewed > self._times.expire
                 if late and not self._is_mine(self._read()):
                     return
@@ -171,7 +176,7 @@ class Lease:
 
 
 def parse(content: bytes) -> dict[str, Any]:
-    """What an owner says of itself; empty where it is no such text."""
+    """An owner's description of itself; empty for text that is not one."""
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What this machine is and has installed, for whoever reads a result later."""
+"""Hardware, cores, memory and versions of this machine, as recorded with results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def version(package: str) -> str:
-    """Of an installed package, or ``not installed``."""
+    """Version of an installed package, or ``not installed``."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -18,7 +18,7 @@ def version(package: str) -> str:
 
 
 def processor() -> str:
-    """The processor's name, as nearly as the system tells."""
+    """The processor's name, as far as the system tells."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -28,9 +28,9 @@ def processor() -> str:
 
 
 def cores() -> int:
-    """CPU cores that this process may use: those it is bound to, within its cgroup's quota.
+    """CPU cores that this process may use: its affinity, limited by its cgroup's quota.
 
-    A quota of parts of a core counts as its whole cores, and at least one.
+    A fractional quota is rounded down, to at least 1.
     """
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
@@ -41,11 +41,11 @@ def cores() -> int:
 
 
 def quota(membership: Path, root: Path) -> float:
-    """The processor time that cgroups allow, in cores; without a limit, infinitely many.
+    """The CPU quota of the process's cgroups, in cores; infinite without a limit.
 
     Args:
         membership: the file that lists the process's groups, ``/proc/self/cgroup``.
-        root: where the groups' own files are, ``/sys/fs/cgroup``.
+        root: the folder of the groups' own files, ``/sys/fs/cgroup``.
     """
     least = float("inf")
     try:
@@ -56,11 +56,11 @@ def quota(membership: Path, root: Path) -> float:
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        # Version 2 has no controllers in its line; version 1 a folder for each set of them.
+        # cgroup v2 lists no controllers; v1 has a folder for each set of controllers.
         tops = [root / controllers, root / "cpu"] if controllers else [root, root / "unified"]
         for top in tops:
             group = top / path.strip("/")
-            # A container may see its own group as the root, below a path of the host's.
+            # In a container the listed path may be the host's, while its own group is the root.
             for folder in (group, *group.parents):
                 if folder.is_relative_to(top):
                     least = min(least, _limit(folder))
@@ -84,13 +84,13 @@ _MEMORY = (
     ("/sys/fs/cgroup/memory.max", ""),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", ""),
 )
-"""Files that tell a number of bytes, or of kB, and the word before it."""
+"""Files that hold a number of bytes or kB, and the word before it."""
 
 
 def available_memory() -> float:
-    """Bytes of memory that can be taken without swapping; infinitely many where no one tells.
+    """Bytes of memory available without swapping; infinite where the system does not tell.
 
-    A cgroup's limit, such as a container's, counts whole, as what is used of it is mostly cache.
+    A cgroup's limit, such as a container's, is not reduced by its usage, which is mostly cache.
     """
     try:
         least = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

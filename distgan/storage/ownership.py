@@ -1,11 +1,11 @@
 """One writer at a time: of a run, a search, or a set that is being prepared.
 
-On a local disk (also one of several machines, such as NFS, whose server passes locks on) the
-owner holds a lock on a file in the folder, which the system releases however the owner ends. On
-other storage it renews a lease; who finds one that nobody renews takes the folder over.
+On a local disk, and on shared ones such as NFS whose server supports locks, the owner holds a
+lock on a file in the folder, which the system releases however the owner ends. On other storage
+it renews a lease; a process that finds a lease that is not renewed takes the folder over.
 
-Every owner has an id of 16 hexadecimal digits, and a number, one more than the owner
-before. Whoever writes for an owner, such as a worker on another machine, compares the id in the
+Every owner has an id of 16 hexadecimal digits, and a number, one more than the previous owner's. A
+process that writes for an owner, such as a worker on another machine, compares the id in the
 folder with the owner's before each write (`Storage` does), so that workers of a lost driver stop
 instead of writing.
 """
@@ -30,21 +30,21 @@ from distgan.storage.lease import Lease, Times, parse
 from distgan.storage.storage import OWNER, Storage, owner_of
 
 LOCK = ".lock"
-"""File in the folder that is locked, or renewed; it says who does."""
+"""File in the folder that is locked, or is the lease; it holds a description of the owner."""
 
 
 class Ownership:
-    """That this process, and no other, writes to a folder; use it as a context manager.
+    """Exclusive ownership of a folder by this process; use it as a context manager.
 
     Args:
-        storage: the folder, which is made where it is not there.
-        doing: what the owner does, as in "training", for who comes second.
-        option: the option that named the folder.
-        times: of a lease, where the storage has no locks.
-        file: what is locked in the folder; owners of different files do not exclude each other.
-        wait: seconds to wait for an owner to leave, before it is an error.
-        made: whether the folder was made for this owner already. One that the owner or this
-            class has made is removed at the end, if it is empty.
+        storage: the folder, which is created if missing.
+        doing: what the owner does, such as "training", for the error of a second process.
+        option: the option that named the folder, for errors.
+        times: of the lease, where the storage has no locks.
+        file: the locked file in the folder; owners of different files do not exclude each other.
+        wait: seconds to wait for another owner to end, before it is an error.
+        made: whether the caller has just created the folder. A folder created by the caller or
+            by this class is removed at the end if it is empty.
 
     Raises:
         UserError: on entering, when another process owns the folder: who, where, since when.
@@ -104,7 +104,7 @@ class Ownership:
                 self._lock()
                 return
             except _NoLocksError:
-                # A filesystem without locks is leased like any other.
+                # A local filesystem without locks: take a lease as on remote storage.
                 pass
         where = f"{self._option} {self._storage.uri}"
         lease = Lease(self._storage, self._file, self._about, self._times, where)
@@ -112,13 +112,13 @@ class Ownership:
         self._lease = lease
 
     def claim(self, inside: str = "") -> Storage:
-        """Make this the folder's owner in the eyes of all who write for it.
+        """Write this owner's id into the folder, so that writes for other owners fail.
 
         Args:
-            inside: a folder inside it in which the owner is named, instead of the folder itself.
+            inside: a folder inside it for the file with the id, instead of the folder itself.
 
         Returns:
-            the folder, written to for this owner: its ``owner`` is this one's id.
+            the folder with ``owner`` set to this id.
         """
         place = self._storage.child(inside) if inside else self._storage
         number = (owner_of(place) or {}).get("number")
@@ -135,9 +135,9 @@ class Ownership:
         self._leave()
 
     def _leave(self) -> None:
-        """Give the folder back, and remove it if it was made for nothing.
+        """Release the folder, and remove it if it was created by this owner and is empty.
 
-        A folder that was moved meanwhile may have left its place to another owner's.
+        If the folder was moved meanwhile, another owner's may be at its path, so that is checked.
         """
         if self._lease is not None:
             lease, self._lease = self._lease, None
@@ -147,7 +147,7 @@ class Ownership:
             path = self._storage.path(self._file)
             with contextlib.suppress(OSError):
                 if _is(handle, path):
-                    # While it is locked: nobody can lock a file that somebody else removes.
+                    # Removed while locked, so that no other process locks the removed file.
                     os.unlink(path)
                     if self._made:
                         os.rmdir(self._storage.path())
@@ -160,7 +160,7 @@ class Ownership:
                 handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             except OSError as error:
                 if isinstance(error, FileNotFoundError) and not os.path.lexists(path):
-                    # The owner before had made the folder, and removed it when it left.
+                    # The previous owner had created the folder, and removed it at its end.
                     self._made = self._made or not self._storage.exists()
                     self._storage.make()
                     continue
@@ -179,9 +179,9 @@ class Ownership:
                 raise _NoLocksError from None
             if _is(handle, path):
                 break
-            # Its owner removed it between our opening and locking it.
+            # The previous owner removed the file after this process opened it: open it again.
             os.close(handle)
-        # From here on `_leave` gives it back.
+        # From here on `_leave` releases it.
         self._handle = handle
         try:
             os.ftruncate(handle, 0)
@@ -205,15 +205,15 @@ class Ownership:
 
 
 class _OwnedError(Exception):
-    """Somebody else owns the folder: who, where, since when."""
+    """Another process owns the folder; the message says which, where and since when."""
 
 
 class _NoLocksError(Exception):
-    """The filesystem knows no locks."""
+    """The filesystem does not support locks."""
 
 
 def _said_in(handle: int) -> dict[str, Any]:
-    """What an owner says of itself, which it writes right after it has locked the file."""
+    """The owner's description in a locked file, which it writes right after locking."""
     for _ in range(20):
         if content := os.pread(handle, 4096, 0):
             return parse(content)
@@ -232,7 +232,7 @@ def _is(handle: int, path: str) -> bool:
 
 @contextlib.contextmanager
 def reachable(option: str, storage: Storage) -> Iterator[None]:
-    """Turn a failure of the storage itself into an error that names the option and the folder."""
+    """Turn an `OSError` of the storage into a `UserError` with the option and the folder."""
     try:
         yield
     except OSError as error:
@@ -243,7 +243,7 @@ def reachable(option: str, storage: Storage) -> Iterator[None]:
 
 
 def make_unused(folder: str, recipe: str) -> Storage:
-    """Make a folder by the name of the recipe and the time that nobody else has made.
+    """Create a new folder named after the recipe and the time.
 
     Raises:
         UserError: when it cannot be made.
@@ -264,11 +264,11 @@ def make_unused(folder: str, recipe: str) -> Storage:
 
 
 def refuse_occupied(storage: Storage, first: str) -> None:
-    """See that a folder that this process owns is empty, for something new.
+    """Check that a folder owned by this process is empty, for a new run or search.
 
     Args:
-        first: the file that is written first; half of it may be left of an attempt that was
-            killed, and is removed.
+        first: the file that is written first; an incomplete one, left by a killed process, is
+            removed.
 
     Raises:
         UserError: when there is anything else in the folder.
@@ -282,9 +282,9 @@ def refuse_occupied(storage: Storage, first: str) -> None:
 
 
 def withdraw_files(storage: Storage, *files: str) -> None:
-    """Remove these files of something new, in this order, if there are no others yet.
+    """Remove these files of a new run or search, in this order, if there are no others yet.
 
-    The folder itself is the owner's to remove, who knows whether it has made it.
+    The folder itself is removed by `Ownership`, if it created it.
     """
     with contextlib.suppress(OSError, UserError):
         if {name for name in storage.names() if not name.startswith(".")} <= set(files):

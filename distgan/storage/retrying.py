@@ -1,4 +1,4 @@
-"""A run's folder on storage that may fail for a while: tries again before it gives up."""
+"""A run's folder on storage that may fail temporarily: failed operations are retried."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from distgan.storage.storage import Storage
 T = TypeVar("T")
 
 SECONDS = 120.0
-"""How long storage may fail before that ends a run; less than a collective operation may take."""
+"""How long storage may fail before the run ends; shorter than the timeout of collectives."""
 
 _LONGEST_PAUSE = 8.0
 _FINAL = {
     *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL),
 }
-"""What no waiting mends. A full disk is not among them: somebody may make room."""
+"""Errors that are not retried. A full disk is not among them: space may be freed meanwhile."""
 
 
 class Note(Protocol):
-    """Takes a line for the user, and the kind of event that it tells of."""
+    """Takes a line for the user, and the kind of event that it reports."""
 
     def __call__(self, text: str, kind: str = "") -> object:
-        """Take it."""
+        """Display the line, and record it if it has a kind."""
 
 
 class RetryingStorage(Storage):
-    """A `Storage` that repeats what fails, with pauses of 1, 2, 4, then 8 seconds.
+    """A `Storage` that retries failed operations, with pauses of 1, 2, 4, then 8 seconds.
 
-    Says once that it does, and once that it no longer has to, however many threads wait.
+    It reports the failure once, and the recovery once, however many threads are waiting.
 
     Args:
         note: takes both lines, of the kinds ``storage failing`` and ``storage back``.
@@ -60,7 +60,7 @@ class RetryingStorage(Storage):
         self._failing_since = 0.0
 
     def attempt(self, action: Callable[[], T]) -> T:
-        """The action's result, or its failure when it still fails after so many seconds."""
+        """The action's result; raises its exception when it still fails after that time."""
         start, pause = time.monotonic(), 1.0
         while True:
             try:

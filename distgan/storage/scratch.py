@@ -1,4 +1,4 @@
-"""Temporary folders that do not outlive their process for long, however it ends."""
+"""Temporary folders that are removed even if their process is killed."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from pathlib import Path
 from distgan.errors import UserError, brief, first_line
 
 PREFIX = "distgan-"
-"""Begins the name of every scratch folder of this package."""
+"""Prefix of the names of all scratch folders of this package."""
 _LOCK = ".in-use"
 _MAKING = ".new-"
-"""Begins the name of a folder whose process has not come to locking it."""
+"""Prefix of the name of a folder that its process has not locked yet."""
 _SECONDS_TO_MAKE = 600.0
 _RANDOM = 8
 """Characters that `tempfile.mkdtemp` appends."""
 
 
 class Scratch:
-    """A temporary folder, removed by `close`; one of a killed process, by the next `Scratch`.
+    """A temporary folder, removed by `close`; that of a killed process by the next `Scratch`.
 
-    Only the user may look into it. A lock on a file inside says that the process lives, also to
-    processes that cannot see its number, as in another container.
+    Only the user can read it. A lock on a file inside shows that the process is alive, also to
+    processes in other containers, which cannot see its process id.
 
     Args:
-        prefix: of the folder's name; only those of this prefix are cleared away.
-        longest: bytes that its path may have, for Unix sockets below it.
+        prefix: of the folder's name; only abandoned folders with this prefix are removed.
+        longest: upper bound of its path's bytes, for Unix sockets below it.
 
     Raises:
-        UserError: when there is no place for it.
+        UserError: when it cannot be created.
     """
 
     def __init__(self, prefix: str, longest: int | None = None) -> None:
         for folder in abandoned(prefix):
             shutil.rmtree(folder, ignore_errors=True)
         made, self._lock = _make(prefix, longest)
-        # Under a name that nobody clears away until the lock is held.
+        # Created under another name, which nobody removes, until the lock is held.
         self.path = str(made.with_name(made.name.removeprefix(_MAKING)))
         os.rename(made, self.path)
 
@@ -54,9 +54,9 @@ class Scratch:
         self.close()
 
     def close(self) -> None:
-        """Remove the folder, or leave what cannot be removed yet to the next `Scratch`."""
+        """Remove the folder; what cannot be removed now is removed by a later `Scratch`."""
         with contextlib.suppress(OSError):
-            # The lock last: without it nobody would know the folder for one of these.
+            # The lock file last: a folder without it is not recognised as a scratch folder.
             for name in set(os.listdir(self.path)) - {_LOCK}:
                 inner = os.path.join(self.path, name)
                 if os.path.isdir(inner) and not os.path.islink(inner):
@@ -95,18 +95,18 @@ def _places() -> list[str]:
     try:
         usual = tempfile.gettempdir()
     except OSError:
-        # It writes a file to see whether it can, and can nowhere.
+        # gettempdir() tries to write a file, and could in none of its folders.
         usual = os.environ.get("TMPDIR", "/tmp")
-    # macOS sets TMPDIR for everybody, to a long name. Elsewhere who sets it does so for a reason,
-    # which may be that there is no room in /tmp.
+    # macOS sets TMPDIR for every user, to a long path, so /tmp is an alternative. Elsewhere a user
+    # who sets it may do so because /tmp is too small, so there is none.
     return list(dict.fromkeys((usual, "/tmp"))) if sys.platform == "darwin" else [usual]
 
 
 def abandoned(prefix: str) -> Iterator[Path]:
-    """The user's folders of a prefix whose process is gone; one is locked while it is yielded."""
+    """The user's folders with a prefix whose process has ended; each is locked while yielded."""
     for parent in map(Path, _places()):
         for folder in filter(_is_ours, sorted(parent.glob(f"{prefix}*"))):
-            # Without the file, it is no folder of this module.
+            # Folders without the lock file were not made by this module.
             with contextlib.suppress(OSError):
                 lock = os.open(folder / _LOCK, os.O_RDWR)
                 try:
@@ -116,7 +116,7 @@ def abandoned(prefix: str) -> Iterator[Path]:
                     os.close(lock)
         for folder in filter(_is_ours, sorted(parent.glob(f"{_MAKING}{prefix}*"))):
             with contextlib.suppress(OSError):
-                # A moment passes between making one and naming it.
+                # A young one may still be on the way to being locked and renamed.
                 if time.time() - folder.stat().st_mtime > _SECONDS_TO_MAKE:
                     yield folder
 

@@ -1,9 +1,10 @@
-"""A folder on any pyarrow filesystem, written so that no reader sees half a file."""
+"""A folder on any pyarrow filesystem; writes are atomic, so readers never see part of a file."""
 
 from __future__ import annotations
 
 import copy
 import errno
+import functools
 import json
 import os
 import re
@@ -17,11 +18,10 @@ from typing import IO, Any, TypeVar
 from pyarrow import fs as pafs
 
 from distgan.errors import UserError, first_line, printable
-from distgan.storage.direct_write import WholeBytes
 from distgan.storage.scratch import Scratch
 
 OWNER = "owner.json"
-"""File of a run that says who owns it; see `distgan.storage.ownership`."""
+"""File of a run that describes its owner; see `distgan.storage.ownership`."""
 
 T = TypeVar("T")
 Writer = Callable[[IO[bytes]], Any]
@@ -34,8 +34,7 @@ class Storage:
         uri: a local path, or a URI that pyarrow understands (``s3://bucket/runs/a``,
             ``gs://...``, ``hdfs://...``, ``file:///...``).
         filesystem: used instead of the one the URI names; then ``uri`` is a path in it.
-        owner: id of the owner that everything is written for, which `OWNER` has to hold at
-            each write; None writes whoever owns the folder.
+        owner: id that the file `OWNER` must hold at each write; None writes without this check.
 
     Raises:
         UserError: when no filesystem understands the URI.
@@ -74,7 +73,7 @@ class Storage:
         return f"{self.root.rstrip('/')}/{name}" if name else self.root
 
     def show(self, name: str = "") -> str:
-        """``name`` as a person would type it: a path or a whole URI."""
+        """``name`` as a user would type it: a path or a complete URI."""
         return join(self.uri, name) if name else self.uri
 
     def child(self, name: str) -> Storage:
@@ -96,14 +95,14 @@ class Storage:
         return owned
 
     def anywhere(self) -> str:
-        """The folder as a process with another working directory finds it."""
+        """The folder's address, valid in a process with another working directory."""
         if "://" not in self.uri:
             return self.root
         path, query = parted(self.uri)
         return path.rstrip("/") + query
 
     def attempt(self, action: Callable[[], T]) -> T:
-        """Do something with the storage; every access to it passes here."""
+        """Call a function that accesses the storage; all accesses go through here."""
         return action()
 
     def exists(self, name: str = "") -> bool:
@@ -137,7 +136,7 @@ class Storage:
         return self.attempt(lambda: self._read(name))
 
     def _read(self, name: str) -> bytes:
-        # A pipe would be waited for without end, and a device read without end.
+        # Reading from a pipe or a device may block or not end.
         if self.local and not stat.S_ISREG(os.stat(self.path(name)).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", self.path(name))
         with self.filesystem.open_input_stream(self.path(name), compression=None) as stream:
@@ -148,7 +147,7 @@ class Storage:
         return self.read(name).decode("utf-8")
 
     def write(self, name: str, content: bytes | memoryview | str | Writer) -> None:
-        """Write a file whole or not at all, replacing one of the same name.
+        """Write a file atomically, replacing one of the same name.
 
         Args:
             content: bytes, text, or a function that writes to an open binary stream.
@@ -158,14 +157,14 @@ class Storage:
         """
         if isinstance(content, str):
             content = content.encode("utf-8")
-        writer = content if callable(content) else WholeBytes(content)
+        writer = content if callable(content) else functools.partial(_write_all, content=content)
         self.attempt(lambda: self._write(name, writer))
 
     def check_owner(self) -> None:
-        """See that the folder still belongs to the owner that this storage writes for.
+        """Check that the folder still belongs to ``owner``.
 
         Raises:
-            UserError: when it has another one, or is gone.
+            UserError: when it has another owner, or does not exist any more.
         """
         if self.owner is None:
             return
@@ -192,13 +191,13 @@ class Storage:
             raise UserError(self._refusal(name, error)) from error
 
     def delete(self, name: str) -> None:
-        """Remove a file; one that is not there is no error."""
+        """Remove a file if it exists."""
         if self.exists(name):
             self.check_owner()
             self.attempt(lambda: self.filesystem.delete_file(self.path(name)))
 
     def delete_folder(self, name: str = "") -> None:
-        """Remove a folder with all that is in it; one that is not there is no error."""
+        """Remove a folder with its contents if it exists."""
         if self.exists(name):
             self.check_owner()
             self.filesystem.delete_dir(self.path(name))
@@ -227,10 +226,10 @@ class Storage:
             raise UserError(self._refusal("", error)) from error
 
     def clear_unfinished(self, folder: str = "", of: str = "") -> None:
-        """Remove what writers that were killed half-way left directly inside a folder.
+        """Remove incomplete files that killed writers have left directly inside a folder.
 
         Args:
-            of: the name of the one file that was being written; any by default.
+            of: the name of the file that was being written; any by default.
         """
         beside = re.compile(rf"\.?{re.escape(of) if of else '.+'}\.\d+\.tmp")
         for name in self.names(folder):
@@ -242,17 +241,17 @@ class Storage:
         beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
             with open(beside, "wb") as stream:
-                if not (isinstance(writer, WholeBytes) and writer.pass_by_cache(beside)):
-                    writer(stream)
+                writer(stream)
                 stream.flush()
                 os.fsync(stream.fileno())
+                _release_cache(stream.fileno())
             os.replace(beside, target)
         finally:
             beside.unlink(missing_ok=True)
 
     def _write_remote(self, target: str, writer: Writer) -> None:
-        # An object store shows an object only once its upload is complete; other
-        # filesystems need the rename.
+        # In an object store an object appears only after its complete upload; other filesystems
+        # need a rename.
         self.filesystem.create_dir(target.rsplit("/", 1)[0], recursive=True)
         beside = target if self.whole_objects else f"{target}.{os.getpid()}.tmp"
         with tempfile.TemporaryFile() as buffer:
@@ -273,10 +272,10 @@ class Storage:
 
 
 class AppendLog:
-    """A text file that grows by whole lines.
+    """A text file to which whole lines are appended.
 
-    On a local disk every line is on its way at once; elsewhere the file is kept in a
-    temporary folder and uploaded by `publish`, because object stores cannot append.
+    On a local disk each line is written at once. Elsewhere the file is kept in a temporary folder
+    and uploaded by `publish`, because object stores cannot append.
     """
 
     def __init__(self, storage: Storage, name: str) -> None:
@@ -306,7 +305,7 @@ class AppendLog:
 
     def _flush(self) -> None:
         self._storage.check_owner()
-        # A full disk takes a part; the next attempt goes on with the rest.
+        # On a full disk only a part is written; the next attempt continues with the rest.
         try:
             while self._rest:
                 self._rest = self._rest[self._stream.write(self._rest) :]
@@ -314,12 +313,12 @@ class AppendLog:
             raise UserError(self._storage._refusal(self._name, error)) from error
 
     def publish(self) -> None:
-        """Make what was appended visible in the storage."""
+        """Upload the file, where the storage is not local."""
         if not self._storage.local:
             self._storage.write(self._name, self._path.read_bytes())
 
     def close(self) -> None:
-        """Publish and release the file."""
+        """Publish and close the file."""
         self._stream.close()
         self.publish()
         if self._folder is not None:
@@ -332,7 +331,7 @@ def _kind(filesystem: pafs.FileSystem) -> str:
 
 
 def owner_of(storage: Storage) -> dict[str, Any] | None:
-    """What `OWNER` says of a run's owner; None without it, nothing where it is damaged."""
+    """The contents of `OWNER`; None without the file, an empty dict where it is damaged."""
     try:
         found = json.loads(storage._read(OWNER))
     except (FileNotFoundError, NotADirectoryError):
@@ -343,13 +342,16 @@ def owner_of(storage: Storage) -> dict[str, Any] | None:
 
 
 def parted(uri: str) -> tuple[str, str]:
-    """A path or URI before its query, and that with its question mark; a path has none."""
+    """Split a URI into the part before its query and the query with its question mark.
+
+    A path without a scheme has no query.
+    """
     path, mark, query = uri.partition("?") if "://" in uri else (uri, "", "")
     return path, mark + query
 
 
 def join(uri: str, name: str) -> str:
-    """Where ``name`` lies inside the folder at a path or URI, whose query goes on applying."""
+    """The address of ``name`` inside the folder at a path or URI; keeps the URI's query."""
     path, query = parted(uri)
     return f"{path.rstrip('/')}/{name}{query}"
 
@@ -377,3 +379,21 @@ def _check_name(uri: str) -> None:
         ) from None
     if "\0" in uri:
         raise UserError(f"{printable(uri)}: holds a null character, which no path can")
+
+
+def _write_all(stream: IO[bytes], content: bytes | memoryview) -> None:
+    stream.write(content)
+
+
+_LARGE = 2**20
+"""Bytes from which on a written file's pages are dropped from the kernel's cache."""
+
+
+def _release_cache(handle: int) -> None:
+    """Drop a large file, already on the disk, from the kernel's page cache (Linux and BSD).
+
+    A checkpoint is read again only after a failure; its pages would push out those of the data
+    set. The advice needs clean pages, so it has an effect only after ``fsync``.
+    """
+    if hasattr(os, "posix_fadvise") and os.fstat(handle).st_size >= _LARGE:
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,7 +1,7 @@
-"""The text files of a run or a search, read as something that anybody may have written.
+"""Reads the text files of a run or a search as untrusted input.
 
-Everything that decodes, parses or checks such a file passes here, so that each of them fails
-alike: with a `UserError` that names the file, what is wrong with it, and the remedy.
+All decoding, parsing and checking of such files is here, so that every failure is a `UserError`
+that names the file, what is wrong with it, and the remedy.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from distgan.errors import UserError, brief, first_line, printable
 from distgan.storage.storage import Storage
 
 _DEEPEST = 50
-"""Brackets within one another; none of our files has more than a dozen."""
+"""Upper bound of nested brackets; no file of this package has more than a dozen."""
 _LONGEST_YAML = 2**17
-"""Characters. PyYAML takes some seconds for as many, and a configuration has 3,000."""
+"""Upper bound of characters, which PyYAML reads in some seconds; a configuration has 3,000."""
 _LARGEST_INT = 2**63 - 1
-"""Beyond it a number is no count of anything, and cannot become a float or a tensor's element."""
+"""Largest integer that is accepted. A larger one may not be convertible to float or a tensor."""
 
 
 T = TypeVar("T")
 
 
 class Shape(BaseModel):
-    """What a JSON object must hold at least; see `check`."""
+    """The fields that a JSON object must have; others are allowed. See `check`."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -40,7 +40,7 @@ def read_bytes(storage: Storage, name: str, remedy: str) -> bytes:
     """The content of a file.
 
     Raises:
-        UserError: when there is no such file, it is a folder, or cannot be read.
+        UserError: when the file does not exist, is a folder, or cannot be read.
     """
     try:
         if storage.is_folder(name):
@@ -54,23 +54,23 @@ def read_bytes(storage: Storage, name: str, remedy: str) -> bytes:
 
 
 def refuse_irregular(storage: Storage, path: str, shown: str) -> None:
-    """See that what is to be read is a regular file, if it lies on this machine.
+    """Check that a path on a local filesystem is a regular file.
 
-    A pipe would be waited for without end, and a device read without end.
+    Reading from a pipe or a device may block or not end.
 
     Args:
         path: inside the storage's filesystem.
         shown: how errors name it.
 
     Raises:
-        UserError: when it is none.
+        UserError: when it is not.
     """
     if not storage.local:
         return
     try:
         kind = os.stat(path).st_mode
     except OSError:
-        # That it is missing, or may not be looked at, is said by who reads it.
+        # A missing or inaccessible file is reported by the read that follows.
         return
     if not stat.S_ISREG(kind):
         raise UserError(f"{shown}: is a folder, pipe, device or socket, not a file; remove it")
@@ -80,7 +80,7 @@ def read_text(storage: Storage, name: str, remedy: str) -> str:
     """The content of a UTF-8 file.
 
     Raises:
-        UserError: as `read_bytes`, and for other bytes.
+        UserError: as `read_bytes`, and for bytes that are not UTF-8.
     """
     content = read_bytes(storage, name, remedy)
     try:
@@ -90,13 +90,13 @@ def read_text(storage: Storage, name: str, remedy: str) -> str:
 
 
 def read_json(storage: Storage, name: str, shape: Any, remedy: str) -> Any:
-    """A JSON file's value as it stands there, once it is known to have a shape.
+    """The value of a JSON file, unconverted, after checking its shape.
 
     Args:
-        shape: a type that pydantic knows, such as ``list[Entry]`` of a `Shape`.
+        shape: a type for pydantic, such as ``list[Entry]`` with a `Shape` ``Entry``.
 
     Raises:
-        UserError: for a file that cannot be read, is no JSON, or has another shape.
+        UserError: for a file that cannot be read, is not JSON, or has another shape.
     """
     source = storage.show(name)
     value = parse_json(read_text(storage, name, remedy), source, remedy)
@@ -106,11 +106,10 @@ def read_json(storage: Storage, name: str, shape: Any, remedy: str) -> Any:
 def read_lines(
     storage: Storage, name: str, shape: type[Shape], remedy: str, *, cut: bool = False
 ) -> list[dict[str, Any]]:
-    """The objects of a file of one JSON object a line; none of a file that is not there.
+    """The objects of a file with one JSON object per line; empty if there is no such file.
 
     Args:
-        cut: whether a last line that is no JSON is left out, as a kill leaves one behind in a
-            file that grows.
+        cut: whether to ignore a last line that is not JSON, as a killed writer leaves it.
 
     Raises:
         UserError: as `read_json`, naming the line.
@@ -139,15 +138,15 @@ def parse_json(text: str, source: str, remedy: str) -> Any:
     """The value of JSON text; numbers that are not finite become None.
 
     Raises:
-        UserError: for text that is no JSON, or too deep, or has a number beyond 64 bits or a
-            character that is none.
+        UserError: for text that is not JSON, is nested too deeply, or has a number beyond 64 bits
+            or a lone surrogate.
     """
     try:
         value = json.loads(
             text, parse_int=_integer, parse_float=_number, parse_constant=lambda name: None
         )
         if "\\u" in text:
-            # Half of a pair of escapes cannot be written or shown afterwards.
+            # A lone surrogate, from an escape such as \ud800, could not be encoded later.
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         _refuse(source, "brackets within brackets without end", remedy)
@@ -159,14 +158,14 @@ def parse_json(text: str, source: str, remedy: str) -> Any:
 
 
 def parse_yaml(text: str, source: str, remedy: str) -> dict[str, Any]:
-    """The mapping that YAML text is.
+    """Parse YAML text that holds a mapping.
 
-    ``on``, ``off``, ``yes`` and ``no`` are words, as in YAML 1.2: a setting that is true or
-    false takes them, and so does one that has such a choice.
+    ``on``, ``off``, ``yes`` and ``no`` are strings, as in YAML 1.2: pydantic converts them for a
+    boolean setting, and a setting with such a choice takes them as they are.
 
     Raises:
-        UserError: for text that is no YAML or no mapping, or has aliases, tags, a key twice, or
-            more depth or length than a configuration.
+        UserError: for text that is not YAML or not a mapping, has aliases, tags or a duplicate
+            key, or is longer or more deeply nested than a configuration.
     """
     if len(text) > _LONGEST_YAML:
         reason = f"{len(text):,} characters, more than {_LONGEST_YAML:,}"
@@ -189,7 +188,7 @@ def parse_yaml(text: str, source: str, remedy: str) -> dict[str, Any]:
 
 
 def check(shape: Any, value: Any, source: str, remedy: str) -> Any:
-    """``value``, once pydantic has found it to have a shape; nothing in it is converted.
+    """Check a value's shape with pydantic, and return it unconverted.
 
     Raises:
         UserError: naming the first place that does not fit.
@@ -199,7 +198,7 @@ def check(shape: Any, value: Any, source: str, remedy: str) -> Any:
 
 
 def convert(kind: type[T], value: Any, source: str, remedy: str) -> T:
-    """``value`` as pydantic makes a ``kind`` of it.
+    """Convert a value to ``kind`` with pydantic.
 
     Raises:
         UserError: naming the first place that does not fit.
@@ -211,7 +210,7 @@ def convert(kind: type[T], value: Any, source: str, remedy: str) -> T:
 
 
 def _misfit(error: ValidationError) -> str:
-    """The first thing that pydantic found: where, what, and what it should be."""
+    """The first error that pydantic found: where, the value, and what is expected."""
     first = error.errors(include_url=False)[0]
     place = ".".join(brief(part).strip("'") for part in first["loc"]) or "the whole"
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
@@ -254,10 +253,10 @@ def _parts(value: Any) -> Iterator[Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without what a configuration has no use for, each of it an error in one line.
+    """A YAML loader that refuses aliases and tags, which a configuration does not need.
 
-    Aliases multiply (a kilobyte of them can mean a billion values), and tags make other things
-    than settings.
+    Nested aliases expand exponentially (a kilobyte can mean a billion values), and tags construct
+    objects of other types.
     """
 
     def __init__(self, text: str) -> None:
@@ -301,9 +300,9 @@ def _decimal(loader: _Loader, node: yaml.ScalarNode) -> float:
     return float(node.value.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
 
 
-# Plain words are text, but for these: YAML 1.1 would also take on, off, yes and no for true and
-# false, 1:30 for 90, 010 for 8, and 2026-01-01 for a date. None of them is text to YAML 1.1, by
-# which PyYAML decides what it writes with quotes.
+# Unquoted words are strings, except for the types resolved below. YAML 1.1 would also read on,
+# off, yes and no as booleans, 1:30 as 90, 010 as 8, and 2026-01-01 as a date. PyYAML writes
+# strings of these forms with quotes, as it follows YAML 1.1, so they are read back unchanged.
 _Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),

@@ -1,4 +1,4 @@
-"""What a run in training tells, and is told, from outside; all ranks agree on what they hear."""
+"""Progress reports and stop requests of a training run; all ranks agree on a request."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from distgan.runs import records
 _SECONDS_BETWEEN_TICKS = 0.25
 
 PREEMPTION, RESIZE = "PREEMPTION", "RESIZE"
-"""A machine is about to be taken away; the run is to go on with another number of workers."""
+"""Stop requests: a machine is about to be preempted; the number of workers is to change."""
 SIGNALS = ("", "SIGINT", "SIGTERM", PREEMPTION, RESIZE)
-"""What a run may be asked to stop for; it writes a checkpoint first."""
+"""Reasons for which a run may be asked to stop; it writes a checkpoint first."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """How far a run has come; ``record`` holds the newest record's values.
+    """The progress of a run; ``record`` holds the newest record's values.
 
-    ``furthest`` is how far it had come by its records when it was started, this time.
+    ``furthest`` is the number of images of the last record at this start of the run; up to
+    there, images are repeated.
     """
 
     images_seen: int
@@ -33,31 +34,31 @@ class Status:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: ``stopped`` is the one of `SIGNALS` that asked for it, or empty."""
+    """How a run ended: ``stopped`` is the one of `SIGNALS` that stopped it, or empty."""
 
     images_seen: int
     stopped: str = ""
 
 
 class Control(Protocol):
-    """Rank 0's wire to whoever started the run. Calls must return at once."""
+    """Rank 0's connection to the process that started the run. Calls must return at once."""
 
     def report(self, status: Status) -> None:
-        """Take note of progress."""
+        """Send the progress."""
 
     def note(self, text: str, kind: str = "") -> None:
-        """Pass on something that deserves a line of its own.
+        """Display a line of text.
 
-        With a ``kind`` it is an event, which the run's folder remembers.
+        With a ``kind`` it is also an event, which is recorded in the run's folder.
         """
 
     def stop_signal(self) -> str:
-        """Which of `SIGNALS` asks the run to stop, or an empty string."""
+        """The one of `SIGNALS` that asks the run to stop, or an empty string."""
         ...
 
 
 class NoControl:
-    """Tells nobody and is told nothing: for the ranks that do not lead."""
+    """Does nothing: the control of ranks other than 0."""
 
     def report(self, status: Status) -> None: ...  # noqa: D102
     def note(self, text: str, kind: str = "") -> None: ...  # noqa: D102
@@ -66,10 +67,10 @@ class NoControl:
 
 
 class Ticker:
-    """A few times a second: report progress, and agree on whether to stop.
+    """A few times a second: report progress, and agree among ranks on whether to stop.
 
-    Ranks may only agree at a step they all reach, so rank 0 announces, each time, after
-    how many steps the next tick is due.
+    Agreement is a collective operation, so all ranks must run it at the same step: each time,
+    rank 0 broadcasts after how many steps the next one is due.
     """
 
     def __init__(self, world: World, control: Control) -> None:

@@ -1,4 +1,4 @@
-"""The moving average of the generator, which is what one samples from."""
+"""The moving average of the generator's weights, from which samples are generated."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class EMA:
     def __init__(self, generator: nn.Module, settings: EMASettings) -> None:
         self.settings = settings
         self.average = copy.deepcopy(generator).eval().requires_grad_(False)
-        # Looked up once: a small network's modules take longer to walk than to average.
+        # Listed once: for small networks traversing the modules takes longer than averaging.
         self._averaged: list[Tensor] = list(self.average.parameters())
         self._followed: list[Tensor] = list(generator.parameters())
         self._buffers = list(zip(self.average.buffers(), generator.buffers(), strict=True))
 
     def weight(self, images_seen: int, batch: int) -> float:
-        """The share w of the old average that is kept, in [0, 1)."""
+        """The weight w of the old average, in [0, 1)."""
         half_life = self.settings.half_life.at(images_seen)
         if self.settings.ramp_up > 0:
             half_life = min(half_life, images_seen * self.settings.ramp_up)

@@ -27,8 +27,8 @@ Fields = dict[str, Any]
 class Monitor:
     """Judges a run at every record; all ranks must call its methods alike.
 
-    Samples are made of the random numbers of the run's first images, where the family generates from
-    such as it trains with, or of others that are the same at every start.
+    Samples are made of the random numbers of the run's first images, where the family generates
+    from such as it trains with, or of others that are the same at every start.
 
     Args:
         state: at the start of the run; one that goes on is given to `load_state_dict` after.
@@ -42,9 +42,9 @@ class Monitor:
         family = state.family
         numbers = feed.numbers(0)
         own = drawn(family.inputs(), config.seed, "health", range(SAMPLES))
-        like = {"device": state.world.device, "dtype": config.dtype}
+        device, dtype = state.world.device, config.dtype
         draws = {
-            name: numbers[name][:SAMPLES].clone() if name in numbers else values.to(**like)
+            name: numbers[name][:SAMPLES].clone() if name in numbers else values.to(device, dtype)
             for name, values in own.items()
         }
         labels = {}

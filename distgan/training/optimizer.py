@@ -23,7 +23,7 @@ def follow_schedules(
     settings: AdamSettings, optimizer: torch.optim.Optimizer, images_seen: int
 ) -> None:
     """Give an optimizer that `build` made the values after so many images."""
-    # Constants too: a checkpoint brings those of the run that wrote it.
+    # Constants too: a checkpoint restores those of the configuration that wrote it.
     for group in optimizer.param_groups:
         group["lr"] = settings.lr.at(images_seen)
         group["betas"] = (settings.beta1.at(images_seen), settings.beta2.at(images_seen))

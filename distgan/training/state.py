@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from distgan.config.run import RunConfig
 from distgan.errors import UserError
 from distgan.families import Batch, DataSpec, Network, build
+from distgan.networks.random import number_layers
 from distgan.parallel import World, has_batch_norm
 from distgan.training import optimizer
 from distgan.training.ema import EMA
@@ -40,6 +41,10 @@ class TrainingState:
         self.statistics = Statistics(self.family.statistics, world.device)
         torch.manual_seed(config.seed)
         self._built = self.family.networks()
+        first = 0
+        for built in self._built.values():
+            first = number_layers(built.module, first)
+        self._random_seed = config.seed if first else None
         self.networks = {role: self._trainable(net) for role, net in self._built.items()}
         self.averages = {
             role: EMA(self.networks[role].network, net.average)
@@ -104,7 +109,13 @@ class TrainingState:
 
     def training_step(self) -> TrainingStep:
         """The step that is to come, with the networks, precision and ranks of the run."""
-        return TrainingStep(self.networks, self.images_seen, self._autocast, self._gather_global)
+        return TrainingStep(
+            self.networks,
+            self.images_seen,
+            self._autocast,
+            self._gather_global,
+            self._random_seed,
+        )
 
     def step(self, batches: Sequence[Batch]) -> None:
         """Train on a global batch, of which this rank's parts are given; all ranks must call it."""

@@ -1,4 +1,4 @@
-"""Means of what the steps of a run find, without waiting for the device in between."""
+"""Means of values over steps, accumulated on the device without synchronising with it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from distgan.parallel import World
 
 
 class Statistics:
-    """Sums of named values, read and begun anew once per record.
+    """Sums of named values, read and reset once per record.
 
     Args:
-        names: every value that `add` may be given.
+        names: every name that `add` may be given.
     """
 
     def __init__(self, names: tuple[str, ...], device: torch.device) -> None:
         self._names, self._device = names, device
-        # By the names that came together, so that a step costs two operations and not two a name.
+        # One tensor for each set of names added together: two operations a step, not two a name.
         self._sums: dict[tuple[str, ...], Tensor] = {}
         self._counts: dict[tuple[str, ...], int] = {}
 
     def add(self, values: dict[str, Tensor]) -> None:
-        """Count scalars, this rank's part of a mean over ranks."""
+        """Add scalars, each this rank's part of a mean over ranks."""
         together = tuple(values)
         if together not in self._sums:
             zeros = torch.zeros(len(together), dtype=torch.float64, device=self._device)
@@ -33,10 +33,10 @@ class Statistics:
         self._counts[together] += 1
 
     def means(self, world: World, *, keep: bool = False) -> dict[str, float]:
-        """The mean since the last call of what was seen since; all ranks must call it.
+        """The means since the last call; all ranks must call it.
 
         Args:
-            keep: go on counting, as if there had been no call.
+            keep: do not reset the sums.
         """
         sums, counts = self._by_name()
         seen = [name for name in self._names if counts[name]]
@@ -58,12 +58,12 @@ class Statistics:
         return sums, counts
 
     def state_dict(self) -> dict[str, Any]:
-        """This rank's, for a checkpoint."""
+        """This rank's sums, for a checkpoint."""
         sums, counts = self._by_name()
         return {"sums": torch.stack(list(sums.values())).cpu(), "counts": list(counts.values())}
 
     def load_state_dict(self, ranks: list[dict[str, Any]], world: World) -> None:
-        """Take up what each rank's `state_dict` gave, on any number of ranks."""
+        """Restore from each rank's `state_dict`, on any number of ranks."""
         mine = len(ranks) == world.size
         sums = ranks[world.rank]["sums"] if mine else sum(r["sums"] for r in ranks) / len(ranks)
         counts = zip(self._names, ranks[0]["counts"], strict=True)

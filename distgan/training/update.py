@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from distgan.families.base import Coupled, Phase, Terms
 from distgan.families.data import Batch
+from distgan.networks.random import sample_numbers
 from distgan.parallel.batchnorm import kept_statistics
 from distgan.training.network import TrainableNetwork, backward
 
@@ -51,6 +52,7 @@ class TrainingStep:
         images_seen: before this batch; what schedules go by.
         autocast: precision of networks' forwards.
         gather_global: maps values of the samples here, (n,), to those of the global micro-batch.
+        seed: of random layers, which draw by the numbers of the samples; None without any.
     """
 
     def __init__(
@@ -59,13 +61,15 @@ class TrainingStep:
         images_seen: int = 0,
         autocast: Autocast = full_precision,
         gather_global: Callable[[Tensor], Tensor] = _local,
+        seed: int | None = None,
     ) -> None:
         self.networks, self.images_seen = networks, images_seen
         self.gather_global = gather_global
         self.micro_batches = 1
         self.only_coupled = False
         self.kept: dict[str, Any] = {}
-        self._autocast = autocast
+        self._autocast, self._seed = autocast, seed
+        self._stream, self._numbers = "", torch.empty(0)
         self._trained: tuple[str, ...] = ()
 
     def __getitem__(self, role: str) -> nn.Module:
@@ -85,6 +89,27 @@ class TrainingStep:
     def autocast(self, enabled: bool = True) -> AbstractContextManager[object]:
         """The precision of a network's forward."""
         return self._autocast(enabled)
+
+    def samples(self, *parts: str) -> AbstractContextManager[object]:
+        """Around a forward of rows that are not the batch's samples in their order, once.
+
+        Args:
+            parts: a name for each time that the batch's samples follow each other.
+        """
+        if self._seed is None:
+            return nullcontext()
+        streams = [f"{self._stream}/{part}" if part else self._stream for part in parts]
+        return sample_numbers(self._seed, streams, [self._numbers] * len(parts))
+
+    def _drawing(
+        self, phase: Phase, batch: Batch, part: str = ""
+    ) -> AbstractContextManager[object]:
+        """Around terms: random layers draw by the samples of the batch, the phase, and the part."""
+        if self._seed is None:
+            return nullcontext()
+        assert batch.numbers is not None, "random layers need the numbers of the samples"
+        self._stream, self._numbers = f"{phase.name}{part}", batch.numbers
+        return self.samples("")
 
     def run(self, phases: Sequence[Phase], batches: Sequence[Batch]) -> dict[str, Tensor]:
         """Update the networks of all phases, one phase after another.
@@ -124,7 +149,8 @@ class TrainingStep:
                 for network in trained:
                     exchange.enter_context(network.exchanging(last=number == len(batches) - 1))
                 start = given[number] if two_passes else self._given(phase, batch)
-                terms = phase.terms(self, batch, start)
+                with self._drawing(phase, batch):
+                    terms = phase.terms(self, batch, start)
                 objective, values = self._objective(terms, share, slopes, number)
                 backward(objective)
             with torch.no_grad():
@@ -137,7 +163,10 @@ class TrainingStep:
         return dict(zip((*values, *terms.observed), _added(found).unbind(), strict=True))
 
     def _given(self, phase: Phase, batch: Batch) -> Any:
-        return None if phase.given is None else phase.given(self, batch)
+        if phase.given is None:
+            return None
+        with self._drawing(phase, batch, "/given"):
+            return phase.given(self, batch)
 
     def _objective(
         self, terms: Terms, share: float, slopes: Mapping[str, _Slopes], number: int
@@ -173,8 +202,11 @@ class TrainingStep:
         """
         used = [self.networks[role].network for role in (*phase.trains, *phase.through)]
         self.only_coupled = True
+        terms = []
         with torch.no_grad(), kept_statistics(*used):
-            terms = [phase.terms(self, b, g).coupled for b, g in zip(batches, given, strict=True)]
+            for batch, start in zip(batches, given, strict=True):
+                with self._drawing(phase, batch):
+                    terms.append(phase.terms(self, batch, start).coupled)
         self.only_coupled = False
         return {name: self._slopes([each[name] for each in terms]) for name in terms[0]}
 

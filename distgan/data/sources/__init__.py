@@ -1,4 +1,4 @@
-"""Where images come from. Each kind of source is one module here."""
+"""Sources of images for `distgan data prepare`, one kind per module."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["SOURCES", "ImageData", "Item", "Kind", "Source", "open_source"]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of source: how it is recognised, opened, and named to a person."""
+    """A kind of source: how it is recognised and opened, and its name for the user."""
 
     looks_like: Callable[[Path], bool]
     open_split: Callable[[Path, str], Source]
@@ -33,19 +33,19 @@ SOURCES = {
     "arrays": Kind(arrays.looks_like, arrays.open_split, arrays.ABOUT),
     "folder": Kind(folder.looks_like, folder.open_split, folder.ABOUT),
 }
-"""Tried in this order; the first that recognises a location opens it."""
+"""All kinds; the first in this order that recognises a location opens it."""
 
 
 def open_source(
     location: str, split: str, progress: named.Progress = lambda what, done, total: None
 ) -> Source:
-    """Open one split of a named set, a file or a folder, whatever kind it is of.
+    """Open one split of a named set, a file or a folder of any kind in `SOURCES`.
 
     Args:
-        progress: told about a download.
+        progress: called with the progress of a download.
 
     Raises:
-        UserError: when nothing is there, it is of no known kind, damaged, or holds no images.
+        UserError: when it does not exist, is of no known kind, is damaged, or holds no images.
     """
     shown = printable(location)
     path = _path(location)
@@ -70,7 +70,7 @@ def open_source(
     except OSError as error:
         raise UserError(f"{shown}: cannot be read ({first_line(error)})") from None
     except Exception as error:
-        # Whatever a library raises while it reads a foreign file, the file is damaged.
+        # A library may raise any exception for a foreign file; it counts as damaged.
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise UserError(f"{shown}: damaged, or no source of images ({reason})") from None
     if isinstance(source, ArraySource) and download is not None and download.classes:
@@ -99,7 +99,7 @@ def _path(location: str) -> Path:
         # RFC 8089's short form.
         return Path(unquote(location[5:]))
     if not separator or "/" in scheme:
-        # Other than Path.expanduser, this leaves the name of nobody as it is.
+        # Path.expanduser would raise for the name of an unknown user.
         return Path(os.path.expanduser(location))
     if scheme.lower() != "file":
         raise UserError(

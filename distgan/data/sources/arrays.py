@@ -47,7 +47,7 @@ def open_split(path: Path, split: str) -> ArraySource | NpySource:
     ``y_train`` or the like.
 
     Raises:
-        UserError: when it is damaged, or what it holds are no images.
+        UserError: when it is damaged, or holds no images.
     """
     shown = printable(str(path))
     if not _is_npz(path):
@@ -80,7 +80,7 @@ def _npz(path: Path, split: str, shown: str) -> ArraySource:
         others = [each for each in arrays.files if each not in (name, beside)]
     numbers = None if labels is None else _whole(labels, len(images), f"{shown}, {beside}")
     highest = -1 if numbers is None else int(numbers.max(initial=0))
-    # That a split leaves out the other one's images and labels needs no word.
+    # Arrays of the other split are left out without a remark.
     other = "train" if split == "test" else "test"
     pair = (_first(others, _IMAGES[other][:2]), _first(others, _LABELS[other][:2]))
     others = [each for each in others if each not in pair]
@@ -93,7 +93,7 @@ def _npz(path: Path, split: str, shown: str) -> ArraySource:
 
 
 class NpySource:
-    """One .npy file, of which only the images asked for are read."""
+    """One .npy file, of which only the requested images are read."""
 
     kind = "npy"
     classes: tuple[str, ...] = ()
@@ -105,7 +105,7 @@ class NpySource:
         self.count = len(images)
 
     def read(self, numbers: NDArray[np.int64]) -> list[Item]:
-        """The items of these numbers; `Unreadable` where the file is gone or another now."""
+        """The items of these numbers; `Unreadable` if the file was removed or replaced."""
         wheres = [f"{self._shown}, row {n}" for n in numbers.tolist()]
         try:
             images, _ = self._map()
@@ -121,7 +121,7 @@ class NpySource:
         try:
             mapped = np.load(self._path, mmap_mode="r", allow_pickle=False)
         except Exception as error:
-            # The header is Python's text, whose reader raises errors of its own.
+            # The header is a Python literal, whose parser may raise other exceptions.
             raise UserError(_unreadable(self._shown, error)) from None
         return _shaped(mapped, self._shown)
 
@@ -131,12 +131,12 @@ def _unreadable(shown: str, error: Exception) -> str:
 
 
 def _shaped(array: NDArray[Any], where: str) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """``array`` as uint8 (n, h, w, c), and how it was read.
+    """``array`` as uint8 (n, h, w, c), and remarks on how it was interpreted.
 
-    It may lack channels, or have them first.
+    Its channels may be missing, first, or last.
 
     Raises:
-        UserError: when that cannot be told.
+        UserError: when they cannot be determined.
     """
     if array.dtype != np.uint8:
         raise UserError(

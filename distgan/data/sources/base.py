@@ -1,4 +1,4 @@
-"""What every source of images offers, and what sources share."""
+"""The interface of every source of images, and code that several sources share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_CLASSES = 1 << 16
 
 @dataclass(frozen=True)
 class Unreadable:
-    """In the place of an image: why its bytes could not be had. It counts as a bad image."""
+    """Takes the place of an image that could not be read, with the reason. Counts as bad."""
 
     reason: str
 
@@ -35,9 +35,9 @@ ImageData = bytes | NDArray[np.uint8] | Unreadable
 
 @dataclass(frozen=True)
 class Item:
-    """One image of a source; ``where`` is how an error names it.
+    """One image of a source; ``where`` names it in errors.
 
-    ``pair`` is a second image that belongs to the first, as for translation between them.
+    ``pair`` is a second image that belongs to the first, for image-to-image translation.
     """
 
     image: ImageData
@@ -48,11 +48,11 @@ class Item:
 
 
 class Source(Protocol):
-    """Images in a fixed order. Travels to Ray tasks by pickle, so holds no open file.
+    """Images in a fixed order. Sent to Ray tasks by pickle, so it holds no open file.
 
     ``classes`` names the labels 0, 1, ... and is empty for images without labels.
-    ``captions`` and ``pairs`` say whether items have them. ``notes`` are lines for the user: how
-    the source was read where that is not plain, and what in it was left alone.
+    ``captions`` and ``pairs`` say whether items have them. ``notes`` are lines for the user about
+    how the source was interpreted, and which files were not used.
     """
 
     kind: str
@@ -63,16 +63,16 @@ class Source(Protocol):
     notes: tuple[str, ...]
 
     def read(self, numbers: NDArray[np.int64]) -> list[Item]:
-        """The items of these ascending numbers, reading as little else as it can."""
+        """The items of these ascending numbers; reads as little else as possible."""
 
 
 class ArraySource:
-    """Images that are in memory; Ray's object store shares them among the tasks of a node.
+    """Images in memory; Ray's object store shares them among the tasks of a node.
 
     Args:
         images: uint8 (n, h, w, c).
         labels: int64 (n,), or None.
-        files: the files they came from, in order, and how many came from each.
+        files: the files they were read from, in order, and the number of images from each.
         notes: see `Source`.
     """
 
@@ -104,10 +104,10 @@ class ArraySource:
 
 
 def numbered_classes(highest: int, where: str) -> tuple[str, ...]:
-    """Names for labels that have none: their numbers, 0 to ``highest``.
+    """Names for labels without names: their numbers, 0 to ``highest``.
 
     Raises:
-        UserError: when there would be too many to be classes.
+        UserError: when there are too many to be classes.
     """
     if highest >= _MOST_CLASSES:
         raise UserError(
@@ -118,12 +118,12 @@ def numbered_classes(highest: int, where: str) -> tuple[str, ...]:
 
 
 def class_names(folders: Iterable[str]) -> tuple[str, ...]:
-    """Names of classes that are folders, each printable and there only once."""
+    """Unique and printable names of classes, made from names of folders."""
     names: dict[str, None] = {}
-    # The number to begin with is kept: equal names would be counted through for each again.
+    # The last number used for each name, so that many equal names do not take quadratic time.
     last: Counter[str] = Counter()
     for folder in folders:
-        # Bytes that are not UTF-8, which Python keeps as lone surrogates, fit no JSON.
+        # Lone surrogates, by which Python represents bytes that are not UTF-8, are not valid JSON.
         name = wanted = printable(folder).replace("\n", " ").replace("\t", " ")
         while name in names:
             last[wanted] += 1
@@ -133,10 +133,10 @@ def class_names(folders: Iterable[str]) -> tuple[str, ...]:
 
 
 def refuse_without_memory(size: int, where: str, remedy: str) -> None:
-    """See that an array of ``size`` bytes can be unpacked into memory.
+    """Check that an array of ``size`` bytes fits into memory.
 
     Raises:
-        UserError: when it takes more than is free.
+        UserError: when it needs more than is available.
     """
     free = available_memory()
     if size > free:
@@ -147,17 +147,17 @@ def refuse_without_memory(size: int, where: str, remedy: str) -> None:
 
 
 def regular(path: Path) -> bool:
-    """Whether a path, or what it links to, is a regular file: no pipe, device or socket."""
+    """Whether a path, or its link's target, is a regular file: not a pipe, device or socket."""
     return stat.S_ISREG(path.stat().st_mode)
 
 
 def open_regular(path: Path) -> IO[bytes]:
     """Open a regular file for reading.
 
-    A pipe would be waited for without end, and a device read without end.
+    Reading from a pipe or a device may block or not end.
 
     Raises:
-        OSError: when it cannot be opened, or is no regular file.
+        OSError: when it cannot be opened, or is not a regular file.
     """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -172,7 +172,7 @@ def read_image(path: Path) -> bytes | Unreadable:
         with open_regular(path) as stream:
             if os.fstat(stream.fileno()).st_size > LARGEST_FILE:
                 return TOO_LARGE
-            # One more than is allowed: a file may grow, or lie about its size.
+            # One byte more than allowed, to detect a file larger than stat() said.
             content = stream.read(LARGEST_FILE + 1)
     except OSError as error:
         return Unreadable(f"cannot be read ({error.strerror or first_line(error)})")
@@ -183,11 +183,11 @@ TOO_LARGE = Unreadable(f"too large for an image (over {LARGEST_FILE >> 20} MiB)"
 
 
 def left_alone(names: Sequence[str], what: str) -> tuple[str, ...]:
-    """The line that counts what a source did not take, by ending; none for nothing.
+    """A line that counts files that a source did not use, by extension; empty for no files.
 
     Args:
         names: of the files.
-        what: what they are, such as "files that are no images".
+        what: description of them, such as "files that are no images".
     """
     if not names:
         return ()

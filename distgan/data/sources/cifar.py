@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009): python and binary, as a folder or an archive."""
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009), python and binary version, folder or archive."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _META = {
     "CIFAR-100 binary": ("fine_label_names.txt", ""),
 }
 _BESIDE = ("readme.html", "file.txt~", "coarse_label_names.txt")
-"""Files that CIFAR's own archives have besides."""
+"""Further files in CIFAR's own archives."""
 
 _WANTED = {
     *(name for layout in _LAYOUTS.values() for names in layout.values() for name in names),
@@ -57,7 +57,7 @@ def open_split(path: Path, split: str) -> ArraySource:
     """One split of either CIFAR; the labels of CIFAR-100 are the fine ones.
 
     Raises:
-        UserError: when a file is missing, damaged, or holds what CIFAR's does not.
+        UserError: when a file is missing, damaged, or not one of CIFAR.
     """
     place = _folder(path) or path
     shown = printable(str(place))
@@ -80,7 +80,7 @@ def open_split(path: Path, split: str) -> ArraySource:
     joined = np.concatenate(labels)
     classes = _classes(members, layout, shown)
     classes = classes or numbered_classes(int(joined.max(initial=0)), shown)
-    # Stored a channel at a time: (n, 3, 32, 32).
+    # Stored with channels first: (n, 3, 32, 32).
     rows = np.concatenate(images).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     notes = _beside(place, layout) if place.is_dir() else ()
     if place != path:
@@ -105,7 +105,7 @@ def _folder(path: Path) -> Path | None:
         return path
     inside = sorted(path.glob("cifar-10*"))
     found = [place for place in inside if place.is_dir() and _is_cifar(place)]
-    # An archive lies beside what it was unpacked to.
+    # Archives are used only without an unpacked folder, which is often beside its archive.
     found = found or [place for place in inside if place.name.endswith(".tar.gz")]
     if len(found) > 1:
         some = ", ".join(printable(place.name) for place in found[:4])
@@ -115,7 +115,7 @@ def _folder(path: Path) -> Path | None:
 
 def _is_cifar(place: Path) -> bool:
     signs = ("data_batch_1", "data_batch_1.bin", "test_batch", "train.bin", "test.bin")
-    # "train" alone might be anybody's folder; CIFAR-100's is a file, with "meta" beside it.
+    # Other sets have folders named "train"; CIFAR-100's is a file, with "meta" beside it.
     return any((place / name).is_file() for name in signs) or (
         (place / "meta").is_file() and (place / "train").is_file()
     )
@@ -139,17 +139,17 @@ def _archive(path: Path) -> dict[str, bytes]:
             with gzip.open(raw) as unpacked:
                 return _members(cast(IO[bytes], unpacked))
     except Exception as error:
-        # Each packing raises errors of its own for damaged bytes.
+        # Each compression format raises its own exceptions for damaged bytes.
         raise UserError(
             f"{shown}: a damaged archive ({first_line(error)}); copy it again"
         ) from None
 
 
 def _members(stream: IO[bytes]) -> dict[str, bytes]:
-    """CIFAR's files out of a tar.
+    """The contents of CIFAR's files in a tar, by name.
 
     Raises:
-        tarfile.TarError: when it is damaged, or holds much more than CIFAR's does.
+        tarfile.TarError: when it is damaged, or much larger than CIFAR's.
     """
     members: dict[str, bytes] = {}
     with tarfile.TarFile(fileobj=Bounded(stream, _LARGEST)) as archive:

@@ -1,6 +1,6 @@
 """A folder of images, or a zip of one, with or without a sub-folder for each class.
 
-In StyleGAN's layout `dataset.json` gives the labels, and the sub-folders mean nothing.
+In StyleGAN's layout `dataset.json` gives the labels, and sub-folders have no meaning.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ ABOUT = "a folder or zip of images (.png, .jpg, .webp, ...)"
 _LABELS = "dataset.json"
 _LARGEST_LABELS = 1 << 27
 _LARGEST_LABEL = 512
-"""Bytes of the labels' list, in all and for each image: as objects they take many times that."""
+"""Upper bounds for a list of labels: bytes in total and per image. Parsed it takes many times
+that."""
 
 
 def looks_like(path: Path) -> bool:
-    """Whether this is a zip, or a folder: the last kind that is tried, it takes any."""
+    """Whether this is a zip or any folder; this kind is tried last."""
     if path.is_dir():
         return True
     return zipfile.is_zipfile(path) or path.suffix.lower() == ".zip"
 
 
 def open_split(path: Path, split: str) -> FolderSource:
-    """The images of a folder or zip, sorted by name; of its sub-folder SPLIT if it has those.
+    """The images of a folder or zip, sorted by name; those of a split if folders name splits.
 
     Raises:
-        UserError: when it is damaged, or holds no images of the split but others, or unclear
-            labels.
+        UserError: when it is damaged, has images of other splits only, or unclear labels.
     """
     listing = list_folder(path) if path.is_dir() else list_zip(path)
     images = sorted(name for name in listing.names if _is_image(name))
@@ -63,7 +63,7 @@ def open_split(path: Path, split: str) -> FolderSource:
     images, inside, more = folders_of_split(images, split, where)
     lists = [name for name in others if _is_list(name)]
     mine = _list_of(lists, inside)
-    # The list of another split is left out with it, without a word.
+    # The other split's list of labels is left out without a remark.
     others = [name for name in others if name != mine and (name not in lists or not inside)]
     notes = (*more, *listing.notes, *left_alone(others, "files that are no images"))
     if mine is not None:
@@ -73,7 +73,7 @@ def open_split(path: Path, split: str) -> FolderSource:
         tops = [folder.split("/", 1)[0] for folder in folders]
         distinct = sorted(set(tops))
         if len(distinct) == 1:
-            # One class tells nothing apart.
+            # A single folder does not make classes, so there are no labels.
             return FolderSource(path, listing, images, None, (), notes)
         number = {name: label for label, name in enumerate(distinct)}
         labels = [number[top] for top in tops]
@@ -94,8 +94,8 @@ class FolderSource:
     Args:
         path: the folder or zip.
         listing: what is in it.
-        names: of the images, as the listing has them.
-        labels: one for each, None for an image without; or None if there are none.
+        names: of the images, as in the listing.
+        labels: one for each image, None for an image without; None for a set without labels.
         notes: see `Source`.
     """
 
@@ -136,23 +136,23 @@ class FolderSource:
         try:
             if self._archive is None:
                 self._archive = zipfile.ZipFile(self._path)
-            # By its place and not by its name, which another may have too.
+            # By its index: several members of a zip may have the same name.
             members = self._archive.infolist()
             if member >= len(members) or relative_name(members[member].filename) != name:
                 return Unreadable("the zip is another now")
             info = members[member]
-            # Never more than this size is unpacked, whatever the member really holds.
+            # zipfile unpacks at most the declared size, whatever the data holds.
             if info.file_size > LARGEST_FILE:
                 return TOO_LARGE
             return self._archive.read(info)
         except Exception as error:
-            # Encrypted, damaged, or packed in a way that is not known: each packing raises errors
-            # of its own.
+            # Encrypted, damaged, or with an unknown compression: each compression format raises
+            # its own exceptions.
             return Unreadable(f"cannot be unpacked ({first_line(error)})")
 
 
 def _list_of(lists: Sequence[str], inside: str) -> str | None:
-    """The list of labels that is for a folder: its own, else the next above, else the next below.
+    """The list of labels of a folder: in it, else in the nearest one above, else below it.
 
     Args:
         inside: the folder, ending in a slash, or empty.
@@ -177,7 +177,7 @@ def _stylegan(
     except OSError as error:
         raise UserError(f"{where}: cannot be read ({first_line(error)})") from None
     except Exception:
-        # Damaged JSON, or JSON of another shape: the sentence is the same.
+        # The same message for damaged JSON and for JSON of another shape.
         raise UserError(
             f'{where}: should be {{"labels": [["NAME", LABEL], ...]}} or have "labels": null'
         ) from None
@@ -205,13 +205,13 @@ def _stylegan(
         raise UserError(
             f"{where}: names {printable(missing[:200])}, which is not there; copy the set again"
         )
-    # Of labels that are all negative there is a class still, that those are bad labels.
+    # At least one class even if all labels are negative, so that these are reported as bad.
     classes = numbered_classes(max(0, max(labels.values(), default=0)), where)
     return FolderSource(path, listing, images, [labels.get(n) for n in images], classes, notes)
 
 
 def _read_list(path: Path, listing: Listing, name: str, most: int) -> bytes | None:
-    """The content of a list of labels, or None where it is over ``most`` bytes."""
+    """The content of a list of labels, or None if it is larger than ``most`` bytes."""
     if path.is_dir():
         with open_regular(path / name) as stream:
             content = stream.read(most + 1)

@@ -1,4 +1,4 @@
-"""The IDX files of MNIST and its kin (LeCun et al. 1998): gzipped or not."""
+"""The IDX files of MNIST and sets in its format (LeCun et al. 1998), gzipped or not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PREFIXES = {"train": "train", "test": "t10k"}
 """File-name prefix of each split."""
 
 _KNOWN_LABELS = {"657fbd221bfc9f41": "fashion-mnist", "3d0e6c6ea990b53b": "fashion-mnist"}
-"""Sets whose classes have names, by what the SHA-256 of a split's labels begins with."""
+"""Sets with known class names, by the first digits of the SHA-256 of a split's labels."""
 
 
 def looks_like(path: Path) -> bool:
@@ -81,7 +81,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """The uint8 array of an IDX file, of the given number of dimensions.
 
     Raises:
-        UserError: when the file is not IDX, not uint8, or shorter or longer than it says.
+        UserError: when the file is not IDX, not uint8, or its length does not match its header.
     """
     shown = printable(str(path))
     try:
@@ -94,7 +94,8 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
             if promised == 0 and shape[0]:
                 raise UserError(f"{shown}: promises images of no pixels, {shape}; copy it again")
             refuse_without_memory(promised, shown, "copy it again, or free memory")
-            # A little gzip can hold a lot: never more than is promised is unpacked.
+            # A small gzip file may unpack to a huge one: at most one byte more than the header's
+            # size is unpacked.
             content = stream.read(promised + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{shown}: cannot be read ({first_line(error)}); copy it again") from None
@@ -112,13 +113,13 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _names(prefix: str) -> list[str]:
-    """All names that the files of a split may have."""
+    """All names in use for the files of a split."""
     stems = (f"{prefix}-images", "idx3-ubyte"), (f"{prefix}-labels", "idx1-ubyte")
     return [name for stem, kind in stems for name in _spellings(stem, kind)]
 
 
 def _spellings(stem: str, kind: str) -> list[str]:
-    # Some copies write a dot where others write a dash before "idx".
+    # There are copies with a dot and with a dash before "idx".
     return [f"{stem}{mark}{kind}{packed}" for mark in "-." for packed in (".gz", "")]
 
 

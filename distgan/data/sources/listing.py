@@ -1,4 +1,4 @@
-"""What files a folder or a zip holds, under names that are safe to sort and compare."""
+"""Lists the files of a folder or a zip, with names that are safe to sort and compare."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from distgan.data.sources.base import left_alone
 from distgan.errors import UserError, first_line, printable
 
 _MOST_FOLDERS = 1 << 20
-"""Folders that are looked into; links can lead on without end."""
+"""Folders that are visited at most, as links can make the number unbounded."""
 
 _MOST_VISITS = 8
-"""How often one folder is looked into; k folders that link to each other make k! paths."""
+"""Visits of one folder at most, as k folders that link to each other have k! paths."""
 
 _CLUTTER = frozenset(("thumbs.db", "desktop.ini", "__macosx", "__pycache__"))
-"""Files and folders that systems leave behind, in lower case; nobody misses them."""
+"""Files and folders that operating systems create, in lower case; ignored without a remark."""
 
 
 ABOUT_DATA = frozenset(
     ("readme.md", "readme.txt", "readme", "license", "license.txt", "license.md")
 )
-"""Files about a set, in which nobody expects images."""
+"""Files that describe a set; not counted among the files that were not used."""
 
 
 @dataclass
 class Listing:
-    """Names, relative and with slashes, and where each is to be found.
+    """Relative names with slashes, and where each file is.
 
-    ``names`` gives the number of a zip's member, -1 in a folder.
+    ``names`` maps a name to the index of a zip's member, or to -1 in a folder.
     """
 
     names: dict[str, int] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Listing:
 
 
 def list_folder(folder: Path) -> Listing:
-    """All files below a folder, through links too.
+    """All files below a folder, also through links.
 
     Raises:
         UserError: when a folder below it cannot be read.
@@ -51,7 +51,7 @@ def list_folder(folder: Path) -> Listing:
     loops: list[str] = []
     again: list[str] = []
     visits: Counter[tuple[int, int]] = Counter()
-    # A folder and those that it is in, as device and inode: a link back to one is no new folder.
+    # Each folder with its ancestors, as (device, inode): a link to an ancestor is not followed.
     waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", (_identity(folder),))]
     looked_into = 0
     while waiting:
@@ -90,25 +90,25 @@ def list_folder(folder: Path) -> Listing:
 def list_zip(path: Path) -> Listing:
     """All files in a zip.
 
-    Members may be named with a drive, from the root, upwards, or with backslashes; as nothing
-    is unpacked to disk, their names only tell them apart and name their classes.
+    Members may have names with drives, absolute paths, "..", or backslashes. As nothing is
+    unpacked to disk, names only identify members and their classes.
 
     Raises:
-        UserError: when it is no whole zip.
+        UserError: when it is not a complete zip.
     """
     where = printable(str(path))
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except Exception as error:
-        # Python's reader raises what the damaged bytes led it to.
+        # Python's reader may raise any exception for damaged bytes.
         raise UserError(f"{where}: not a whole zip ({first_line(error)}); copy it again") from None
     _refuse_unlisted(path, members, where)
     listing = Listing()
     hidden: list[str] = []
     twice: list[str] = []
     for number, member in enumerate(members):
-        # Windows' slash at the end means a folder, too.
+        # A backslash at the end, as some Windows tools write, also means a folder.
         if member.filename.endswith(("/", "\\")):
             continue
         name = relative_name(member.filename)
@@ -131,11 +131,11 @@ def list_zip(path: Path) -> Listing:
 
 
 def beside(folder: Path, taken: Container[str], what: str) -> tuple[str, ...]:
-    """The line that counts a folder's own files and folders that a source does not take.
+    """A line that counts files and folders directly in a folder that a source does not use.
 
     Args:
-        taken: names of those that it does.
-        what: what the others are, such as "files beside the tars".
+        taken: names of those that it uses.
+        what: description of the others, such as "files beside the tars".
     """
     names = (entry.name for entry in folder.iterdir())
     others = sorted(
@@ -150,13 +150,13 @@ def beside(folder: Path, taken: Container[str], what: str) -> tuple[str, ...]:
 
 
 def relative_name(name: str) -> str:
-    """A member's name with slashes, below the archive: no drive, no root, no way upwards."""
+    """A member's name as a relative path with slashes: no drive, no root, no ".."."""
     parts = re.sub(r"^[A-Za-z]:", "", name.replace("\\", "/")).split("/")
     return "/".join(part for part in parts if part not in ("", ".", ".."))
 
 
 def _refuse_unlisted(path: Path, members: list[zipfile.ZipInfo], where: str) -> None:
-    # A zip's list is at its end: of two files one behind the other, only the last is seen.
+    # A zip's directory is at its end: of two concatenated zips only the last is listed.
     first = min((member.header_offset for member in members), default=0)
     if not first:
         return
@@ -183,7 +183,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        # A link to itself is found out when it is read.
+        # For instance a link to itself; reported when the file is read.
         return False
 
 
@@ -193,6 +193,6 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a file or folder of that name was left by a system and is missed by nobody."""
-    # "._name" is how macOS keeps a file's attributes on other systems' disks.
+    """Whether a file or folder of that name was created by an operating system."""
+    # In "._name" macOS stores a file's attributes on foreign filesystems.
     return name.startswith("._") or name.lower() in _CLUTTER or name == ".DS_Store"

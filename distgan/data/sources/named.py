@@ -1,4 +1,4 @@
-"""Sets that are fetched by name: where their files are, and what they must be."""
+"""Sets that are downloaded by name: addresses and checksums of their files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from distgan.errors import UserError
 from distgan.storage.in_use import in_use
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+"""Called with a description of the work, the amount done, and the total."""
 
 _CHUNK = 1 << 18
 _SECONDS_TO_ANSWER = 30
@@ -23,7 +23,7 @@ _SECONDS_TO_ANSWER = 30
 
 @dataclass(frozen=True)
 class Download:
-    """Files to fetch from one place, with their MD5 as published, and the classes' names."""
+    """Files to download from one address, their published MD5 sums, and the classes' names."""
 
     url: str
     files: dict[str, str]
@@ -70,21 +70,21 @@ NAMED = {
         {"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"},
     ),
 }
-"""What `distgan data prepare` takes by name. Checksums: the sets' own pages, and torchvision's."""
+"""The sets that `distgan data prepare` takes by name. Checksums: the sets' own or torchvision's."""
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: ``$XDG_CACHE_HOME/distgan``, by default ``~/.cache/distgan``."""
+    """Folder of downloads: ``$XDG_CACHE_HOME/distgan``, by default ``~/.cache/distgan``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "distgan"
 
 
 def fetch(name: str, progress: Progress) -> Path:
-    """The folder with a named set's files, downloaded where they are not there already.
+    """The folder with a named set's files; missing ones are downloaded.
 
     While they are, `distgan clean` leaves the folder alone.
 
     Raises:
-        UserError: when one cannot be fetched, or is not what was published.
+        UserError: when a download fails, or a file's checksum differs.
     """
     download, folder = NAMED[name], cache_folder() / name
     missing = {f: md5 for f, md5 in download.files.items() if not (folder / f).exists()}

@@ -50,7 +50,7 @@ def looks_like(path: Path) -> bool:
 
 
 def open_split(path: Path, split: str) -> ParquetSource:
-    """The rows of a file, or of those files of a folder that are of the split.
+    """The rows of a file, or of a folder's files of the split.
 
     Raises:
         UserError: when a file is damaged or holds no column of images.
@@ -64,13 +64,13 @@ def open_split(path: Path, split: str) -> ParquetSource:
     found = manifest.read(Storage(place))
     if found is not None:
         made_of = str(found.source.get("split", split))
-        # The default asks for what there is.
+        # The default split, train, also opens a prepared set of another split.
         if split not in ("train", made_of):
             raise UserError(
                 f"{where}: is the split {made_of} of its source, not {split}; leave --split out, "
                 "or prepare the source itself"
             )
-        # Training's own look at a set compares the manifest with the files.
+        # open_images compares the manifest with the files.
         from distgan.data.images import open_images
 
         open_images(str(place))
@@ -97,12 +97,12 @@ class ParquetSource:
     Args:
         uri: the folder, on any filesystem.
         names: the files, in order.
-        classes: names of the labels, where something beside the files gives them.
+        classes: names of the labels, if known from outside the files.
         notes: see `Source`.
 
     Raises:
-        UserError: when a file is damaged, holds no column of images, or other columns than the
-            first.
+        UserError: when a file is damaged, has no column of images, or other columns than the
+            first one.
     """
 
     kind = "parquet"
@@ -153,7 +153,7 @@ class ParquetSource:
         return items
 
     def labels(self) -> NDArray[np.int64]:
-        """The labels of all rows: int64 (count,), -1 where there is none.
+        """The labels of all rows: int64 (count,), with -1 for missing ones.
 
         Raises:
             UserError: when they cannot be read.
@@ -166,7 +166,7 @@ class ParquetSource:
                 column = _table(storage, file, None, [name]).column(name)
                 parts.append(self._numbers(column))
             except Exception as error:
-                # Whatever Arrow raises, the labels of this file are not to be had.
+                # Arrow may raise any exception for damaged bytes.
                 raise UserError(
                     f"{storage.show(file)}: column {name!r} cannot be read as labels "
                     f"({first_line(error)}); they are whole numbers from 0, or names"
@@ -200,7 +200,7 @@ class ParquetSource:
             if "label" in parts:
                 parts["label"] = self._cell_labels(table.column(self._columns["label"]))
         except Exception as error:
-            # Whatever Arrow raises, no row of this group is to be had.
+            # Arrow may raise any exception for damaged bytes; the whole row group is lost.
             lost = Unreadable(f"row group {group} is damaged ({first_line(error)})")
             return [Item(lost, name) for name in names]
         return [
@@ -253,7 +253,7 @@ class ParquetSource:
             try:
                 path = columns.only_paths(self._group(storage, 0).slice(0, 100).column(name))
             except Exception:
-                # What is damaged here is said, row by row, when it is read.
+                # Damaged row groups are reported row by row when they are read.
                 continue
             if path is not None:
                 raise UserError(
@@ -264,9 +264,9 @@ class ParquetSource:
 
 
 def _places(folder: Path) -> list[Path]:
-    """Folders with Parquet files: this one, or else its data/, and those one level below.
+    """Folders with Parquet files: this one, else data/ in it, and those one level below.
 
-    Hugging Face's repositories keep their files in data/, or in a folder a configuration.
+    Hugging Face's repositories have their files in data/, or in one folder per configuration.
     """
     below = sorted(
         child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")
@@ -276,7 +276,7 @@ def _places(folder: Path) -> list[Path]:
 
 
 def _beside(folder: Path) -> list[str]:
-    """What else lies in a folder of Parquet files, and below it."""
+    """Other files in a folder of Parquet files, and below it."""
     return [
         name
         for name in list_folder(folder).names
@@ -290,7 +290,7 @@ def _footer(storage: Storage, name: str) -> tuple[pq.FileMetaData, pa.Schema]:
         with pq.ParquetFile(storage.path(name), filesystem=storage.filesystem) as parquet:
             return parquet.metadata, parquet.schema_arrow
     except Exception as error:
-        # Arrow, and what it calls, raise whatever the damaged bytes led them to.
+        # Arrow and its codecs may raise any exception for damaged bytes.
         raise UserError(_damaged(storage, name, error)) from None
 
 
@@ -309,11 +309,11 @@ def _damaged(storage: Storage, name: str, error: Exception) -> str:
 
 
 def _columns(schema: pa.Schema, where: str) -> dict[str, str]:
-    """Which column holds which part of an item.
+    """The column of each part of an item.
 
     Raises:
-        UserError: when there is no column of images, or one by the name of a part holds
-            something else.
+        UserError: when there is no column of images, or a column named like a part has an
+            unsuitable type.
     """
     found: dict[str, str] = {}
     for part, names in _NAMES.items():
@@ -337,10 +337,10 @@ def _columns(schema: pa.Schema, where: str) -> dict[str, str]:
 def _refuse_other(
     where: str, schema: pa.Schema, first: str, wanted: pa.Schema, found: dict[str, str]
 ) -> None:
-    """See that a file has the columns that the first one has.
+    """Check that a file has the columns of the first one.
 
     Raises:
-        UserError: when it lacks one, or it is of another type.
+        UserError: when one is missing or has another type.
     """
     for name in found.values():
         if name not in schema.names:
@@ -389,7 +389,7 @@ def _there(image: ImageData | None) -> ImageData:
 
 
 def _named(schema: pa.Schema, column: str) -> tuple[str, ...]:
-    """The names that Hugging Face keeps in the schema's metadata, if it does."""
+    """The class names in Hugging Face's metadata of the schema, if there are any."""
     try:
         about = json.loads((schema.metadata or {})[_HUGGING_FACE])
         names = about["info"]["features"][column]["names"]

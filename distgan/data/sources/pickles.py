@@ -1,8 +1,8 @@
-"""Reads the pickles of CIFAR's python version, which may come from anybody.
+"""Reads the pickles of CIFAR's python version, which may be from an untrusted source.
 
-Python's own reader calls what a pickle names, hashes what it nests, and reserves what it asks
-for, and NumPy's classes take object pointers out of a file. This one makes text, bytes, numbers,
-lists, tuples, dictionaries and uint8 arrays by itself, and calls nothing.
+Python's own reader calls functions that a pickle names, hashes nested objects, and allocates
+sizes that it states; NumPy's classes take object pointers from a file. This reader constructs
+text, bytes, numbers, lists, tuples, dictionaries and uint8 arrays itself, and calls nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _GLOBALS = {
     "numpy dtype": _DTYPE,
     "_codecs encode": _ENCODE,
 }
-"""What a pickle may name, and what that is here."""
+"""The globals that a pickle may name, and what this reader uses for them."""
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _NUMBERS = frozenset(
@@ -39,11 +39,11 @@ _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 class _RefusedError(Exception):
-    """A pickle that holds what CIFAR's do not."""
+    """A pickle with contents that CIFAR's do not have."""
 
 
 class _Global:
-    """A name out of `_GLOBALS`."""
+    """A name in `_GLOBALS`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -54,7 +54,7 @@ class _Type:
 
 
 class _Array:
-    """An array, empty until its content comes."""
+    """An array, empty until its state is set."""
 
     def __init__(self) -> None:
         self.values: NDArray[np.uint8] = np.empty(0, np.uint8)
@@ -63,11 +63,11 @@ class _Array:
 def load(content: bytes, where: str) -> dict[str, Any]:
     """The dictionary that a pickle holds.
 
-    Strings of Python 2 are bytes; the dictionary's own keys become text, and those of its values
-    that are arrays are uint8 arrays.
+    Strings of Python 2 are bytes; the keys of the dictionary become text, and arrays among its
+    values are uint8 arrays.
 
     Raises:
-        UserError: when it is damaged, or holds anything that CIFAR's pickles do not.
+        UserError: when it is damaged, or holds anything that CIFAR's pickles do not have.
     """
     try:
         found = _Reader(len(content)).read(content)
@@ -78,7 +78,7 @@ def load(content: bytes, where: str) -> dict[str, Any]:
             for key, value in found.items()
         }
     except Exception as error:
-        # Damaged bytes lead the walk over its operations to errors of many kinds.
+        # pickletools may raise many kinds of exceptions for damaged bytes.
         reason = first_line(error)
         raise UserError(f"{where}: not a pickle of CIFAR's ({reason}); copy it again") from None
 
@@ -92,7 +92,7 @@ class _Reader:
     """One pickle's stack and memory.
 
     Args:
-        size: bytes of the pickle; what is made of its texts is held to that.
+        size: bytes of the pickle; bounds the total size of constructed text.
     """
 
     def __init__(self, size: int) -> None:
@@ -181,7 +181,7 @@ class _Reader:
         if name is None or not isinstance(arguments, tuple):
             raise _RefusedError("calls what is no name")
         if name == _ENCODE:
-            # How protocol 2 writes bytes.
+            # Protocol 2 writes bytes as a call of _codecs.encode.
             written, encoding = arguments
             if not isinstance(written, str) or encoding not in ("latin1", b"latin1"):
                 raise _RefusedError("asks for an encoding that is not latin1")
@@ -210,7 +210,7 @@ def _set(target: Any, parts: list[Any]) -> None:
     if not isinstance(target, dict) or len(parts) % 2:
         raise _RefusedError("sets an item of what is no dictionary")
     for key, value in zip(parts[::2], parts[1::2], strict=True):
-        # The hash of nested tuples costs as much as they would take if nothing were shared.
+        # Only simple keys: hashing nested tuples that share parts can take exponential time.
         if not isinstance(key, bytes | str | int):
             raise _RefusedError("has a key that is no text")
         target[key] = value
@@ -220,7 +220,7 @@ def _build(target: Any, state: Any) -> None:
     if not isinstance(state, tuple):
         raise _RefusedError("sets a state that is none of an array's")
     if isinstance(target, _Type):
-        # Version, byte order, then what only types made of several others have.
+        # Version and byte order, then fields of structured dtypes, which must be None.
         if len(state) < 5 or any(part is not None for part in state[2:5]):
             raise _RefusedError("holds an array that is not uint8")
         return

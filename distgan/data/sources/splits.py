@@ -1,4 +1,4 @@
-"""Which files and folders of a source belong to which split, and which are classes."""
+"""Determines which files and folders of a source belong to which split, and which are classes."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from distgan.data.sources.base import left_alone
 from distgan.errors import UserError, printable
 
 SPLITS = ("train", "test")
-"""What can be asked for."""
+"""The splits that can be requested."""
 
 _WORDS = {
     "train": "train", "training": "train", "test": "test", "testing": "test",
     "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation",
 }  # fmt: skip
-"""Words that name a split, and which."""
+"""Words that name a split."""
 
-# The word; maybe the letter of one side of an image translation, as in trainA; and maybe what
-# follows no letter, as in train2017 and train-00000-of-00001.parquet.
+# The word; optionally one letter of an image-translation set, as in trainA; optionally a
+# continuation that begins with no letter, as in train2017 and train-00000-of-00001.parquet.
 _NAME = re.compile(
     rf"({'|'.join(sorted(_WORDS, key=len, reverse=True))})[ab]?(?:[^a-z].*)?", re.IGNORECASE
 )
 
 
-# A letter run of a name, which upper case ends as in trainSet.
+# A run of letters in a name; an upper-case letter begins a new one, as in trainSet.
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 _FOLLOWING = frozenset(
     ("a", "b", "set", "sets", "data", "dataset", "image", "images", "img", "imgs")
 )
-"""Parts of a name that make a split's name no other."""
+"""Parts of a name that may follow a split's name without changing its meaning."""
 
 _PART_NAME = re.compile(
     rf"({'|'.join(sorted(_WORDS, key=len, reverse=True))})({'|'.join(_FOLLOWING)})?"
@@ -38,13 +38,13 @@ _PART_NAME = re.compile(
 
 
 def split_of(name: str) -> str | None:
-    """The split that a file's or folder's name begins with: train, test, validation, or None."""
+    """The split with which a file's or folder's name begins: train, test, validation, or None."""
     found = _NAME.fullmatch(name.rsplit("/", 1)[-1])
     return _WORDS[found[1].lower()] if found else None
 
 
 def _told(name: str) -> tuple[str | None, tuple[str, ...]]:
-    """The one split that any part of a name tells, or None; and the name's other parts."""
+    """The only split named by any part of a name, or None; and the name's other parts."""
     parts = [part.lower() for part in _PART.findall(name.rsplit("/", 1)[-1])]
     found = [_PART_NAME.fullmatch(part) for part in parts]
     rest = tuple(
@@ -60,11 +60,11 @@ def _told(name: str) -> tuple[str | None, tuple[str, ...]]:
 
 
 def _splits_of_folders(folders: Sequence[str]) -> dict[str, str | None]:
-    """The split of each of the folders that lie side by side; None for a class or another.
+    """The split of each of several sibling folders; None for a class or any other folder.
 
-    A folder tells a split that has no other parts in its name, or parts that a folder of another
-    split has too (cars_train, cars_test). Other parts are taken for the name of a class
-    (training-wheels, test_tube), unless every folder tells a split.
+    A folder belongs to a split if its name has no other parts, or parts that a folder of another
+    split has too (cars_train, cars_test). Names with other parts are taken for classes
+    (training-wheels, test_tube), unless every folder names a split.
     """
     told = {folder: _told(folder) for folder in folders}
     if len({split for split, _ in told.values()} - {None}) < 2:
@@ -84,9 +84,9 @@ def _splits_of_folders(folders: Sequence[str]) -> dict[str, str | None]:
 def files_of_split(
     names: Sequence[str], split: str, where: str
 ) -> tuple[list[str], tuple[str, ...]]:
-    """The files of a split: those whose names tell it, or all where none name a split.
+    """The files of a split: those whose names say so, or all if no name contains a split.
 
-    Names tell it by how they begin; where several splits are named, by any part of them.
+    The split is named at the beginning of a name; if several splits are named, by any part of it.
 
     Returns:
         the files, and notes for the user.
@@ -99,7 +99,7 @@ def files_of_split(
         named = {name: split_of(name) for name in names}
     chosen = [name for name in names if named[name] == split]
     if chosen:
-        # That a split leaves the other splits out needs no word; anything else does.
+        # Files of other splits are left out without a remark; others are counted in one.
         others = [name for name in names if named[name] is None]
         notes = left_alone(others, f"files that name no split, beside those of {split}")
         inside = [name for name in chosen if split_of(name) is None]
@@ -114,11 +114,11 @@ def files_of_split(
 def folders_of_split(
     names: Sequence[str], split: str, where: str
 ) -> tuple[list[str], str, tuple[str, ...]]:
-    """The images of a split, by the folders that they lie in.
+    """The images of a split, determined by their folders.
 
-    The folders on the first level with more than one of them are classes, unless they name
-    splits, such as train and test; then those of other names are left alone. Classes may have
-    the folders of the splits inside them, as in cat/train and cat/test.
+    The folders on the first level that has more than one are classes, unless they name splits,
+    such as train and test; then folders with other names are not used. Classes may contain the
+    folders of the splits, as in cat/train and cat/test.
 
     Args:
         names: of all images, with slashes between folders; never empty.
@@ -128,7 +128,7 @@ def folders_of_split(
         folders, or empty; and notes for the user.
 
     Raises:
-        UserError: when there is no such split, or it cannot be told.
+        UserError: when there is no such split, or it cannot be determined.
     """
     common = _common_folder(names)
     inside = next(
@@ -234,7 +234,7 @@ def _below_classes(
 
 
 def _common_folder(names: Sequence[str]) -> str:
-    """The folder that all lie in, with a slash at its end, or nothing."""
+    """The deepest folder that contains all names, with a slash at its end, or an empty text."""
     parts = [name.split("/")[:-1] for name in names]
     shared = []
     for level in zip(*parts, strict=False):

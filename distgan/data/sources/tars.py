@@ -1,4 +1,4 @@
-"""Tars out of foreign hands: told by their first bytes, and read within bounds."""
+"""Reads untrusted tars: recognises them by their first bytes, and bounds what is read."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from distgan.data.sources.base import open_regular
 BLOCK = 512
 
 LARGEST_READ = 1 << 20
-"""Bytes of the largest header that is read: those of long names and attributes have any size."""
+"""Bytes of the largest header that is read: headers of long names and attributes may have any
+size."""
 
 _CHECKSUM = slice(148, 156)
 
-# Python's reader searches for a number's end again from each of its digits.
+# Python's reader takes quadratic time for long runs of digits in a header.
 _MANY_DIGITS = re.compile(rb"\d{500}")
 
 
@@ -29,7 +30,7 @@ def is_tar(path: Path) -> bool:
         return False
     if header[257:262] == b"ustar":
         return True
-    # The oldest tars have no magic number, but the sum of a header's bytes, as octal digits.
+    # Old tars have no magic number, so the header's checksum, in octal digits, is verified.
     summed = sum(header) - sum(header[_CHECKSUM]) + 8 * ord(" ")
     digits = header[_CHECKSUM].strip(b" \0")
     return bool(re.fullmatch(rb"[0-7]{1,8}", digits)) and int(digits, 8) == summed
@@ -42,13 +43,13 @@ def is_gzip(path: Path) -> bool:
 
 
 class Bounded:
-    """A stream of which `tarfile.TarFile` reads headers, each of them of a bounded size.
+    """A stream for `tarfile.TarFile` that bounds the size of headers.
 
-    The content of members is to be read from the stream itself.
+    The contents of members must be read from the underlying stream.
 
     Args:
-        stream: as it is unpacked.
-        most: bytes of it that may be passed over or read.
+        stream: the unpacked stream.
+        most: bytes of it that may be read or skipped.
     """
 
     def __init__(self, stream: IO[bytes], most: int = 1 << 62) -> None:
@@ -82,10 +83,10 @@ class Bounded:
         return self._stream.tell()
 
     def close(self) -> None:
-        """Leaves the stream open to whoever opened it."""
+        """Does nothing: the stream is closed by its owner."""
 
     def write(self, content: bytes) -> int:
-        """Part of what a tar's stream has to offer; this one is for reading.
+        """Part of the interface of a tar's stream; this one is read-only.
 
         Raises:
             io.UnsupportedOperation: always.

@@ -1,6 +1,6 @@
-"""WebDataset: tars whose files of one name and several endings are one sample.
+"""WebDataset: tars in which files of one name with several extensions are one sample.
 
-Of ``NAME.png`` (or another image), ``NAME.cls`` is the label, as is ``"label"`` or ``"cls"`` in
+For ``NAME.png`` (or another image), ``NAME.cls`` is the label, as is ``"label"`` or ``"cls"`` in
 ``NAME.json``; ``NAME.txt`` is the caption and ``NAME.pair.png`` the paired image.
 """
 
@@ -43,7 +43,7 @@ _TEXTS = ("cls", "json", "txt")
 
 @dataclass(frozen=True)
 class _Member:
-    """A file in a tar: its name, and where its content lies there."""
+    """A file in a tar: its name, and the position of its content."""
 
     name: str
     offset: int
@@ -65,12 +65,12 @@ def looks_like(path: Path) -> bool:
     """Whether this is a tar, or a folder of them."""
     if path.is_dir():
         return any(path.glob("*.tar"))
-    # Those that are packed are refused with a reason, and not unpacked to find out.
+    # Compressed tars are recognised by name, not unpacked, and refused with a reason.
     return path.name.lower().endswith(_TARS) or is_tar(path)
 
 
 def open_split(path: Path, split: str) -> WebDatasetSource:
-    """The samples of a tar, or of those tars of a folder that are of the split, in order.
+    """The samples of a tar, or of a folder's tars of the split, in order.
 
     Raises:
         UserError: when a tar is damaged, compressed, or holds no images.
@@ -102,11 +102,11 @@ def open_split(path: Path, split: str) -> WebDatasetSource:
 
 
 class WebDatasetSource:
-    """Samples of several tars, each read from its place.
+    """Samples of several tars, read by position.
 
     Args:
         files: the tars.
-        samples: which tar each sample is in, and where there.
+        samples: the tar of each sample, and its position there.
     """
 
     kind = "webdataset"
@@ -117,7 +117,7 @@ class WebDatasetSource:
         self._shown = [printable(file) for file in files]
         self.count = len(samples)
         labels = [sample.label for _, sample in samples if sample.label is not None]
-        # Of labels that are all negative there is a class still, that those are bad labels.
+        # At least one class even if all labels are negative, so that these are reported as bad.
         self.classes = numbered_classes(max(0, max(labels)), where) if labels else ()
         self.captions = any(sample.caption for _, sample in samples)
         self.pairs = any(sample.pair for _, sample in samples)
@@ -163,7 +163,7 @@ def _part(stream: IO[bytes], member: _Member) -> bytes | Unreadable:
 
 
 def _samples(file: str) -> tuple[list[_Sample], list[str]]:
-    """The samples of a tar, and the names of its files that are part of none."""
+    """The samples of a tar, and the names of its files that belong to no sample."""
     where = printable(file)
     samples: list[_Sample] = []
     rest: list[str] = []
@@ -176,7 +176,7 @@ def _samples(file: str) -> tuple[list[_Sample], list[str]]:
     except UserError:
         raise
     except Exception as error:
-        # Python's reader raises what the damaged bytes led it to.
+        # Python's reader may raise any exception for damaged bytes.
         raise UserError(
             f"{where}: not a whole, uncompressed tar ({first_line(error)}); copy or unpack it again"
         ) from None
@@ -184,7 +184,7 @@ def _samples(file: str) -> tuple[list[_Sample], list[str]]:
 
 
 def _parts(members: list[_Member], where: str, others: list[str]) -> dict[str, dict[str, _Member]]:
-    """Files by the name of their sample and the part of it that they are."""
+    """Files by the name of their sample and their part in it."""
     parts: dict[str, dict[str, _Member]] = defaultdict(dict)
     for member in members:
         key, ending = _split_name(member.name)
@@ -205,7 +205,7 @@ def _assemble(
     samples, rest = [], []
     for key, members in parts.items():
         images = [ending for ending in members if ending in ENDINGS]
-        # NAME.mask.png beside NAME.png is a part of that sample that is not known here.
+        # NAME.mask.png beside NAME.png is an unsupported part of that sample, not a sample.
         outer, _, _ = key.rpartition(".")
         if not images or any(ending in ENDINGS for ending in parts.get(outer, ())):
             rest += [member.name for member in members.values()]
@@ -224,7 +224,7 @@ def _assemble(
 
 
 def _split_name(path: str) -> tuple[str, str]:
-    """The name of the sample that a file belongs to, and which part of it that is."""
+    """The name of a file's sample, and the file's part in it."""
     folder, slash, last = path.rpartition("/")
     name, _, ending = last.rpartition(".")
     ending = ending.lower()
@@ -239,7 +239,7 @@ def _label(members: dict[str, _Member], stream: IO[bytes], where: str) -> int | 
     """The label of a sample, if it has one.
 
     Raises:
-        UserError: when it is no whole number.
+        UserError: when it is not a whole number.
     """
     member = members.get("cls") or members.get("json")
     if member is None:
@@ -247,7 +247,7 @@ def _label(members: dict[str, _Member], stream: IO[bytes], where: str) -> int | 
     shown = f"{where}: {printable(member.name)}"
     content = _part(stream, _Member(member.name, member.offset, min(member.size, _LARGEST_TEXT)))
     assert isinstance(content, bytes)
-    # Windows' editors put a byte-order mark before the text.
+    # Some Windows editors write a byte-order mark before the text.
     text = content.decode("utf-8-sig", "replace").strip()
     if "cls" in members:
         if not re.fullmatch(r"[+-]?\d{1,18}", text):
@@ -264,12 +264,12 @@ def _label(members: dict[str, _Member], stream: IO[bytes], where: str) -> int | 
 
 
 def _archives(stream: IO[bytes]) -> Iterator[tuple[list[_Member], list[str]]]:
-    """A tar's files, and what in it is none; then those of others behind its end.
+    """The files of a tar, and names of other members; then those of tars appended to it.
 
-    A link to a file of the tar is that file; other links are none.
+    A link to a file of the tar counts as that file; other links do not count as files.
 
     Raises:
-        tarfile.TarError: for a damaged tar, or one that is cut off.
+        tarfile.TarError: for a damaged or truncated tar.
     """
     size = os.fstat(stream.fileno()).st_size
     start = 0
@@ -295,13 +295,14 @@ def _archives(stream: IO[bytes]) -> Iterator[tuple[list[_Member], list[str]]]:
 
 
 def _file(member: tarfile.TarInfo, before: dict[str, list[_Member]]) -> _Member | None:
-    """Where the content of a tar's member lies; None for what is no file or link to one."""
+    """The position of a member's content; None if it is neither a file nor a link to one."""
     name = relative_name(member.name)
     if member.isreg() and not member.issparse():
         return _Member(name, member.offset_data, member.size)
     if not member.issym() and not member.islnk():
         return None
-    # A hard link names its target from the root of the tar, a symbolic one from its own folder.
+    # The target of a hard link is relative to the root of the tar, that of a symbolic link to the
+    # link's folder.
     base = name.rpartition("/")[0] if member.issym() else ""
     target = before.get(_target(base, member.linkname))
     return _Member(name, target[-1].offset, target[-1].size) if target else None
@@ -312,7 +313,7 @@ def _target(base: str, link: str) -> str:
 
 
 def _next_archive(stream: IO[bytes], end: int, size: int) -> int:
-    """Where another tar begins behind one whose last member ends at ``end``; or ``size``."""
+    """Where an appended tar begins after the last member's end at ``end``; else ``size``."""
     start = -(-end // BLOCK) * BLOCK
     if size < start + BLOCK:
         raise tarfile.ReadError("truncated: it has no end mark")

@@ -1,8 +1,8 @@
-"""A linear layer that multiplies with oneDNN where torch's own choice is slower.
+"""A linear layer that multiplies with oneDNN where torch's MKL product is slower.
 
-torch multiplies float32 matrices on x86 with MKL, which on AMD processors leaves AVX-512
-unused: on Zen 4 oneDNN does the same product 2.2 times as fast, forward and backward (the
-sums are the same, in another order). Everywhere else this is `torch.nn.Linear`.
+torch multiplies float32 matrices on x86 with MKL, which does not use AVX-512 on AMD processors:
+on Zen 4 oneDNN computes the same product 2.2 times as fast, forward and backward (the same sums
+in another order). Everywhere else this is `torch.nn.Linear`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 _SMALLEST = 4096
-"""Weights of fewer numbers gain nothing."""
+"""Elements of a weight below which oneDNN is not faster."""
 
 
 @functools.cache
@@ -31,7 +31,7 @@ def mkl_is_slow() -> bool:
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None, then: str = "none") -> Tensor:
-    # x weight^T + bias; strides may be any.
+    # x weight^T + bias, for arguments of any strides.
     result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "")
     return result
 
@@ -50,7 +50,7 @@ class _OneDNNLinear(torch.autograd.Function):
         if rectified is not None:
             grad = torch.ops.aten.threshold_backward(grad, rectified, 0)
         if torch.is_grad_enabled():
-            # To be differentiated again, as penalties on gradients do.
+            # With ordinary operators, which can be differentiated again for gradient penalties.
             through_x = grad @ weight if for_x else None
             through_weight = grad.t() @ x if for_weight else None
         else:
@@ -60,17 +60,17 @@ class _OneDNNLinear(torch.autograd.Function):
 
 
 class Linear(nn.Linear):
-    """`torch.nn.Linear` for float (n, inputs), as fast as the processor allows."""
+    """`torch.nn.Linear` for float (n, inputs), with oneDNN where that is faster."""
 
     def forward(self, input: Tensor, relu: bool = False) -> Tensor:
-        """float (n, inputs) -> float (n, outputs), the negative ones 0 with ``relu``."""
+        """float (n, inputs) -> float (n, outputs), with a ReLU on top if ``relu``."""
         fits = (
             input.dtype == self.weight.dtype == torch.float32
             and input.device.type == "cpu"
             and self.weight.numel() >= _SMALLEST
             and input.dim() == 2
         )
-        # A compiler sees through neither the custom function nor the look at the processor.
+        # torch.compile can trace neither the custom function nor the check of the processor.
         others = torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")
         if fits and not others and mkl_is_slow():
             if not torch.is_grad_enabled():
@@ -79,5 +79,5 @@ class Linear(nn.Linear):
                 input, self.weight, self.bias, relu
             )
             return result
-        # In place: the backward of a linear layer does not need its output.
+        # In place is safe: the backward of a linear layer does not need its output.
         return super().forward(input).relu_() if relu else super().forward(input)

@@ -1,4 +1,4 @@
-"""Rates, times, shapes and numbers as people write them on a command line."""
+"""Parsers of rates, times, shapes and numbers on a command line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from distgan.config.shape import ImageShape
 from distgan.errors import UserError, brief
 
 _MOST = 10_000_000
-"""Workers or nodes."""
+"""Upper bound of workers or nodes."""
 _LONGEST_SIDE = 100_000
 _SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 _RATE = re.compile(r"([\d.]+)\s*([kMGTmgt]?)(bit(?:/s)?|bps|b(?:/s)?|B(?:/s)?|)")
@@ -86,7 +86,7 @@ def parse_price(text: str) -> float:
 
 
 def _number(text: str) -> float:
-    # Negative for what is none.
+    # Negative for text that is not a finite number.
     try:
         number = float(text)
     except ValueError:
@@ -95,7 +95,7 @@ def _number(text: str) -> float:
 
 
 def _whole(text: str) -> int:
-    # Negative for what is none, and for more digits than Python would read.
+    # Negative for text that is not a whole number, or has more digits than Python reads.
     return int(text) if text.isdecimal() and len(text) <= 20 else -1
 
 

@@ -32,7 +32,7 @@ from distgan.launch.ray.workers import Asked, Device, check_asked, check_gpus, c
 from distgan.launch.signals import StopRequest
 from distgan.runs import checkpoint, events, export, records
 from distgan.runs import folder as run
-from distgan.runs.recovery import recover_index
+from distgan.runs.recovery import clear_unfinished, recover_index
 from distgan.storage import machine
 from distgan.storage.ownership import Ownership, make_unused
 from distgan.storage.storage import Storage
@@ -198,6 +198,7 @@ def resume(
         saved = run.load_config(storage, "--resume")
         # Before anything is read that workers of a lost driver might still write.
         storage = owner.claim()
+        clear_unfinished(storage)
         config = override(saved, changes or {})
         config = replace(config, data=identity.everywhere(config.data))
         _check_same_run(path, saved, config)
@@ -273,6 +274,7 @@ def _on_ray(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
     from distgan.launch.ray.cluster import Cluster, StartStoppedError
 
     cluster = Cluster(plan.address, plan.workers, plan.verbose, stop)
+    cluster.when_over = lambda: clear_unfinished(plan.storage)
     # Ray Train takes a second to import, which the cluster needs to start anyway.
     threading.Thread(target=_import_ahead, args=("distgan.launch.ray.run",), daemon=True).start()
     try:

@@ -14,10 +14,10 @@ from typing import Any
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from distgan.data.sources.named import cache_folder
 from distgan.errors import UserError
 from distgan.evaluate.feature_statistics import FeatureStatistics
 from distgan.parallel import World
+from distgan.storage.scratch import cache_folder
 from distgan.storage.storage import Storage
 
 _FORMAT = 2

@@ -15,12 +15,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from distgan.data.sources.named import cache_folder
 from distgan.errors import UserError, one_line
 from distgan.features.base import Extractor
 from distgan.features.weights_file import read_weights
 from distgan.storage.in_use import in_use
-from distgan.storage.scratch import Scratch
+from distgan.storage.scratch import Scratch, cache_folder
 
 SIZE = 2_048
 VARIABLE = "DISTGAN_INCEPTION"

@@ -14,10 +14,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from distgan.data.sources.named import cache_folder
 from distgan.errors import UserError, brief
 from distgan.storage.in_use import SECONDS_TO_WRITE, unless_in_use
-from distgan.storage.scratch import PREFIX, abandoned
+from distgan.storage.scratch import PREFIX, abandoned, cache_folder
 
 _HALF_WRITTEN = (".tmp", ".probe-")
 """Suffix and prefix of the names of incomplete files."""

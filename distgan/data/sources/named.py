@@ -13,6 +13,7 @@ from pathlib import Path
 
 from distgan.errors import UserError
 from distgan.storage.in_use import in_use
+from distgan.storage.scratch import cache_folder
 
 Progress = Callable[[str, int, int], None]
 """Called with a description of the work, the amount done, and the total."""
@@ -71,11 +72,6 @@ NAMED = {
     ),
 }
 """The sets that `distgan data prepare` takes by name. Checksums: the sets' own or torchvision's."""
-
-
-def cache_folder() -> Path:
-    """Folder of downloads: ``$XDG_CACHE_HOME/distgan``, by default ``~/.cache/distgan``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "distgan"
 
 
 def fetch(name: str, progress: Progress) -> Path:

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import distgan.training.step
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-import distgan.training.step
 from benchmarks.training import Training
 from distgan.augment import Augmenter
 

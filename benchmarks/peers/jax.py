@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from distgan.training.step import Batch
 from jax import lax
 from torch import nn
 
 from benchmarks.peers.contest import Contender, Task, Weights
 from benchmarks.textbook import BETAS, RATE
-from distgan.training.step import Batch
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 Parameters = list[list[Any]]

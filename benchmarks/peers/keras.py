@@ -16,11 +16,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 import torch
+from distgan.training.step import Batch
 from torch import nn
 
 from benchmarks.peers.contest import Contender, Task, Weights
 from benchmarks.textbook import BETAS, RATE
-from distgan.training.step import Batch
 
 _cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits
 

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from distgan.training.step import Batch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks.peers import torchvision
 from benchmarks.peers.contest import Contender, Task, of_torch
 from benchmarks.textbook import BETAS, RATE
-from distgan.training.step import Batch
 
 torchvision.importable()
 

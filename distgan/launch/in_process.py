@@ -17,7 +17,7 @@ from distgan.runs.events import EventLog
 from distgan.storage import machine
 from distgan.storage.retrying import RetryingStorage
 from distgan.training.control import Outcome, Status
-from distgan.training.loop import train
+from distgan.training.loop import train_loop
 
 
 class _Direct:
@@ -61,6 +61,6 @@ def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
     )
     try:
         with closing(rows):
-            return train(config, storage, images, rows, world, control)
+            return train_loop(config, storage, images, rows, world, control)
     finally:
         events.flush()

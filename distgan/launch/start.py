@@ -25,7 +25,7 @@ from distgan.evaluate import evaluation
 from distgan.families import DataSpec, build
 from distgan.families.base import MOST_ROWS
 from distgan.families.check import check_networks
-from distgan.health import recovery as treatment
+from distgan.health import recovery
 from distgan.launch.ray.address import check_address, cluster_address
 from distgan.launch.ray.environment import prepare_own_cluster
 from distgan.launch.ray.workers import Asked, Device, check_asked, check_gpus, cores_for
@@ -203,7 +203,7 @@ def resume(
         config = replace(config, data=identity.everywhere(config.data))
         _check_same_run(path, saved, config)
         # All that the run goes on writing; after a start would be late to hear of damage.
-        for read in (run.starts, events.read, evaluation.read, treatment.past):
+        for read in (run.starts, events.read, evaluation.read, recovery.interventions):
             read(storage)
         recorded = records.read(storage)
         remarks: list[str] = []

@@ -217,7 +217,7 @@ def test_the_older_ray_train_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_folder_of_the_packages_name_does_not_hide_it(tmp_path: Path) -> None:
     (tmp_path / "distgan").mkdir()
-    here = str(Path(clean.__file__).parents[1])
+    here = str(Path(clean.__file__).parents[2])
     given = [str(tmp_path), "/nowhere"]
     paths = import_paths(given)
     assert paths == [*given, here], "Ray puts the last before all others"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,9 @@ from distgan.data.unfinished import (
 from distgan.errors import UserError
 from distgan.storage.ownership import Ownership
 from distgan.storage.storage import Storage
+
+if TYPE_CHECKING:
+    from distgan.launch.signals import StopRequest
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -89,6 +93,7 @@ def prepare(
     address: str | None = None,
     progress: Progress = lambda what, done, total: None,
     note: Callable[[str], object] = lambda text: None,
+    stop: StopRequest | None = None,
 ) -> Manifest:
     """Turn a source into Parquet shards and a manifest.
 
@@ -105,8 +110,10 @@ def prepare(
             default RAY_ADDRESS, else Ray is started here.
         progress: told how far it is.
         note: told in a line how the source was read, and what in it was left alone.
+        stop: what asks tasks on Ray to stop; None listens to Ctrl-C and SIGTERM.
 
     Raises:
+        KeyboardInterrupt, SystemExit: when a stop was asked for; nothing is kept then.
         UserError: when the source cannot be used, or ``out`` already holds a set.
     """
     options = options or PrepareSettings()
@@ -128,7 +135,7 @@ def prepare(
                 for folder, numbers in parts.items()
                 for job in _jobs(storage, folder, numbers, layout, options)
             ]
-            made = _make(jobs, opened, layout, workers, address, progress)
+            made = _make(jobs, opened, layout, workers, address, progress, stop)
             for line in _remarks(made):
                 note(line)
             announce(storage, (_place(job) for job in jobs))
@@ -213,6 +220,7 @@ def _make(
     workers: int | None,
     address: str | None,
     progress: Progress,
+    stop: StopRequest | None,
 ) -> list[Made]:
     """Make all shards, here or on Ray; in the order of the jobs."""
     total = sum(len(job.numbers) for job in jobs)
@@ -231,19 +239,23 @@ def _make(
             _limit(made, layout.skip_bad)
         return made
     from distgan.launch.ray.address import cluster_address
+    from distgan.launch.ray.environment import prepare_own_cluster
+    from distgan.launch.signals import StopRequest
+    from distgan.launch.surroundings import restored
 
-    address = cluster_address(address)
-    if address is None:
-        from distgan.launch.ray.environment import prepare_own_cluster
-
-        prepare_own_cluster()
-    from distgan.launch.ray.prepare import make_shards_on_ray
-
+    address, stop = cluster_address(address), stop or StopRequest()
     finished: dict[int, Made] = {}
-    for number, one in make_shards_on_ray(jobs, source, layout, workers, address):
-        finished[number] = one
-        _limit(list(finished.values()), layout.skip_bad)
-        report(len(jobs[number].numbers))
+    with restored(unless=stop.ends), stop:
+        if address is None:
+            prepare_own_cluster()
+        from distgan.launch.ray.prepare import make_shards_on_ray
+
+        shards = make_shards_on_ray(jobs, source, layout, workers, address, stop)
+        with closing(shards):
+            for number, one in shards:
+                finished[number] = one
+                _limit(list(finished.values()), layout.skip_bad)
+                report(len(jobs[number].numbers))
     return [finished[number] for number in range(len(jobs))]
 
 

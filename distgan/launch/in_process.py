@@ -9,7 +9,7 @@ import torch
 from distgan.data.damage import Damage
 from distgan.data.fragments import read_in_order, read_resident
 from distgan.data.rows import open_rows
-from distgan.launch.allocator import keep_freed_memory
+from distgan.launch.allocator import keep_freed_memory, return_freed_memory
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.parallel import World
@@ -41,8 +41,9 @@ class _Direct:
 def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
     """Train here, on the GPU if there is one, with all of torch's threads or as many as given."""
     keep_freed_memory()
+    threads = torch.get_num_threads()
     # torch knows the cores that the process is bound to, but not its quota of their time.
-    torch.set_num_threads(plan.threads or min(torch.get_num_threads(), machine.cores()))
+    torch.set_num_threads(plan.threads or min(threads, machine.cores()))
     gpu = torch.cuda.is_available() and plan.device != "cpu"
     device = torch.device("cuda" if gpu else "cpu")
     config, images, world = plan.config, plan.images, World(device=device)
@@ -63,3 +64,5 @@ def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
             return train(config, storage, images, rows, world, control)
     finally:
         events.flush()
+        torch.set_num_threads(threads)
+        return_freed_memory()

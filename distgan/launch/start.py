@@ -27,6 +27,7 @@ from distgan.launch.ray.address import check_address, cluster_address
 from distgan.launch.ray.environment import prepare_own_cluster
 from distgan.launch.ray.workers import Asked, Device, check_asked, check_gpus, cores_for
 from distgan.launch.signals import StopRequest
+from distgan.launch.surroundings import restored
 from distgan.networks.unfilled import check_networks
 from distgan.runs import checkpoint, events, export, records
 from distgan.runs import folder as run
@@ -253,7 +254,8 @@ def _start(plan: Plan, display: Display | None, stop: StopRequest | None) -> Res
     if plan.config.conditional and len(plan.images.classes) > MOST_CLASSES:
         display.note(f"samples/ shows {MOST_CLASSES} of {len(plan.images.classes):,} classes")
     start = time.perf_counter()
-    with stop or StopRequest() as stop:
+    stop = stop or StopRequest()
+    with restored(unless=stop.ends), stop:
         if plan.workers == 0:
             from distgan.launch.in_process import run_in_process
 

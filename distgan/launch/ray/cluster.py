@@ -47,7 +47,8 @@ T = TypeVar("T")
 _TOKEN = secrets.token_hex(32)
 """What the processes of our clusters ask one another for; Ray's core keeps the first it reads."""
 
-_SECONDS_TO_JOIN = 25.0
+_SECONDS_TO_JOIN = 18.0
+"""With `address.SECONDS_TO_ANSWER` and those to leave less than half a minute."""
 _SECONDS_TO_LEAVE = 3.0
 _LONGEST = (103 if sys.platform == "darwin" else 107) - len(
     "/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
@@ -279,6 +280,10 @@ class Cluster:
                 "include_dashboard": False,
                 **job,
             }
+
+    def end_in_order(self) -> None:
+        """From now on a stop waits for Ray's own end, as what works here has to be put away."""
+        self._settled = True
 
     def settle(self, reads_on: bool) -> None:
         """Once training runs on a cluster of our own, end what only its start needed.

@@ -15,6 +15,7 @@ from distgan.data.images import ImageSet, open_images
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
 from distgan.evaluate.evaluation import Evaluation, Evaluator
+from distgan.launch import gpus
 from distgan.launch.ray.address import check_address, cluster_address
 from distgan.launch.ray.environment import prepare_own_cluster
 from distgan.launch.ray.workers import Device, check_gpus
@@ -115,7 +116,7 @@ def _evaluate(
         raise UserError(f"--workers {workers}: should be 0 or more")
     if workers == 0 or (workers is None and address is None):
         gpu = torch.cuda.is_available() and device != "cpu"
-        check_gpus(workers, device, torch.cuda.device_count())
+        check_gpus(workers, device, torch.cuda.device_count(), gpus.unseen())
         found = job.measure(generator, World(device=torch.device("cuda" if gpu else "cpu")))
     else:
         stop = stop or StopRequest()
@@ -135,7 +136,7 @@ def _on_ray(
     stop: StopRequest,
 ) -> Evaluation:
     if address is None:
-        check_gpus(workers, device, torch.cuda.device_count())
+        check_gpus(workers, device, torch.cuda.device_count(), gpus.unseen())
         prepare_own_cluster()
     else:
         check_address(address)

@@ -23,6 +23,7 @@ from distgan.data.images import ImageSet, open_images
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
 from distgan.health import recovery as treatment
+from distgan.launch import gpus
 from distgan.launch.ray.address import check_address, cluster_address
 from distgan.launch.ray.environment import prepare_own_cluster
 from distgan.launch.ray.workers import Asked, Device, check_asked, check_gpus, cores_for
@@ -250,6 +251,9 @@ def _start(plan: Plan, display: Display | None, stop: StopRequest | None) -> Res
     display.start(plan)
     for remark in plan.remarks:
         display.note(remark)
+    here = plan.address is None or plan.workers == 0
+    if here and plan.device == "auto" and (unseen := gpus.unseen()):
+        display.note(f"training on CPUs: {unseen}; --device cpu says that CPUs are meant")
     display.note(ways.describe(plan.config.feed, plan.images))
     if plan.config.conditional and len(plan.images.classes) > MOST_CLASSES:
         display.note(f"samples/ shows {MOST_CLASSES} of {len(plan.images.classes):,} classes")
@@ -312,7 +316,7 @@ def check(
     if max_failures < 0:
         raise UserError(f"--max-failures {max_failures}: should be 0 or more")
     if address is None or workers == 0:
-        check_gpus(workers, device, torch.cuda.device_count())
+        check_gpus(workers, device, torch.cuda.device_count(), gpus.unseen())
         if not _in_a_cluster():
             cores_for(workers, machine.cores())
     else:

@@ -264,6 +264,10 @@ def _search(plan: Plan, board: Board, stop: StopRequest, start: float) -> None:
 
             # Trials on any node write where the search reads.
             probe(plan.storage, open_images(plan.base.data))
+        if plan.room is None:
+            each = max(plan.settings.workers_per_trial, 1)
+            count = max(plan.settings.concurrent or 1, 1) * each
+            plan = replace(plan, device=cluster.grow(count, plan.device, note=board.note))
         plan = replace(plan, room=_room(plan))
         assert plan.room is not None
         board.note(plan.room.describe())

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import ray
 
 from distgan.errors import UserError, first_line, printable
-from distgan.launch.ray import private
+from distgan.launch.ray import private, scaling
 from distgan.launch.ray.address import is_here
 from distgan.launch.ray.environment import authentication, on_loopback, token_is_at_hand
 from distgan.launch.ray.imports import refuse_hidden
@@ -277,6 +277,7 @@ class Cluster:
             yield {
                 "address": "local",
                 "num_cpus": self._cores,
+                "num_gpus": _gpus_here(),
                 "include_dashboard": False,
                 **job,
             }
@@ -314,12 +315,56 @@ class Cluster:
                 found.append(int(min(has["memory"] + store, store / _STORE_SHARE)))
         return min(found, default=None)
 
-    def workers(self, device: Device, batch: int, threads: int | None = None) -> Workers:
+    def workers(
+        self,
+        device: Device,
+        batch: int,
+        threads: int | None = None,
+        note: Callable[[str], object] = lambda text: None,
+    ) -> Workers:
         """Decide on the workers by what the cluster holds; see `decide`.
 
+        Where the cluster starts machines on demand, those are waited for.
+
+        Args:
+            note: takes a line for the user while it waits.
+
         Raises:
-            UserError: when it holds less than was asked for.
+            UserError: when it holds less than was asked for, and never will hold it.
+            StartStoppedError: when a stop was asked for meanwhile.
         """
+        device = self.grow(self._asked, device, threads, note)
+        return decide(self._asked, device, self._nodes(), batch, threads, grows=not self.own)
+
+    def grow(
+        self,
+        asked: Asked,
+        device: Device,
+        threads: int | None = None,
+        note: Callable[[str], object] = lambda text: None,
+    ) -> Device:
+        """Wait for machines that are missing and may come; the kind of device that is meant.
+
+        Raises:
+            UserError: as `distgan.launch.ray.scaling.wanted`.
+            StartStoppedError: when a stop was asked for meanwhile.
+        """
+        may = None if self.own else scaling.growth()
+        if may is None:
+            return device
+        found = scaling.wanted(asked, device, self._nodes(), may, threads)
+        stopped = lambda: self._stop is not None and bool(self._stop.name)  # noqa: E731
+        self.unless_stopped(lambda: scaling.wait_for(found.bundles, note, stopped))
+        return found.device
+
+    def _nodes(self) -> list[Node]:
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        nodes = [Node(int(has.get("CPU", 0)), int(has.get("GPU", 0))) for has in alive]
-        return decide(self._asked, device, nodes, batch, threads, grows=not self.own)
+        # Ray counts GPUs by their driver, also those that this torch cannot use.
+        most = _gpus_here() if self.own else sys.maxsize
+        return [Node(int(has.get("CPU", 0)), min(int(has.get("GPU", 0)), most)) for has in alive]
+
+
+def _gpus_here() -> int:
+    # Whoever has not imported torch has no use for them.
+    torch = sys.modules.get("torch")
+    return 0 if torch is None else int(torch.cuda.device_count())

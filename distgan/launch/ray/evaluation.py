@@ -38,7 +38,7 @@ def measure_on_ray(
     """
     with cluster:
         # No more workers than blocks of images.
-        workers = cluster.workers(device, -(-job.config.evaluate.num // BLOCK), threads)
+        workers = cluster.workers(device, -(-job.config.evaluate.num // BLOCK), threads, note)
         note(workers.describe())
         trainer = TorchTrainer(
             _work,

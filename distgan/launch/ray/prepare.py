@@ -54,12 +54,12 @@ def make_shards_on_ray(
 def _shards(
     jobs: list[Job], source: Source, layout: Layout, workers: int | None, stop: StopRequest
 ) -> Generator[tuple[int, Made], None, None]:
-    cores = int(ray.cluster_resources().get("CPU", 1))
-    at_once = workers or max(1, cores)
     shared = ray.put(source)
     waiting = list(enumerate(jobs))[::-1]
     running: dict[ray.ObjectRef, int] = {}
     while waiting or running:
+        # Tasks that find no room have the cluster start more machines, where it can.
+        at_once = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         while waiting and len(running) < at_once:
             number, job = waiting.pop()
             running[_make.remote(job, shared, layout)] = number

@@ -135,6 +135,9 @@ def _connect(config: Rendezvous, where: str, rank: int, size: int, alone: bool) 
     if alone:
         for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
             os.environ[name] = _loopback_interface()
+    elif config.backend == "nccl":
+        # NCCL would take the first interface, and no machine hears another on these.
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", "^lo,docker,veth")
     if config.backend == "nccl":
         # As Ray Train does: a worker that waits for a lost one ends.
         os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1")

@@ -28,6 +28,7 @@ from distgan.launch.ray.cluster import Cluster
 from distgan.launch.ray.driver import Follower
 from distgan.launch.ray.failures import Preempted
 from distgan.launch.ray.fit import choose
+from distgan.launch.ray.gpu_probe import probe_gpus
 from distgan.launch.ray.messages import Channel, FolderMailbox, MailboxControl, cluster_mailbox
 from distgan.launch.ray.metrics import Gauges
 from distgan.launch.ray.priority import give_way, make_others_give_way
@@ -65,11 +66,13 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
         UserError: when the cluster cannot be reached or is too small, or a worker met a
             mistake that the user can mend.
     """
-    workers = cluster.workers(plan.device, plan.config.micro_batch, plan.threads)
+    workers = cluster.workers(plan.device, plan.config.micro_batch, plan.threads, display.note)
     display.note(workers.describe())
     if not cluster.own:
         plan = _settle_by_nodes(plan, cluster.memory(), display)
         probe(plan.storage, plan.images)
+        if workers.gpu:
+            probe_gpus(workers.count, display.note)
     resident = None
     if plan.config.feed.way == "resident":
         replace = plan.config.feed.skip_bad > 0

@@ -83,13 +83,6 @@ def end_actors_for_reading() -> None:
             ray.kill(ray.get_actor(name, namespace))
 
 
-def most_nodes() -> dict[str, float] | None:
-    """Resources of the cluster with all nodes its autoscaler may start; None without one."""
-    state: Any = ray._private.state.state
-    found = state.get_max_resources_from_cluster_config()
-    return None if not found else dict(found)
-
-
 class SamePackage(JobConfig):  # type: ignore[misc]
     """A job whose workers import the package that the driver runs; see `import_paths`."""
 
@@ -127,3 +120,9 @@ class KeyValueMailbox:
     def clear(self) -> None:
         """Remove all messages of the run."""
         _internal_kv_del(self.key, del_by_prefix=True, namespace=_NAMESPACE)
+
+
+def autoscaling_status() -> str | None:
+    """What Ray's monitor last wrote of itself, as JSON; None where it wrote nothing."""
+    content = _internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS)
+    return None if content is None else bytes(content).decode(errors="replace")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -104,7 +105,9 @@ def test_whether_a_status_is_that_of_an_autoscaler() -> None:
 
     # As Ray's monitor writes it without an autoscaler: a type for each node.
     assert not grows(status(active_nodes={"node_3f2a": 1}, pending_nodes=[]))
+    assert not grows(status(node_type_mapping={"3f2a": "node_3f2a"}))
     assert grows(status(active_nodes={"head": 1}))
+    assert grows(status(node_type_mapping={"fff0": "ray.head.default"}))
     assert not grows(None)
     assert not grows("{")
     assert not grows("{}")
@@ -138,21 +141,21 @@ def _free_port() -> int:
 
 
 @pytest.fixture
-def from_zero() -> Iterator[str]:
+def from_zero(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a head without processors, and an autoscaler that pretends machines."""
     kinds = {
-        "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+        "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
         "workers": {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 4},
     }
-    configuration = {
+    configuration: dict[str, object] = {
         "cluster_name": "pretended",
         "max_workers": 4,
         "upscaling_speed": 100.0,
         "idle_timeout_minutes": 0.2,
-        "provider": {"type": "fake_multinode"},
         "available_node_types": kinds,
-        "head_node_type": "head",
+        "head_node_type": "ray.head.default",
         **{name: {} for name in ("auth", "docker", "file_mounts")},
+        **{name: [] for name in ("cluster_synced_files", "rsync_exclude", "rsync_filter")},
         **{
             f"{which}_commands": []
             for which in (
@@ -161,10 +164,14 @@ def from_zero() -> Iterator[str]:
             )
         },
     }
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    for name, value in token.items():
+        monkeypatch.setenv(name, value)
     with tempfile.TemporaryDirectory(prefix="z", dir="/tmp") as folder:
+        address = f"127.0.0.1:{_free_port()}"
+        configuration["provider"] = {"type": "fake_multinode", "gcs_address": address}
         file = Path(folder) / "cluster.json"
         file.write_text(json.dumps(configuration))
-        address = f"127.0.0.1:{_free_port()}"
         words = ["start", "--head", "--block", "--num-cpus=0", "--node-ip-address=127.0.0.1"]
         words += [f"--autoscaling-config={file}", f"--port={address[10:]}", f"--temp-dir={folder}"]
         words += ["--include-dashboard=false", "--disable-usage-stats"]
@@ -172,7 +179,7 @@ def from_zero() -> Iterator[str]:
             **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
             "AUTOSCALER_UPDATE_INTERVAL_S": "1",
             "RAY_FAKE_CLUSTER": "1",
-            "RAY_AUTH_MODE": "disabled",
+            **token,
         }
         ray = [sys.executable, "-m", "ray.scripts.scripts"]
         with open(Path(folder) / "said", "w") as said:
@@ -195,7 +202,6 @@ def _alive(address: str) -> int:
     )
     done = subprocess.run(
         [sys.executable, "-c", code, address],
-        env={**os.environ, "RAY_AUTH_MODE": "disabled"},
         capture_output=True,
         text=True,
     )
@@ -216,7 +222,7 @@ def test_from_zero_to_four_machines_and_down_again(from_zero: str, tmp_path: Pat
     assert _alive(from_zero) == 0
     line = ["train", "mnist-mlp", "--address", from_zero, "--images", "1k", "--batch", "64"]
     line += ["--workers", "4", "--out", "run"]
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "COLUMNS": "200"}
+    environment = {**os.environ, "COLUMNS": "200"}
     refused = subprocess.run(
         command(*line), cwd=tmp_path, env=environment, capture_output=True, text=True
     )
@@ -228,7 +234,7 @@ def test_from_zero_to_four_machines_and_down_again(from_zero: str, tmp_path: Pat
         env=environment,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=200,
     )
     assert trained.returncode == 0, trained.stdout + trained.stderr
     assert "waiting for machines: 0 of 4 CPUs are there" in trained.stdout
@@ -248,7 +254,7 @@ def test_a_stop_while_machines_are_waited_for(from_zero: str, tmp_path: Path) ->
     waiting = subprocess.Popen(
         command(*line, "--out", "run"),
         cwd=tmp_path,
-        env={**os.environ, "RAY_AUTH_MODE": "disabled", "COLUMNS": "200"},
+        env={**os.environ, "COLUMNS": "200"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

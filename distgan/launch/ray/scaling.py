@@ -82,7 +82,8 @@ def grows(status: str | None) -> bool:
         report = json.loads(status or "{}").get("autoscaler_report") or {}
     except ValueError:
         return False
-    names = [*report.get("active_nodes", {}), *(name for _, name, *_ in report.get("pending", ()))]
+    # The head alone is there on a cluster that starts from nothing.
+    names = [*(report.get("active_nodes") or {}), *(report.get("node_type_mapping") or {}).values()]
     return any(not name.startswith("node_") for name in names)
 
 

@@ -169,7 +169,13 @@ def from_zero(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.setenv(name, value)
     with tempfile.TemporaryDirectory(prefix="z", dir="/tmp") as folder:
         address = f"127.0.0.1:{_free_port()}"
-        configuration["provider"] = {"type": "fake_multinode", "gcs_address": address}
+        # Nothing to copy to a machine that is this one, nor to look at there.
+        configuration["provider"] = {
+            **{"type": "fake_multinode", "gcs_address": address},
+            **{"disable_node_updaters": True, "disable_launch_config_check": True},
+            **{"foreground_node_launch": True, "worker_liveness_check": False},
+            "use_node_id_as_ip": True,
+        }
         file = Path(folder) / "cluster.json"
         file.write_text(json.dumps(configuration))
         words = ["start", "--head", "--block", "--num-cpus=0", "--node-ip-address=127.0.0.1"]

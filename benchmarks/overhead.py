@@ -64,12 +64,13 @@ def loop(name: str, run: Path, ready: bool) -> None:
     steps = config.output.log_every // config.batch
     run.mkdir()
     with (run / "metrics.jsonl").open("w", buffering=1) as log:
-        while True:
+        for record in itertools.count(1):
             start = time.perf_counter()
             for batch in itertools.islice(batches, steps):
                 state.step([batch])
             speed = steps * config.batch / (time.perf_counter() - start)
-            log.write(json.dumps({"images_per_second": speed, "data_wait": 0.0}) + "\n")
+            told = {"images": record * steps * config.batch, "images_per_second": speed}
+            log.write(json.dumps({**told, "data_wait": 0.0}) + "\n")
 
 
 def _batches(config: Config, images: ImageSet) -> Iterator[Batch]:

@@ -47,8 +47,8 @@ from distgan.data.feed import Rows, scale_pixels  # noqa: E402
 from distgan.data.fragments import read_in_order, read_resident  # noqa: E402
 from distgan.data.images import ImageSet, open_images  # noqa: E402
 from distgan.data.pixels import Pixels, decode  # noqa: E402
-from distgan.data.ray_reader import read_on_ray, read_resident_on_ray  # noqa: E402
 from distgan.data.rows import open_rows  # noqa: E402
+from distgan.launch.ray.reader import read_on_ray, read_resident_on_ray  # noqa: E402
 from distgan.parallel import World  # noqa: E402
 from distgan.recipes.gan import recipe  # noqa: E402
 

@@ -36,6 +36,7 @@ from distgan.data.fragments import read_resident
 from distgan.data.images import ImageSet, open_images
 from distgan.data.resident import borrow
 from distgan.families import DataSpec
+from distgan.launch.ray.private import VARIABLE
 from distgan.parallel import World
 from distgan.parallel.allocator import keep_freed_memory
 from distgan.recipes import recipe
@@ -64,12 +65,13 @@ def loop(name: str, run: Path, ready: bool) -> None:
     steps = config.output.log_every // config.batch
     run.mkdir()
     with (run / "metrics.jsonl").open("w", buffering=1) as log:
-        while True:
+        for record in itertools.count(1):
             start = time.perf_counter()
             for batch in itertools.islice(batches, steps):
                 state.step([batch])
             speed = steps * config.batch / (time.perf_counter() - start)
-            log.write(json.dumps({"images_per_second": speed, "data_wait": 0.0}) + "\n")
+            told = {"images": record * steps * config.batch, "images_per_second": speed}
+            log.write(json.dumps({**told, "data_wait": 0.0}) + "\n")
 
 
 def _batches(config: RunConfig, images: ImageSet) -> Iterator[Batch]:
@@ -92,13 +94,18 @@ class Run:
     """A run in processes of its own, which works only during its turns."""
 
     def __init__(
-        self, command: list[str], run: Path, folder: tempfile.TemporaryDirectory[str]
+        self,
+        command: list[str],
+        run: Path,
+        folder: tempfile.TemporaryDirectory[str],
+        **environment: str,
     ) -> None:
         self._storage, self._folder = Storage(run), folder
         self._process = subprocess.Popen(
             [sys.executable, "-m", *command],
             cwd=Path(__file__).parents[1],
             stdout=subprocess.DEVNULL,
+            env={**os.environ, **environment},
             start_new_session=True,
         )
         try:
@@ -161,11 +168,12 @@ def _loop(name: str, ready: bool) -> Run:
     return Run(["benchmarks.overhead", way, name, str(run)], run, folder)
 
 
-def _system(name: str, workers: int) -> Run:
+def _system(name: str, workers: int, public: bool = False) -> Run:
     folder = tempfile.TemporaryDirectory()
     run = Path(folder.name) / "system"
     options = ["--workers", str(workers), "--images", "100M", "--out", str(run)]
-    return Run(["distgan", "train", name, *options], run, folder)
+    words = ["distgan", "train", name, *options]
+    return Run(words, run, folder, **{VARIABLE: str(int(public))})
 
 
 def compare(options: argparse.Namespace) -> Iterator[Comparison]:
@@ -179,6 +187,7 @@ def compare(options: argparse.Namespace) -> Iterator[Comparison]:
                 "the step alone": partial(_loop, name, True),
                 "distgan train, no Ray": partial(_system, name, 0),
                 "distgan train, 1 worker": partial(_system, name, 1),
+                "distgan train, 1 worker, documented Ray": partial(_system, name, 1, True),
             },
             about="a worker of as many threads as the plain loop's process",
             warm=0,

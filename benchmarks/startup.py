@@ -24,10 +24,12 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.frame import Benchmark, Comparison, InPlace, Values, main
+from distgan.launch.ray.private import VARIABLE, usable
 from distgan.runs.folder import CONFIG
 from distgan.runs.records import METRICS
 
 _BATCH = 128
+_PUBLIC = ", documented Ray"
 _RAY = """
 from distgan.launch.ray.environment import prepare_own_cluster
 prepare_own_cluster()
@@ -45,7 +47,7 @@ _COMMANDS = {
 }
 
 
-def _run(words: list[str], folder: str) -> float:
+def _run(words: list[str], folder: str, **environment: str) -> float:
     """Seconds of a Python command, which must succeed."""
     here = str(Path(__file__).parents[1])
     path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
@@ -55,7 +57,7 @@ def _run(words: list[str], folder: str) -> float:
     done = subprocess.run(
         [sys.executable, *words],
         cwd=folder,
-        env={**kept, "PYTHONPATH": path},
+        env={**kept, "PYTHONPATH": path, **environment},
         capture_output=True,
         text=True,
     )
@@ -69,12 +71,12 @@ def _command(words: list[str], _: float) -> Values:
         return {"seconds": _run(words, folder)}
 
 
-def _train(recipe: str, workers: int, _: float) -> Values:
+def _train(recipe: str, workers: int, public: bool, _: float) -> Values:
     options = ["--images", str(_BATCH), "--batch", str(_BATCH), "--output.log_every", str(_BATCH)]
     with tempfile.TemporaryDirectory() as folder:
         began = time.time()
         words = ["train", recipe, "--workers", str(workers), *options, "--out", "run"]
-        whole = _run(["-m", "distgan", *words], folder)
+        whole = _run(["-m", "distgan", *words], folder, **{VARIABLE: str(int(public))})
         run = Path(folder) / "run"
         marks = [run / CONFIG, run / "samples" / f"images-{0:012d}.png", run / METRICS]
         times = [began, *(mark.stat().st_mtime for mark in marks), began + whole]
@@ -97,8 +99,10 @@ def compare(options: argparse.Namespace) -> Iterator[Comparison]:
         f"distgan train {recipe}",
         "seconds",
         {
-            f"--workers {count}": _side(partial(_train, recipe, count))
+            f"--workers {count}{_PUBLIC * public}": _side(partial(_train, recipe, count, public))
             for count in options.workers or (0, 1, 2)[: 2 if options.quick else None]
+            # By Ray's documented interface, too, where there is a choice.
+            for public in ((False, True) if count and usable() else (False,))
         },
         about=f"to the first update, on {_BATCH} images",
         warm=0,

@@ -14,7 +14,7 @@ _PUBLIC = {
     "recipe": "distgan.recipes",
     "register": "distgan.families",
     "override": "distgan.config.settings",
-    "prepare": "distgan.data.prepare",
+    "prepare": "distgan.launch.prepare",
     "PrepareSettings": "distgan.data.prepare",
     "open_images": "distgan.data.images",
     "UserError": "distgan.errors",

@@ -69,7 +69,7 @@ def cluster() -> Iterator[str]:
     for thread in threading.enumerate():
         if thread.name.startswith(("iter_threaded", "StreamingExecutor")):
             thread.join(timeout=30)
-    from distgan.launch.ray.orphan_processes import end, started_by_raylets
+    from distgan.launch.ray.processes import end, started_by_raylets
 
     started = started_by_raylets()
     ray.shutdown()

@@ -24,10 +24,10 @@ from distgan.data.feed import Feed, scale_pixels
 from distgan.data.fragments import read_resident
 from distgan.data.images import PACKAGED, open_images
 from distgan.data.pixels import Pixels
-from distgan.data.prepare import prepare
 from distgan.data.resident import Resident
 from distgan.data.sources import idx
 from distgan.errors import UserError
+from distgan.launch.prepare import prepare
 from distgan.parallel import World
 from distgan.recipes import recipe
 from distgan.storage import retrying as patience

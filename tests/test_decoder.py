@@ -20,9 +20,9 @@ from distgan.data.decoder import BadImageError, decode, is_plain, range_note
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.info import inform
-from distgan.data.prepare import prepare
 from distgan.data.shards import Made
 from distgan.errors import UserError
+from distgan.launch.prepare import prepare
 
 DRAW = np.random.default_rng(3)
 GRAY = DRAW.integers(0, 256, (6, 9), np.uint8)

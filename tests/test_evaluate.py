@@ -15,7 +15,6 @@ from distgan.config.evaluate import EvaluateSettings
 from distgan.config.shape import ImageShape
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
-from distgan.data.prepare import prepare
 from distgan.data.sources import idx
 from distgan.data.sources.named import NAMED
 from distgan.evaluate import evaluation
@@ -28,6 +27,7 @@ from distgan.families import DataSpec
 from distgan.features import EXTRACTORS, load, resolve
 from distgan.features.base import Extractor
 from distgan.launch.evaluation import evaluate
+from distgan.launch.prepare import prepare
 from distgan.parallel import World
 from distgan.runs import checkpoint
 from distgan.storage.storage import Storage

@@ -31,7 +31,8 @@ from ray.train.v2._internal.execution.controller.state import (
 import distgan
 from distgan.errors import UserError
 from distgan.launch.ray.driver import Follower
-from distgan.launch.ray.failures import FailurePolicy, Preempted, describe
+from distgan.launch.ray.failures import Preempted, describe
+from distgan.launch.ray.private.controller import FailurePolicy
 from distgan.launch.ray.workers import Node, Workers, decide, parse_workers
 from distgan.launch.signals import StopRequest
 from distgan.report.facts import event_lines, summary
@@ -204,7 +205,7 @@ def test_waiting_counts_as_no_failure_and_is_told_once(
 ) -> None:
     watch, lines, now = FailurePolicy(str(tmp_path), "key", 0), Lines(), [100.0]
     monkeypatch.setattr(watch, "_tell", lines)
-    monkeypatch.setattr("distgan.launch.ray.failures.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("distgan.launch.ray.private.controller.time.monotonic", lambda: now[0])
     waiting = InitializingState()
     for seconds in range(100):
         now[0] = 100.0 + seconds

@@ -12,10 +12,11 @@ import torch
 from distgan.config.settings import override
 from distgan.data import prepare as preparing
 from distgan.data.manifest import MANIFEST
-from distgan.data.prepare import PrepareSettings, prepare
+from distgan.data.prepare import PrepareSettings
 from distgan.data.shards import make_shard
 from distgan.data.unfinished import UNFINISHED
 from distgan.errors import UserError
+from distgan.launch.prepare import prepare
 from distgan.recipes import recipe
 from distgan.storage.ownership import LOCK, Ownership
 from distgan.storage.storage import OWNER, Storage

@@ -24,9 +24,10 @@ from distgan.config.settings import from_dict
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.info import inform
-from distgan.data.prepare import PrepareSettings, prepare
+from distgan.data.prepare import PrepareSettings
 from distgan.data.sources import SOURCES
 from distgan.errors import UserError
+from distgan.launch.prepare import prepare
 
 from .test_sources import KINDS, PIXELS
 

@@ -16,8 +16,8 @@ from distgan.data import identity
 from distgan.data.columns import SHAPE_KEY
 from distgan.data.identity import check_same, everywhere, fingerprint, remember
 from distgan.data.images import open_images
-from distgan.data.prepare import prepare
 from distgan.errors import UserError
+from distgan.launch.prepare import prepare
 from distgan.storage.storage import Storage
 
 from .test_sources import PIXELS, class_folders

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from distgan.data.images import open_images
-from distgan.data.prepare import prepare
 from distgan.data.sources import Source, open_source
 from distgan.data.sources.base import Unreadable, class_names
 from distgan.data.transform import Transform
 from distgan.errors import UserError
+from distgan.launch.prepare import prepare
 
 from .test_sources import (
     ENCODED,

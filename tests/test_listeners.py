@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from ray import _private  # noqa: F401 - Ray brings psutil, below
 
-import psutil  # isort: skip
+from distgan.launch.ray.processes import psutil
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

@@ -166,7 +166,7 @@ def test_a_window_mixes() -> None:
 
 @pytest.mark.ray
 def test_ray_data_reads_the_same_order(cluster: str, tmp_path: Path) -> None:
-    from distgan.data.ray_reader import read_on_ray
+    from distgan.launch.ray.reader import read_on_ray
 
     config = configure("streaming", write_numbered(tmp_path / "set", FILES))
     images = open_images(config.data)

@@ -25,9 +25,10 @@ from distgan.data.decoder import BadImageError, is_plain
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.info import inform
-from distgan.data.prepare import PrepareSettings, prepare
+from distgan.data.prepare import PrepareSettings
 from distgan.data.transform import Transform
 from distgan.errors import UserError
+from distgan.launch.prepare import prepare
 from distgan.storage.storage import Storage
 
 from .conftest import Run, command

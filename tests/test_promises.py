@@ -21,9 +21,9 @@ from distgan.data.columns import SHAPE_KEY
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.info import inform
-from distgan.data.prepare import prepare
 from distgan.data.sources import open_source
 from distgan.errors import UserError
+from distgan.launch.prepare import prepare
 
 from .test_sources import ENCODED, PIXELS, class_folders
 

@@ -149,6 +149,17 @@ def test_starts_at_once_keep_their_folders(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+_SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+"""The frame with which RFC 9113, section 3.4, has a server begin."""
+
+
+def _refused(status: bytes) -> bytes:
+    """What gRPC's C core sends for a call that it refuses, as a whole frame of headers."""
+    headers = b"\x88@\x0ccontent-type\x10application/grpc@\x0bgrpc-status"
+    headers += bytes([len(status)]) + status
+    return bytes((0, 0, len(headers), 1, 5, 0, 0, 0, 1)) + headers
+
+
 @contextmanager
 def _server(answer: bytes | None) -> Iterator[str]:
     """Something that listens, and says ``answer`` to whoever speaks, or nothing."""
@@ -158,10 +169,10 @@ def _server(answer: bytes | None) -> Iterator[str]:
             stream, _ = server.accept()
             with stream:
                 stream.recv(100)
-                if answer is None:
-                    over.wait(20)
-                else:
+                if answer is not None:
                     stream.sendall(answer)
+                if not answer or answer.endswith(_SETTINGS):
+                    over.wait(20)
 
         over = threading.Event()
         thread = threading.Thread(target=serve, daemon=True)
@@ -177,15 +188,55 @@ def test_an_address_that_is_not_rays(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.raises(UserError, match="something else listens there, not a Ray cluster"),
     ):
         check_address(address)
-    # The frame with which RFC 9113, section 3.4, has a server begin.
-    with _server(b"\0\0\0\4\0\0\0\0\0") as address:
-        check_address(address)
-    monkeypatch.setattr("distgan.launch.ray.address._SECONDS_TO_ANSWER", 0.2)
     with (
-        _server(None) as address,
+        _server(_SETTINGS + _refused(b"12")) as address,
+        pytest.raises(UserError, match="another server listens there, not a Ray cluster"),
+    ):
+        check_address(address)
+    # A cluster that wants a token says so in the same way; Ray knows where to find one.
+    with _server(_SETTINGS + _refused(b"16")) as address:
+        check_address(address)
+
+
+@pytest.mark.parametrize("answer", [None, _SETTINGS])
+def test_an_address_that_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes | None
+) -> None:
+    """Also one that speaks HTTP/2, for which Ray would wait a minute and end the process."""
+    monkeypatch.setattr("distgan.launch.ray.address.SECONDS_TO_ANSWER", 0.3)
+    start = time.monotonic()
+    with (
+        _server(answer) as address,
         pytest.raises(UserError, match=r"no Ray cluster answers there \(timed out\)"),
     ):
         check_address(address)
+    assert time.monotonic() - start < 3
+
+
+def test_a_name_that_is_looked_up_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
+    def look_up(*_: object, **__: object) -> None:
+        over.wait(20)
+        raise OSError
+
+    monkeypatch.setattr("distgan.launch.ray.address.SECONDS_TO_ANSWER", 0.3)
+    monkeypatch.setattr(socket, "create_connection", look_up)
+    with pytest.raises(UserError, match=r"timed out"):
+        check_address("cluster.example:6379")
+    over.set()
+
+
+@pytest.mark.ray
+def test_a_cluster_of_rays_is_one(cluster: str) -> None:
+    check_address(cluster)
+
+
+def test_all_limits_together_are_less_than_half_a_minute() -> None:
+    from distgan.launch.ray import address, cluster
+
+    limits = (address.SECONDS_TO_ANSWER, cluster._SECONDS_TO_JOIN, cluster._SECONDS_TO_LEAVE)
+    assert sum(limits) < 30
 
 
 def test_which_cluster_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +268,7 @@ def test_the_older_ray_train_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_folder_of_the_packages_name_does_not_hide_it(tmp_path: Path) -> None:
     (tmp_path / "distgan").mkdir()
-    here = str(Path(clean.__file__).parents[1])
+    here = str(Path(clean.__file__).parents[2])
     given = [str(tmp_path), "/nowhere"]
     paths = import_paths(given)
     assert paths == [*given, here], "Ray puts the last before all others"

@@ -267,7 +267,7 @@ def test_a_head_that_is_away_ends_no_search(
 
         clear = put
 
-    monkeypatch.setattr(on_ray, "ClusterMailbox", Away)
+    monkeypatch.setattr(on_ray, "cluster_mailbox", Away)
     monkeypatch.setattr(on_ray, "_SECONDS_BETWEEN_LOOKS", 0.01)
     monkeypatch.setattr(on_ray.Search, "_tuner", lambda self: None)
     monkeypatch.setattr(on_ray.Search, "_fit", lambda self, tuner: over.wait(30))

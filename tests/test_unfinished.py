@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from distgan.data import prepare as preparing
-from distgan.data.prepare import PrepareSettings, prepare
+from distgan.data.prepare import PrepareSettings
 from distgan.errors import UserError
+from distgan.launch.prepare import prepare
 from distgan.storage.storage import Storage
 
 from .test_sources import class_folders

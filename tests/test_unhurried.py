@@ -10,7 +10,7 @@ import pytest
 import ray.data
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 
-from distgan.launch.ray.ray_data_backoff import Unhurried, be_unhurried
+from distgan.launch.ray.private.data_backoff import Unhurried, be_unhurried
 
 
 def test_pauses_grow_while_no_task_begins_or_ends(monkeypatch: pytest.MonkeyPatch) -> None:

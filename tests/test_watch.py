@@ -20,8 +20,9 @@ from ray.train.v2._internal.execution.controller.state import (
 from ray.train.v2._internal.execution.scaling_policy import ResizeDecision
 
 from distgan.errors import UserError
-from distgan.launch.ray.failures import FailurePolicy, Left, describe
+from distgan.launch.ray.failures import Left, describe
 from distgan.launch.ray.messages import FolderMailbox
+from distgan.launch.ray.private.controller import FailurePolicy
 from distgan.runs import checkpoint
 from distgan.storage.storage import Storage
 
@@ -66,7 +67,7 @@ def resize(watch: FailurePolicy) -> None:
 def test_new_workers_find_no_word_that_was_meant_for_the_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    monkeypatch.setattr("distgan.launch.ray.failures.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("distgan.launch.ray.private.controller.time.sleep", lambda seconds: None)
     mailbox = HeadAway(str(tmp_path / "m"), {call: {0}})
     watch = FailurePolicy(str(tmp_path), mailbox, 2)
     resize(watch)
@@ -78,8 +79,8 @@ def test_workers_that_save_nothing_are_not_waited_for_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = itertools.count(0.0, 10.0)
-    monkeypatch.setattr("distgan.launch.ray.failures.time.sleep", lambda seconds: None)
-    monkeypatch.setattr("distgan.launch.ray.failures.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("distgan.launch.ray.private.controller.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("distgan.launch.ray.private.controller.time.monotonic", lambda: next(now))
     mailbox = FolderMailbox(str(tmp_path / "m"))
     resize(FailurePolicy(str(tmp_path), mailbox, 2))
     assert mailbox.get("resize") is None

@@ -109,7 +109,7 @@ def double(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "Search", Doubled)
     # Rungs of these few images last no longer than a look at what was measured.
     monkeypatch.setattr(control, "_SECONDS_BETWEEN_TICKS", 0.0)
-    monkeypatch.setattr(trial, "ClusterMailbox", Unreachable)
+    monkeypatch.setattr(trial, "cluster_mailbox", Unreachable)
     monkeypatch.setattr(trial.tune, "report", lambda metrics, **_: REPORT.take(metrics))
 
 

@@ -29,7 +29,8 @@ from benchmarks.quality import records
 from benchmarks.quality.race import Course, race
 from benchmarks.quality.racers import BEST_PEER, RACERS, described
 from distgan.data.images import open_images
-from distgan.data.prepare import PrepareSettings, prepare
+from distgan.data.prepare import PrepareSettings
+from distgan.launch.prepare import prepare
 
 RECORDS = Path(__file__).parent.parent / "records"
 FASHION = Path("/usr/share/datasets/fashion-mnist")

@@ -93,7 +93,9 @@ def run_prepare(options: argparse.Namespace) -> int:
     from distgan.cli.console import command, screen, text
     from distgan.cli.progress import Preparation
     from distgan.config import settings
-    from distgan.data.prepare import PrepareSettings, prepare
+    from distgan.data.prepare import PrepareSettings
+    from distgan.launch.prepare import prepare
+    from distgan.launch.signals import StopRequest
 
     given = {field.name: getattr(options, field.name) for field in fields(PrepareSettings)}
     chosen = {name: value for name, value in given.items() if value is not None}
@@ -110,6 +112,7 @@ def run_prepare(options: argparse.Namespace) -> int:
                 address=options.address,
                 progress=shown.update,
                 note=shown.note,
+                stop=StopRequest(ends_process=True),
             )
     except KeyboardInterrupt:
         console.print("stopped; nothing was kept, the same command begins again", soft_wrap=True)

@@ -60,6 +60,7 @@ def run(options: argparse.Namespace) -> int:
 
     from distgan.cli.console import screen, text
     from distgan.launch.evaluation import evaluate as measure
+    from distgan.launch.signals import StopRequest
 
     names = ("metrics", "num", "features", "weights", "seed")
     given = {name: getattr(options, name) for name in names}
@@ -72,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
             address=options.address,
             device=options.device,
             note=lambda line: console.print(text((line, "dim")), soft_wrap=True),
+            stop=StopRequest(ends_process=True),
         )
     table = Table(box=None, pad_edge=False)
     for heading in ("metric", "value", "95% interval"):

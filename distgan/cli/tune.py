@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
     from distgan import recipes
     from distgan.cli.tune_table import Table
     from distgan.config import settings
-    from distgan.launch.signals import EXIT_CODES
+    from distgan.launch.signals import EXIT_CODES, StopRequest
     from distgan.tune import results, search
     from distgan.tune.settings import TuneSettings
 
@@ -113,6 +113,7 @@ def run(options: argparse.Namespace) -> int:
         "address": options.address,
         "device": options.device,
         "verbose": options.verbose,
+        "stop": StopRequest(ends_process=True),
     }
     for name, value in given.items():
         if name in _MORE_THAN_ZERO and str(value).strip() in ("0", "0.0"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
@@ -37,6 +38,9 @@ from distgan.storage.storage import Storage
 
 Progress = Callable[[str, int, int], None]
 """Called with a description of the work, the amount done, and the total."""
+
+Tasks = Callable[[list[Job], Source, Layout], Generator[tuple[int, Made], None, None]]
+"""Makes shards in any order: numbers of jobs, and what became of them."""
 
 
 def _parse_size(value: Any) -> Any:
@@ -85,8 +89,7 @@ def prepare(
     out: str,
     options: PrepareSettings | None = None,
     *,
-    workers: int | None = None,
-    address: str | None = None,
+    tasks: Tasks | None = None,
     progress: Progress = lambda what, done, total: None,
     note: Callable[[str], object] = lambda text: None,
 ) -> Manifest:
@@ -99,10 +102,8 @@ def prepare(
         source: a file or folder of any kind in `distgan.data.sources`, or a name in
             `distgan.data.sources.named`, which is downloaded.
         out: path or URI of the folder to write to.
-        workers: number of concurrent tasks, by default one per core; 0 uses this process only,
-            without Ray, as does a set of a single shard.
-        address: of a Ray cluster whose nodes all see ``source`` and ``out``; by default
-            RAY_ADDRESS, else Ray is started on this machine.
+        tasks: makes several shards at a time; None makes one after another in this process, as
+            those of a set with a single shard always are.
         progress: called with the progress.
         note: takes lines about how the source was read, and what in it was not used.
 
@@ -110,8 +111,6 @@ def prepare(
         UserError: when the source cannot be used, or ``out`` already holds a set.
     """
     options = options or PrepareSettings()
-    if workers is not None and workers < 0:
-        raise UserError(f"--workers {workers}: should be 0 or more")
     storage = Storage(out)
     with Ownership(storage, "preparing of a set") as owner:
         clear(storage)
@@ -128,7 +127,7 @@ def prepare(
                 for folder, numbers in parts.items()
                 for job in _jobs(storage, folder, numbers, layout, options)
             ]
-            made = _make(jobs, opened, layout, workers, address, progress)
+            made = _make(jobs, opened, layout, tasks, progress)
             for line in _remarks(made):
                 note(line)
             announce(storage, (_place(job) for job in jobs))
@@ -214,14 +213,9 @@ def _jobs(
 
 
 def _make(
-    jobs: list[Job],
-    source: Source,
-    layout: Layout,
-    workers: int | None,
-    address: str | None,
-    progress: Progress,
+    jobs: list[Job], source: Source, layout: Layout, tasks: Tasks | None, progress: Progress
 ) -> list[Made]:
-    """Make all shards, in this process or on Ray; results in the order of the jobs."""
+    """Make all shards; results in the order of the jobs."""
     total = sum(len(job.numbers) for job in jobs)
     done = 0
 
@@ -230,27 +224,19 @@ def _make(
         done += count
         progress("images", done, total)
 
-    # Starting Ray takes longer than making one shard.
-    if workers == 0 or not any(job.folder == other.folder for job, other in pairwise(jobs)):
+    # Starting tasks takes longer than making one shard.
+    if tasks is None or not any(job.folder == other.folder for job, other in pairwise(jobs)):
         made: list[Made] = []
         for job in jobs:
             made.append(make_shard(job, source, layout, report))
             _limit(made, layout.skip_bad)
         return made
-    from distgan.launch.ray.address import cluster_address
-
-    address = cluster_address(address)
-    if address is None:
-        from distgan.launch.ray.environment import prepare_own_cluster
-
-        prepare_own_cluster()
-    from distgan.launch.ray.prepare import make_shards_on_ray
-
     finished: dict[int, Made] = {}
-    for number, one in make_shards_on_ray(jobs, source, layout, workers, address):
-        finished[number] = one
-        _limit(list(finished.values()), layout.skip_bad)
-        report(len(jobs[number].numbers))
+    with closing(tasks(jobs, source, layout)) as shards:
+        for number, one in shards:
+            finished[number] = one
+            _limit(list(finished.values()), layout.skip_bad)
+            report(len(jobs[number].numbers))
     return [finished[number] for number in range(len(jobs))]
 
 

@@ -15,9 +15,12 @@ from distgan.data.images import ImageSet, open_images
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
 from distgan.evaluate.evaluation import Evaluation, Evaluator
+from distgan.launch import gpus
 from distgan.launch.ray.address import check_address, cluster_address
 from distgan.launch.ray.environment import prepare_own_cluster
 from distgan.launch.ray.workers import Device, check_gpus
+from distgan.launch.signals import StopRequest
+from distgan.launch.surroundings import restored
 from distgan.parallel import World
 from distgan.runs import folder as run
 from distgan.runs.export import LoadedGenerator, load_generator
@@ -55,6 +58,7 @@ def evaluate(
     device: Device = "auto",
     threads: int | None = None,
     note: Callable[[str], object] = lambda text: None,
+    stop: StopRequest | None = None,
 ) -> Evaluation:
     """Measure the newest generator of a run, and keep the result in its folder.
 
@@ -66,13 +70,15 @@ def evaluate(
         address: a running Ray cluster, as ``ray.init`` takes it.
         threads: CPUs of each worker; None divides all there are.
         note: takes a line for the user.
+        stop: what asks the workers to stop; None listens to Ctrl-C and SIGTERM.
 
     Raises:
+        KeyboardInterrupt, SystemExit: when a stop was asked for; nothing is kept then.
         UserError: when there is no run, a setting does not fit, or fewer images or resources
             than requested exist.
     """
     try:
-        return _evaluate(uri, changes or {}, workers, address, device, threads, note)
+        return _evaluate(uri, changes or {}, workers, address, device, threads, note, stop)
     except UserError as error:
         # Options of `distgan evaluate` have no prefix ``evaluate.``.
         raise UserError(str(error).replace("--evaluate.", "--")) from None
@@ -86,6 +92,7 @@ def _evaluate(
     device: Device,
     threads: int | None,
     note: Callable[[str], object],
+    stop: StopRequest | None,
 ) -> Evaluation:
     storage = Storage(uri)
     config = run.load_config(storage, "RUN")
@@ -105,10 +112,12 @@ def _evaluate(
         raise UserError(f"--workers {workers}: should be 0 or more")
     if workers == 0 or (workers is None and address is None):
         gpu = torch.cuda.is_available() and device != "cpu"
-        check_gpus(workers, device, torch.cuda.device_count())
+        check_gpus(workers, device, torch.cuda.device_count(), gpus.unseen())
         found = job.measure(generator, World(device=torch.device("cuda" if gpu else "cpu")))
     else:
-        found = _on_ray(job, workers, address, device, threads, note)
+        stop = stop or StopRequest()
+        with restored(unless=stop.ends), stop:
+            found = _on_ray(job, workers, address, device, threads, note, stop)
     evaluation.remember(storage, found)
     return found
 
@@ -120,16 +129,20 @@ def _on_ray(
     device: Device,
     threads: int | None,
     note: Callable[[str], object],
+    stop: StopRequest,
 ) -> Evaluation:
     if address is None:
-        check_gpus(workers, device, torch.cuda.device_count())
+        check_gpus(workers, device, torch.cuda.device_count(), gpus.unseen())
         prepare_own_cluster()
     else:
         check_address(address)
-    from distgan.launch.ray.cluster import Cluster
+    from distgan.launch.ray.cluster import Cluster, StartStoppedError
 
     note(f"joining Ray at {address}" if address else "starting Ray")
-    cluster = Cluster(address, workers, verbose=False)
+    cluster = Cluster(address, workers, verbose=False, stop=stop)
     from distgan.launch.ray.evaluation import measure_on_ray
 
-    return measure_on_ray(job, cluster, device, threads, note)
+    try:
+        return measure_on_ray(job, cluster, device, threads, note)
+    except StartStoppedError:
+        stop.leave()

@@ -12,7 +12,7 @@ from distgan.data.rows import open_rows
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.parallel import World
-from distgan.parallel.allocator import keep_freed_memory
+from distgan.parallel.allocator import keep_freed_memory, return_freed_memory
 from distgan.runs.events import EventLog
 from distgan.storage import machine
 from distgan.storage.retrying import RetryingStorage
@@ -42,8 +42,9 @@ def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
     """Train in this process, on the GPU if there is one, with the given number of threads or
     else as many as the process has cores."""
     keep_freed_memory()
+    threads = torch.get_num_threads()
     # torch respects the process's CPU affinity, but not the quota of its cgroup.
-    torch.set_num_threads(plan.threads or min(torch.get_num_threads(), machine.cores()))
+    torch.set_num_threads(plan.threads or min(threads, machine.cores()))
     gpu = torch.cuda.is_available() and plan.device != "cpu"
     device = torch.device("cuda" if gpu else "cpu")
     config, images, world = plan.config, plan.images, World(device=device)
@@ -64,3 +65,5 @@ def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
             return train_loop(config, storage, images, rows, world, control)
     finally:
         events.flush()
+        torch.set_num_threads(threads)
+        return_freed_memory()

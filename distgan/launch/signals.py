@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
 """Exit statuses by the shell's convention, 128 + the signal's number."""
@@ -36,6 +36,21 @@ class StopRequest:
             for number in (signal.SIGINT, signal.SIGTERM):
                 previous = signal.signal(number, self._receive)
                 self._previous.setdefault(number, previous)
+
+    def leave(self) -> NoReturn:
+        """End what was asked to stop as Python itself would have.
+
+        Raises:
+            KeyboardInterrupt: for SIGINT.
+            SystemExit: for any other.
+        """
+        if self.name == "SIGINT":
+            raise KeyboardInterrupt
+        raise SystemExit(EXIT_CODES.get(self.name, 1))
+
+    def ends(self) -> bool:
+        """Whether the process is over once this was asked for, and it was."""
+        return self.ends_process and bool(self.name)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():

@@ -26,10 +26,12 @@ from distgan.families import DataSpec, build
 from distgan.families.base import MOST_ROWS
 from distgan.families.check import check_networks
 from distgan.health import recovery
+from distgan.launch import gpus
 from distgan.launch.ray.address import check_address, cluster_address
 from distgan.launch.ray.environment import prepare_own_cluster
 from distgan.launch.ray.workers import Asked, Device, check_asked, check_gpus, cores_for
 from distgan.launch.signals import StopRequest
+from distgan.launch.surroundings import restored
 from distgan.runs import checkpoint, events, export, records
 from distgan.runs import folder as run
 from distgan.runs.recovery import clear_unfinished, recover_index
@@ -251,12 +253,16 @@ def _start(plan: Plan, display: Display | None, stop: StopRequest | None) -> Res
     display.start(plan)
     for remark in plan.remarks:
         display.note(remark)
+    here = plan.address is None or plan.workers == 0
+    if here and plan.device == "auto" and (unseen := gpus.unseen()):
+        display.note(f"training on CPUs: {unseen}; --device cpu says that CPUs are meant")
     display.note(ways.describe(plan.config.feed, plan.images))
     labels = build(plan.config, _data(plan.images)).labels
     if labels > MOST_ROWS:
         display.note(f"samples/ shows {MOST_ROWS} of {labels:,} classes")
     start = time.perf_counter()
-    with stop or StopRequest() as stop:
+    stop = stop or StopRequest()
+    with restored(unless=stop.ends), stop:
         if plan.workers == 0:
             from distgan.launch.in_process import run_in_process
 
@@ -311,7 +317,7 @@ def check(
     if max_failures < 0:
         raise UserError(f"--max-failures {max_failures}: should be 0 or more")
     if address is None or workers == 0:
-        check_gpus(workers, device, torch.cuda.device_count())
+        check_gpus(workers, device, torch.cuda.device_count(), gpus.unseen())
         if not _in_a_cluster():
             cores_for(workers, machine.cores())
     else:

@@ -16,7 +16,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from distgan.errors import UserError, printable
-from distgan.launch.ray.messages import ClusterMailbox
+from distgan.launch.ray.messages import cluster_mailbox
 from distgan.launch.signals import StopRequest
 from distgan.storage.storage import join
 from distgan.tune import record
@@ -116,7 +116,7 @@ class Search:
         verbose: bool = False,
     ) -> None:
         self._job, self._room, self._stop = job, room, stop
-        self._mailbox, self._storage = ClusterMailbox(job.mailbox), job.storage()
+        self._mailbox, self._storage = cluster_mailbox(job.mailbox), job.storage()
         self._ears, self._error = _TuneCallback(self._settle), ""
         self._verbose, self._told = verbose, False
         self._seen: dict[int, dict[str, Any]] = {}

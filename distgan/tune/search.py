@@ -23,6 +23,7 @@ from distgan.launch.ray.environment import prepare_own_cluster
 from distgan.launch.ray.workers import Device
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import MAX_FAILURES, check
+from distgan.launch.surroundings import restored
 from distgan.storage import machine
 from distgan.storage.ownership import Ownership, make_unused
 from distgan.storage.storage import Storage
@@ -79,6 +80,7 @@ def tune(
     device: Device = "auto",
     board: Board | None = None,
     verbose: bool = False,
+    stop: StopRequest | None = None,
 ) -> Found:
     """Search for better settings of a configuration.
 
@@ -89,6 +91,7 @@ def tune(
         settings: of the search itself.
         out: folder or URI; by default ``searches/RECIPE-DATE-TIME``.
         address: a running Ray cluster; None also heeds ``RAY_ADDRESS`` and otherwise starts one.
+        stop: what asks the search to stop; None listens to Ctrl-C and SIGTERM.
 
     Raises:
         UserError: for anything the caller can mend, mostly before a cluster starts.
@@ -108,7 +111,7 @@ def tune(
         try:
             storage = owner.claim()
             plan = Plan(base, found, settings, storage, address, device, verbose, room)
-            return _run(plan, board or _Silent())
+            return _run(plan, board or _Silent(), stop or StopRequest())
         except BaseException:
             # The same command, once mended, is to find the folder as this one has.
             folder.withdraw(storage)
@@ -123,6 +126,7 @@ def resume(
     device: Device = "auto",
     board: Board | None = None,
     verbose: bool = False,
+    stop: StopRequest | None = None,
 ) -> Found:
     """Go on with a search that was stopped or killed.
 
@@ -145,7 +149,7 @@ def resume(
         folder.read(storage, "--resume")
         # Before anything is read that trials of a lost driver might still write.
         storage = owner.claim()
-        return _resume(storage, path, changes or {}, address, device, board, verbose)
+        return _resume(storage, path, changes or {}, address, device, board, verbose, stop)
 
 
 def _resume(
@@ -156,6 +160,7 @@ def _resume(
     device: Device,
     board: Board | None,
     verbose: bool,
+    stop: StopRequest | None,
 ) -> Found:
     base, space, settings = folder.read(storage, "--resume")
     folder.check_unedited(storage, "--resume")
@@ -173,7 +178,7 @@ def _resume(
     room = _check(base, space, settings, address, device)
     plan = Plan(base, space, settings, storage, address, device, verbose, room)
     folder.write(storage, base, space, settings)
-    return _run(plan, board or _Silent())
+    return _run(plan, board or _Silent(), stop or StopRequest())
 
 
 _POINTS_CHECKED = 50
@@ -228,7 +233,12 @@ def _require_optuna() -> None:
         ) from None
 
 
-def _run(plan: Plan, board: Board) -> Found:
+def _run(plan: Plan, board: Board, stop: StopRequest) -> Found:
+    with restored(unless=stop.ends):
+        return _run_here(plan, board, stop)
+
+
+def _run_here(plan: Plan, board: Board, stop: StopRequest) -> Found:
     if plan.address is None:
         # Before Ray's first import.
         prepare_own_cluster()
@@ -240,7 +250,7 @@ def _run(plan: Plan, board: Board) -> Found:
     from distgan.launch.ray.cluster import StartStoppedError
 
     start = time.monotonic()
-    with StopRequest() as stop, contextlib.suppress(StartStoppedError):
+    with stop, contextlib.suppress(StartStoppedError):
         _search(plan, board, stop, start)
     trials = record.load_all(plan.storage)
     seconds = time.monotonic() - start
@@ -259,12 +269,18 @@ def _search(plan: Plan, board: Board, stop: StopRequest, start: float) -> None:
 
             # Trials on any node write where the search reads.
             probe(plan.storage, open_images(plan.base.data))
+        if plan.room is None:
+            each = max(plan.settings.workers_per_trial, 1)
+            count = max(plan.settings.concurrent or 1, 1) * each
+            plan = replace(plan, device=cluster.grow(count, plan.device, note=board.note))
         plan = replace(plan, room=_room(plan))
         assert plan.room is not None
         board.note(plan.room.describe())
         board.note(_describe_disk(plan, plan.room))
         from distgan.tune.stages import Stages
 
+        # Trials that run write a checkpoint first.
+        cluster.end_in_order()
         Stages(plan, board, stop, start).run()
 
 

@@ -19,7 +19,7 @@ from distgan.errors import IllHealthError, UserError
 from distgan.evaluate import evaluation
 from distgan.health.recovery import ALARM
 from distgan.launch.evaluation import evaluate
-from distgan.launch.ray.messages import ClusterMailbox
+from distgan.launch.ray.messages import cluster_mailbox
 from distgan.launch.ray.workers import Device
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Plan, Result
@@ -83,7 +83,7 @@ class _Runner:
         self._trial = known or Trial(**given)
         self._trial.state, self._trial.why = "running", ""
         self._run = self._search.child(f"{record.FOLDER}/{self._trial.name}")
-        self._mailbox = ClusterMailbox(job.mailbox)
+        self._mailbox = cluster_mailbox(job.mailbox)
         self._started = time.monotonic()
         self._spent = self._trial.seconds
         self._reported = self._trial.rung

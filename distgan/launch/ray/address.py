@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
+import time
 
 from distgan.errors import UserError, brief, first_line, printable
+from distgan.launch.ray import grpc_probe, private
 
-_SECONDS_TO_ANSWER = 10.0
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-"""How a client begins to speak HTTP/2, with its settings left as they are."""
-_HEADER, _SETTINGS = 9, 4
-"""Bytes of a frame's header, and the type of the frame with which a server answers."""
+SECONDS_TO_ANSWER = 8.0
+"""For a server at the address to say that it is Ray's, its name's look-up included."""
+
+_METHOD = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+"""Of the head of a cluster of Ray 2.60; an empty request is one that it answers."""
 
 
 def cluster_address(given: str | None) -> str | None:
@@ -22,7 +25,9 @@ def cluster_address(given: str | None) -> str | None:
 
 
 def check_address(address: str) -> None:
-    """See that a server of Ray's kind listens at ``host:port``; Ray itself tries for minutes.
+    """See that a server of Ray's kind listens at ``host:port``, within `SECONDS_TO_ANSWER`.
+
+    Ray itself tries for a minute, and then ends the whole process.
 
     Raises:
         UserError: when none does, or what listens there is something else.
@@ -33,26 +38,44 @@ def check_address(address: str) -> None:
         raise UserError(f"--address {brief(address)}: a port is a number from 1 to 65535")
     if not host or not port:
         return  # "auto" and the like: Ray knows at once.
-    try:
-        with socket.create_connection((host, port), timeout=5) as stream:
-            if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
-                return  # It would have to be asked through TLS.
-            stream.settimeout(_SECONDS_TO_ANSWER)
-            stream.sendall(_PREFACE)
-            answer = _receive(stream)
-    # UnicodeError: a name with parts longer than names on the Internet may be.
-    except (OSError, UnicodeError) as error:
-        raise _refusal(address, f"no Ray cluster answers there ({first_line(error)})") from None
-    if len(answer) < _HEADER or answer[3] != _SETTINGS:
-        found = "something else" if answer else "nothing that speaks to us"
-        raise _refusal(address, f"{found} listens there, not a Ray cluster")
+    found: list[str] = []
+
+    def ask() -> None:
+        # UnicodeError: a name with parts longer than names on the Internet may be.
+        try:
+            found.append(_look(host, port))
+        except (OSError, UnicodeError) as error:
+            found.append(f"no Ray cluster answers there ({first_line(error)})")
+
+    # No time limit holds for the look-up of a name, and no signal ends it.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + SECONDS_TO_ANSWER
+    while thread.is_alive() and time.monotonic() < deadline:
+        thread.join(0.05)
+    why = found[0] if found else "no Ray cluster answers there (timed out)"
+    if why:
+        raise _refusal(address, why)
 
 
-def _receive(stream: socket.socket) -> bytes:
-    answer = b""
-    while len(answer) < _HEADER and (more := stream.recv(_HEADER)):
-        answer += more
-    return answer
+def _look(host: str, port: int) -> str:
+    """What is wrong with a server; empty for one of Ray's.
+
+    Raises:
+        OSError: when none answers.
+    """
+    with socket.create_connection((host, port), timeout=SECONDS_TO_ANSWER) as stream:
+        if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+            return ""  # It would have to be asked through TLS.
+        stream.settimeout(SECONDS_TO_ANSWER)
+        answer = grpc_probe.call(stream, f"{host}:{port}", _METHOD)
+    if not answer.speaks:
+        found = "something else" if answer.bytes else "nothing that speaks to us"
+        return f"{found} listens there, not a Ray cluster"
+    # Another release may call its method otherwise.
+    if answer.unknown_method and private.usable():
+        return "another server listens there, not a Ray cluster"
+    return ""
 
 
 def _refusal(address: str, why: str) -> UserError:

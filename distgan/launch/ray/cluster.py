@@ -21,27 +21,22 @@ from typing import Any, TypeVar
 import ray
 
 from distgan.errors import UserError, first_line, printable
+from distgan.launch.ray import private, scaling
 from distgan.launch.ray.address import is_here
 from distgan.launch.ray.environment import authentication, on_loopback, token_is_at_hand
-from distgan.launch.ray.imports import SamePackage
-from distgan.launch.ray.orphan_processes import (
+from distgan.launch.ray.imports import refuse_hidden
+from distgan.launch.ray.priority import make_attendants_give_way
+from distgan.launch.ray.processes import (
     end,
     halt,
     started_by_raylets,
     workers_of_raylets,
     working_in,
 )
-from distgan.launch.ray.priority import make_attendants_give_way
 from distgan.launch.ray.workers import Asked, Device, Node, Workers, cores_for, decide
 from distgan.launch.signals import EXIT_CODES, StopRequest
 from distgan.storage import machine
 from distgan.storage.scratch import Scratch
-
-_FOR_READING = (
-    ("datasets_stats_actor", "_dataset_stats_actor"),
-    ("AutoscalingCoordinator", "AutoscalingCoordinator"),
-)
-"""Names and namespaces of actors: Ray Data's statistics, and requests for more nodes."""
 
 _STORE_SHARE = 0.3
 """Of a node's memory, that Ray's object store takes by default."""
@@ -49,10 +44,14 @@ _STORE_SHARE = 0.3
 
 T = TypeVar("T")
 
-_SECONDS_TO_JOIN = 25.0
+_TOKEN = secrets.token_hex(32)
+"""What the processes of our clusters ask one another for; Ray's core keeps the first it reads."""
+
+_SECONDS_TO_JOIN = 18.0
+"""With `address.SECONDS_TO_ANSWER` and those to leave less than half a minute."""
 _SECONDS_TO_LEAVE = 3.0
 _LONGEST = (103 if sys.platform == "darwin" else 107) - len(
-    "/r/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+    "/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
 )
 """Bytes of the scratch folder's path, below which Ray's sockets lie; the systems' limits."""
 
@@ -230,17 +229,14 @@ class Cluster:
     def _stay_connected(self) -> None:
         level = logging.INFO if self._verbose else logging.ERROR
         logging.getLogger("ray").setLevel(level)
-        show = ray._private.worker.print_to_stdstream
         complains = logging.raiseExceptions
         if not self._verbose:
-            # Ray prints every death of a process for the user; ours are told in one line.
-            ray._private.worker.print_to_stdstream = lambda *_, **__: None
-            # A log file on a full disk is no news either, and never with a traceback.
+            # A log file on a full disk is no news, and never with a traceback.
             logging.raiseExceptions = False
         options = {"logging_level": level, "log_to_driver": self._verbose}
         try:
-            with self._surroundings() as place:
-                ray.init(**options, **place, job_config=SamePackage())
+            with self._quiet(), self._surroundings() as place:
+                ray.init(**options, **place)
                 self._ready.set()
                 self._over.wait()
                 started = started_by_raylets() if self.own else []
@@ -252,32 +248,48 @@ class Cluster:
             # Where the start failed half-way, Ray knows nothing of what it has started.
             end(working_in(self.scratch) if self.own else [])
         finally:
-            ray._private.worker.print_to_stdstream = show
             logging.raiseExceptions = complains
             self._ready.set()
+
+    def _quiet(self) -> contextlib.AbstractContextManager[None]:
+        if self._verbose or not private.usable():
+            return contextlib.nullcontext()
+        from distgan.launch.ray.private.core import without_prints
+
+        return without_prints()
 
     @contextlib.contextmanager
     def _surroundings(self) -> Iterator[dict[str, Any]]:
         """What ``ray.init`` needs to know, and what has to hold as long as it lasts."""
+        job: dict[str, Any] = {}
+        if private.usable():
+            from distgan.launch.ray.private.core import SamePackage
+
+            job["job_config"] = SamePackage()
+        else:
+            refuse_hidden()
         if not self.own:
             here = self._address is not None and is_here(self._address)
             # Ray itself looks for a token only where it looks for the cluster too.
             changes = {"RAY_AUTH_MODE": "token"} if here and token_is_at_hand() else {}
             with authentication(changes):
-                yield {"address": self._address}
+                yield {"address": self._address, **job}
             return
         token = Path(self.scratch) / "token"
         token.touch(0o600)
-        token.write_text(secrets.token_hex(32))
-        with on_loopback(str(token)):
+        token.write_text(_TOKEN)
+        with on_loopback(str(token), self.scratch):
             yield {
                 "address": "local",
                 "num_cpus": self._cores,
+                "num_gpus": _gpus_here(),
                 "include_dashboard": False,
-                "_node_ip_address": "127.0.0.1",
-                # Ray opens the folder that it is given to all; not so the one around it.
-                "_temp_dir": f"{self.scratch}/r",
+                **job,
             }
+
+    def end_in_order(self) -> None:
+        """From now on a stop waits for Ray's own end, as what works here has to be put away."""
+        self._settled = True
 
     def settle(self, reads_on: bool) -> None:
         """Once training runs on a cluster of our own, end what only its start needed.
@@ -290,15 +302,12 @@ class Cluster:
         self._settled = True
         if not self.own:
             return
-        for name, namespace in () if reads_on or self._elastic else _FOR_READING:
-            with contextlib.suppress(ValueError):
-                ray.kill(ray.get_actor(name, namespace))
-        if (node := ray._private.worker._global_node) is not None:
-            # The autoscaler, and the dashboard's process, which is there also without one.
-            node.kill_monitor(check_alive=False)
-            node.kill_dashboard(check_alive=False)
-            if not self._verbose:
-                node.kill_log_monitor(check_alive=False)
+        if private.usable():
+            from distgan.launch.ray.private.core import end_actors_for_reading, end_helpers
+
+            if not (reads_on or self._elastic):
+                end_actors_for_reading()
+            end_helpers(log_monitor=not self._verbose)
         make_attendants_give_way()
 
     def memory(self) -> int | None:
@@ -311,12 +320,56 @@ class Cluster:
                 found.append(int(min(has["memory"] + store, store / _STORE_SHARE)))
         return min(found, default=None)
 
-    def workers(self, device: Device, batch: int, threads: int | None = None) -> Workers:
+    def workers(
+        self,
+        device: Device,
+        batch: int,
+        threads: int | None = None,
+        note: Callable[[str], object] = lambda text: None,
+    ) -> Workers:
         """Decide on the workers by what the cluster holds; see `decide`.
 
+        Where the cluster starts machines on demand, those are waited for.
+
+        Args:
+            note: takes a line for the user while it waits.
+
         Raises:
-            UserError: when it holds less than was asked for.
+            UserError: when it holds less than was asked for, and never will hold it.
+            StartStoppedError: when a stop was asked for meanwhile.
         """
+        device = self.grow(self._asked, device, threads, note)
+        return decide(self._asked, device, self._nodes(), batch, threads, grows=not self.own)
+
+    def grow(
+        self,
+        asked: Asked,
+        device: Device,
+        threads: int | None = None,
+        note: Callable[[str], object] = lambda text: None,
+    ) -> Device:
+        """Wait for machines that are missing and may come; the kind of device that is meant.
+
+        Raises:
+            UserError: as `distgan.launch.ray.scaling.wanted`.
+            StartStoppedError: when a stop was asked for meanwhile.
+        """
+        may = None if self.own else scaling.growth()
+        if may is None:
+            return device
+        found = scaling.wanted(asked, device, self._nodes(), may, threads)
+        stopped = lambda: self._stop is not None and bool(self._stop.name)  # noqa: E731
+        self.unless_stopped(lambda: scaling.wait_for(found.bundles, note, stopped))
+        return found.device
+
+    def _nodes(self) -> list[Node]:
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        nodes = [Node(int(has.get("CPU", 0)), int(has.get("GPU", 0))) for has in alive]
-        return decide(self._asked, device, nodes, batch, threads, grows=not self.own)
+        # Ray counts GPUs by their driver, also those that this torch cannot use.
+        most = _gpus_here() if self.own else sys.maxsize
+        return [Node(int(has.get("CPU", 0)), min(int(has.get("GPU", 0)), most)) for has in alive]
+
+
+def _gpus_here() -> int:
+    # Whoever has not imported torch has no use for them.
+    torch = sys.modules.get("torch")
+    return 0 if torch is None else int(torch.cuda.device_count())

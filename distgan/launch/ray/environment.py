@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
 
 from distgan.errors import UserError, printable
+from distgan.launch.ray import private
 
 _LOOPBACK = {
     # Named for other systems, it makes every server of the cluster listen on 127.0.0.1 only.
@@ -49,9 +51,26 @@ def prepare_own_cluster() -> None:
     reach the cluster. Has its full effect only before Ray's first import.
     """
     require_train_v2()
+    _prepared.look()
     os.environ.update(_LOOPBACK)
     for name, value in _OWN_CLUSTER.items():
         os.environ.setdefault(name, value)
+
+
+class _Prepared:
+    """Whether the variables of `_LOOPBACK` were there when Ray was first imported."""
+
+    def __init__(self) -> None:
+        self.before_import: bool | None = None
+
+    def look(self) -> None:
+        """Called before the variables are set."""
+        if self.before_import is None:
+            there = all(os.environ.get(name) == value for name, value in _LOOPBACK.items())
+            self.before_import = there or "ray" not in sys.modules
+
+
+_prepared = _Prepared()
 
 
 def require_train_v2() -> None:
@@ -69,26 +88,40 @@ def require_train_v2() -> None:
 
 
 @contextlib.contextmanager
-def on_loopback(token: str) -> Iterator[None]:
+def on_loopback(token: str, folder: str) -> Iterator[None]:
     """Keep what Ray starts meanwhile on loopback, closed to all who cannot read ``token``.
 
-    Unlike `prepare_own_cluster` it also has its effect once Ray is imported. The environment
-    is as before at the end.
+    The environment is as before at the end. By Ray's documented interface it has its effect
+    only where Ray was first imported after `prepare_own_cluster`.
 
     Args:
         token: file with the secret that Ray's processes ask one another for.
-    """
-    from ray._private import ray_constants
+        folder: in which Ray makes one for its logs and sockets, and opens that to all users.
 
-    kept = ray_constants.ENABLE_RAY_CLUSTER
-    # Ray reads the variable when it is imported, and would take the machine's address now.
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    settings = {**_LOOPBACK, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": token}
-    try:
-        with authentication({**settings, "RAY_AUTH_TOKEN": None}):
-            yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = kept
+    Raises:
+        UserError: when Ray would listen on other interfaces.
+    """
+    settings: dict[str, str | None] = {
+        **_LOOPBACK,
+        # Left open, it is what `ray.init` sets it to, and reads again.
+        "RAY_AUTH_MODE": None,
+        "RAY_AUTH_TOKEN_PATH": token,
+        "RAY_AUTH_TOKEN": None,
+        "RAY_TMPDIR": folder,
+    }
+    with contextlib.ExitStack() as stack:
+        if private.usable():
+            from distgan.launch.ray.private.core import local_addresses
+
+            stack.enter_context(local_addresses())
+            settings["RAY_AUTH_MODE"] = "token"
+        elif not _prepared.before_import:
+            raise UserError(
+                "Ray was imported before distgan could keep it on loopback; set "
+                f"{next(iter(_LOOPBACK))}=0 before Python starts, or import Ray later"
+            )
+        stack.enter_context(authentication(settings))
+        yield
 
 
 @contextlib.contextmanager
@@ -103,25 +136,24 @@ def authentication(changes: Mapping[str, str | None]) -> Iterator[None]:
 
 
 def _set(changes: Mapping[str, str | None]) -> None:
-    from ray import _raylet
-
     for name, value in changes.items():
         if value is None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-    native: Any = _raylet
-    native.Config.initialize("")
-    native.AuthenticationTokenLoader.instance().reset_cache()
+    if private.usable():
+        from distgan.launch.ray.private.core import read_authentication
+
+        read_authentication()
 
 
 def token_is_at_hand() -> bool:
     """Whether Ray would find a token that nothing in the environment tells it to use."""
     if "RAY_AUTH_MODE" in os.environ:
         return False
-    from ray import _raylet
+    if private.usable():
+        from distgan.launch.ray.private.core import has_token
 
-    native: Any = _raylet
-    # Somebody may have written the file since Ray looked for it.
-    native.AuthenticationTokenLoader.instance().reset_cache()
-    return bool(native.AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True))
+        return has_token()
+    # Where Ray's documentation says that it looks.
+    return (Path.home() / ".ray" / "auth_token").is_file()

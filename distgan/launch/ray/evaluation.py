@@ -34,10 +34,11 @@ def measure_on_ray(
     Raises:
         UserError: when the cluster cannot be reached or is too small, or a worker met a
             mistake that the user can mend.
+        StartStoppedError: when a stop was asked for.
     """
     with cluster:
         # No more workers than blocks of images.
-        workers = cluster.workers(device, -(-job.config.evaluate.num // BLOCK), threads)
+        workers = cluster.workers(device, -(-job.config.evaluate.num // BLOCK), threads, note)
         note(workers.describe())
         trainer = TorchTrainer(
             _work,
@@ -53,7 +54,8 @@ def measure_on_ray(
             run_config=RunConfig(name=uuid.uuid4().hex, storage_path=cluster.scratch),
         )
         try:
-            found: Evaluation = trainer.fit().return_value
+            # Not in the main thread, where Ray Train takes Ctrl-C for itself.
+            found: Evaluation = cluster.unless_stopped(trainer.fit).return_value
         except WorkerGroupError as error:
             # One rank's mistake makes the others fail too; only the mistake matters.
             mistakes = filter(None, map(mistake_in, error.worker_failures.values()))

@@ -1,7 +1,4 @@
-"""Small messages between driver, rank 0 and controller; of each topic the newest only.
-
-No actor carries them, whose process would cost a second at the start.
-"""
+"""Small messages between driver, rank 0 and controller; of each topic the newest only."""
 
 from __future__ import annotations
 
@@ -13,13 +10,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
+import ray
 
+from distgan.launch.ray import private
 from distgan.training.control import PREEMPTION, Status
 
 _NAMESPACE = "distgan"
 _SECONDS_BETWEEN_CALLS = 0.5
 _SECONDS_TO_SEND_THE_REST = 10
+_SECONDS_TO_ANSWER = 30
 
 
 class Channel(Protocol):
@@ -38,32 +37,64 @@ class Channel(Protocol):
         """Remove all messages of the run."""
 
 
-class ClusterMailbox:
-    """Through the key-value store that is part of every Ray cluster.
+def cluster_mailbox(key: str) -> Channel:
+    """The messages of a run on a cluster of several machines; its driver makes it first.
 
     Args:
         key: names the run; its driver chooses it.
     """
+    if private.usable():
+        from distgan.launch.ray.private.core import KeyValueMailbox
+
+        # No process of its own, which would cost a second at the start.
+        return KeyValueMailbox(key)
+    return ActorMailbox(key)
+
+
+class ActorMailbox:
+    """Through an actor of that name, which lives as long as the job of who made it first."""
 
     def __init__(self, key: str) -> None:
-        self.key = key
+        options = {"name": key, "namespace": _NAMESPACE, "get_if_exists": True}
+        self._actor = _Messages.options(**options).remote()  # type: ignore[attr-defined]
 
     def put(self, topic: str, message: Any) -> None:
         """Replace the message under a topic; anything JSON can hold."""
-        _internal_kv_put(f"{self.key}/{topic}", json.dumps(message), namespace=_NAMESPACE)
+        self._ask("put", topic, json.dumps(message))
 
     def get(self, topic: str) -> Any:
         """The message under a topic, or None."""
-        content = _internal_kv_get(f"{self.key}/{topic}", namespace=_NAMESPACE)
+        content = self._ask("get", topic)
         return None if content is None else json.loads(content)
 
     def remove(self, topic: str) -> None:
         """Remove the message under a topic."""
-        _internal_kv_del(f"{self.key}/{topic}", namespace=_NAMESPACE)
+        self._ask("remove", topic)
 
     def clear(self) -> None:
         """Remove all messages of the run."""
-        _internal_kv_del(self.key, del_by_prefix=True, namespace=_NAMESPACE)
+        self._ask("clear")
+
+    def _ask(self, method: str, *words: str) -> Any:
+        return ray.get(getattr(self._actor, method).remote(*words), timeout=_SECONDS_TO_ANSWER)
+
+
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=1)
+class _Messages:
+    def __init__(self) -> None:
+        self._kept: dict[str, str] = {}
+
+    def put(self, topic: str, content: str) -> None:
+        self._kept[topic] = content
+
+    def get(self, topic: str) -> str | None:
+        return self._kept.get(topic)
+
+    def remove(self, topic: str) -> None:
+        self._kept.pop(topic, None)
+
+    def clear(self) -> None:
+        self._kept.clear()
 
 
 class FolderMailbox:

@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Iterable
 
-import psutil  # Ray brings it.
+from distgan.launch.ray.processes import psutil
 
 _ATTENDANTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent", "gcs_server")
 """Processes of Ray that only wait while training runs, and of which no worker is a child."""

@@ -6,6 +6,7 @@ to whoever asks.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import uuid
@@ -13,12 +14,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import psutil  # Ray brings it.
 import ray
+import ray.train
+import ray.train.torch
+import torch
 import torch.distributed as dist
+from ray.train.backend import Backend
 from ray.train.torch import TorchConfig
-from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBackend
-from torch._C._distributed_c10d import FileStore, Store, TCPStore
+
+# torch does not say that it exports these, but documents them as its own.
+from torch.distributed import FileStore, Store, TCPStore  # type: ignore[attr-defined]
+
+from distgan.launch.ray.processes import psutil
 
 _LOOPBACK = "127.0.0.1"
 
@@ -44,11 +51,13 @@ class Rendezvous(TorchConfig):  # type: ignore[misc]
         return _Backend
 
 
-class _Backend(_TorchBackend):  # type: ignore[misc]
+class _Backend(Backend):  # type: ignore[misc]
+    share_cuda_visible_devices: bool = True
+
     def on_start(self, worker_group: Any, backend_config: Rendezvous) -> None:
         """Connect all workers; called each time that they start."""
         size = len(worker_group)
-        worker_group.execute(_set_torch_distributed_env_vars)
+        worker_group.execute(_set_variables)
         if backend_config.folder:
             store = f"{backend_config.folder}/store-{uuid.uuid4().hex}"
             alone = True
@@ -65,6 +74,33 @@ class _Backend(_TorchBackend):  # type: ignore[misc]
             for rank in range(size)
         ]
         ray.get(begun)
+
+    def on_shutdown(self, worker_group: Any, backend_config: Rendezvous) -> None:
+        """Part in order, unless one of them does not answer."""
+        seconds = float(os.environ.get("TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S", "30"))
+        begun = worker_group.execute_async(_part)
+        with contextlib.suppress(ray.exceptions.GetTimeoutError):
+            ray.get(begun, timeout=seconds)
+
+
+def _set_variables() -> None:
+    """What ``torchrun`` sets for each process of a group."""
+    context = ray.train.get_context()
+    numbers = {
+        "LOCAL_RANK": context.get_local_rank(),
+        "LOCAL_WORLD_SIZE": context.get_local_world_size(),
+        "NODE_RANK": context.get_node_rank(),
+        "RANK": context.get_world_rank(),
+        "WORLD_SIZE": context.get_world_size(),
+    }
+    os.environ.update({name: str(number) for name, number in numbers.items()})
+
+
+def _part() -> None:
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        dist.destroy_process_group()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 _served: list[TCPStore] = []
@@ -99,6 +135,9 @@ def _connect(config: Rendezvous, where: str, rank: int, size: int, alone: bool) 
     if alone:
         for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
             os.environ[name] = _loopback_interface()
+    elif config.backend == "nccl":
+        # NCCL would take the first interface, and no machine hears another on these.
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", "^lo,docker,veth")
     if config.backend == "nccl":
         # As Ray Train does: a worker that waits for a lost one ends.
         os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1")

@@ -5,24 +5,14 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import threading
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import Any
 
 import ray.train
 import ray.train.torch
 import torch
-from ray.train import (
-    ControllerError,
-    FailureConfig,
-    ScalingConfig,
-    WorkerGroupError,
-)
-from ray.train.torch import TorchTrainer
 
 from distgan.config.run import RunConfig
 from distgan.data import feed_mode as ways
@@ -30,25 +20,18 @@ from distgan.data.damage import Damage
 from distgan.data.feed import SampleSource
 from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels
-from distgan.data.ray_reader import read_on_ray, read_resident_on_ray
 from distgan.data.rows import open_rows
+from distgan.launch.ray import private
 from distgan.launch.ray.cluster import Cluster
 from distgan.launch.ray.driver import Follower
-from distgan.launch.ray.failures import (
-    SECONDS_OF_A_COLLECTIVE,
-    FailurePolicy,
-    Preempted,
-    mistake_in,
-    preempted,
-)
-from distgan.launch.ray.local_trainer import OwnTrainer
-from distgan.launch.ray.messages import Channel, ClusterMailbox, FolderMailbox, MailboxControl
+from distgan.launch.ray.failures import Preempted
+from distgan.launch.ray.fit import choose
+from distgan.launch.ray.gpu_probe import probe_gpus
+from distgan.launch.ray.messages import Channel, FolderMailbox, MailboxControl, cluster_mailbox
 from distgan.launch.ray.metrics import Gauges
-from distgan.launch.ray.orphan_processes import end, workers_of_raylets
 from distgan.launch.ray.priority import give_way, make_others_give_way
 from distgan.launch.ray.probe import probe
-from distgan.launch.ray.rendezvous import Rendezvous
-from distgan.launch.ray.workers import Workers
+from distgan.launch.ray.reader import read_on_ray, read_resident_on_ray
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.parallel import World
@@ -59,12 +42,6 @@ from distgan.storage.retrying import RetryingStorage
 from distgan.storage.storage import Storage
 from distgan.training.control import PREEMPTION, RESIZE, Control, NoControl, Outcome
 from distgan.training.loop import train_loop
-
-_SECONDS_BETWEEN_RESIZES = 15.0
-"""How often a run that may grow looks whether it can."""
-
-_SECONDS_TO_LEAVE = 3.0
-"""How long a driver that stops while workers start waits for Ray Train."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +55,8 @@ class _Job:
     channel: Channel
     threads: int
     verbose: bool
+    private: bool
+    """Whether the driver uses more of Ray than its documented interface."""
 
 
 def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster) -> Outcome:
@@ -87,11 +66,13 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
         UserError: when the cluster cannot be reached or is too small, or a worker met a
             mistake that the user can mend.
     """
-    workers = cluster.workers(plan.device, plan.config.micro_batch, plan.threads)
+    workers = cluster.workers(plan.device, plan.config.micro_batch, plan.threads, display.note)
     display.note(workers.describe())
     if not cluster.own:
         plan = _settle_by_nodes(plan, cluster.memory(), display)
         probe(plan.storage, plan.images)
+        if workers.gpu:
+            probe_gpus(workers.count, display.note)
     resident = None
     if plan.config.feed.way == "resident":
         replace = plan.config.feed.skip_bad > 0
@@ -101,13 +82,19 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
     channel = (
         FolderMailbox(f"{cluster.scratch}/channel")
         if cluster.own
-        else ClusterMailbox(uuid.uuid4().hex)
+        else cluster_mailbox(uuid.uuid4().hex)
     )
-    out = plan.storage.anywhere()
     job = _Job(
-        out, plan.storage.owner, plan.images, resident, channel, workers.threads, plan.verbose
+        plan.storage.anywhere(),
+        plan.storage.owner,
+        plan.images,
+        resident,
+        channel,
+        workers.threads,
+        plan.verbose,
+        private.usable(),
     )
-    fit = _Fit(job, workers, cluster, plan.max_failures)
+    fit = choose()(_work, job, workers, cluster, plan.max_failures)
     settle = lambda: cluster.settle(reads_on=resident is None)  # noqa: E731
     follower = Follower(channel, display, stop, plan.storage, settle)
     fit.start()
@@ -138,101 +125,12 @@ def _settle_by_nodes(plan: Plan, memory: int | None, display: Display) -> Plan:
     return replace(plan, config=config)
 
 
-class _Fit(threading.Thread):
-    """`TorchTrainer.fit` beside the main thread, which keeps signals and the display."""
-
-    def __init__(self, job: _Job, workers: Workers, cluster: Cluster, max_failures: int) -> None:
-        super().__init__(daemon=True)
-        self._left = False
-        self._mailbox = job.channel
-        self._result: Any = None
-        self._error: BaseException | None = None
-        kind = partial(OwnTrainer, verbose=job.verbose) if cluster.own else TorchTrainer
-        self._trainer = kind(
-            _work,
-            train_loop_config={"job": job},
-            torch_config=Rendezvous(
-                backend="nccl" if workers.gpu else "gloo",
-                timeout_s=SECONDS_OF_A_COLLECTIVE,
-                folder=cluster.shared,
-            ),
-            scaling_config=ScalingConfig(
-                num_workers=workers.between or workers.count,
-                use_gpu=workers.gpu,
-                resources_per_worker=workers.resources,
-                elastic_resize_monitor_interval_s=_SECONDS_BETWEEN_RESIZES,
-            ),
-            run_config=ray.train.RunConfig(
-                name=uuid.uuid4().hex,
-                storage_path=cluster.scratch,
-                # The callback counts them, and ends the run.
-                failure_config=FailureConfig(max_failures=-1),
-                callbacks=[FailurePolicy(job.out, job.channel, max_failures)],
-            ),
-        )
-
-    def run(self) -> None:
-        try:
-            self._result = self._trainer.fit()
-        except BaseException as error:
-            self._error = error
-
-    def leave(self, stop: str) -> None:
-        """See that controller and workers end, also those that have yet to start.
-
-        Args:
-            stop: the signal that they are to stop for; empty where the driver ends by an error.
-        """
-        self._left = True
-        # On a cluster that stays they would train on, into a folder that was left to others.
-        with contextlib.suppress(Exception):
-            self._mailbox.put("stop", stop or "SIGTERM")
-        if not isinstance(self._trainer, OwnTrainer):
-            self.join(_SECONDS_TO_LEAVE)
-            return
-        self._trainer.leave()
-        deadline = time.monotonic() + _SECONDS_TO_LEAVE
-        while self.is_alive() and time.monotonic() < deadline:
-            # It waits for workers until they have started, or are gone.
-            end(workers_of_raylets())
-            self.join(0.2)
-
-    def then(self, action: Callable[[], object]) -> None:
-        """Do something once it has ended, without waiting for it here where it has not."""
-
-        def wait() -> None:
-            self.join()
-            with contextlib.suppress(Exception):
-                action()
-
-        if self.is_alive():
-            threading.Thread(target=wait, daemon=True).start()
-        else:
-            wait()
-
-    def outcome(self) -> Outcome | None:
-        """How the run ended, or None when it was left before its first step.
-
-        Raises:
-            UserError: what a worker raised as such.
-        """
-        error = self._error
-        if isinstance(error, ControllerError):
-            # What the callback let go through.
-            error = error.controller_failure
-        if self._left and self._result is None:
-            return None
-        if isinstance(error, WorkerGroupError):
-            for failure in error.worker_failures.values():
-                error = mistake_in(failure) or error
-        if error is not None:
-            raise error from None
-        return None if self._result is None else Outcome(**self._result.return_value)
-
-
 def _work(settings: dict[str, Any]) -> dict[str, Any]:
     job: _Job = settings["job"]
     context = ray.train.get_context()
+    if not job.private:
+        # The driver may be on another machine.
+        os.environ[private.VARIABLE] = "1"
     keep_freed_memory()
     # A cluster may promise more CPUs than this machine has.
     torch.set_num_threads(min(job.threads, machine.cores()))
@@ -254,7 +152,7 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
             start = uuid.uuid4().hex
             export = Gauges(job.out).set
             control = stack.enter_context(
-                MailboxControl(job.channel, start, world.size, preempted, export)
+                MailboxControl(job.channel, start, world.size, _notice(job), export)
             )
         storage = RetryingStorage(job.out, control.note, owner=job.owner)
         config = _agreed_config(storage, world)
@@ -270,6 +168,16 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
             # Neither ends the run: should nobody have waited for it, the workers start again.
             raise Preempted
         return asdict(outcome)
+
+
+def _notice(job: _Job) -> Callable[[], bool]:
+    """Tells whether notice was given that a node of the workers will be taken away."""
+    if job.private:
+        from distgan.launch.ray.private.controller import preempted
+
+        return preempted
+    # Ray's documented way to ask makes all workers wait for one another.
+    return lambda: False
 
 
 def _agreed_config(storage: Storage, world: World) -> RunConfig:

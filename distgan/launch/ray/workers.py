@@ -198,14 +198,18 @@ def decide(
     )
 
 
-def check_gpus(asked: Asked, device: Device, gpus: int) -> None:
+def check_gpus(asked: Asked, device: Device, gpus: int, unseen: str = "") -> None:
     """Compare what was asked for with the GPUs there are.
+
+    Args:
+        unseen: why those that there are cannot be used; see `distgan.launch.gpus.unseen`.
 
     Raises:
         UserError: when there are fewer.
     """
     if device == "gpu" and gpus == 0:
-        raise UserError("--device gpu: there is no GPU here; use --device cpu or auto")
+        why = unseen or "there is no GPU here"
+        raise UserError(f"--device gpu: {why}; use --device cpu or auto")
     if device != "cpu" and gpus and least_of(asked) > gpus:
         raise UserError(
             f"--workers {_show(asked)}: more than the {gpus} GPU{'s' if gpus > 1 else ''} there "

@@ -19,7 +19,7 @@ from distgan.config.shape import ImageShape
 from distgan.data.fragments import Fragment, fill, read_fragment, whole_set
 from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels, join
-from distgan.launch.ray.ray_data_backoff import be_unhurried
+from distgan.launch.ray import private
 
 _FRAGMENTS_OF_AN_EXECUTION = 1024
 _AHEAD = 4
@@ -75,7 +75,10 @@ def _dataset(
     context.execution_options.preserve_order = True
     # Raise a task's `UserError` itself, not wrapped in Ray's exception.
     context.raise_original_map_exception = True
-    be_unhurried(context)
+    if private.usable():
+        from distgan.launch.ray.private.data_backoff import be_unhurried
+
+        be_unhurried(context)
     items = [{"fragment": astuple(fragment)} for fragment in fragments]
     return ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         _read,

@@ -1,11 +1,13 @@
-"""Processes of a cluster of our own that would outlive it."""
+"""Processes of a cluster of our own, which psutil finds."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
 
-import psutil  # Ray brings it.
+import ray  # noqa: F401 - where psutil is not installed, Ray's own copy is found after this
+
+import psutil as psutil  # isort: skip
 
 
 def started_by_raylets() -> list[psutil.Process]:

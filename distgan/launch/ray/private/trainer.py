@@ -1,4 +1,4 @@
-"""Ray Train on a cluster of our own, with as few processes beside the workers as will do.
+"""Ray Train, of 2.60, on a cluster of our own, with as few processes beside the workers as will do.
 
 On two cores, each of them costs a newcomer a second before the first step, and the training
 a share of a core as long as it lasts.

@@ -1,0 +1,45 @@
+"""GPUs of this machine, and why torch may not see them."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import torch
+
+_DEVICES = Path("/dev")
+"""Where Linux shows an NVIDIA GPU as ``nvidia0`` and so on, once its driver is loaded."""
+
+
+def unseen() -> str:
+    """One sentence where this machine has NVIDIA GPUs and torch sees none; else empty."""
+    if torch.cuda.device_count() or _hidden():
+        return ""
+    count = _present()
+    if not count:
+        return ""
+    gpus = "the NVIDIA GPU" if count == 1 else f"any of the {count} NVIDIA GPUs"
+    return (
+        f"torch {torch.__version__} cannot use {gpus} here ({why(torch.version.cuda)}); install a "
+        "torch for this driver's CUDA (pytorch.org says how)"
+    )
+
+
+def why(cuda: str | None) -> str:
+    """Why a torch sees no GPU, by the release of CUDA that it was built for."""
+    if cuda is None:
+        return "it is a build for CPUs"
+    return f"it is built for CUDA {cuda}, for which the driver may be too old"
+
+
+def _present() -> int:
+    try:
+        return sum(bool(re.fullmatch(r"nvidia\d+", path.name)) for path in _DEVICES.iterdir())
+    except OSError:
+        return 0
+
+
+def _hidden() -> bool:
+    """Whether somebody has said that none is to be used."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1", "NoDevFiles")

@@ -28,7 +28,7 @@ class Notes:
 
     def start(self, plan: Plan) -> None: ...
     def progress(self, status: object) -> None: ...
-    def note(self, text: str) -> None:
+    def note(self, text: str, kind: str = "") -> None:
         self.texts.append(text)
 
 

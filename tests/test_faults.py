@@ -287,7 +287,7 @@ class Notes:
 
     def start(self, plan: object) -> None: ...
     def progress(self, status: object) -> None: ...
-    def note(self, text: str) -> None:
+    def note(self, text: str, kind: str = "") -> None:
         self.texts.append(text)
 
 

@@ -104,7 +104,7 @@ def test_training_on_cpus_beside_gpus_is_told(
     class Display:
         def start(self, plan: object) -> None: ...
         def progress(self, status: object) -> None: ...
-        def note(self, text: str) -> None:
+        def note(self, text: str, kind: str = "") -> None:
             said.append(text)
 
     config = distgan.override(distgan.recipe("mnist-mlp"), {"images": 128, "batch": 64})

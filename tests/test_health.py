@@ -57,7 +57,7 @@ class Listener(NoControl):
     def __init__(self) -> None:
         self.notes: list[str] = []
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, kind: str = "") -> None:
         self.notes.append(text)
 
 

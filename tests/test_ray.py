@@ -38,7 +38,7 @@ class FailurePolicy:
     def start(self, plan: Plan) -> None:
         self.plans.append(plan)
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, kind: str = "") -> None:
         self.notes.append(text)
 
     def progress(self, status: Status) -> None:
@@ -101,7 +101,7 @@ def test_a_stop_while_workers_start_ends_them_on_a_cluster_that_stays(
     import ray
 
     class Impatient(FailurePolicy):
-        def note(self, text: str) -> None:
+        def note(self, text: str, kind: str = "") -> None:
             super().note(text)
             if text.startswith("2 workers"):
                 stop.name = "SIGINT"
@@ -136,7 +136,7 @@ def facts(process):
 class Look:
     done = False
     def start(self, plan): pass
-    def note(self, text): pass
+    def note(self, text, kind=""): pass
     def progress(self, status):
         if not self.done:
             self.done = True

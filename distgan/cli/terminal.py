@@ -13,7 +13,7 @@ from rich.table import Table
 
 from distgan.cli.console import Part, command, quoted, screen, text
 from distgan.health.diagnosis import HEALTHY
-from distgan.health.recovery import ALARM
+from distgan.health.recovery import ILL
 from distgan.launch.start import Plan, Result
 from distgan.runs.clock import clock
 from distgan.runs.export import CARD
@@ -64,10 +64,9 @@ class Terminal:
             )
             self._live.start()
 
-    def note(self, line: str) -> None:
+    def note(self, line: str, kind: str = "") -> None:
         """Print a line; warnings of the health monitor are coloured."""
-        alarm = line.startswith(ALARM) and "healthy again" not in line
-        self._say((line, "yellow" if alarm else "dim"))
+        self._say((line, "yellow" if kind == ILL else "dim"))
 
     def progress(self, status: Status) -> None:
         """Record the run's progress; redraw or, at intervals, print a line."""

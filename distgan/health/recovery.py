@@ -13,7 +13,10 @@ from distgan.health.diagnosis import HEALTHY, Verdict
 from distgan.storage.storage import Storage
 from distgan.storage.textfiles import Shape, read_lines
 
-ALARM = "health:"
+ILL, HEALTHY_AGAIN = "ill", "healthy again"
+"""Kinds of notes on health, as `distgan.training.control.Control.note` takes them."""
+
+_PREFIX = "health:"
 """Prefix of every line about health."""
 
 LOG = "interventions.jsonl"
@@ -33,8 +36,8 @@ def choose(settings: HealthSettings, verdict: Verdict) -> str:
 def state_message(verdict: Verdict, images: int) -> str:
     """The line that is displayed for a verdict."""
     if verdict.state == HEALTHY:
-        return f"{ALARM} healthy again at {images:,} images"
-    return f"{ALARM} {verdict.state} at {images:,} images: {verdict.evidence}; {verdict.remedy}"
+        return f"{_PREFIX} healthy again at {images:,} images"
+    return f"{_PREFIX} {verdict.state} at {images:,} images: {verdict.evidence}; {verdict.remedy}"
 
 
 def stop_message(verdict: Verdict, images: int, uri: str) -> str:

@@ -13,7 +13,7 @@ from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.parallel import World
 from distgan.parallel.allocator import keep_freed_memory, return_freed_memory
-from distgan.runs.events import EventLog
+from distgan.runs.events import NOT_LOGGED, EventLog
 from distgan.storage import machine
 from distgan.storage.retrying import RetryingStorage
 from distgan.training.control import Outcome, Status
@@ -30,8 +30,8 @@ class _Direct:
         self._display.progress(status)
 
     def note(self, text: str, kind: str = "") -> None:
-        self._display.note(text)
-        if kind:
+        self._display.note(text, kind)
+        if kind and kind not in NOT_LOGGED:
             self._events.add(kind, text, self._seen)
 
     def stop_signal(self) -> str:

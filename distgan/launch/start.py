@@ -50,8 +50,8 @@ class Display(Protocol):
     def start(self, plan: Plan) -> None:
         """The run is about to start."""
 
-    def note(self, text: str) -> None:
-        """Something worth a line of its own."""
+    def note(self, text: str, kind: str = "") -> None:
+        """Something worth a line of its own; ``kind`` names what a program may act on."""
 
     def progress(self, status: Status) -> None:
         """The run has come this far; called a few times a second."""
@@ -96,7 +96,7 @@ class Result:
 
 class _Silent:
     def start(self, plan: Plan) -> None: ...
-    def note(self, text: str) -> None: ...
+    def note(self, text: str, kind: str = "") -> None: ...
     def progress(self, status: Status) -> None: ...
 
 

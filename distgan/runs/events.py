@@ -14,6 +14,9 @@ from distgan.storage.textfiles import Shape, read_lines
 
 LOG = "events.jsonl"
 
+NOT_LOGGED = ("ill", "healthy again")
+"""Kinds of notes that are shown and not logged: every record holds the state of health."""
+
 
 class EventLog:
     """Adds events to a run's folder. If that fails, they are kept and written with the next one.

@@ -16,7 +16,7 @@ from distgan.errors import IllHealthError, UserError, first_line
 from distgan.evaluate.evaluation import Evaluation, Evaluator
 from distgan.families import Batch, DataSpec, build
 from distgan.health import recovery
-from distgan.health.diagnosis import Verdict
+from distgan.health.diagnosis import HEALTHY, Verdict
 from distgan.metrics.names import cost
 from distgan.parallel import World
 from distgan.runs import checkpoint, records
@@ -266,7 +266,9 @@ class _Training:
         if self._recorder is not None:
             self._recorder.recorder.add(self._record)
             if verdict.state != before and action != "give up":
-                self._control.note(recovery.state_message(verdict, state.images_seen))
+                ill = verdict.state != HEALTHY
+                text = recovery.state_message(verdict, state.images_seen)
+                self._control.note(text, recovery.ILL if ill else recovery.HEALTHY_AGAIN)
         if action == "roll back":
             self._roll_back(verdict)
             return "again"

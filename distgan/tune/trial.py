@@ -17,7 +17,7 @@ from distgan.config.run import RunConfig
 from distgan.config.settings import leaves, override
 from distgan.errors import IllHealthError, UserError
 from distgan.evaluate import evaluation
-from distgan.health.recovery import ALARM
+from distgan.health.recovery import ILL
 from distgan.launch.evaluation import evaluate
 from distgan.launch.ray.messages import cluster_mailbox
 from distgan.launch.ray.workers import Device
@@ -305,10 +305,11 @@ class _TrialObserver:
     def start(self, plan: Plan) -> None:
         """Nothing to say before the first update."""
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, kind: str = "") -> None:
         """Remember what was said of its health."""
-        if text.startswith(ALARM):
-            self._alarm = text.removeprefix(ALARM).strip()
+        if kind == ILL:
+            # Without the word that begins every line on health.
+            self._alarm = text.partition(" ")[2]
 
     def progress(self, status: Status) -> None:
         """Post it; end what is ill; report what was measured."""

@@ -13,7 +13,7 @@ from distgan.launch.ray.messages import Channel
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display
 from distgan.runs import checkpoint
-from distgan.runs.events import EventLog
+from distgan.runs.events import NOT_LOGGED, EventLog
 from distgan.storage.storage import Storage
 from distgan.training.control import Status
 
@@ -136,6 +136,6 @@ class Follower:
         self._say(text, kind, **facts)
 
     def _say(self, text: str, kind: str, **facts: Any) -> None:
-        self._display.note(text)
-        if kind:
+        self._display.note(text, kind)
+        if kind and kind not in NOT_LOGGED:
             self._events.add(kind, text, self._seen, **facts)

@@ -92,7 +92,7 @@ def test_a_stop(tmp_path: Path, whole: Path) -> None:
             assert mine[name] == straight[name], name
     both = [checkpoint.load_newest(Storage(folder)) for folder in (tmp_path / "run", whole)]
     assert all(state is not None for state in both)
-    first, second = (state["ema"] for state in both if state is not None)
+    first, second = (state["averages"]["generator"] for state in both if state is not None)
     assert all((first[name] == second[name]).all() for name in second)
 
 
@@ -106,7 +106,7 @@ def test_a_last_evaluation_that_fails_costs_nothing_else(
 
     owner: Any = evaluation if what == "remember" else loop
     said: list[str] = []
-    monkeypatch.setattr(Stopping, "note", lambda self, text: said.append(text))
+    monkeypatch.setattr(Stopping, "note", lambda self, text, kind: said.append(text))
     changes = {**EVERY, "evaluate.every": 10_000}
     with monkeypatch.context() as patch:
         patch.setattr(owner, what, refuse)

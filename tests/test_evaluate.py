@@ -230,7 +230,7 @@ def test_a_set_that_lies_class_by_class_is_seen_as_a_whole(tmp_path: Path) -> No
     prepare(str(tmp_path / "set.npz"), str(tmp_path / "set"))
     images = open_images(str(tmp_path / "set"))
     wanted = EvaluateSettings(num=4_000, features="mnist", metrics=("sliced",))
-    seen = Reals(images, wanted, World())._look(EXTRACTORS["mnist"](), World())
+    seen = Reals(images, wanted, World())._extract(EXTRACTORS["mnist"](), World())
     # Of four thousand images the pixels of two thousand are kept.
     kept = torch.bincount(seen.pixels[:, 0, 0, 0].long())
     assert kept.sum() == 2_000

@@ -62,7 +62,7 @@ def test_a_lost_driver_of_a_search_writes_no_more(
     plans: list[search.Plan] = []
     found = results.sum_up("x", [], SETTINGS, "", 0.0)
 
-    def began(plan: search.Plan, board: object) -> Any:
+    def began(plan: search.Plan, board: object, stop: object) -> Any:
         Trial(number=len(plans), point={}, seed=0).save(plan.storage)
         plans.append(plan)
         return found

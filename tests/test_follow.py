@@ -67,7 +67,9 @@ def test_a_worker_hears_a_stop_though_it_can_tell_nothing(tmp_path: Path) -> Non
 
 def _follow(folder: Path, channel: FolderMailbox, stop: StopRequest, looks: list[Any]) -> list[str]:
     said: list[str] = []
-    display: Any = SimpleNamespace(note=said.append, progress=lambda status: None)
+    display: Any = SimpleNamespace(
+        note=lambda text, kind: said.append(text), progress=lambda status: None
+    )
     follower = Follower(channel, display, stop, Storage(folder), lambda: said.append("settled"))
     fit: Any = Fit(looks)
     follower.follow(fit)
@@ -124,7 +126,9 @@ class AwayOnce(FolderMailbox):
 def test_a_head_that_is_away_for_a_moment_ends_no_driver(tmp_path: Path) -> None:
     channel, lines = AwayOnce(str(tmp_path / "m")), list[str]()
     channel.put("told", [["worker 1 lost", "worker lost"]])
-    display = SimpleNamespace(note=lines.append, progress=lambda status: None)
+    display = SimpleNamespace(
+        note=lambda text, kind: lines.append(text), progress=lambda status: None
+    )
     fit = Fit([lambda: None] * 4)
     follower = Follower(channel, display, StopRequest(), Storage(tmp_path / "run"), lambda: None)
     follower.follow(fit)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""``python -m distgan.guides``: write the tables of settings into the guides."""
+"""``python -m distgan.guides``: write tables of settings and lines of code into the guides."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import distgan
 from distgan.guides import ORDER
-from distgan.guides.tables import rewritten
+from distgan.guides.tables import located, rewritten
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
     for name in ORDER:
         path = Path(__file__).with_name(f"{name}.md")
         before = path.read_text(encoding="utf-8")
-        after = rewritten(before, root)
+        after = located(rewritten(before, root))
         if after != before:
             path.write_text(after, encoding="utf-8")
             print(f"changed: {path}")

@@ -16,10 +16,10 @@ from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.families import Batch
 from distgan.families.gan_config import GANConfig
-from distgan.launch.allocator import keep_freed_memory
 from distgan.networks.kernels.linear import mkl_is_slow
 from distgan.objectives.penalties import GRADIENT_PENALTIES
 from distgan.parallel import World, has_batch_norm
+from distgan.parallel.allocator import keep_freed_memory
 
 
 def _as_it_is(training: Training) -> None:

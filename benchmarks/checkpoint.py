@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.frame import Benchmark, Comparison, Process, Turn, Values, main
 from benchmarks.training import Training
-from distgan.launch.allocator import keep_freed_memory
+from distgan.parallel.allocator import keep_freed_memory
 from distgan.recipes import recipe
 from distgan.runs import checkpoint
 from distgan.storage.storage import Storage

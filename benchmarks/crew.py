@@ -16,9 +16,9 @@ import torch.distributed as dist
 from benchmarks import wire
 from distgan.config.run import RunConfig
 from distgan.families import DataSpec
-from distgan.launch.allocator import keep_freed_memory
 from distgan.networks import ImageShape
 from distgan.parallel import World
+from distgan.parallel.allocator import keep_freed_memory
 from distgan.plan.measure import Cycles
 
 IMAGE, CLASSES = ImageShape(1, 28, 28), 10

@@ -36,8 +36,8 @@ from distgan.data.images import ImageSet, open_images
 from distgan.data.resident import borrow
 from distgan.families import Batch, DataSpec
 from distgan.families.gan_config import GANConfig
-from distgan.launch.allocator import keep_freed_memory
 from distgan.parallel import World
+from distgan.parallel.allocator import keep_freed_memory
 from distgan.runs import records
 from distgan.storage.storage import Storage
 from distgan.training.state import TrainingState

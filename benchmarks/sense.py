@@ -17,8 +17,8 @@ from torch.nn.functional import conv2d
 
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
+from distgan.evaluate.extraction import extract_all_ranks
 from distgan.evaluate.feature_statistics import FeatureStatistics
-from distgan.evaluate.gather import gather
 from distgan.evaluate.measures import MEASURES, WANT_TRAINING, Value
 from distgan.features import EXTRACTORS
 from distgan.parallel import World
@@ -58,7 +58,9 @@ def main() -> None:
     classifier = EXTRACTORS["mnist"]()
 
     def see(images: Tensor) -> FeatureStatistics:
-        return gather(lambda n: images[n.start : n.stop], len(images), classifier, World())
+        return extract_all_ranks(
+            lambda n: images[n.start : n.stop], len(images), classifier, World()
+        )
 
     real = see(_load("mnist")[0][:_COUNT])
     images, labels = _load(options.test)

@@ -32,8 +32,8 @@ from benchmarks.training import Training, configure
 from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.families.gan_config import GANConfig
-from distgan.launch.allocator import keep_freed_memory
 from distgan.parallel import World
+from distgan.parallel.allocator import keep_freed_memory
 from distgan.recipes.gan import RECIPES
 
 _SMALL = ("mnist-mlp", "mnist-dcgan")

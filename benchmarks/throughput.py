@@ -36,10 +36,10 @@ from benchmarks.textbook import BETAS, RATE, Textbook, in_plain_torch
 from distgan.config.settings import override
 from distgan.families import Batch, DataSpec
 from distgan.families.gan_config import GANConfig
-from distgan.launch.allocator import keep_freed_memory
 from distgan.networks import ImageShape
 from distgan.networks.kernels.linear import Linear
 from distgan.parallel import World
+from distgan.parallel.allocator import keep_freed_memory
 from distgan.training.state import TrainingState
 
 _BATCHES = 8

@@ -106,6 +106,12 @@ def first_line(error: BaseException, limit: int = 200) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
+def one_line(error: BaseException, limit: int = 200) -> str:
+    """All that a library says of a failure, whose first line may be no more than a heading."""
+    text = " ".join(str(error).split())
+    return first_line(ValueError(text), limit) if text else type(error).__name__
+
+
 def listed(names: Iterable[object], most: int = 20) -> str:
     """Names separated by commas: the first ``most`` of them, and how many more there are."""
     every = [printable(str(name)) for name in names]

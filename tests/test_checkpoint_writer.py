@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -270,3 +271,15 @@ def test_events_that_are_given_up_meanwhile_end_no_checkpoint(
     monkeypatch.setattr(records._Events, "_open", open_, raising=False)
     events.publish()
     writer.close()
+
+
+def test_bytes_do_not_depend_on_which_texts_are_one_object() -> None:
+    one = "".join(("heal", "thy"))
+    apart = {"states": ["".join(("heal", "thy")), one], "".join(("heal", "thy")): one}
+    alike = {"states": [one, one], one: one}
+    made = []
+    for state in (apart, alike):
+        buffer = io.BytesIO()
+        torch.save(checkpoint.snapshot(state), buffer)
+        made.append(buffer.getvalue())
+    assert made[0] == made[1]

@@ -20,8 +20,8 @@ from distgan.data.sources import idx
 from distgan.data.sources.named import NAMED
 from distgan.evaluate import evaluation
 from distgan.evaluate.evaluation import Evaluator
+from distgan.evaluate.extraction import extract_all_ranks
 from distgan.evaluate.feature_statistics import FeatureStatistics
-from distgan.evaluate.gather import gather
 from distgan.evaluate.measures import MEASURES, WANT_LABELS, WANT_TRAINING
 from distgan.evaluate.reals import Reals
 from distgan.families import DataSpec
@@ -91,7 +91,7 @@ def classifier() -> Extractor:
 
 
 def seen(images: Tensor, extractor: Extractor) -> FeatureStatistics:
-    return gather(lambda n: images[n.start : n.stop], len(images), extractor, World())
+    return extract_all_ranks(lambda n: images[n.start : n.stop], len(images), extractor, World())
 
 
 def noisy(images: Tensor, share: float) -> Tensor:
@@ -326,27 +326,27 @@ def test_reals_are_seen_once_and_again_where_what_is_kept_is_damaged(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     images, extractor = open_images(few), EXTRACTORS["mnist"]()
     chosen = EvaluateSettings(num=300, metrics=("frechet", "memorisation"))
-    first = Reals(images, chosen, World()).see(extractor, World()).to_tensors()
+    first = Reals(images, chosen, World()).features(extractor, World()).to_tensors()
     (file,) = (tmp_path / "distgan" / "statistics").iterdir()
     before = file.stat().st_mtime_ns
-    again = Reals(images, chosen, World()).see(extractor, World()).to_tensors()
+    again = Reals(images, chosen, World()).features(extractor, World()).to_tensors()
     assert file.stat().st_mtime_ns == before
     assert first.keys() == again.keys()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert first["training"].shape == (1_050, 64)
     assert first["held_out"].shape == (50, 64)
     file.write_bytes(file.read_bytes()[:1_000])
-    mended = Reals(images, chosen, World()).see(extractor, World()).to_tensors()
+    mended = Reals(images, chosen, World()).features(extractor, World()).to_tensors()
     assert all(torch.equal(first[name], mended[name]) for name in first)
     assert file.stat().st_mtime_ns != before
     # Another count is another key.
-    Reals(images, replace(chosen, num=200), World()).see(extractor, World())
+    Reals(images, replace(chosen, num=200), World()).features(extractor, World())
     assert len(list(file.parent.iterdir())) == 2
 
 
 def test_copies_of_training_images_are_told_from_held_out_ones(few: str) -> None:
     reals = Reals(open_images(few), EvaluateSettings(num=100, metrics=("memorisation",)), World())
-    found = reals.see(EXTRACTORS["mnist"](), World())
+    found = reals.features(EXTRACTORS["mnist"](), World())
     assert reals.held_out == 50
     assert found.held_out is not None
     assert found.training is not None

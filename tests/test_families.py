@@ -190,7 +190,7 @@ def test_the_command_line_trains_resumes_samples_measures_and_reports(
     assert main(["sample", "run", "--num", "9"]) == 0
     assert main(["evaluate", "run", "--num", "100", "--metrics", "frechet", "--workers", "0"]) == 0
     assert main(["report", "run"]) == 0
-    assert "frechet" in (tmp_path / "run-report.html").read_text("utf-8")
+    assert "frechet" in (tmp_path / "run" / "report.html").read_text("utf-8")
     loaded = load_generator("run")
     assert (loaded.images_seen, loaded.image) == (512, (1, 28, 28))
     assert torch.equal(loaded.sample(3), loaded.sample(70)[:3])

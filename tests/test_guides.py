@@ -378,3 +378,19 @@ def test_an_unknown_guide(capsys: pytest.CaptureFixture[str]) -> None:
     assert not said.out
     assert said.err.count("\n") == 1
     assert "guide 'metric': there is no such guide, did you mean metrics?; have start," in said.err
+
+
+def test_lines_of_the_code_are_where_the_guide_says() -> None:
+    text = (FOLDER / "families.md").read_text("utf-8")
+    references = re.findall(r"`(distgan/[\w/]+\.py):(\d+)` `(\w+)`", text)
+    assert len(references) >= 8
+    for file, line, name in references:
+        lines = (ROOT / file).read_text("utf-8").splitlines()
+        here = [number for number, each in enumerate(lines, 1) if f"def {name}(" in each]
+        assert int(line) in here, f"{file}: {name} is at {here}"
+
+
+def test_the_guides_family_is_the_one_that_is_tested() -> None:
+    text = (FOLDER / "families.md").read_text("utf-8")
+    toy = (ROOT / "tests" / "toy_family.py").read_text("utf-8")
+    assert toy[toy.index("from __future__") :] in text

@@ -19,8 +19,8 @@ from distgan.data.resident import Resident
 from distgan.errors import UserError
 from distgan.families import Batch, DataSpec
 from distgan.features import small_classifier_for
-from distgan.health import recovery as treatment
-from distgan.health.signs import class_counts, distances, network_signs, weight_norm
+from distgan.health import recovery
+from distgan.health.signs import distances, network_signs, weight_norm
 from distgan.launch import start as launch
 from distgan.networks import ImageShape
 from distgan.parallel import World
@@ -30,7 +30,8 @@ from distgan.runs import folder as run
 from distgan.runs.export import load_generator
 from distgan.storage.storage import Storage
 from distgan.training.control import NoControl, Status
-from distgan.training.loop import train
+from distgan.training.health_monitor import class_counts
+from distgan.training.loop import train_loop
 from distgan.training.state import TrainingState
 
 from . import ranks
@@ -69,7 +70,7 @@ def run_here(world: World, config: RunConfig, folder: Path) -> list[str]:
         read_resident(images), config.seed, config.batch, world, Damage(images, 0, storage)
     )
     listener = Listener()
-    train(config, storage, images, rows, world, listener)
+    train_loop(config, storage, images, rows, world, listener)
     return listener.notes
 
 
@@ -96,7 +97,7 @@ def test_a_checkpoint_of_weights_that_are_no_numbers_is_not_healthy(tmp_path: Pa
     config = settings(health__action="rollback", output__keep_checkpoints=9, **often)
     told = spoil(World(), config, tmp_path / "run", 6_016, 1)
     storage = Storage(tmp_path / "run")
-    (entry,) = treatment.past(storage)
+    (entry,) = recovery.interventions(storage)
     assert (entry["back_to"], entry["images"]) == (5_120, 7_680)
     assert any("back to 5,120 images" in note for note in told)
     last = checkpoint.load_newest(storage)
@@ -127,7 +128,7 @@ def test_a_stop_with_the_last_step_leaves_a_complete_run(
     run.create(storage, config)
     damage = Damage(images, 0)
     rows = Resident(read_resident(images), config.seed, config.batch, World(), damage)
-    outcome = train(config, storage, images, rows, World(), _Stopping(1_280))
+    outcome = train_loop(config, storage, images, rows, World(), _Stopping(1_280))
     assert (outcome.images_seen, outcome.stopped) == (1_280, "")
     assert load_generator(storage.uri).images_seen == 1_280
     assert export.exported(storage) == 1_280
@@ -157,7 +158,7 @@ def test_a_rolled_back_run_recovers_on_two_ranks(tmp_path: Path) -> None:
     out = tmp_path / "run"
     (told, _) = ranks.on_ranks(2, spoil, tmp_path, config, out, 6_400, 1)
     storage = Storage(out)
-    (entry,) = treatment.past(storage)
+    (entry,) = recovery.interventions(storage)
     # The checkpoint before the spoilt step; the record after it names what happened.
     assert (entry["back_to"], entry["images"], entry["state"]) == (5_120, 7_680, "non-finite")
     assert any(note.startswith("health: non-finite at 7,680 images") for note in told)
@@ -188,21 +189,21 @@ def test_a_rolled_back_run_recovers_on_two_ranks(tmp_path: Path) -> None:
 
 def changed_at(world: World, config: RunConfig, folder: Path, images: int) -> None:
     run_here(world, override(config, {"images": images}), folder)
-    run_here(world, treatment.changed(config)[0], folder)
+    run_here(world, recovery.changed(config)[0], folder)
 
 
 def test_rollbacks_end(tmp_path: Path) -> None:
     config = settings(health__action="rollback", health__rollbacks=2)
     with pytest.raises(UserError, match=r"non-finite .* also after 2 rollbacks .*rollbacks"):
         spoil(World(), config, tmp_path / "run", 6_400, 9)
-    assert len(treatment.past(Storage(tmp_path / "run"))) == 2
+    assert len(recovery.interventions(Storage(tmp_path / "run"))) == 2
 
 
 def test_without_a_healthy_checkpoint_it_begins_anew(tmp_path: Path) -> None:
     config = settings(health__action="rollback", health__change="double-r1")
     spoil(World(), config, tmp_path / "run", 640, 1)
     storage = Storage(tmp_path / "run")
-    assert treatment.past(storage)[0]["back_to"] == 0
+    assert recovery.interventions(storage)[0]["back_to"] == 0
     assert run.load_config(storage, "RUN").discriminator.penalty.r1.at(0) == 0.1
     assert len(records.read(storage)) == 10
 

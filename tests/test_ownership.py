@@ -25,6 +25,8 @@ from distgan.storage.ownership import LOCK, Ownership
 from distgan.storage.retrying import RetryingStorage
 from distgan.storage.storage import OWNER, AppendLog, Storage
 
+from .objects import ObjectStore
+
 TIMES = Times(renew=0.02, expire=0.15, settle=0.05)
 
 RACING = Times(renew=0.02, expire=2.0, settle=0.1)
@@ -33,11 +35,14 @@ RACING = Times(renew=0.02, expire=2.0, settle=0.1)
 Place = Callable[[], Storage]
 
 
-@pytest.fixture(params=["locks", "lease"])
+@pytest.fixture(params=["locks", "lease", "objects"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """Gives the same folder anew: on a local disk, and on a filesystem that is not."""
+    """Gives the same folder anew: on a local disk, on a filesystem that is not, and in a store."""
     if request.param == "locks":
         return lambda: Storage(tmp_path / "run")
+    if request.param == "objects":
+        store = ObjectStore(0.005)
+        return lambda: store.storage("run")
     remote = pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem())
     return lambda: Storage("run", remote)
 
@@ -70,8 +75,6 @@ def race(place: Place, attempts: int) -> tuple[int, int]:
     assert not twice
     # Or, of two that wrote over each other's leases again and again, neither is served.
     known = ("racing goes on there, by process", "cannot be told to belong to nobody else")
-    # Or the folder went with its owner while the lease was written, which refuses as well.
-    known += ("cannot be written",)
     assert [said for said in refused if not any(each in said for each in known)] == []
     return len(had), len(refused)
 
@@ -272,6 +275,60 @@ def test_a_late_write_does_not_take_over_from_who_settled(tmp_path: Path) -> Non
         assert "training goes on there, by process" in refused[0]
         said = json.loads(late.read(LOCK))
         assert said["id"] == first.claim().owner
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.05, 0.3])
+def test_never_two_owners_in_a_store_of_slow_writes(seconds: float) -> None:
+    """Writes of up to twice as many seconds, and so beyond the time that a lease settles in."""
+    store = ObjectStore(seconds)
+    had, refused = race(lambda: store.storage("run"), 4)
+    assert had + refused == 8
+    assert had >= 2
+    assert store.moves == 0
+    assert not store.objects
+
+
+def test_a_store_takes_files_whole_and_moves_none() -> None:
+    store = ObjectStore()
+    with Ownership(store.storage("run"), "training", times=TIMES) as owner:
+        owned = owner.claim()
+        owned.write("a/b.txt", "mine")
+        assert set(store.objects) == {f"bucket/run/{n}" for n in (LOCK, OWNER, "a/b.txt")}
+    assert store.moves == 0
+    assert owned.read_text("a/b.txt") == "mine"
+    assert owned.names() == ["a", OWNER]
+
+
+def test_a_lease_whose_folder_goes_is_written_again(tmp_path: Path) -> None:
+    """As it does where the owner before removes the folder that was made for it."""
+    gone: list[str] = []
+
+    class Going(Slow):
+        def write(self, name: str, content: Any) -> None:
+            if not gone:
+                gone.append(name)
+                (tmp_path / "run").rmdir()
+                try:
+                    raise FileNotFoundError(errno.ENOENT, "No such file or directory", name)
+                except OSError as error:
+                    raise UserError(f"{name}: cannot be written") from error
+            super().write(name, content)
+
+    (tmp_path / "run").mkdir()
+    with Ownership(Going(tmp_path, 0), "training", times=TIMES):
+        assert gone == [LOCK]
+        assert (tmp_path / "run" / LOCK).exists()
+    assert not (tmp_path / "run").exists(), "made anew for this owner"
+
+
+def test_a_lease_makes_no_folder_anew_that_was_moved_away(tmp_path: Path) -> None:
+    with Ownership(Slow(tmp_path, 0), "training", times=TIMES) as owner:
+        owner.claim()
+        (tmp_path / "run").rename(tmp_path / "elsewhere")
+        time.sleep(10 * TIMES.renew)
+        assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_storage_that_forgets_is_given_up(tmp_path: Path) -> None:

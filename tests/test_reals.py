@@ -20,7 +20,7 @@ from distgan.data.fragments import read_numbered, read_resident
 from distgan.data.images import ImageSet, open_images
 from distgan.evaluate import reals
 from distgan.evaluate.evaluation import Evaluator
-from distgan.evaluate.gather import gather, own_places
+from distgan.evaluate.extraction import extract_all_ranks, own_places
 from distgan.evaluate.reals import Reals, _own_blocks
 from distgan.families import DataSpec, build
 from distgan.features import EXTRACTORS
@@ -56,7 +56,9 @@ def test_evidence_is_what_it_is_with_the_whole_set_in_memory(encoded: str) -> No
     wanted = (np.arange(437) * 950 // 437)[draws.permutation(0, "reals", 0, 437)]
     pixels = torch.from_numpy(whole.images[wanted]).permute(0, 3, 1, 2).contiguous()
     labels = torch.from_numpy(whole.labels[wanted])
-    expected = gather(lambda n: pixels[n.start : n.stop], 437, extractor, World(), labels)
+    expected = extract_all_ranks(
+        lambda n: pixels[n.start : n.stop], 437, extractor, World(), labels
+    )
     ours, theirs = found.to_tensors(), expected.to_tensors()
     assert ours.keys() - theirs.keys() == {"training"}
     for name, tensor in theirs.items():
@@ -128,8 +130,8 @@ def test_a_card_says_how_many_images_each_metric_took(
 ) -> None:
     # What others kept of the same images was made with the real limits.
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("distgan.evaluate.gather.MOST_FEATURES", 200)
-    monkeypatch.setattr("distgan.evaluate.gather._MOST_PIXELS", 100)
+    monkeypatch.setattr("distgan.evaluate.extraction.MOST_FEATURES", 200)
+    monkeypatch.setattr("distgan.evaluate.extraction._MOST_PIXELS", 100)
     images: ImageSet = open_images("mnist")
     config = settings()
     metrics = ("frechet", "kernel", "manifold", "classifier-score", "modes", "sliced")

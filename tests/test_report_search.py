@@ -6,16 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from scipy import stats
 
-from distgan.config.settings import to_dict
-from distgan.families.registry import to_yaml
 from distgan.recipes import recipe
 from distgan.report import searched, write_report
 from distgan.storage.storage import Storage
+from distgan.tune.folder import write
 from distgan.tune.record import Adoption, Measured, Trial
 from distgan.tune.settings import TuneSettings
+from distgan.tune.space import Space
 
 pytest.importorskip("plotly", reason="the extra report is not installed")
 
@@ -24,13 +23,10 @@ LR = "generator.optimizer.lr"
 
 def write_search(folder: Path, trials: list[Trial], **settings: object) -> Path:
     """A search as `distgan tune` leaves it."""
-    content = {
-        "settings": to_dict(TuneSettings(max_images=900, rung=100, **settings)),  # type: ignore[arg-type]
-        "space": {LR: "loguniform(1e-5, 1e-2)", "loss": "choice(hinge, minimax)"},
-        "config": yaml.safe_load(to_yaml(recipe("mnist-mlp"))),
-    }
-    folder.mkdir()
-    (folder / "search.yaml").write_text(yaml.safe_dump(content))
+    base, texts = recipe("mnist-mlp"), {LR: "loguniform(1e-5, 1e-2)"}
+    space = Space(base, {**texts, "loss": "choice(hinge, minimax)"})
+    given = TuneSettings(max_images=900, rung=100, **settings)  # type: ignore[arg-type]
+    write(Storage(folder), base, space, given)
     for trial in trials:
         trial.save(Storage(folder))
     return folder

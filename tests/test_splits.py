@@ -67,6 +67,40 @@ SPLITS: dict[str, tuple[tuple[str, ...], dict[str, tuple[int, tuple[str, ...]] |
         ("train_clean/0.png", "test_noisy/0.png", "test_noisy/1.png"),
         {"train": (1, ()), "test": (2, ())},
     ),
+    "below the classes": (
+        (
+            "cat/train/0.png",
+            "cat/test/0.png",
+            "dog/train/0.png",
+            "dog/train/1.png",
+            "dog/test/x.png",
+        ),
+        {"train": (3, ("cat", "dog")), "test": (2, ("cat", "dog"))},
+    ),
+    "below the classes, below a common folder": (
+        ("pets/cat/Train/0.png", "pets/cat/val/0.png", "pets/dog/training/a/0.png"),
+        {"train": (2, ("cat", "dog")), "test": "has no split test in cat, dog; its classes have"},
+    ),
+    "below some classes": (
+        ("cat/train/0.png", "cat/test/0.png", "dog/0.png"),
+        {"train": "cat/ has folders of splits inside it (test, train), but dog/0.png lies in none"},
+    ),
+    "a class without a split": (
+        ("cat/train/0.png", "cat/test/0.png", "dog/train/0.png"),
+        {"train": (2, ("cat", "dog")), "test": "has no split test in dog; its classes have"},
+    ),
+    "one split below every class": (
+        ("cat/train/0.png", "dog/train/0.png"),
+        {"train": (2, ("cat", "dog")), "test": "has no split test"},
+    ),
+    "an exact name beside a longer one": (
+        ("train/a/0.png", "train/b/0.png", "train_extra/a/0.png"),
+        {"train": (2, ("a", "b")), "test": "has no split test; its folders are train, train_extra"},
+    ),
+    "exact names beside a longer one": (
+        ("train/a/0.png", "train/b/0.png", "train_extra/a/0.png", "val/a/0.png", "test/0.png"),
+        {"train": (2, ("a", "b")), "test": (1, ())},
+    ),
     "no splits": (
         ("training-wheels/0.png", "car/0.png"),
         {"train": (2, ("car", "training-wheels")), "test": "has no split test"},
@@ -89,6 +123,10 @@ def test_splits_are_told_from_classes(tmp_path: Path, case: str, how: str) -> No
         else:
             source = open_source(str(path), split)
             assert (source.count, source.classes) == right
+    if "exact" in case:
+        notes = open_source(str(path), "train").notes
+        assert notes == ("left alone: 1 images beside those of train/ (1 .png), such as "
+                         "train_extra/a/0.png",)  # fmt: skip
     if case == "a third folder":
         assert any("left alone: 1 images beside" in note for note in source.notes)
 

@@ -243,9 +243,9 @@ def test_clean_lists_first_and_removes_what_nobody_uses(
     dead.mkdir()
     (dead / ".in-use").touch()
     (cache / "distgan" / "statistics" / "one").write_bytes(bytes(3_000_000))
-    for name in (".config.yaml.7.tmp", ".new.7.tmp", "config.yaml"):
+    for name in (".config.yaml.999999999.tmp", ".new.7.tmp", "config.yaml"):
         (run / name).touch()
-    os.utime(run / ".config.yaml.7.tmp", (0, time.time() - 7200))
+    os.utime(run / ".config.yaml.999999999.tmp", (0, time.time() - 7200))
     with Scratch("distgan-live-") as live:
         assert main(["clean", str(run)]) == 0
         said = capsys.readouterr().out
@@ -256,6 +256,6 @@ def test_clean_lists_first_and_removes_what_nobody_uses(
     assert not dead.exists()
     assert sorted(path.name for path in run.iterdir()) == [".new.7.tmp", "config.yaml"]
     assert not list((cache / "distgan").iterdir())
-    for path in (dead, run / ".config.yaml.7.tmp"):
+    for path in (dead, run / ".config.yaml.999999999.tmp"):
         assert str(path) in said
     assert main(["clean", str(tmp_path / "none")]) == 2

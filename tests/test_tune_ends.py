@@ -80,7 +80,7 @@ def test_a_trial_that_failed_goes_on_when_the_search_is_resumed(
 
 
 def test_a_killed_process_is_recorded_and_its_trial_goes_on(tmp_path: Path) -> None:
-    job = SimpleNamespace(mailbox="", out=str(tmp_path), settings=SETTINGS)
+    job = SimpleNamespace(mailbox="", storage=lambda: Storage(tmp_path), settings=SETTINGS)
     found = on_ray.Search(job, TrialResources(1, 0, 1, False), StopRequest(), None, [], 0)  # type: ignore[arg-type]
     given = {"number": 3, "point": {LR: 1.5}, "seed": 0, "confirms": None}
     # Before it could write a record of its own.
@@ -142,6 +142,51 @@ def test_a_search_edited_by_hand_is_refused(section: str, base: RunConfig, tmp_p
     EDITS[section](content)
     storage.write(folder.FILE, yaml.safe_dump(content))
     with pytest.raises(UserError, match=rf"search\.yaml: its {section} was edited since"):
+        search.resume(storage.uri)
+
+
+@pytest.mark.parametrize("section", [*EDITS, None])
+def test_a_search_without_checksums_is_refused(
+    section: str | None, base: RunConfig, tmp_path: Path
+) -> None:
+    storage = Storage(str(tmp_path / "found"))
+    folder.create(storage, base, search.Space(base, SPACE), SETTINGS.settle(base))
+    content = yaml.safe_load(storage.read_text(folder.FILE))
+    if section is None:
+        del content["checksums"]
+    else:
+        del content["checksums"][section]
+        EDITS[section](content)
+    storage.write(folder.FILE, yaml.safe_dump(content))
+    with pytest.raises(UserError, match=r"search\.yaml: the checksum of its \w+ is gone"):
+        search.resume(storage.uri)
+
+
+RECORD_EDITS = {
+    "history": lambda content: content["history"][0].update(value=0.01),
+    "final": lambda content: content["final"].update(value=0.01),
+    "state": lambda content: content.update(state="failed"),
+    "seconds": lambda content: content.update(seconds=0.5),
+    "checksum": lambda content: content.pop("checksum"),
+    "checksum and final": lambda content: (content.pop("checksum"), content.update(final=None)),
+}
+
+
+@pytest.mark.parametrize("edit", RECORD_EDITS)
+def test_a_record_edited_by_hand_is_refused(edit: str, base: RunConfig, tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path / "found"))
+    folder.create(storage, base, search.Space(base, SPACE), SETTINGS.settle(base))
+    measured = record.Measured(1, 64, 10, 0.25, 0.125, float("inf"))
+    trial = record.Trial(number=0, point={}, seed=0, history=[measured], final=measured)
+    trial.save(storage)
+    file = tmp_path / "found" / "trials" / "0000.json"
+    content = json.loads(file.read_text())
+    # Another way to write the same is no edit.
+    file.write_text(json.dumps(content, sort_keys=True))
+    assert record.load(storage, 0) is not None
+    RECORD_EDITS[edit](content)
+    file.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"0000\.json: was edited since .*; undo the edit, or del"):
         search.resume(storage.uri)
 
 
@@ -226,7 +271,7 @@ def test_a_head_that_is_away_ends_no_search(
     monkeypatch.setattr(on_ray, "_SECONDS_BETWEEN_LOOKS", 0.01)
     monkeypatch.setattr(on_ray.Search, "_tuner", lambda self: None)
     monkeypatch.setattr(on_ray.Search, "_fit", lambda self, tuner: over.wait(30))
-    job = SimpleNamespace(mailbox="", out=str(tmp_path), settings=SETTINGS)
+    job = SimpleNamespace(mailbox="", storage=lambda: Storage(tmp_path), settings=SETTINGS)
     stop = StopRequest()
     stop.name = "SIGINT"
     found = on_ray.Search(job, TrialResources(1, 0, 1, False), stop, None, [], 0)  # type: ignore[arg-type]

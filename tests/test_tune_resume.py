@@ -23,6 +23,7 @@ SPACE = {LR: "scale(0.1, 30)", "discriminator.penalty.r1": "choice(0, 0.1)"}
 SETTINGS = TuneSettings(samples=4, max_images=384, rung=64, num=10, rung_num=10, reduction=2)
 WAYS = {
     "asha": SETTINGS,
+    "median": dataclasses.replace(SETTINGS, scheduler="median", samples=7),
     "pbt": dataclasses.replace(SETTINGS, scheduler="pbt", max_images=256),
     "optuna": dataclasses.replace(SETTINGS, search="optuna", samples=6),
 }

@@ -113,9 +113,15 @@ def double(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial.tune, "report", lambda metrics, **_: REPORT.take(metrics))
 
 
-def run(path: Path, base: RunConfig, space: dict[str, str], settings: TuneSettings) -> Storage:
+def run(
+    path: Path,
+    base: RunConfig,
+    space: dict[str, str],
+    settings: TuneSettings,
+    owner: str | None = None,
+) -> Storage:
     """Begin a search, or go on with it."""
-    storage = Storage(str(path))
+    storage = Storage(str(path), owner=owner)
     settings = settings.settle(base)
     found = Space(base, space)
     room = search._check(base, found, settings, None, "cpu")
@@ -144,10 +150,10 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, count: int, before: bool) -> None:
 
 
 def outcome(storage: Storage) -> list[dict[str, Any]]:
-    """What a search came to, but for the time it took, and when that noticed an early end."""
+    """What a search came to, but for the time it took, and when an early end was noticed."""
     found = [dataclasses.asdict(one) for one in record.load_all(storage)]
     for one in found:
         del one["seconds"]
-        if one["state"] == "ended early":
+        if one["state"] in ("ended early", "ill"):
             del one["images"]
     return found

@@ -12,8 +12,8 @@ from benchmarks.peers.pair import Pair, is_second
 from benchmarks.turns import Unavailable
 from distgan.config.settings import override
 from distgan.families import Batch, DataSpec
-from distgan.launch.allocator import keep_freed_memory
 from distgan.parallel import World
+from distgan.parallel.allocator import keep_freed_memory
 from distgan.training.state import TrainingState
 
 

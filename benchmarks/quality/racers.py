@@ -22,8 +22,8 @@ from distgan.data.images import open_images
 from distgan.data.resident import Resident
 from distgan.families import Batch, DataSpec, Family, build
 from distgan.families.gan_config import GANConfig
-from distgan.launch.allocator import keep_freed_memory
 from distgan.parallel import World
+from distgan.parallel.allocator import keep_freed_memory
 from distgan.training.state import TrainingState
 
 

@@ -15,6 +15,7 @@ from distgan.cli.console import Part, command, quoted, screen, text
 from distgan.health.diagnosis import HEALTHY
 from distgan.health.recovery import ALARM
 from distgan.launch.start import Plan, Result
+from distgan.runs.clock import clock
 from distgan.runs.export import CARD
 from distgan.runs.records import EVENTS, METRICS
 from distgan.storage.storage import join
@@ -163,10 +164,3 @@ class Terminal:
         for name, value in self._values():
             values += ["   " if values else "", (name, "dim"), f" {value}"]
         return Group(top, text(*values or [("first record soon", "dim")]))
-
-
-def clock(seconds: float) -> str:
-    """Seconds as ``h:mm:ss``, or ``m:ss`` below an hour."""
-    whole = round(seconds)
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table as RichTable
 
 from distgan.cli.console import Part, command, screen, text
-from distgan.cli.terminal import clock
+from distgan.runs.clock import clock
 from distgan.tune import results
 from distgan.tune.record import Trial
 from distgan.tune.results import Found

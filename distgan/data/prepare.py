@@ -113,7 +113,7 @@ def prepare(
     if workers is not None and workers < 0:
         raise UserError(f"--workers {workers}: should be 0 or more")
     storage = Storage(out)
-    with Ownership(storage, "preparing of a set"):
+    with Ownership(storage, "preparing of a set") as owner:
         clear(storage)
         refuse_occupied(storage, out)
         opened = open_source(source, options.split, progress)
@@ -122,7 +122,7 @@ def prepare(
         taken, held_out = _choose(opened.count, options)
         layout = _layout(opened, np.sort(np.concatenate([taken, held_out])), options)
         parts = {"": taken, VALIDATION: held_out} if len(held_out) else {"": taken}
-        with unfinished(storage):
+        with unfinished(storage, owner) as storage:
             jobs = [
                 job
                 for folder, numbers in parts.items()
@@ -202,7 +202,13 @@ def _jobs(
     if len(starts) == 1:
         names = [f"{name}.parquet"]
     return [
-        Job(storage.anywhere(), folder, f"{UNFINISHED}/{name}", numbers[start : start + size])
+        Job(
+            storage.anywhere(),
+            storage.owner,
+            folder,
+            f"{UNFINISHED}/{name}",
+            numbers[start : start + size],
+        )
         for name, start in zip(names, starts, strict=True)
     ]
 

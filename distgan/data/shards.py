@@ -23,6 +23,7 @@ from distgan.data.decoder import BadImageError, Decoded, is_plain
 from distgan.data.images import pixel_schema
 from distgan.data.sources import ImageData, Item, Source
 from distgan.data.transform import Transform
+from distgan.data.unfinished import UNFINISHED
 from distgan.errors import UserError, printable
 from distgan.storage.storage import Storage
 
@@ -68,10 +69,12 @@ class Layout:
 class Job:
     """One shard to make: which items of the source go into which file.
 
-    ``folder`` is that of the set it belongs to, in ``out``.
+    ``folder`` is that of the set it belongs to, in ``out``. ``owner`` is who makes the set; see
+    `distgan.storage.ownership`.
     """
 
     out: str
+    owner: str | None
     folder: str
     name: str
     numbers: NDArray[np.int64]
@@ -116,7 +119,8 @@ def make_shard(
         report: called with the number of images processed since the last call.
 
     Raises:
-        UserError: for the first bad image beyond ``layout.skip_bad``, naming it.
+        UserError: for the first bad image beyond ``layout.skip_bad``, naming it; when another
+            process makes the set by now.
     """
     made = Made(
         sums=np.zeros(layout.shape.channels, np.int64),
@@ -136,7 +140,10 @@ def make_shard(
             report(len(numbers))
     content = sink.getvalue()
     if made.count:
-        Storage(job.out).write(job.name, content)
+        storage = Storage(job.out)
+        if job.owner is not None:
+            storage = storage.owned_by(job.owner, UNFINISHED)
+        storage.write(job.name, content)
         made.bytes, made.sha256 = len(content), hashlib.sha256(content).hexdigest()
     return made
 

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from distgan.data.manifest import MANIFEST
 from distgan.errors import UserError
+from distgan.storage.ownership import Ownership
 from distgan.storage.storage import Storage
 from distgan.storage.textfiles import read_json
 
@@ -62,11 +63,18 @@ def _of_a_set(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def unfinished(storage: Storage) -> Iterator[None]:
-    """A context with a folder for shards being made, which is removed at the end in any case."""
-    storage.child(UNFINISHED).make()
+def unfinished(storage: Storage, owner: Ownership) -> Iterator[Storage]:
+    """A context with a folder for shards being made, which is removed at the end in any case.
+
+    The owner of the set is named in it. Tasks of a previous owner that are still running find
+    another owner there, or none, and write nothing.
+
+    Yields:
+        the set's folder with ``owner`` set.
+    """
     try:
-        yield
+        storage = owner.claim(UNFINISHED)
+        yield storage
     except BaseException:
         clear(storage)
         raise

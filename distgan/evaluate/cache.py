@@ -14,23 +14,23 @@ from typing import Any
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from distgan.data.sources.named import cache_folder
 from distgan.errors import UserError
 from distgan.evaluate.feature_statistics import FeatureStatistics
 from distgan.parallel import World
+from distgan.storage.scratch import cache_folder
 from distgan.storage.storage import Storage
 
 _FORMAT = 2
 
 
-def recall(
-    what: dict[str, Any], see: Callable[[], FeatureStatistics], world: World
+def load_or_compute(
+    what: dict[str, Any], compute: Callable[[], FeatureStatistics], world: World
 ) -> FeatureStatistics:
     """Feature statistics from the cache, else computed and stored; all ranks must call it.
 
     Args:
         what: everything that the statistics depend on, as JSON values; its hash is the key.
-        see: computes them. A collective operation, called on all ranks unless every rank found
+        compute: computes them. A collective operation, called on all ranks unless every rank found
             them in its cache.
     """
     text = json.dumps({"format": _FORMAT, **what}, sort_keys=True)
@@ -41,7 +41,7 @@ def recall(
     everywhere = all(world.gather(known is not None))
     if known is not None and everywhere:
         return known
-    found = see()
+    found = compute()
     if known is None:
         with contextlib.suppress(UserError):
             storage.write(name, save_tensors(found.to_tensors()))

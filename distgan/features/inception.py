@@ -9,17 +9,17 @@ published ones. The weights, 91 MB, are downloaded once, or read from the file t
 from __future__ import annotations
 
 import os
-import pickle
 import urllib.error
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from distgan.data.sources.named import cache_folder
-from distgan.errors import UserError
+from distgan.errors import UserError, one_line
 from distgan.features.base import Extractor
-from distgan.storage.scratch import Scratch
+from distgan.features.weights_file import read_weights
+from distgan.storage.in_use import in_use
+from distgan.storage.scratch import Scratch, cache_folder
 
 SIZE = 2_048
 VARIABLE = "DISTGAN_INCEPTION"
@@ -58,8 +58,9 @@ def inception() -> Extractor:
     )
 
     path = _weights(URL_INCEPTION_V3)
+    remedy = f"delete it to download them anew, or name another file by {VARIABLE}"
+    weights = read_weights(path, "Inception", remedy)
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
         with Scratch("distgan-weights-") as folder:
             # torch-fidelity unpickles its file, which could run code: it is given a copy of
             # weights that were read with ``weights_only=True``.
@@ -68,13 +69,9 @@ def inception() -> Extractor:
             network = FeatureExtractorInceptionV3(
                 "inception", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(safe)
             )
-    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError) as error:
-        unsafe = isinstance(error, pickle.UnpicklingError)
-        reason = "more than tensors is in it" if unsafe else " ".join(str(error).split())[:120]
-        raise UserError(
-            f"{path}: holds no weights of Inception ({reason}); delete it to download them anew, "
-            f"or name another file by {VARIABLE}"
-        ) from None
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        reason = one_line(error, 120)
+        raise UserError(f"{path}: holds no weights of Inception ({reason}); {remedy}") from None
     return Extractor(
         _Network(network),
         "Inception 2015",
@@ -94,8 +91,8 @@ def _weights(url: str) -> Path:
     path = cache_folder() / "features" / _FILE
     if not path.exists():
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=_HASH)
+            with in_use(path.parent):
+                torch.hub.download_url_to_file(url, str(path), hash_prefix=_HASH)
         except (urllib.error.URLError, OSError, RuntimeError) as error:
             raise UserError(
                 f"{url}: cannot be downloaded ({error}); fetch it by hand and name it by {VARIABLE}"

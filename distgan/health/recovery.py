@@ -30,14 +30,14 @@ def choose(settings: HealthSettings, verdict: Verdict) -> str:
     return {"stop": "stop", "rollback": "roll back"}[settings.action]
 
 
-def announce(verdict: Verdict, images: int) -> str:
+def state_message(verdict: Verdict, images: int) -> str:
     """The line that is displayed for a verdict."""
     if verdict.state == HEALTHY:
         return f"{ALARM} healthy again at {images:,} images"
     return f"{ALARM} {verdict.state} at {images:,} images: {verdict.evidence}; {verdict.remedy}"
 
 
-def farewell(verdict: Verdict, images: int, uri: str) -> str:
+def stop_message(verdict: Verdict, images: int, uri: str) -> str:
     """The error message of a run that stops because of a verdict."""
     if verdict.state == "non-finite":
         return (
@@ -50,7 +50,7 @@ def farewell(verdict: Verdict, images: int, uri: str) -> str:
     )
 
 
-def exhausted(verdict: Verdict, images: int, rollbacks: int, uri: str) -> str:
+def exhausted_message(verdict: Verdict, images: int, rollbacks: int, uri: str) -> str:
     """The error message of a run that failed again after all its rollbacks."""
     return (
         f"{uri}: {verdict.state} after {images:,} images, also after {rollbacks} rollbacks "
@@ -82,7 +82,7 @@ def _scaled(schedule: Schedule, factor: float) -> str:
     return str(scaled)
 
 
-def past(storage: Storage) -> list[dict[str, Any]]:
+def interventions(storage: Storage) -> list[dict[str, Any]]:
     """The rollbacks of a run so far, oldest first.
 
     Raises:
@@ -92,7 +92,9 @@ def past(storage: Storage) -> list[dict[str, Any]]:
     return read_lines(storage, LOG, Shape, remedy)
 
 
-def remember(storage: Storage, verdict: Verdict, ill_at: int, back_to: int, change: str) -> None:
+def record_intervention(
+    storage: Storage, verdict: Verdict, ill_at: int, back_to: int, change: str
+) -> None:
     """Add a rollback to the run's folder."""
     entry = {
         "images": ill_at,
@@ -101,5 +103,5 @@ def remember(storage: Storage, verdict: Verdict, ill_at: int, back_to: int, chan
         "back_to": back_to,
         "change": change,
     }
-    lines = [json.dumps(line) for line in [*past(storage), entry]]
+    lines = [json.dumps(line) for line in [*interventions(storage), entry]]
     storage.write(LOG, "\n".join(lines) + "\n")

@@ -12,8 +12,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from distgan.features.base import Extractor
-
 SAMPLES = 64
 """That a run is judged by."""
 
@@ -92,18 +90,6 @@ def _updates(optimizer: torch.optim.Optimizer, weights: list[Tensor]) -> list[Te
     moved = torch._foreach_div([s["exp_avg"] for s in states], roots)
     torch._foreach_mul_(moved, group["lr"] / first)
     return list(moved)
-
-
-def class_counts(images: Tensor, classifier: Extractor) -> Tensor:
-    """How many of the images, float (n, c, h, w) in [-1, 1], look like each class.
-
-    Returns:
-        float64 (classes,), on the images' device.
-    """
-    pixels = (images.float() + 1).mul_(127.5).round_().clamp_(0, 255).byte()
-    believed = classifier(pixels).probabilities
-    assert believed is not None
-    return torch.bincount(believed.argmax(1), minlength=len(classifier.classes)).double()
 
 
 def distances(images: Tensor) -> Tensor:

@@ -9,15 +9,15 @@ import torch
 from distgan.data.damage import Damage
 from distgan.data.fragments import read_in_order, read_resident
 from distgan.data.rows import open_rows
-from distgan.launch.allocator import keep_freed_memory
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.parallel import World
+from distgan.parallel.allocator import keep_freed_memory
 from distgan.runs.events import EventLog
 from distgan.storage import machine
 from distgan.storage.retrying import RetryingStorage
 from distgan.training.control import Outcome, Status
-from distgan.training.loop import train
+from distgan.training.loop import train_loop
 
 
 class _Direct:
@@ -61,6 +61,6 @@ def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
     )
     try:
         with closing(rows):
-            return train(config, storage, images, rows, world, control)
+            return train_loop(config, storage, images, rows, world, control)
     finally:
         events.flush()

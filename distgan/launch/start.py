@@ -25,14 +25,14 @@ from distgan.evaluate import evaluation
 from distgan.families import DataSpec, build
 from distgan.families.base import MOST_ROWS
 from distgan.families.check import check_networks
-from distgan.health import recovery as treatment
+from distgan.health import recovery
 from distgan.launch.ray.address import check_address, cluster_address
 from distgan.launch.ray.environment import prepare_own_cluster
 from distgan.launch.ray.workers import Asked, Device, check_asked, check_gpus, cores_for
 from distgan.launch.signals import StopRequest
 from distgan.runs import checkpoint, events, export, records
 from distgan.runs import folder as run
-from distgan.runs.recovery import recover_index
+from distgan.runs.recovery import clear_unfinished, recover_index
 from distgan.storage import machine
 from distgan.storage.ownership import Ownership, make_unused
 from distgan.storage.storage import Storage
@@ -198,11 +198,12 @@ def resume(
         saved = run.load_config(storage, "--resume")
         # Before anything is read that workers of a lost driver might still write.
         storage = owner.claim()
+        clear_unfinished(storage)
         config = override(saved, changes or {})
         config = replace(config, data=identity.everywhere(config.data))
         _check_same_run(path, saved, config)
         # All that the run goes on writing; after a start would be late to hear of damage.
-        for read in (run.starts, events.read, evaluation.read, treatment.past):
+        for read in (run.starts, events.read, evaluation.read, recovery.interventions):
             read(storage)
         recorded = records.read(storage)
         remarks: list[str] = []
@@ -273,6 +274,7 @@ def _on_ray(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
     from distgan.launch.ray.cluster import Cluster, StartStoppedError
 
     cluster = Cluster(plan.address, plan.workers, plan.verbose, stop)
+    cluster.when_over = lambda: clear_unfinished(plan.storage)
     # Ray Train takes a second to import, which the cluster needs to start anyway.
     threading.Thread(target=_import_ahead, args=("distgan.launch.ray.run",), daemon=True).start()
     try:

@@ -15,7 +15,7 @@ from distgan.data.images import open_images
 from distgan.errors import UserError
 from distgan.families import DataSpec
 from distgan.families.check import check_networks
-from distgan.launch.allocator import keep_freed_memory
+from distgan.parallel.allocator import keep_freed_memory
 from distgan.plan import devices
 from distgan.plan.measure import measure
 from distgan.plan.model import Compute, Link, Network, Prediction, predict

@@ -11,6 +11,7 @@ import copy
 import hashlib
 import io
 import json
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -121,18 +122,23 @@ class Writer:
 
 
 def snapshot(value: Any) -> Any:
-    """A copy in the CPU's memory of nested dicts, lists and tuples of tensors."""
+    """A copy in the CPU's memory of nested dicts, lists and tuples of tensors.
+
+    Equal texts become one object, as pickle writes an object once and refers to it from then on:
+    the bytes of a checkpoint are not to depend on whether the run was resumed before it.
+    """
     if isinstance(value, Tensor):
         # Synchronous for a GPU: the copy must be complete before it is written.
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
         # A copy of the mapping itself keeps the attribute _metadata of a module's state_dict().
         copied = copy.copy(value)
-        copied.update((name, snapshot(part)) for name, part in value.items())
+        copied.clear()
+        copied.update((snapshot(name), snapshot(part)) for name, part in value.items())
         return copied
     if isinstance(value, (list, tuple)):
         return type(value)(snapshot(part) for part in value)
-    return value
+    return sys.intern(value) if type(value) is str else value
 
 
 def save(storage: Storage, state: dict[str, Any], keep: int) -> str:

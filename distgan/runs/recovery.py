@@ -1,7 +1,8 @@
-"""Rebuilds a missing or damaged index of checkpoints from the checkpoint files."""
+"""Rebuilds a missing index of checkpoints, and clears what killed writers left of their files."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from distgan.runs.checkpoint import (
     read_checkpoint,
     read_or_missing,
 )
+from distgan.runs.records import EVENTS
 from distgan.storage.storage import Storage
 
 
@@ -52,6 +54,17 @@ def recover_index(storage: Storage, note: Callable[[str], object]) -> None:
     note(f"{storage.show(INDEX)} was {was}; made anew of {len(found)} checkpoints that load")
     for reason in lost:
         note(f"left alone, as it does not load: {reason}")
+
+
+def clear_unfinished(storage: Storage) -> None:
+    """Remove the files that killed workers of a run were writing.
+
+    To be called when no worker of this owner is left. A folder that cannot be reached, or has
+    got another owner, stays as it is: the next start clears it.
+    """
+    for folder in ("", FOLDER, "samples", EVENTS):
+        with contextlib.suppress(OSError, UserError):
+            storage.clear_unfinished(folder)
 
 
 def _load_all(storage: Storage) -> tuple[list[dict[str, Any]], list[str]]:

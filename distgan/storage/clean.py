@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from distgan.data.sources.named import cache_folder
 from distgan.errors import UserError, brief
-from distgan.storage.scratch import PREFIX, abandoned
+from distgan.storage.in_use import SECONDS_TO_WRITE, unless_in_use
+from distgan.storage.scratch import PREFIX, abandoned, cache_folder
 
-_SECONDS_TO_WRITE = 3600.0
-"""Age after which an incomplete file counts as abandoned by its writer."""
 _HALF_WRITTEN = (".tmp", ".probe-")
 """Suffix and prefix of the names of incomplete files."""
 
@@ -52,27 +51,35 @@ def find(folders: Sequence[str] = ()) -> list[Leftover]:
     with contextlib.suppress(OSError):
         for path in sorted(cache_folder().iterdir()):
             statistics = path.name == "statistics"
-            found.append(
-                _leftover(path, "cache of real images' statistics" if statistics else "download")
-            )
+            with unless_in_use(path) as free:
+                if free:
+                    what = "cache of real images' statistics" if statistics else "download"
+                    found.append(_leftover(path, what))
     for folder in folders:
         found += [_leftover(path, "never finished") for path in _half_written(folder)]
     return found
 
 
 def remove(leftover: Leftover) -> None:
-    """Remove it.
+    """Remove it, unless a process has begun to fill it since it was found.
 
     Raises:
-        UserError: when that is not allowed.
+        UserError: when that is not allowed, or it is in use by now.
     """
     try:
-        if leftover.path.is_dir() and not leftover.path.is_symlink():
-            shutil.rmtree(leftover.path)
-        else:
-            leftover.path.unlink(missing_ok=True)
+        with unless_in_use(leftover.path) as free:
+            if not free:
+                raise UserError(f"{leftover.path}: is in use by now, and stays")
+            _remove(leftover.path)
     except OSError as error:
         raise UserError(f"{leftover.path}: cannot be removed ({error.strerror})") from None
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _half_written(folder: str) -> Iterator[Path]:
@@ -83,9 +90,25 @@ def _half_written(folder: str) -> Iterator[Path]:
     for path in sorted({*top.glob(".*"), *top.glob("*/.*")}):
         if not path.is_file() or path.is_symlink():
             continue
-        old = time.time() - path.stat().st_mtime > _SECONDS_TO_WRITE
-        if old and (path.name.endswith(end) or path.name.startswith(begin)):
+        old = time.time() - path.stat().st_mtime > SECONDS_TO_WRITE
+        half = path.name.endswith(end) or path.name.startswith(begin)
+        if half and old and not _writer_lives(path.name):
             yield path
+
+
+def _writer_lives(name: str) -> bool:
+    """Whether a process of this machine has the number that a file's writer put in its name."""
+    found = re.search(r"\.(\d{1,9})\.tmp$", name)
+    if not found:
+        return False
+    try:
+        os.kill(int(found[1]), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        # Another user's.
+        pass
+    return True
 
 
 def _leftover(path: Path, what: str) -> Leftover:

@@ -53,6 +53,7 @@ class Lease:
         self._storage, self._file, self._about, self._times = storage, file, about, times
         self._where = where
         self._beats, self._renewed = 0, 0.0
+        self._remade = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
 
@@ -79,11 +80,11 @@ class Lease:
             if seen and not self._is_mine(seen) and not self._expires(seen):
                 refuse(parse(self._read() or seen))
             start = time.monotonic()
-            if self._read() != seen:
-                # A random pause, so that two equally fast processes do not collide again.
+            # A random pause, so that two equally fast processes do not collide again.
+            mine = None if self._read() != seen else self._write_unless_gone()
+            if mine is None:
                 time.sleep(random.uniform(0, self._times.settle))
                 continue
-            mine = self._write()
             took = time.monotonic() - start
             slowest = max(slowest, took)
             settle = max(self._times.settle, 4 * took)
@@ -100,7 +101,12 @@ class Lease:
         )
 
     def release(self, with_folder: bool = False) -> None:
-        """Delete the lease; with ``with_folder`` also the folder, if nothing else is in it."""
+        """Delete the lease.
+
+        Args:
+            with_folder: delete the folder, too, if nothing else is in it. This is also done where
+                a previous owner removed the folder and this lease's write made it again.
+        """
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -109,7 +115,7 @@ class Lease:
                 return
             # The folder is deleted with the lease inside: once the lease is gone, another
             # process may have put its own there.
-            if with_folder and self._storage.names() == [self._file]:
+            if (with_folder or self._remade) and self._storage.names() == [self._file]:
                 self._storage.delete_folder()
             else:
                 self._storage.delete(self._file)
@@ -128,6 +134,9 @@ class Lease:
             # A renewal that fails is tried again. If the lease was lost meanwhile, the next write
             # through `Storage` raises, as it checks the owner.
             with contextlib.suppress(OSError, UserError):
+                # Writing into a folder that was moved or removed would create it again.
+                if not (self._storage.whole_objects or self._storage.exists()):
+                    continue
                 # Only an expired lease can have been taken over. Before that, another lease in
                 # the file is a late write of a failed attempt, and is overwritten.
                 late = time.monotonic() - self._renewed > self._times.expire
@@ -145,6 +154,19 @@ class Lease:
         self._storage.write(self._file, content)
         self._renewed = start
         return content
+
+    def _write_unless_gone(self) -> bytes | None:
+        """What was written, or None where the folder went away meanwhile.
+
+        An owner that leaves removes the folder that was made for it, also while another writes.
+        """
+        try:
+            return self._write()
+        except UserError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            self._remade = True
+            return None
 
     def _read(self) -> bytes:
         try:

@@ -4,16 +4,15 @@ On a local disk, and on shared ones such as NFS whose server supports locks, the
 lock on a file in the folder, which the system releases however the owner ends. On other storage
 it renews a lease; a process that finds a lease that is not renewed takes the folder over.
 
-Every owner of a run has an id of 16 hexadecimal digits, and a number, one more than the previous
-owner's. A process that writes for an owner, such as a worker on another machine, compares the id
-in the folder with the owner's before each write (`Storage` does), so that workers of a lost
-driver stop instead of writing.
+Every owner has an id of 16 hexadecimal digits, and a number, one more than the previous owner's. A
+process that writes for an owner, such as a worker on another machine, compares the id in the
+folder with the owner's before each write (`Storage` does), so that workers of a lost driver stop
+instead of writing.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import errno
 import fcntl
 import itertools
@@ -112,18 +111,20 @@ class Ownership:
         lease.take(self._refuse)
         self._lease = lease
 
-    def claim(self) -> Storage:
-        """Write this owner's id into the run's folder, so that writes for other owners fail.
+    def claim(self, inside: str = "") -> Storage:
+        """Write this owner's id into the folder, so that writes for other owners fail.
+
+        Args:
+            inside: a folder inside it for the file with the id, instead of the folder itself.
 
         Returns:
             the folder with ``owner`` set to this id.
         """
-        number = (owner_of(self._storage) or {}).get("number")
+        place = self._storage.child(inside) if inside else self._storage
+        number = (owner_of(place) or {}).get("number")
         number = number + 1 if isinstance(number, int) else 1
-        self._storage.write(OWNER, json.dumps({"number": number, **self._about}) + "\n")
-        owned = copy.copy(self._storage)
-        owned.owner = self._id
-        return owned
+        place.write(OWNER, json.dumps({"number": number, **self._about}) + "\n")
+        return self._storage.owned_by(self._id, inside)
 
     def __exit__(
         self,

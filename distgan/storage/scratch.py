@@ -127,3 +127,8 @@ def _is_ours(folder: Path) -> bool:
     except OSError:
         return False
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+
+
+def cache_folder() -> Path:
+    """Folder of downloads: ``$XDG_CACHE_HOME/distgan``, by default ``~/.cache/distgan``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "distgan"

@@ -48,6 +48,7 @@ class Storage:
         owner: str | None = None,
     ) -> None:
         self.uri, self.owner = str(uri), owner
+        self._owned = self
         _check_name(self.uri)
         if filesystem is not None:
             self.filesystem, self.root = filesystem, self.uri
@@ -64,6 +65,8 @@ class Storage:
             self.filesystem = pafs.LocalFileSystem()
             self.root = os.path.abspath(os.path.expanduser(self.uri))
         self.local = isinstance(self.filesystem, pafs.LocalFileSystem)
+        self.whole_objects = _kind(self.filesystem) in {"s3", "gcs", "abfs"}
+        """Whether it is a store of objects: each there once it is whole, and no folders."""
 
     def path(self, name: str = "") -> str:
         """Where ``name`` lies inside the filesystem."""
@@ -74,10 +77,22 @@ class Storage:
         return join(self.uri, name) if name else self.uri
 
     def child(self, name: str) -> Storage:
-        """The folder ``name`` inside this one, on the same filesystem."""
+        """The folder ``name`` inside this one, on the same filesystem, written to for its owner."""
         inner = copy.copy(self)
         inner.uri, inner.root = join(self.uri, name), self.path(name)
         return inner
+
+    def owned_by(self, owner: str, inside: str = "") -> Storage:
+        """This folder, written to for an owner.
+
+        Args:
+            owner: the owner's id.
+            inside: the folder inside this one that has the file `OWNER`.
+        """
+        owned = copy.copy(self)
+        owned.owner = owner
+        owned._owned = self.child(inside) if inside else self
+        return owned
 
     def anywhere(self) -> str:
         """The folder's address, valid in a process with another working directory."""
@@ -153,15 +168,15 @@ class Storage:
         """
         if self.owner is None:
             return
-        found = owner_of(self)
+        found, uri = owner_of(self._owned), self._owned.uri
         if found is None:
             raise UserError(
-                f"{self.uri}: is gone, or was moved or emptied ({OWNER} is not there); nothing "
+                f"{uri}: is gone, or was moved or emptied ({OWNER} is not there); nothing "
                 "more is written there: bring it back and go on with --resume"
             )
         if found.get("id") != self.owner:
             raise UserError(
-                f"{self.uri}: has got another owner ({OWNER} says which); this one, "
+                f"{uri}: has got another owner ({OWNER} says which); this one, "
                 f"{self.owner} and lost meanwhile, writes no more"
             )
 
@@ -184,14 +199,16 @@ class Storage:
     def delete_folder(self, name: str = "") -> None:
         """Remove a folder with its contents if it exists."""
         if self.exists(name):
+            self.check_owner()
             self.filesystem.delete_dir(self.path(name))
 
     def move(self, name: str, target: str) -> None:
         """Rename a file, replacing one of the name ``target``.
 
         Raises:
-            UserError: when the place cannot be written.
+            UserError: when the place cannot be written, or has got another owner.
         """
+        self.check_owner()
         try:
             self.filesystem.move(self.path(name), self.path(target))
         except OSError as error:
@@ -236,8 +253,7 @@ class Storage:
         # In an object store an object appears only after its complete upload; other filesystems
         # need a rename.
         self.filesystem.create_dir(target.rsplit("/", 1)[0], recursive=True)
-        whole_objects = self.filesystem.type_name in {"s3", "gcs", "abfs"}
-        beside = target if whole_objects else f"{target}.{os.getpid()}.tmp"
+        beside = target if self.whole_objects else f"{target}.{os.getpid()}.tmp"
         with tempfile.TemporaryFile() as buffer:
             writer(buffer)
             buffer.seek(0)
@@ -307,6 +323,11 @@ class AppendLog:
         self.publish()
         if self._folder is not None:
             self._folder.close()
+
+
+def _kind(filesystem: pafs.FileSystem) -> str:
+    """The protocol of a filesystem: ``s3`` also for Python's own, such as ``py::fsspec+s3``."""
+    return re.split(r"[:+]", filesystem.type_name)[-1]
 
 
 def owner_of(storage: Storage) -> dict[str, Any] | None:

@@ -14,8 +14,9 @@ from distgan.data.images import ImageSet
 from distgan.families import Batch
 from distgan.families.data import drawn
 from distgan.features import small_classifier_for
+from distgan.features.base import Extractor
 from distgan.health.diagnosis import HEALTHY, HealthTracker, Verdict
-from distgan.health.signs import SAMPLES, class_counts, distances, network_signs, weight_norm
+from distgan.health.signs import SAMPLES, distances, network_signs, weight_norm
 from distgan.training.state import TrainingState
 
 _RECORDS_BETWEEN_CLASSES = 5
@@ -136,6 +137,18 @@ class Monitor:
         self._tracker.load_state_dict(state)
         self._real_distance, self._start = state["real_distance"], dict(state["start"])
         self._class_entropy = state["class_entropy"]
+
+
+def class_counts(images: Tensor, classifier: Extractor) -> Tensor:
+    """How many of the images, float (n, c, h, w) in [-1, 1], look like each class.
+
+    Returns:
+        float64 (classes,), on the images' device.
+    """
+    pixels = (images.float() + 1).mul_(127.5).round_().clamp_(0, 255).byte()
+    believed = classifier(pixels).probabilities
+    assert believed is not None
+    return torch.bincount(believed.argmax(1), minlength=len(classifier.classes)).double()
 
 
 def _mean(sum_and_count: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""Training, readable top to bottom: every process of a run executes `train`."""
+"""Training, readable top to bottom: every process of a run executes `train_loop`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from distgan.data.images import ImageSet
 from distgan.errors import IllHealthError, UserError, first_line
 from distgan.evaluate.evaluation import Evaluation, Evaluator
 from distgan.families import Batch, DataSpec, build
-from distgan.health import recovery as treatment
+from distgan.health import recovery
 from distgan.health.diagnosis import Verdict
 from distgan.metrics.names import cost
 from distgan.parallel import World
@@ -28,7 +28,7 @@ from distgan.training.recorder import RunRecorder
 from distgan.training.state import TrainingState
 
 
-def train(
+def train_loop(
     config: RunConfig,
     storage: Storage,
     images: ImageSet,
@@ -262,11 +262,11 @@ class _Training:
         self._record = {"images": state.images_seen, **means, **signs, **lap}
         if self._action:
             self._record["action"], self._action = self._action, ""
-        action = treatment.choose(self._config.health, verdict)
+        action = recovery.choose(self._config.health, verdict)
         if self._recorder is not None:
             self._recorder.recorder.add(self._record)
             if verdict.state != before and action != "give up":
-                self._control.note(treatment.announce(verdict, state.images_seen))
+                self._control.note(recovery.state_message(verdict, state.images_seen))
         if action == "roll back":
             self._roll_back(verdict)
             return "again"
@@ -274,18 +274,22 @@ class _Training:
             if verdict.state != "non-finite":
                 self._save()
                 self._sample()
-            raise IllHealthError(treatment.farewell(verdict, state.images_seen, self._storage.uri))
+            raise IllHealthError(
+                recovery.stop_message(verdict, state.images_seen, self._storage.uri)
+            )
         return "go on"
 
     def _roll_back(self, verdict: Verdict) -> None:
         """Return to the last healthy checkpoint, on all ranks, with one setting changed."""
         ill_at = self._state.images_seen
         # As rank 0 sees them: a shared filesystem may show another rank fewer.
-        known = len(treatment.past(self._storage)) if self._world.leads else 0
+        known = len(recovery.interventions(self._storage)) if self._world.leads else 0
         past = int(self._world.broadcast(torch.tensor(known)))
         if past >= self._config.health.rollbacks:
-            raise IllHealthError(treatment.exhausted(verdict, ill_at, past, self._storage.uri))
-        self._config, change = treatment.changed(self._config)
+            raise IllHealthError(
+                recovery.exhausted_message(verdict, ill_at, past, self._storage.uri)
+            )
+        self._config, change = recovery.changed(self._config)
         if self._recorder is not None:
             self._recorder.close()
         # Nobody reads before the checkpoint in flight is written, nor does anything change
@@ -299,7 +303,7 @@ class _Training:
         if self._world.leads:
             checkpoint.forget_after(self._storage, back_to if saved is not None else -1)
             run.update(self._storage, self._config)
-            treatment.remember(self._storage, verdict, ill_at, back_to, change)
+            recovery.record_intervention(self._storage, verdict, ill_at, back_to, change)
             self._control.note(f"back to {back_to:,} images, with {change}")
         self._begin(saved)
 

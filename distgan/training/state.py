@@ -16,6 +16,7 @@ from distgan.families import Batch, DataSpec, Network, build
 from distgan.networks.random import number_layers
 from distgan.parallel import World, has_batch_norm
 from distgan.training import optimizer
+from distgan.training.checked_options import load
 from distgan.training.ema import EMA
 from distgan.training.network import TrainableNetwork
 from distgan.training.statistics import Statistics
@@ -183,7 +184,7 @@ class TrainingState:
         for kind, of_kind in self._parts().items():
             for role, part in of_kind.items():
                 with _fitting(source, f"{kind}.{role}"):
-                    part.load_state_dict(state[kind][role])
+                    load(part, state[kind][role])
         for name, extra in self.family.extra_state().items():
             with _fitting(source, f"extra.{name}"):
                 extra.load_state_dict(state["extra"][name], self.world)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from typing import Any
 
 import yaml
-from pydantic import Field
 
 from distgan import __version__
 from distgan.config.run import RunConfig
 from distgan.config.settings import from_dict, to_dict
 from distgan.errors import UserError
-from distgan.families.registry import to_yaml
+from distgan.families.registry import config_class, to_yaml
 from distgan.storage.ownership import refuse_occupied, withdraw_files
-from distgan.storage.storage import Storage
+from distgan.storage.storage import OWNER, Storage
 from distgan.storage.textfiles import Shape, check, parse_yaml, read_text
+from distgan.tune.disk import HANDED_ON
 from distgan.tune.given import given
+from distgan.tune.record import FOLDER as TRIALS
 from distgan.tune.record import Trial
 from distgan.tune.settings import TuneSettings
 from distgan.tune.space import Space
@@ -45,7 +47,15 @@ def create(storage: Storage, base: RunConfig, space: Space, settings: TuneSettin
 
 def withdraw(storage: Storage) -> None:
     """Remove what `create` has written, if nothing has happened in the search."""
-    withdraw_files(storage, FILE)
+    # Last the owner: as long as it is there, everything is compared with it.
+    withdraw_files(storage, FILE, OWNER)
+
+
+def clear_unfinished(storage: Storage) -> None:
+    """Remove the files of a search that killed trials were writing; their runs clear their own."""
+    for place in ("", TRIALS, HANDED_ON):
+        with contextlib.suppress(OSError, UserError):
+            storage.clear_unfinished(place)
 
 
 def write(storage: Storage, base: RunConfig, space: Space, settings: TuneSettings) -> None:
@@ -71,7 +81,8 @@ def read(storage: Storage, option: str) -> tuple[RunConfig, Space, TuneSettings]
         UserError: when there is none, naming the ``option`` that pointed to it.
     """
     found, source = _content(storage, option), storage.show(FILE)
-    base = from_dict(RunConfig, found["config"], source)
+    kind = config_class(found["config"].get("family", "gan"), source)
+    base = from_dict(kind, found["config"], source)
     settings = from_dict(TuneSettings, found["settings"], source)
     return base, Space(base, found["space"], source), settings
 
@@ -100,19 +111,24 @@ class _File(Shape):
     config: dict[str, Any]
     space: dict[str, str]
     settings: dict[str, Any]
-    checksums: dict[str, str] = Field(default_factory=dict)
+    checksums: dict[str, str] | None = None
 
 
 def check_unedited(storage: Storage, option: str) -> None:
     """See that nobody has edited the file since distgan wrote it.
 
     Raises:
-        UserError: naming the section that was.
+        UserError: naming the section that was, or whose checksum is gone.
     """
     found = _content(storage, option)
-    # A search of a version that kept no checksums is taken at its word.
-    for section, checksum in found.get("checksums", {}).items():
-        if _checksums(found).get(section) != checksum:
+    kept = found.get("checksums") or {}
+    for section, checksum in _checksums(found).items():
+        if section not in kept:
+            raise UserError(
+                f"{storage.show(FILE)}: the checksum of its {section} is gone, without which "
+                f"nobody knows whether it was edited since the search began; {_REMEDY}"
+            )
+        if kept[section] != checksum:
             raise UserError(
                 f"{storage.show(FILE)}: its {section} was edited since the search began, and "
                 "trials of two searches cannot be compared; undo that, give what may change as "
@@ -133,9 +149,7 @@ def check_trials(
     Raises:
         UserError: for one whose point is none of the search's.
     """
-    # A version that kept no checksums drew some points twice, and numbered them otherwise.
-    kept = "checksums" in _content(storage, "--resume")
-    points = dict(enumerate(given(space, settings))) if kept else {}
+    points = dict(enumerate(given(space, settings)))
     for trial in trials:
         start = trial.first or trial.point
         known = points.get(trial.number, start)

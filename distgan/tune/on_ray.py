@@ -18,7 +18,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from distgan.errors import UserError, printable
 from distgan.launch.ray.messages import ClusterMailbox
 from distgan.launch.signals import StopRequest
-from distgan.storage.storage import Storage, join
+from distgan.storage.storage import join
 from distgan.tune import record
 from distgan.tune.disk import HANDED_ON
 from distgan.tune.points import Listed, brief
@@ -116,7 +116,7 @@ class Search:
         verbose: bool = False,
     ) -> None:
         self._job, self._room, self._stop = job, room, stop
-        self._mailbox, self._storage = ClusterMailbox(job.mailbox), Storage(job.out)
+        self._mailbox, self._storage = ClusterMailbox(job.mailbox), job.storage()
         self._ears, self._error = _TuneCallback(self._settle), ""
         self._verbose, self._told = verbose, False
         self._seen: dict[int, dict[str, Any]] = {}

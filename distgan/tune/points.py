@@ -12,7 +12,7 @@ from ray.tune.search import Searcher
 
 from distgan.tune.dimensions import Choice
 from distgan.tune.record import Trial
-from distgan.tune.schedulers import Asha
+from distgan.tune.schedulers import Asha, Median
 from distgan.tune.settings import TuneSettings
 from distgan.tune.space import Space
 
@@ -25,13 +25,13 @@ class Listed(Searcher):  # type: ignore[misc]
 
     Args:
         trials: those that stand where they were stopped first.
-        asha: is told what is known of a trial that goes on.
+        rule: what ends trials early; is told what is known of a trial that goes on.
     """
 
-    def __init__(self, trials: Iterable[Trial], asha: Asha | None = None) -> None:
+    def __init__(self, trials: Iterable[Trial], rule: Asha | Median | None = None) -> None:
         super().__init__()
         self._left = deque(trials)
-        self._asha = asha
+        self._rule = rule
         self.closed = False
         """Whether no more trials are to begin."""
 
@@ -44,9 +44,9 @@ class Listed(Searcher):  # type: ignore[misc]
         trial = None if self.closed else self._next(trial_id)
         if trial is None:
             return Searcher.FINISHED
-        if self._asha is not None:
+        if self._rule is not None:
             # Of the last measurement it is told again, and decides, as it would have.
-            self._asha.recall(trial_id, trial.history[:-1])
+            self._rule.recall(trial_id, trial.history[:-1])
         return {"trial": brief(trial)}
 
     def _next(self, trial_id: str) -> Trial | None:
@@ -81,9 +81,9 @@ class Optuna(Listed):
         space: Space,
         settings: TuneSettings,
         seed: int,
-        asha: Asha | None,
+        rule: Asha | Median | None,
     ) -> None:
-        super().__init__(trials, asha)
+        super().__init__(trials, rule)
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)

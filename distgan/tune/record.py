@@ -3,6 +3,7 @@
 The folder of a search::
 
     search.yaml              settings, space, and the configuration that they change
+    owner.json               whose the search is, and how many owners it had before
     trials/0007.json         what became of a trial
     trials/0007/             its run, as `distgan train` leaves one
     best.yaml                the best configuration found
@@ -12,6 +13,7 @@ The folder of a search::
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Iterable
@@ -106,30 +108,59 @@ class Trial:
         """The last rung at which it was measured, or found ill; 0 before the first."""
         return max([0, *(m.rung for m in self.history), *self.fell_ill])
 
+    def told(self, worst: float) -> list[Measured]:
+        """What Ray Tune has heard of it before its end.
+
+        Args:
+            worst: stands for the objective of an ill trial.
+        """
+        if self.state != "ill":
+            return self.history
+        return [*self.history, Measured(self.rung + 1, self.images, 0, worst)]
+
     def save(self, storage: Storage) -> None:
         """Write it into the folder of the search.
 
         Raises:
             UserError: when the folder cannot be written.
         """
-        storage.write(f"{FOLDER}/{self.name}.json", json.dumps(asdict(self), indent=2) + "\n")
+        content = asdict(self)
+        content[_CHECKSUM] = _checksum(content)
+        storage.write(f"{FOLDER}/{self.name}.json", json.dumps(content, indent=2) + "\n")
 
 
 def load(storage: Storage, number: int) -> Trial | None:
     """A trial of a search, or None for one that has not begun.
 
     Raises:
-        UserError: for a file that is damaged.
+        UserError: for a file that is damaged, or was edited.
     """
     name = f"{FOLDER}/{number:04d}.json"
     if not storage.exists(name):
         return None
     remedy = "delete it and the folder beside it, and the trial is run again"
     source = storage.show(name)
-    trial = convert(Trial, read_json(storage, name, dict[str, Any], remedy), source, remedy)
+    content = read_json(storage, name, dict[str, Any], remedy)
+    checksum = content.pop(_CHECKSUM, None)
+    trial = convert(Trial, content, source, remedy)
     if trial.number != number:
         raise UserError(f"{source}: is of trial {brief(trial.number)}; {remedy}")
+    if checksum != _checksum(content):
+        raise UserError(
+            f"{source}: was edited since the search wrote it (its {_CHECKSUM} is "
+            f"{'another' if checksum else 'gone'}); undo the edit, or {remedy}"
+        )
     return trial
+
+
+_CHECKSUM = "checksum"
+"""Key of a trial's file: SHA-256 of all else in it, however that is laid out."""
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    # As it is read again: a number that is not finite comes back as none.
+    plain = json.loads(json.dumps(content), parse_constant=lambda name: None)
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 class Records:

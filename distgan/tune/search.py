@@ -103,10 +103,11 @@ def tune(
     address = cluster_address(address)
     room = _check(base, found, settings, address, device)
     storage = Storage(out) if out else make_unused("searches", base.recipe)
-    plan = Plan(base, found, settings, storage, address, device, verbose, room)
-    with Ownership(storage, "a search", made=not out):
+    with Ownership(storage, "a search", made=not out) as owner:
         folder.create(storage, base, found, settings)
         try:
+            storage = owner.claim()
+            plan = Plan(base, found, settings, storage, address, device, verbose, room)
             return _run(plan, board or _Silent())
         except BaseException:
             # The same command, once mended, is to find the folder as this one has.
@@ -140,7 +141,10 @@ def resume(
     """
     storage = Storage(path)
     folder.require(storage, "--resume")
-    with Ownership(storage, "a search", "--resume"):
+    with Ownership(storage, "a search", "--resume") as owner:
+        folder.read(storage, "--resume")
+        # Before anything is read that trials of a lost driver might still write.
+        storage = owner.claim()
         return _resume(storage, path, changes or {}, address, device, board, verbose)
 
 
@@ -249,6 +253,7 @@ def _search(plan: Plan, board: Board, stop: StopRequest, start: float) -> None:
     from distgan.launch.ray.cluster import Cluster
 
     with Cluster(plan.address, None, plan.verbose, stop) as cluster:
+        cluster.when_over = lambda: folder.clear_unfinished(plan.storage)
         if not cluster.own:
             from distgan.launch.ray.probe import probe
 

@@ -15,7 +15,7 @@ from distgan.tune.disk import Losers
 from distgan.tune.given import given
 from distgan.tune.on_ray import Search
 from distgan.tune.record import Trial
-from distgan.tune.schedulers import Asha, scheduler
+from distgan.tune.schedulers import Asha, Median, scheduler
 from distgan.tune.settings import MOST_SAMPLES
 from distgan.tune.trial import Job
 
@@ -39,6 +39,7 @@ class Stages:
         self._losers = Losers(plan.storage, plan.settings)
         self._job = Job(
             out=plan.storage.anywhere(),
+            owner=plan.storage.owner,
             settings=replace(plan.settings, workers_per_trial=plan.room.workers),
             space=plan.space,
             base=plan.base,
@@ -70,18 +71,18 @@ class Stages:
         ]
         reached = {trial.number: trial.rung for trial in left}
         ours = scheduler(settings, reached, self._room.concurrent)
-        asha = ours if isinstance(ours, Asha) else None
-        if asha is not None:
+        rule = ours if isinstance(ours, (Asha, Median)) else None
+        if rule is not None:
             for trial in over:
-                asha.recall(f"before-{trial.number}", trial.history)
+                rule.recall(f"before-{trial.number}", trial.told(settings.worst))
         source: points.Listed | list[Trial] = left
         further: list[int] = []
         if settings.search == "optuna":
             further = [n for n in range(1, settings.samples) if n not in numbers]
             seed = plan.base.seed
-            source = points.Optuna(left, over, further, plan.space, settings, seed, asha)
+            source = points.Optuna(left, over, further, plan.space, settings, seed, rule)
         elif settings.scheduler != "pbt":
-            source = points.Listed(left, asha)
+            source = points.Listed(left, rule)
         if left or further:
             self._fit(source, ours, len(left) + len(further))
         if settings.search == "optuna" and not self._stop.name:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from distgan.cli.terminal import clock
+from distgan.runs.clock import clock
 from distgan.tune.record import Trial
 from distgan.tune.results import Comparison, Found, failure, lost
 from distgan.tune.settings import TuneSettings

@@ -54,6 +54,12 @@ class Job:
     """Of a population; 0 where trials know nothing of each other."""
     threads: int
     device: Device
+    owner: str | None = None
+    """Whom the search belongs to, see `distgan.storage.ownership`; None writes for whoever."""
+
+    def storage(self) -> Storage:
+        """The folder of the search, written to for its owner."""
+        return Storage(self.out, owner=self.owner)
 
     def config(self, trial: Trial) -> RunConfig:
         """What a trial trains."""
@@ -72,7 +78,7 @@ class _Runner:
     """Trains a trial from wherever it stands, and keeps its record."""
 
     def __init__(self, job: Job, given: dict[str, Any]) -> None:
-        self._job, self._given, self._search = job, given, Storage(job.out)
+        self._job, self._given, self._search = job, given, job.storage()
         known = record.load(self._search, given["number"])
         self._trial = known or Trial(**given)
         self._trial.state, self._trial.why = "running", ""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from distgan.errors import UserError
+from distgan.storage.in_use import in_use
+from distgan.storage.scratch import cache_folder
 
 Progress = Callable[[str, int, int], None]
 """Called with a description of the work, the amount done, and the total."""
@@ -71,22 +74,34 @@ NAMED = {
 """The sets that `distgan data prepare` takes by name. Checksums: the sets' own or torchvision's."""
 
 
-def cache_folder() -> Path:
-    """Folder of downloads: ``$XDG_CACHE_HOME/distgan``, by default ``~/.cache/distgan``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "distgan"
-
-
 def fetch(name: str, progress: Progress) -> Path:
     """The folder with a named set's files; missing ones are downloaded.
+
+    While they are, `distgan clean` leaves the folder alone.
 
     Raises:
         UserError: when a download fails, or a file's checksum differs.
     """
     download, folder = NAMED[name], cache_folder() / name
-    for file, md5 in download.files.items():
-        if not (folder / file).exists():
-            _fetch_file(download.url + file, folder / file, md5, progress)
+    missing = {f: md5 for f, md5 in download.files.items() if not (folder / f).exists()}
+    if missing:
+        with _being_filled(folder):
+            for file, md5 in missing.items():
+                _fetch_file(download.url + file, folder / file, md5, progress)
     return folder
+
+
+@contextlib.contextmanager
+def _being_filled(folder: Path) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(in_use(folder))
+        except OSError as error:
+            raise UserError(
+                f"{folder}: cannot be made ({error.strerror}); see to its permissions, or name "
+                "another place by XDG_CACHE_HOME"
+            ) from None
+        yield
 
 
 def _fetch_file(url: str, target: Path, md5: str, progress: Progress) -> None:
@@ -94,7 +109,6 @@ def _fetch_file(url: str, target: Path, md5: str, progress: Progress) -> None:
     by_hand = f"download it by hand and give its folder as SOURCE, or put it in {target.parent}"
     digest = hashlib.md5(usedforsecurity=False)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         with urllib.request.urlopen(url, timeout=_SECONDS_TO_ANSWER) as answer:
             total, done = int(answer.headers.get("Content-Length") or 0), 0
             with open(beside, "wb") as stream:

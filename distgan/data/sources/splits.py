@@ -117,7 +117,8 @@ def folders_of_split(
     """The images of a split, determined by their folders.
 
     The folders on the first level that has more than one are classes, unless they name splits,
-    such as train and test; then folders with other names are not used.
+    such as train and test; then folders with other names are not used. Classes may contain the
+    folders of the splits, as in cat/train and cat/test.
 
     Args:
         names: of all images, with slashes between folders; never empty.
@@ -149,6 +150,9 @@ def folders_of_split(
     chosen = [name for name in names if tops[name] in mine and _in_folder(name, common)]
     rest = [name for name in names if told.get(tops[name]) is None]
     notes = left_alone(rest, f"images beside the folders of splits ({_some(sorted(told))})")
+    exact = [folder for folder in mine if folder.lower() in _WORDS]
+    if len(exact) == 1 and len(mine) > 1:
+        return _exactly(chosen, tops, exact[0], common, notes)
     if len(mine) == 1:
         if mine[0].lower() not in _WORDS:
             notes = (f"read as split {split}: the folder {printable(mine[0])}", *notes)
@@ -159,7 +163,16 @@ def folders_of_split(
 def _unsplit(
     names: Sequence[str], split: str, where: str, common: str, told: dict[str, str | None]
 ) -> tuple[list[str], str, tuple[str, ...]]:
+    below = _below_classes(names, split, where, common)
+    if below is not None:
+        return below
     exact = [folder for folder in told if folder.lower() in _WORDS]
+    loosely = [folder for folder in told if _told(folder)[0]]
+    if len(exact) == 1 < len(told) and len(loosely) == len(told):
+        if _WORDS[exact[0].lower()] != split:
+            raise UserError(f"{where}: has no split {split}; its folders are {_some(list(told))}")
+        tops = {name: name[len(common) :].partition("/")[0] for name in names}
+        return _exactly(names, tops, exact[0], common, ())
     if exact and len(told) > 1:
         other = next(folder for folder in told if told[folder] is None)
         raise UserError(
@@ -169,11 +182,55 @@ def _unsplit(
         )
     if split != "train":
         raise UserError(f"{where}: has no split {split}; that would be a sub-folder {split}/")
-    loosely = [folder for folder in told if _told(folder)[0]]
     if len({_told(folder)[0] for folder in loosely}) < 2:
         return list(names), common, ()
     note = f"read as classes, and not as splits: the folders {_some(loosely)}"
     return list(names), common, (note,)
+
+
+def _exactly(
+    names: Sequence[str], tops: dict[str, str], folder: str, common: str, notes: tuple[str, ...]
+) -> tuple[list[str], str, tuple[str, ...]]:
+    """The images of the folder that has a split's very name, as train beside train_extra."""
+    others = [name for name in names if tops[name] != folder]
+    notes = (*notes, *left_alone(others, f"images beside those of {printable(folder)}/"))
+    return [name for name in names if tops[name] == folder], f"{common}{folder}/", notes
+
+
+def _below_classes(
+    names: Sequence[str], split: str, where: str, common: str
+) -> tuple[list[str], str, tuple[str, ...]] | None:
+    """The images of a split whose folders lie inside the classes', or None where none do.
+
+    Raises:
+        UserError: when not all images lie so, or a class has none of the split.
+    """
+    inner: dict[str, dict[str | None, str]] = {}
+    kind_of: dict[str, str | None] = {}
+    for name in names:
+        top, *rest = name[len(common) :].split("/")
+        kind_of[name] = _WORDS.get(rest[0].lower()) if len(rest) > 1 else None
+        inner.setdefault(top, {})[kind_of[name]] = rest[0] if rest else ""
+    kinds = {kind for found in inner.values() for kind in found} - {None}
+    if len(kinds) < 2:
+        return None
+    mixed = next((name for name, kind in kind_of.items() if kind is None), None)
+    if mixed is not None:
+        top = next(top for top, found in inner.items() if set(found) - {None})
+        raise UserError(
+            f"{where}: {printable(common + top)}/ has folders of splits inside it "
+            f"({_some(sorted(filter(None, inner[top].values())))}), but {printable(mixed)} lies in "
+            "none; move all images of a class into such folders, or give them other names"
+        )
+    lacking = sorted(top for top, found in inner.items() if split not in found)
+    if lacking:
+        raise UserError(
+            f"{where}: has no split {split} in {_some(lacking)}; its classes have folders of "
+            f"splits inside them ({', '.join(sorted(map(str, kinds)))})"
+        )
+    chosen = [name for name in names if kind_of[name] == split]
+    note = f"read as split {split}: its folders inside {_some(sorted(inner))}"
+    return chosen, common, (note,)
 
 
 def _common_folder(names: Sequence[str]) -> str:

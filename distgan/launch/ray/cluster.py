@@ -114,6 +114,8 @@ class Cluster:
             )
         self.shared = self.scratch if self.own else ""
         """The scratch folder where all workers see it, else empty."""
+        self.when_over: Callable[[], object] = lambda: None
+        """Called at the end of a cluster of our own, when none of its workers writes any more."""
         if self._joins:
             self._thread.start()
 
@@ -209,6 +211,8 @@ class Cluster:
         if self._joins:
             # One of our own has to be over; one that does not answer never may be.
             self._thread.join(None if self.own or self._ready.is_set() else _SECONDS_TO_LEAVE)
+        if self.own:
+            self.when_over()
         self._scratch.close()
 
     def _break_off(self, status: int) -> None:
@@ -216,6 +220,7 @@ class Cluster:
         # all else is done, and the raylet comes last.
         processes = started_by_raylets() + working_in(self.scratch)
         halt(processes)
+        self.when_over()
         self._scratch.close()
         sys.stdout.flush()
         sys.stderr.flush()

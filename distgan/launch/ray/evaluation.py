@@ -13,7 +13,7 @@ from ray.train import RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchTrainer
 
 from distgan.evaluate.evaluation import Evaluation
-from distgan.evaluate.gather import BLOCK
+from distgan.evaluate.extraction import BLOCK
 from distgan.launch.evaluation import Job
 from distgan.launch.ray.cluster import Cluster
 from distgan.launch.ray.failures import mistake_in

@@ -32,7 +32,6 @@ from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels
 from distgan.data.ray_reader import read_on_ray, read_resident_on_ray
 from distgan.data.rows import open_rows
-from distgan.launch.allocator import keep_freed_memory
 from distgan.launch.ray.cluster import Cluster
 from distgan.launch.ray.driver import Follower
 from distgan.launch.ray.failures import (
@@ -53,12 +52,13 @@ from distgan.launch.ray.workers import Workers
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.parallel import World
+from distgan.parallel.allocator import keep_freed_memory
 from distgan.runs import folder as run
 from distgan.storage import machine
 from distgan.storage.retrying import RetryingStorage
 from distgan.storage.storage import Storage
 from distgan.training.control import PREEMPTION, RESIZE, Control, NoControl, Outcome
-from distgan.training.loop import train
+from distgan.training.loop import train_loop
 
 _SECONDS_BETWEEN_RESIZES = 15.0
 """How often a run that may grow looks whether it can."""
@@ -259,7 +259,7 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
         storage = RetryingStorage(job.out, control.note, owner=job.owner)
         config = _agreed_config(storage, world)
         rows = stack.enter_context(contextlib.closing(_rows(job, config, storage, world, control)))
-        outcome = train(config, storage, job.images, rows, world, control)
+        outcome = train_loop(config, storage, job.images, rows, world, control)
         # Nobody leaves before the checkpoint is written.
         world.gather(outcome.images_seen)
         if world.leads and outcome.stopped != PREEMPTION:

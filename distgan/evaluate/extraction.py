@@ -25,7 +25,7 @@ _MOST_PIXELS = 2_000
 _FOLDS, _LONGEST_FOLDED = 10, 512
 
 
-def gather(
+def extract_all_ranks(
     images: Callable[[range], Tensor],
     num: int,
     extractor: Extractor,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from distgan.training.step import Batch
 from torch import nn
 
 import distgan.networks.kernels.linear
@@ -15,6 +14,8 @@ from benchmarks.training import Training
 from benchmarks.turns import Turn, Values
 from distgan.config.run import RunConfig
 from distgan.config.settings import override
+from distgan.families import Batch
+from distgan.families.gan_config import GANConfig
 from distgan.networks.kernels.linear import mkl_is_slow
 from distgan.objectives.penalties import GRADIENT_PENALTIES
 from distgan.parallel import World, has_batch_norm
@@ -43,26 +44,24 @@ class Variant:
 
 
 def _batches_apart(training: Training) -> None:
-    state = training.state
-    state.discriminator = replace(state.discriminator, joint=False)
+    networks = training.state.networks
+    networks["discriminator"] = replace(networks["discriminator"], joint=False)
 
 
 def _plain_adam(training: Training) -> None:
-    for player in (training.state.generator, training.state.discriminator):
-        for group in player.optimizer.param_groups:
+    for trained in training.state.networks.values():
+        for group in trained.optimizer.param_groups:
             group["fused"] = False
 
 
 def _contiguous(training: Training) -> None:
     def lay_out(batch: Batch) -> Batch:
-        return replace(batch, real=batch.real.contiguous())
+        columns = {name: column.contiguous() for name, column in batch.columns.items()}
+        return replace(batch, columns=columns)
 
     state = training.state
-    for network in (
-        state.networks["generator"].network,
-        state.networks["discriminator"].network,
-        state.averages["generator"].average,
-    ):
+    networks = [trained.network for trained in state.networks.values()]
+    for network in (*networks, *(ema.average for ema in state.averages.values())):
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     training.lay_out = lay_out
 
@@ -98,22 +97,18 @@ PARALLEL = {
 """Options of runs of several workers."""
 
 
-def variants(config: RunConfig, compiled: bool) -> dict[str, Variant]:
+def variants(config: GANConfig, compiled: bool) -> dict[str, Variant]:
     """Those that change anything of a recipe's step on this machine."""
     found = {**SETTINGS, **BUILT_IN}
     penalties = any(config.discriminator.penalty.uses(name) for name in GRADIENT_PENALTIES)
     if compiled and not penalties:
         found |= COMPILED
-    training = Training(config)
-    networks = (
-        training.state.networks["generator"].network,
-        training.state.networks["discriminator"].network,
-    )
-    layers = [type(layer) for network in networks for layer in network.modules()]
+    networks = Training(config).state.networks
+    layers = [type(layer) for each in networks.values() for layer in each.network.modules()]
     convolutions = (nn.Conv2d, nn.ConvTranspose2d)
     if not any(issubclass(kind, convolutions) for kind in layers):
         del found["without channels_last"]
-    if not training.state.discriminator.joint:
+    if not networks["discriminator"].joint:
         del found["without one D pass"]
     if not mkl_is_slow() or not any(issubclass(kind, nn.Linear) for kind in layers):
         del found["without oneDNN's product"]
@@ -123,8 +118,8 @@ def variants(config: RunConfig, compiled: bool) -> dict[str, Variant]:
 def parallel_variants(config: RunConfig) -> dict[str, Variant]:
     """Those that change anything of a recipe's step on several workers."""
     found = dict(PARALLEL)
-    state = Training(config).state
-    if not any(has_batch_norm(p.network) for p in (state.generator, state.discriminator)):
+    networks = Training(config).state.networks.values()
+    if not any(has_batch_norm(each.network) for each in networks):
         del found["without sync_batch_norm"]
     return found
 

@@ -15,6 +15,7 @@ import torch.distributed as dist
 
 from benchmarks import wire
 from distgan.config.run import RunConfig
+from distgan.families import DataSpec
 from distgan.networks import ImageShape
 from distgan.parallel import World
 from distgan.parallel.allocator import keep_freed_memory
@@ -114,7 +115,7 @@ class _Member:
             # Wrapped and synchronised as one of several, in a group that has no others.
             world = World(0, cast.ranks)
             dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-        self._cycles = Cycles(cast.config, IMAGE, CLASSES, world)
+        self._cycles = Cycles(cast.config, DataSpec.numbered(IMAGE, CLASSES), world)
 
     def ready(self) -> bool:
         return True

@@ -43,14 +43,14 @@ import ray.data  # noqa: E402
 from distgan.config.run import RunConfig  # noqa: E402
 from distgan.config.settings import override  # noqa: E402
 from distgan.data.damage import Damage  # noqa: E402
-from distgan.data.feed import Rows, scale_pixels  # noqa: E402
+from distgan.data.feed import SampleSource, scale_pixels  # noqa: E402
 from distgan.data.fragments import read_in_order, read_resident  # noqa: E402
 from distgan.data.images import ImageSet, open_images  # noqa: E402
 from distgan.data.pixels import Pixels, decode  # noqa: E402
 from distgan.data.rows import open_rows  # noqa: E402
 from distgan.launch.ray.reader import read_on_ray, read_resident_on_ray  # noqa: E402
 from distgan.parallel import World  # noqa: E402
-from distgan.recipes.gan import recipe  # noqa: E402
+from distgan.recipes import recipe  # noqa: E402
 
 BATCH = 128
 WINDOW = 16_384
@@ -104,7 +104,7 @@ def _config(data: str, way: str) -> RunConfig:
     return override(recipe("mnist-mlp"), {"data": data, "batch": BATCH, "images": 10**12, **feed})
 
 
-def _rows(images: ImageSet, data: str, way: str, resident: Any, on_ray: bool) -> Rows:
+def _rows(images: ImageSet, data: str, way: str, resident: Any, on_ray: bool) -> SampleSource:
     return open_rows(
         _config(data, way),
         images,
@@ -117,7 +117,7 @@ def _rows(images: ImageSet, data: str, way: str, resident: Any, on_ray: bool) ->
     )
 
 
-def _ours(rows: Rows) -> Iterator[Tensor]:
+def _ours(rows: SampleSource) -> Iterator[Tensor]:
     seen = 0
     while True:
         yield _scale(rows.batch(seen)[0])

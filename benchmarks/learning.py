@@ -24,10 +24,9 @@ import time
 from pathlib import Path
 
 import torch
-from distgan.training.step import Batch
 from torch import Tensor, nn
 
-from distgan.config.run import RunConfig
+from benchmarks.gans import gan_batch, gan_recipe
 from distgan.config.settings import override
 from distgan.data.damage import Damage
 from distgan.data.feed import Feed, scale_pixels
@@ -35,12 +34,12 @@ from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.resident import Resident
 from distgan.families import DataSpec
+from distgan.families.gan_config import GANConfig
 from distgan.metrics.frechet import distance
 from distgan.metrics.moments import Moments
 from distgan.networks import ImageShape
 from distgan.parallel import World
-from distgan.recipes import recipe
-from distgan.runs.samples import SampleSheet
+from distgan.runs.samples import sample_sheet
 from distgan.training.state import TrainingState
 
 _COUNT = 5_000
@@ -70,7 +69,7 @@ class Features:
 class Yardstick:
     """The distance of a generator's images to real ones."""
 
-    def __init__(self, config: RunConfig, reals: Tensor) -> None:
+    def __init__(self, config: GANConfig, reals: Tensor) -> None:
         self._config, self._features = config, Features(reals.shape[1])
         found = self._features(reals)
         self._scale = found.std(0).clamp_min(1e-6)
@@ -90,27 +89,25 @@ class Yardstick:
         return distance(self._real, self._moments(self._features(images.clamp(-1, 1))))
 
 
-def learn(config: RunConfig, minutes: float, folder: Path) -> None:
+def learn(config: GANConfig, minutes: float, folder: Path) -> None:
     """Train, measure every fifth of the time, and draw grids."""
     images, world = open_images(config.data), World()
     pixels = read_resident(images)
     rows = Resident(pixels, config.seed, config.batch, world, Damage(images, 0))
-    feed, state = (
-        Feed(rows, config, images.shape, world),
-        TrainingState(config, DataSpec.numbered(images.shape, 0), world),
-    )
+    state = TrainingState(config, DataSpec(images.shape, images.classes), world)
+    family, average = state.family, state.averages["generator"].average
+    feed = Feed(rows, family.columns(), family.draws(), config, world)
     some = torch.from_numpy(pixels.images[torch.randperm(images.count)[: 2 * _COUNT].numpy()])
     yardstick = Yardstick(config, scale_pixels(some, torch.float32))
-    sheet = SampleSheet(config.seed, config.latent, 0)
     folder.mkdir(parents=True, exist_ok=True)
     print(f"{config.recipe}: floor {yardstick.floor:.3f}")
     trained, mark, first = 0.0, 0.0, 0.0
     while True:
         if trained >= mark:
-            found = yardstick(state.averages["generator"].average)
+            found = yardstick(average)
             first = first or found
             name = folder / f"{config.recipe}-{state.images_seen:08d}.png"
-            name.write_bytes(sheet.draw(state.averages["generator"].average))
+            name.write_bytes(sample_sheet(family, {"generator": average}, config.seed))
             print(
                 f"  {trained:5.0f} s  {state.images_seen:9,} images  distance {found:9.3f}  "
                 f"1/{first / found:.1f} of the start  {name}",
@@ -146,14 +143,14 @@ def ring(rule: str, seed: int, steps: int) -> tuple[int, float]:
     sides = {f"{side}.network.widths": "128,128" for side in ("generator", "discriminator")}
     rates = {f"{side}.optimizer.lr": 1e-3 for side in ("generator", "discriminator")}
     changes = {**sides, **rates, **_RULES[rule], "seed": seed, "latent": 8, "batch": 256}
-    config = override(recipe("mnist-mlp"), changes)
+    config = override(gan_recipe("mnist-mlp"), changes)
     state, centres = TrainingState(config, DataSpec.numbered(_RING, 0), World()), _centres()
     draw = torch.Generator().manual_seed(seed)
     for _ in range(steps):
         chosen = centres[torch.randint(_MODES, (config.batch,), generator=draw)]
         real = chosen + _DEVIATION * torch.randn(chosen.shape, generator=draw)
         z = torch.randn(2, config.batch, config.latent, generator=draw)
-        state.step([Batch(real.view(-1, *_RING), None, z[0], z[1])])
+        state.step([gan_batch(real.view(-1, *_RING), discriminator=z[0], generator=z[1])])
     with torch.no_grad():
         z = torch.randn(2_500, config.latent, generator=draw)
         samples = state.averages["generator"].average(z, None).flatten(1)
@@ -178,7 +175,7 @@ def main() -> None:
                 print(f"{rule}, seed {seed}: {modes} of {_MODES} modes, {share:.0%} in a mode")
         return
     changes = {"data": options.data} if options.data else {}
-    learn(override(recipe(options.recipe), changes), options.minutes, options.out)
+    learn(override(gan_recipe(options.recipe), changes), options.minutes, options.out)
 
 
 if __name__ == "__main__":

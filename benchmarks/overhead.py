@@ -27,19 +27,18 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from distgan.training.step import Batch
 
 from benchmarks.frame import Benchmark, Comparison, Values, main
-from distgan.config.run import RunConfig
+from benchmarks.gans import gan_batch, gan_recipe
 from distgan.data.feed import scale_pixels
 from distgan.data.fragments import read_resident
 from distgan.data.images import ImageSet, open_images
 from distgan.data.resident import borrow
-from distgan.families import DataSpec
+from distgan.families import Batch, DataSpec
+from distgan.families.gan_config import GANConfig
 from distgan.launch.ray.private import VARIABLE
 from distgan.parallel import World
 from distgan.parallel.allocator import keep_freed_memory
-from distgan.recipes import recipe
 from distgan.runs import records
 from distgan.storage.storage import Storage
 from distgan.training.state import TrainingState
@@ -55,9 +54,9 @@ def loop(name: str, run: Path, ready: bool) -> None:
     """
     torch.set_num_threads(os.cpu_count() or 1)
     keep_freed_memory()
-    config = recipe(name)
+    config = gan_recipe(name)
     images = open_images(config.data)
-    state = TrainingState(config, DataSpec.numbered(images.shape, len(images.classes)), World())
+    state = TrainingState(config, DataSpec(images.shape, images.classes), World())
     batches = _batches(config, images)
     if ready:
         batches = itertools.cycle(list(itertools.islice(batches, 20)))
@@ -74,7 +73,7 @@ def loop(name: str, run: Path, ready: bool) -> None:
             log.write(json.dumps({**told, "data_wait": 0.0}) + "\n")
 
 
-def _batches(config: RunConfig, images: ImageSet) -> Iterator[Batch]:
+def _batches(config: GANConfig, images: ImageSet) -> Iterator[Batch]:
     """All images in float32 in memory, shuffled anew in every epoch, and torch's own latents."""
     pixels = read_resident(images).images
     shape = pixels.shape[1:]
@@ -82,11 +81,10 @@ def _batches(config: RunConfig, images: ImageSet) -> Iterator[Batch]:
     reals = scale_pixels(borrow(pixels), torch.float32).permute(0, 2, 3, 1).flatten(1)
     while True:
         for rows in torch.randperm(len(reals)).split(config.batch)[:-1]:
-            yield Batch(
-                real=reals[rows].view(-1, *shape).permute(0, 3, 1, 2),
-                labels=None,
-                discriminator_latent=torch.randn(config.batch, config.latent),
-                generator_latent=torch.randn(config.batch, config.latent),
+            yield gan_batch(
+                reals[rows].view(-1, *shape).permute(0, 3, 1, 2),
+                discriminator=torch.randn(config.batch, config.latent),
+                generator=torch.randn(config.batch, config.latent),
             )
 
 

@@ -31,9 +31,10 @@ from benchmarks.throughput import peak
 from benchmarks.training import Training, configure
 from distgan.config.run import RunConfig
 from distgan.config.settings import override
+from distgan.families.gan_config import GANConfig
 from distgan.parallel import World
 from distgan.parallel.allocator import keep_freed_memory
-from distgan.recipes import RECIPES
+from distgan.recipes.gan import RECIPES
 
 _SMALL = ("mnist-mlp", "mnist-dcgan")
 _SHARES = [f"{part} %" for part in PARTS]
@@ -128,7 +129,7 @@ def _breakdowns(options: argparse.Namespace) -> Iterator[Comparison]:
     )
 
 
-def _options(name: str, config: RunConfig, threads: int, compiled: bool) -> Comparison:
+def _options(name: str, config: GANConfig, threads: int, compiled: bool) -> Comparison:
     found = {"as it is": Variant(), **variants(config, compiled)}
     return Comparison(
         f"options of {name}",

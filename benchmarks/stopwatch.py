@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
-import distgan.training.step
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -96,40 +94,45 @@ class Stopwatch:
         self._last = now
 
 
-class _TimedAugmenter:
-    # Calls are looked up on the type: a wrapper where an attribute would not do.
-    def __init__(self, augment: Augmenter, watch: Stopwatch) -> None:
-        self._augment = augment
-        self._apply = watch.around(augment, AUGMENT)
-        self.observe = watch.around(augment.observe, AUGMENT)
+WATCHED: tuple[tuple[Any, str, str], ...] = (
+    (torch.autograd, "backward", BACKWARD),
+    (torch.autograd, "grad", BACKWARD),
+    (Augmenter, "__call__", AUGMENT),
+    (Augmenter, "observe", AUGMENT),
+)
+"""Functions that `watch` replaces for all of the process: owner, name, and their part."""
 
-    def __call__(self, *arguments: Any) -> Any:
-        return self._apply(*arguments)
+_FORWARDS = {"generator": G_FORWARD, "discriminator": D_FORWARD}
 
 
 def watch(training: Training) -> Stopwatch:
-    """A stopwatch for the steps of a training; the process is for that alone from now on."""
+    """A stopwatch for the steps of a GAN's training.
+
+    Functions of torch are replaced, so that the process is for that alone from now on.
+    """
     found, state = Stopwatch(), training.state
-    for player, part in ((state.generator, G_FORWARD), (state.discriminator, D_FORWARD)):
-        player.network.register_forward_pre_hook(lambda *_, part=part: found.enter(part))
-        player.network.register_forward_hook(lambda *_: found.leave())
-        player.optimizer.register_step_pre_hook(lambda *_: found.enter(OPTIMIZER))
-        player.optimizer.register_step_post_hook(lambda *_: found.leave())
-    _watch_backward(found, [state.generator.parallel, state.discriminator.parallel])
+    for role, trained in state.networks.items():
+        part = _FORWARDS[role]
+        trained.network.register_forward_pre_hook(lambda *_, part=part: found.enter(part))
+        trained.network.register_forward_hook(lambda *_: found.leave())
+        trained.optimizer.register_step_pre_hook(lambda *_: found.enter(OPTIMIZER))
+        trained.optimizer.register_step_post_hook(lambda *_: found.leave())
+    if dist.is_available() and dist.is_initialized():
+        _watch_exchange(found, [trained.parallel for trained in state.networks.values()])
+    for owner, name, part in WATCHED:
+        _set(owner, name, found.around(getattr(owner, name), part))
     _set(training.feed, "batch", found.around(training.feed.batch, DATA))
-    _set(state.ema, "update", found.around(state.ema.update, EMA))
     _set(state.statistics, "add", found.around(state.statistics.add, LOGGING))
-    augment: Any = _TimedAugmenter(state.rule.augment, found)
-    state.rule = replace(state.rule, augment=augment)
+    for ema in state.averages.values():
+        _set(ema, "update", found.around(ema.update, EMA))
     return found
 
 
-def _watch_backward(found: Stopwatch, parallel: list[nn.Module]) -> None:
-    step: Any = distgan.training.step
-    backward, norms = step.backward, step.squared_gradient_norms
+def _watch_exchange(found: Stopwatch, parallel: list[nn.Module]) -> None:
+    all_reduce, backward = dist.all_reduce, torch.autograd.backward
     exchanged = 0.0
 
-    def note_exchange(_: Any, bucket: Any) -> torch.futures.Future[torch.Tensor]:
+    def exchange(_: Any, bucket: Any) -> torch.futures.Future[torch.Tensor]:
         nonlocal exchanged
         work = all_reduce(bucket.buffer().div_(dist.get_world_size()), async_op=True)
         exchanged = time.perf_counter()
@@ -138,24 +141,23 @@ def _watch_backward(found: Stopwatch, parallel: list[nn.Module]) -> None:
         )
         return result
 
-    def timed(loss: torch.Tensor) -> None:
+    def backward_and_wait(*arguments: Any, **named: Any) -> None:
         nonlocal exchanged
         exchanged = 0.0
-        with found.within(BACKWARD):
-            backward(loss)
-            # After the last bucket is handed over, nothing is left but to wait for it.
-            if exchanged:
-                found.move_since(exchanged, COMMUNICATION)
+        backward(*arguments, **named)
+        # After the last bucket is handed over, nothing is left but to wait for it.
+        if exchanged:
+            found.move_since(exchanged, COMMUNICATION)
 
-    step.backward, step.squared_gradient_norms = timed, found.around(norms, BACKWARD)
-    if dist.is_available() and dist.is_initialized():
-        all_reduce = dist.all_reduce
-        # What waits where it stands: synchronised batch norm, losses over the whole batch.
-        for name in ("all_reduce", "all_gather_into_tensor"):
-            _set(dist, name, found.around(getattr(dist, name), COMMUNICATION))
-        for network in parallel:
-            if isinstance(network, DistributedDataParallel):
-                network.register_comm_hook(None, lambda _, bucket: note_exchange(_, bucket))
+    # Inside of what `WATCHED` puts around it.
+    _set(torch.autograd, "backward", backward_and_wait)
+    # What waits where it stands: synchronised batch norm, losses over the whole batch.
+    for name in ("all_reduce", "all_gather_into_tensor"):
+        _set(dist, name, found.around(getattr(dist, name), COMMUNICATION))
+    for network in parallel:
+        if isinstance(network, DistributedDataParallel):
+            # A lambda: what has annotations must have those of torch, not as text.
+            network.register_comm_hook(None, lambda _, bucket: exchange(_, bucket))
 
 
 def _set(owner: Any, name: str, value: Any) -> None:

@@ -11,6 +11,7 @@ side is its step with the process settings of its workers.
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from distgan.training.step import Batch, adversarial_step
 
 from benchmarks.flops import counter, torch_products
 from benchmarks.frame import (
@@ -31,15 +31,15 @@ from benchmarks.frame import (
     main,
     timed,
 )
+from benchmarks.gans import gan_batch, gan_recipe
 from benchmarks.textbook import BETAS, RATE, Textbook, in_plain_torch
-from distgan.config.run import RunConfig
 from distgan.config.settings import override
-from distgan.families import DataSpec
+from distgan.families import Batch, DataSpec
+from distgan.families.gan_config import GANConfig
 from distgan.networks import ImageShape
 from distgan.networks.kernels.linear import Linear
 from distgan.parallel import World
 from distgan.parallel.allocator import keep_freed_memory
-from distgan.recipes import recipe
 from distgan.training.state import TrainingState
 
 _BATCHES = 8
@@ -56,14 +56,14 @@ class Workload:
     loss: str = "non-saturating"
 
     @property
-    def config(self) -> RunConfig:
+    def config(self) -> GANConfig:
         """The same as a configuration."""
-        names = {f"{side}.network.name": self.network for side in ("generator", "discriminator")}
-        sides = ("generator", "discriminator")
         adam = {"lr": RATE, "beta1": BETAS[0], "beta2": BETAS[1]}
-        names |= {f"{s}.optimizer.{k}": v for s in sides for k, v in adam.items()}
-        changes: dict[str, Any] = {**names, "batch": self.batch, "loss": self.loss}
-        return override(recipe("mnist-mlp"), {**changes, "share_fakes": True})
+        changes: dict[str, Any] = {"batch": self.batch, "loss": self.loss, "share_fakes": True}
+        for side in ("generator", "discriminator"):
+            changes[f"{side}.network.name"] = self.network
+            changes |= {f"{side}.optimizer.{name}": value for name, value in adam.items()}
+        return override(gan_recipe("mnist-mlp"), changes)
 
 
 WORKLOADS = {
@@ -74,16 +74,15 @@ WORKLOADS = {
 }
 
 
-def random_batches(workload: Workload, config: RunConfig) -> list[Batch]:
+def random_batches(workload: Workload, config: GANConfig) -> list[Batch]:
     """A few batches in memory, the same for every side."""
     torch.manual_seed(1)
     n = workload.batch
     return [
-        Batch(
-            real=torch.rand(n, *workload.image).mul_(2).sub_(1),
-            labels=None,
-            discriminator_latent=torch.randn(n, config.latent),
-            generator_latent=torch.randn(n, config.latent),
+        gan_batch(
+            torch.rand(n, *workload.image).mul_(2).sub_(1),
+            discriminator=torch.randn(n, config.latent),
+            generator=torch.randn(n, config.latent),
         )
         for _ in range(_BATCHES)
     ]
@@ -97,11 +96,11 @@ def textbook(name: str | Workload, threads: int) -> Work:
     generator = in_plain_torch(config.generator.network.build(workload.image, config.latent, 0))
     discriminator = in_plain_torch(config.discriminator.network.build(workload.image, 0))
     loop = Textbook(generator, discriminator, hinge=workload.loss == "hinge")
-    batches, turn = random_batches(workload, config), iter(range(10**9))
+    batches = itertools.cycle(random_batches(workload, config))
 
     def work() -> int:
-        batch = batches[next(turn) % _BATCHES]
-        loop.step(batch.real, batch.generator_latent)
+        batch = next(batches)
+        loop.step(batch.columns["image"], batch.draws["generator"])
         return workload.batch
 
     return work
@@ -114,16 +113,19 @@ def ours(name: str | Workload, threads: int, precision: str, compiled: str = "of
     workload = WORKLOADS[name] if isinstance(name, str) else name
     config = override(workload.config, {"precision": precision, "compile": compiled})
     state = TrainingState(config, DataSpec.numbered(workload.image, 0), World())
-    batches, turn = random_batches(workload, config), iter(range(10**9))
-    for number, batch in enumerate(batches):
-        real = batch.real.contiguous(memory_format=torch.channels_last)
-        batches[number] = Batch(real, None, batch.discriminator_latent, batch.generator_latent)
+    batches = itertools.cycle(
+        [
+            gan_batch(
+                batch.columns["image"].contiguous(memory_format=torch.channels_last), **batch.draws
+            )
+            for batch in random_batches(workload, config)
+        ]
+    )
 
     def work() -> int:
-        batch = batches[next(turn) % _BATCHES]
-        state.statistics.add(
-            adversarial_step(state.generator, state.discriminator, state.rule, [batch])
-        )
+        # The textbook has no moving average, nor has this.
+        phases = state.family.phases(state.images_seen)
+        state.statistics.add(state.training_step().run(phases, [next(batches)]))
         return workload.batch
 
     return work

@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from distgan.health.monitor import Monitor
-from distgan.training.step import Batch
 
+from benchmarks.gans import gan_recipe
 from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.data.damage import Damage
@@ -17,10 +16,11 @@ from distgan.data.feed import Feed
 from distgan.data.images import PACKAGED, ImageSet, open_images
 from distgan.data.pixels import Pixels
 from distgan.data.resident import Resident
-from distgan.families import DataSpec
+from distgan.families import Batch, DataSpec
+from distgan.families.gan_config import GANConfig
 from distgan.networks import ImageShape
 from distgan.parallel import World
-from distgan.recipes import recipe
+from distgan.training.health_monitor import Monitor
 from distgan.training.state import TrainingState
 
 _IMAGES = 8192
@@ -29,9 +29,9 @@ _FITS = {"cifar10-r3gan": 16}
 _CIFAR = ImageShape(3, 32, 32)
 
 
-def configure(name: str, largest_batch: int) -> RunConfig:
+def configure(name: str, largest_batch: int) -> GANConfig:
     """A recipe, with a batch that the machine at hand can afford."""
-    config = recipe(name)
+    config = gan_recipe(name)
     batch = min(config.batch, largest_batch, _FITS.get(name, largest_batch))
     return override(config, {"batch": batch})
 
@@ -57,15 +57,13 @@ class Training:
             np.zeros(_IMAGES, np.bool_),
         )
         rows = Resident(pixels, config.seed, config.batch, self.world, Damage(images, 0))
-        self.feed = Feed(rows, config, images.shape, self.world)
-        self.state = TrainingState(
-            config, DataSpec.numbered(images.shape, len(images.classes)), self.world
-        )
+        self.state = TrainingState(config, DataSpec(images.shape, images.classes), self.world)
+        family = self.state.family
+        self.feed = Feed(rows, family.columns(), family.draws(), config, self.world)
         # Half-way, where schedules are between their ends.
         period = config.batch * self.cycle
         self.state.images_seen = config.images // 2 // period * period
-        latents = self.feed.generator_latents(0)
-        self._monitor = Monitor(config, self.state, latents, images)
+        self._monitor = Monitor(config, self.state, self.feed, images)
         self.lay_out: Callable[[Batch], Batch] = _unchanged
         self._pace = 0.0
 
@@ -80,13 +78,13 @@ class Training:
     def record(self, batch: Batch) -> None:
         """What is done once in ``output.log_every`` images: read the means, judge the run."""
         means = self.state.statistics.means(self.world)
-        self._monitor.examine(self.state, means, batch.real)
+        self._monitor.examine(self.state, means, batch.columns["image"])
 
     @property
     def cycle(self) -> int:
-        """Steps after which every part has had its turn: G's update, and lazy penalties."""
-        penalty = self.config.discriminator.penalty
-        return max(self.config.discriminator.updates, penalty.every // self.config.batch, 1)
+        """Steps after which every part has had its turn: all networks, and lazy penalties."""
+        lazy = self.state.family.lazy_interval // self.config.batch
+        return max(self.state.cycle, lazy)
 
     @property
     def images_per_step(self) -> int:

@@ -21,6 +21,7 @@ from distgan.launch.evaluation import evaluate
 from distgan.recipes import recipe
 from distgan.storage.storage import Storage
 from distgan.tune import search
+from distgan.tune.folder import read
 from distgan.tune.record import Trial, load_all
 from distgan.tune.settings import OBJECTIVES, TuneSettings
 
@@ -35,7 +36,7 @@ def searched(name: str, settings: TuneSettings, out: str) -> float:
 def by_hand(folder: str, out: str) -> float:
     """Seconds of a search's trials, one after another."""
     storage = Storage(folder)
-    base, space, settings = search.read(storage, "SEARCH")
+    base, space, settings = read(storage, "SEARCH")
     start = time.perf_counter()
     for trial in load_all(storage):
         path = f"{out}/{trial.name}"

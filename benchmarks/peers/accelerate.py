@@ -28,8 +28,8 @@ def build(task: Task) -> Contender:
     def work() -> int:
         batch = next(turn)
         for_discriminator.zero_grad()
-        fake = generator(batch.generator_latent)
-        loss = judge(batch.real, 1.0) + judge(fake.detach(), 0.0)
+        fake = generator(batch.draws["generator"])
+        loss = judge(batch.columns["image"], 1.0) + judge(fake.detach(), 0.0)
         accelerator.backward(loss)
         for_discriminator.step()
         for_generator.zero_grad()
@@ -37,6 +37,6 @@ def build(task: Task) -> Contender:
         accelerator.backward(fooled)
         for_generator.step()
         _ = loss.item(), fooled.item()
-        return len(batch.real)
+        return task.workload.batch
 
     return Contender(work, lambda: (of_torch(networks[0]), of_torch(networks[1])))

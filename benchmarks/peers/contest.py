@@ -29,15 +29,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from distgan.training.step import Batch
 from numpy.typing import NDArray
 from torch import nn
 
+from benchmarks.gans import gan_batch
 from benchmarks.textbook import in_plain_torch
 from benchmarks.throughput import WORKLOADS, Workload, random_batches
 from benchmarks.turns import Turn, Unavailable, Work, timed
-from distgan.config.run import RunConfig
 from distgan.config.settings import override
+from distgan.families import Batch
+from distgan.families.gan_config import GANConfig
 
 Weights = NDArray[Any]
 Trained = tuple[list[Weights], list[Weights]]
@@ -63,7 +64,7 @@ class Task:
         return WORKLOADS[self.name]
 
     @property
-    def config(self) -> RunConfig:
+    def config(self) -> GANConfig:
         """The same for distgan."""
         return override(self.workload.config, {"precision": self.precision})
 
@@ -80,15 +81,12 @@ class Task:
     def batches(self) -> list[Batch]:
         """Those that all contenders cycle through."""
         config = self.config
-        made = random_batches(self.workload, config)
         return [
-            Batch(
-                b.real.to(config.dtype),
-                None,
-                b.discriminator_latent.to(config.dtype),
-                b.generator_latent.to(config.dtype),
+            gan_batch(
+                batch.columns["image"].to(config.dtype),
+                **{role: latent.to(config.dtype) for role, latent in batch.draws.items()},
             )
-            for b in made
+            for batch in random_batches(self.workload, config)
         ]
 
     def turn(self, convert: Callable[[Batch], Any]) -> Iterator[Any]:
@@ -246,9 +244,7 @@ def prepare(name: str, task: Task, reference: Reference) -> Turn:
 def both_latents(batches: list[Batch]) -> Iterator[torch.Tensor]:
     """Latents without end: each batch's of D's update, then those of G's."""
     return itertools.cycle(
-        latent
-        for batch in batches
-        for latent in (batch.discriminator_latent, batch.generator_latent)
+        batch.draws[role] for batch in batches for role in ("discriminator", "generator")
     )
 
 

@@ -19,7 +19,7 @@ def build(task: Task) -> Contender:
     loop = Textbook(generator, discriminator)
     half = task.workload.batch // 2
     mine = slice(half, None) if is_second() else slice(half)
-    turn = task.turn(lambda batch: (batch.real[mine], batch.generator_latent[mine]))
+    turn = task.turn(lambda batch: (batch.columns["image"][mine], batch.draws["generator"][mine]))
 
     def work() -> int:
         pair.start()

@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from distgan.training.step import Batch
 from jax import lax
 from torch import nn
 
 from benchmarks.peers.contest import Contender, Task, Weights
 from benchmarks.textbook import BETAS, RATE
+from distgan.families import Batch
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 Parameters = list[list[Any]]
@@ -143,8 +143,8 @@ def build(task: Task) -> Contender:
     )
 
     def taken(batch: Batch) -> tuple[Any, Any]:
-        real = batch.real.permute(0, 2, 3, 1).numpy()
-        return jnp.asarray(real), jnp.asarray(batch.generator_latent.numpy())
+        real = batch.columns["image"].permute(0, 2, 3, 1).numpy()
+        return jnp.asarray(real), jnp.asarray(batch.draws["generator"].numpy())
 
     turn = task.turn(taken)
 

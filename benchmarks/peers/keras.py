@@ -16,11 +16,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 import torch
-from distgan.training.step import Batch
 from torch import nn
 
 from benchmarks.peers.contest import Contender, Task, Weights
 from benchmarks.textbook import BETAS, RATE
+from distgan.families import Batch
 
 _cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits
 
@@ -165,4 +165,5 @@ def build(task: Task, xla: bool = False, through_keras: bool = False) -> Contend
 
 
 def _plain(batch: Batch) -> tuple[Weights, Weights]:
-    return batch.real.permute(0, 2, 3, 1).contiguous().numpy(), batch.generator_latent.numpy()
+    real = batch.columns["image"].permute(0, 2, 3, 1).contiguous()
+    return real.numpy(), batch.draws["generator"].numpy()

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from distgan.training.step import Batch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks.peers import torchvision
 from benchmarks.peers.contest import Contender, Task, of_torch
 from benchmarks.textbook import BETAS, RATE
+from distgan.families import Batch
 
 torchvision.importable()
 
@@ -66,7 +66,7 @@ class _Gate:
     """A loader that waits to be asked."""
 
     def __init__(self, batches: list[Batch]) -> None:
-        self._batches = [(batch.real, batch.generator_latent) for batch in batches]
+        self._batches = [(batch.columns["image"], batch.draws["generator"]) for batch in batches]
         self._go, self._done = threading.Semaphore(0), threading.Semaphore(0)
         self._error: Exception | None = None
 

@@ -66,7 +66,7 @@ def build(task: Task) -> Contender:
     labels = torch.zeros(task.workload.batch)
 
     def work() -> int:
-        log, batch = MetricLog(), (next(turn).real, labels)
+        log, batch = MetricLog(), (next(turn).columns["image"], labels)
         log = discriminator.train_step(batch, generator, optimizers[1], log)
         generator.train_step(batch, discriminator, optimizers[0], log)
         return task.workload.batch

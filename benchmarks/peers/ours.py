@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 
 import torch
-from distgan.training.step import Batch, adversarial_step
 
+from benchmarks.gans import gan_batch
 from benchmarks.peers.contest import Contender, Task, of_torch
 from benchmarks.peers.pair import Pair, is_second
 from benchmarks.turns import Unavailable
 from distgan.config.settings import override
-from distgan.families import DataSpec
+from distgan.families import Batch, DataSpec
 from distgan.parallel import World
 from distgan.parallel.allocator import keep_freed_memory
 from distgan.training.state import TrainingState
@@ -33,8 +33,8 @@ def build(task: Task, rule: str, compiled: str = "off") -> Contender:
     def work() -> int:
         if pair is not None:
             pair.start()
-        found = adversarial_step(state.generator, state.discriminator, state.rule, [next(turn)])
-        state.statistics.add(found)
+        phases = state.family.phases(state.images_seen)
+        state.statistics.add(state.training_step().run(phases, [next(turn)]))
         return task.workload.batch
 
     networks = state.networks["generator"].network, state.networks["discriminator"].network
@@ -42,6 +42,7 @@ def build(task: Task, rule: str, compiled: str = "off") -> Contender:
 
 
 def _share(batch: Batch, world: World) -> Batch:
-    part = world.share(len(batch.real))
-    real = batch.real[part].contiguous(memory_format=torch.channels_last)
-    return Batch(real, None, batch.discriminator_latent[part], batch.generator_latent[part])
+    images = batch.columns["image"]
+    part = world.share(len(images))
+    real = images[part].contiguous(memory_format=torch.channels_last)
+    return gan_batch(real, **{role: latent[part] for role, latent in batch.draws.items()})

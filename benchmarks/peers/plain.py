@@ -18,9 +18,9 @@ def build(task: Task, rule: str) -> Contender:
 
     def work() -> int:
         batch = next(turn)
-        second = batch.discriminator_latent if rule == "fresh" else None
-        loop.step(batch.real, batch.generator_latent, second)
-        return len(batch.real)
+        second = batch.draws["discriminator"] if rule == "fresh" else None
+        loop.step(batch.columns["image"], batch.draws["generator"], second)
+        return task.workload.batch
 
     def fill(network: nn.Module) -> None:
         network.load_state_dict(generator.state_dict())

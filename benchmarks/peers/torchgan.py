@@ -80,7 +80,7 @@ def build(task: Task) -> Contender:
     turn = itertools.cycle(batches)
 
     def work() -> int:
-        trainer.real_inputs = next(turn).real
+        trainer.real_inputs = next(turn).columns["image"]
         trainer.train_iter()
         return task.workload.batch
 

@@ -103,15 +103,15 @@ def _serve(pipe: Connection, name: str, course: Course, seed: int, threads: int)
     torch.set_num_threads(threads)
     build, arguments = RACERS[name]
     racer = build(course.data, seed, *arguments)
-    settings = EvaluateSettings(metrics="frechet", num=course.num, features=course.features)
+    settings = EvaluateSettings(metrics=("frechet",), num=course.num, features=course.features)
     images = open_images(course.data)
-    judge = Evaluator(settings, images, course.features, racer.latent, 0, World())
+    judge = Evaluator(settings, images, course.features, racer.family, World())
     seen = 0
     pipe.send("ready")
     while True:
         seconds = pipe.recv()
         if seconds is None:
-            found = judge.evaluate(racer.sampler(), seen)
+            found = judge.evaluate({"generator": racer.sampler()}, seen)
             pipe.send((found.values["frechet"].value, found.card.to_dict()))
             racer.resume()
             continue

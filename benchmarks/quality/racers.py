@@ -7,38 +7,39 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from distgan.training.step import Batch
 from torch import Tensor, nn
 
-from benchmarks.peers.contest import Task, build
+from benchmarks.gans import gan_batch, gan_recipe
+from benchmarks.peers import contest
+from benchmarks.peers.contest import Task
 from benchmarks.textbook import BETAS, RATE, Textbook
 from benchmarks.throughput import Workload
-from distgan.config.run import RunConfig
 from distgan.config.settings import override, to_dict
 from distgan.data.damage import Damage
 from distgan.data.feed import Feed, scale_pixels
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.resident import Resident
-from distgan.families import DataSpec
+from distgan.families import Batch, DataSpec, Family, build
+from distgan.families.gan_config import GANConfig
 from distgan.parallel import World
 from distgan.parallel.allocator import keep_freed_memory
-from distgan.recipes import recipe
 from distgan.training.state import TrainingState
 
 
 @dataclass(frozen=True)
 class Racer:
     """``step`` is one update of both networks and returns its images; ``sampler`` gives the
-    generator to be measured, and ``resume`` makes it ready to train again."""
+    generator to be measured, and ``resume`` makes it ready to train again. ``family`` knows what
+    the generator is given."""
 
     step: Callable[[], int]
     sampler: Callable[[], nn.Module]
     resume: Callable[[], object]
-    latent: int
+    family: Family
 
 
-def _batches(data: str, config: RunConfig) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(data: str, config: GANConfig) -> Iterator[tuple[Tensor, Tensor]]:
     """Reals, reshuffled every epoch, and latents, as a loop without a loader draws them."""
     pixels = torch.from_numpy(read_resident(open_images(data)).images)
     reals = scale_pixels(pixels, torch.float32).contiguous()
@@ -54,16 +55,16 @@ def textbook(data: str, seed: int) -> Racer:
     Its generator is sampled as it is, with the running statistics of its batch norms.
     """
     torch.manual_seed(seed)
-    config, shape = recipe("mnist-dcgan"), open_images(data).shape
+    config, shape = gan_recipe("mnist-dcgan"), open_images(data).shape
     generator = config.generator.network.build(shape, config.latent, 0)
     loop = Textbook(generator, config.discriminator.network.build(shape, 0))
-    batches = _batches(data, config)
+    batches, family = _batches(data, config), build(config, DataSpec(shape))
 
     def step() -> int:
         loop.step(*next(batches))
         return config.batch
 
-    return Racer(step, generator.eval, generator.train, config.latent)
+    return Racer(step, generator.eval, generator.train, family)
 
 
 @dataclass(frozen=True)
@@ -75,21 +76,21 @@ class _OfASet(Task):
 
     @property
     def workload(self) -> Workload:
-        return Workload("mnist-dcgan", open_images(self.data).shape, 128, 0.0, "dcgan")
+        return Workload("mnist-dcgan", open_images(self.data).shape, 128, "dcgan")
 
     @property
-    def config(self) -> RunConfig:
+    def config(self) -> GANConfig:
         return override(super().config, {"seed": self.seed})
 
     def turn(self, convert: Callable[[Batch], Any]) -> Iterator[Any]:
         for real, latent in _batches(self.data, self.config):
-            yield convert(Batch(real, None, latent, latent))
+            yield convert(gan_batch(real, latent, latent))
 
 
 def peer(data: str, seed: int, name: str) -> Racer:
     """The same in a peer's way; of `benchmarks.peers`, by its name there."""
     task = _OfASet("W2", torch.get_num_threads(), data=data, seed=seed)
-    contender, (generator, _) = build(name, task), task.networks()
+    contender, (generator, _) = contest.build(name, task), task.networks()
     assert contender.fill is not None, f"{name} cannot be sampled from"
     fill = contender.fill
 
@@ -97,12 +98,13 @@ def peer(data: str, seed: int, name: str) -> Racer:
         fill(generator)
         return generator.eval()
 
-    return Racer(contender.work, sampler, lambda: None, task.config.latent)
+    family = build(task.config, DataSpec(task.workload.image))
+    return Racer(contender.work, sampler, lambda: None, family)
 
 
-def configured(data: str, seed: int, name: str, changes: dict[str, Any]) -> RunConfig:
+def configured(data: str, seed: int, name: str, changes: dict[str, Any]) -> GANConfig:
     """A recipe as it races."""
-    return override(recipe(name), {**changes, "data": data, "seed": seed})
+    return override(gan_recipe(name), {**changes, "data": data, "seed": seed})
 
 
 def distgan(data: str, seed: int, name: str, changes: dict[str, Any]) -> Racer:
@@ -110,14 +112,15 @@ def distgan(data: str, seed: int, name: str, changes: dict[str, Any]) -> Racer:
     keep_freed_memory()
     config, images, world = configured(data, seed, name, changes), open_images(data), World()
     rows = Resident(read_resident(images), seed, config.batch, world, Damage(images, 0))
-    feed = Feed(rows, config, images.shape, world)
-    state = TrainingState(config, DataSpec.numbered(images.shape, 0), world)
+    state = TrainingState(config, DataSpec(images.shape, images.classes), world)
+    feed = Feed(rows, state.family.columns(), state.family.draws(), config, world)
 
     def step() -> int:
         state.step([feed.batch(state.images_seen)])
         return config.batch
 
-    return Racer(step, lambda: state.averages["generator"].average, lambda: None, config.latent)
+    average = state.averages["generator"].average
+    return Racer(step, lambda: average, lambda: None, state.family)
 
 
 SAME = {"precision": "bf16", "share_fakes": True}

@@ -29,6 +29,7 @@ NEAR_BOUND = 0.05
 
 _REMEDIES = {
     "non-finite": "lower --optimizer.lr, or set --clip_norm, such as 100",
+    "exploding": "lower --optimizer.lr, or set --clip_norm, such as 100",
     "collapsed": "lower --beta, or use --likelihood.name gaussian with --likelihood.variance "
     "optimal; check that the images differ",
     "collapsing": "lower --beta or --optimizer.lr",

@@ -147,9 +147,8 @@ class VAE(Family):
 
     def after_step(self, networks: Mapping[str, nn.Module]) -> None:
         """Remember where a learned scale is."""
-        autoencoder = networks["autoencoder"]
-        assert isinstance(autoencoder, VariationalAutoencoder)
-        self._learned = autoencoder.decoder.log_scale
+        if self._likelihood.learned_scales(self.data.image.channels):
+            self._learned = networks["autoencoder"].get_parameter("decoder.log_scale")
 
     def inputs(self) -> dict[str, Draw]:
         """z, of the prior."""
@@ -157,8 +156,8 @@ class VAE(Family):
 
     def generate(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
         """E[x|z], float (n, c, h, w): the mean of the decoder's distribution, not a draw of it."""
-        decoded = networks["autoencoder"].decoder(batch.draws["z"], batch.labels)
-        return self._likelihood.means(decoded.images)
+        decoder = networks["autoencoder"].get_submodule("decoder")
+        return self._likelihood.means(decoder(batch.draws["z"], batch.labels).images)
 
     def interfaces(self) -> dict[str, Interface]:
         """The autoencoder; images come of its decoder."""

@@ -82,8 +82,9 @@ def _block(target: str, root: type) -> str:
         kinds, default = _settings_classes(field.annotation), field
     if len(kinds) == 1:
         # What holds the group may have defaults of its own for it.
-        required = default is None or default.is_required()
-        usual = None if required else default.get_default(call_default_factory=True)
+        usual = None
+        if default is not None and not default.is_required():
+            usual = default.get_default(call_default_factory=True)
         return f"Settings that begin with `--{target}.`:\n\n{_table(kinds[0], usual=usual)}"
     return _variants(kinds, target, default)
 

@@ -33,8 +33,8 @@ def settle_buckets(wrapped: DistributedDataParallel, example: Sequence[Tensor | 
     try:
         # Without compilation, which would be for a batch of 1 that training never uses.
         with torch.enable_grad(), torch.compiler.set_stance("force_eager"):
-            total = torch.stack([part.sum() for part in _tensors(wrapped(*example))]).sum()
-            (total * 0).backward()
+            sums = [part.sum() for part in _tensors(wrapped(*example))]
+            (torch.stack(sums).sum() * 0).backward()  # type: ignore[no-untyped-call]
             for parameter in wrapped.parameters():
                 parameter.grad = None
             # DDP rebuilds its buckets in the first forward after a backward.

@@ -134,6 +134,9 @@ class Terminal:
 
     def _values(self) -> list[tuple[str, str]]:
         names = {
+            "loss": "loss",
+            "ELBO": "elbo",
+            "KL": "kl",
             "D loss": "d_loss",
             "G loss": "g_loss",
             "D(x)": "d_real",

@@ -20,6 +20,6 @@ class HealthSettings:
     patience: PositiveInt = 3
     """Records in a row that show a state before it is named; not finite is named at once."""
     change: Literal["halve-lr", "double-r1", "both"] = "halve-lr"
-    """What a rollback changes: both learning rates, the weight of R1, or all of them."""
+    """What a rollback changes: all learning rates, a GAN's weight of R1, or all of them."""
     rollbacks: NonNegativeInt = 3
     """Rollbacks before the run is given up."""

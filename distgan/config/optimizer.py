@@ -25,9 +25,9 @@ class AdamSettings:
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class EMASettings:
-    """Exponential moving average of the generator's weights."""
+    """Exponential moving average of a network's weights."""
 
     half_life: Strength = Schedule(20_000)
-    """Images after which a past weight counts half; 0 copies the generator."""
+    """Images after which a past weight counts half; 0 copies the network."""
     ramp_up: NonNegativeFloat = 0.05
     """The half-life is at most this share of the images seen so far; 0 for no ramp."""

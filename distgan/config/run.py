@@ -59,7 +59,7 @@ class RunConfig:
     recipe: str
     """The recipe that this configuration started from."""
     family: str
-    """The family of models: gan. Decides what other settings there are."""
+    """The family of models: gan or vae. Decides what other settings there are."""
     data: str = "mnist"
     """A packaged set, a Parquet file, or a folder or URI made by `distgan data prepare`."""
     images: Count = 1_000_000
@@ -95,7 +95,7 @@ class RunConfig:
     def search_space(self) -> dict[str, str]:
         """What a search varies where nobody says what, by setting: see `distgan.tune.space`."""
         names = [setting.name for setting in leaves(self)]
-        return {name: "scale(0.3, 10)" for name in names if name.endswith(".optimizer.lr")}
+        return {name: "scale(0.3, 10)" for name in names if f".{name}".endswith(".optimizer.lr")}
 
     @property
     def micro_batch(self) -> int:

@@ -14,10 +14,15 @@ from distgan.families.base import Family
 from distgan.families.data import DataSpec
 from distgan.families.gan import GAN
 from distgan.families.gan_config import GANConfig
+from distgan.families.vae import VAE
+from distgan.families.vae_config import VAEConfig
 from distgan.parallel import World
 from distgan.storage.textfiles import parse_yaml
 
-FAMILIES: dict[str, tuple[type[RunConfig], type[Family]]] = {"gan": (GANConfig, GAN)}
+FAMILIES: dict[str, tuple[type[RunConfig], type[Family]]] = {
+    "gan": (GANConfig, GAN),
+    "vae": (VAEConfig, VAE),
+}
 """By name: the class of its configurations, and what it computes."""
 
 

@@ -96,7 +96,11 @@ def _block(target: str, root: type) -> str:
         field = _fields(kinds[0])[name]
         kinds, default = _settings_classes(field.annotation), field
     if len(kinds) == 1:
-        return f"Settings that begin with `--{target}.`:\n\n{_table(kinds[0])}"
+        # What holds the group may have defaults of its own for it.
+        usual = None
+        if default is not None and not default.is_required():
+            usual = default.get_default(call_default_factory=True)
+        return f"Settings that begin with `--{target}.`:\n\n{_table(kinds[0], usual=usual)}"
     return _variants(kinds, target, default)
 
 
@@ -117,15 +121,18 @@ def _variants(kinds: list[type], target: str, field: FieldInfo | None) -> str:
     return "\n\n".join([begin, *parts])
 
 
-def _table(kind: type, prefix: str = "", *, dashes: bool = False, leave_out: str = "") -> str:
+def _table(
+    kind: type, prefix: str = "", *, dashes: bool = False, leave_out: str = "", usual: Any = None
+) -> str:
     rows = []
     for name, field in _fields(kind).items():
         if name == leave_out or _settings_classes(field.annotation):
             continue
         spelled = name.replace("_", "-") if dashes else name
         values = _values(field.annotation, field.metadata)
+        default = _default(field) if usual is None else _shown(getattr(usual, name))
         about = " ".join(help_text(kind, name).split()).replace("``", "`")
-        rows.append(f"| `{prefix}{spelled}` | {values} | {_default(field)} | {_cell(about)} |")
+        rows.append(f"| `{prefix}{spelled}` | {values} | {default} | {_cell(about)} |")
     return "\n".join([*_HEADING, *rows]) if rows else ""
 
 
@@ -189,7 +196,10 @@ def _least(bound: Any) -> float:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "the recipe's"
-    value = field.get_default(call_default_factory=True)
+    return _shown(field.get_default(call_default_factory=True))
+
+
+def _shown(value: Any) -> str:
     if value is None:
         return "none"
     if value == ():

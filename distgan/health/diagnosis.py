@@ -62,6 +62,16 @@ def non_finite(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
         )
 
 
+def advising(rule: Rule, remedies: Mapping[str, str]) -> Rule:
+    """A rule with other remedies, by the state that it names; the others stay."""
+
+    def advised(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
+        for verdict in rule(past, now):
+            yield verdict._replace(remedy=remedies.get(verdict.state, verdict.remedy))
+
+    return advised
+
+
 LARGEST_UPDATE = 0.1
 """Runs that learn change their weights by 0.0001 to 0.02 of their norm in a step."""
 GRADIENT_JUMP = 1_000.0

@@ -67,7 +67,7 @@ def changed(config: RunConfig) -> tuple[RunConfig, str]:
     changes: dict[str, str] = {}
     if config.health.change in ("halve-lr", "both"):
         for name, value in values.items():
-            if name.endswith(".optimizer.lr"):
+            if f".{name}".endswith(".optimizer.lr"):
                 changes[name] = _scaled(value, 0.5)
     if config.health.change in ("double-r1", "both"):
         r1 = values["discriminator.penalty.r1"]

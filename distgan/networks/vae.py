@@ -281,3 +281,34 @@ DECODERS: dict[str, type[DecoderSettings]] = {
     kind.name: kind for kind in get_args(get_args(DecoderNetwork)[0])
 }
 """Settings of every decoder by name."""
+
+
+class VariationalAutoencoder(nn.Module):
+    """An encoder, the reparameterisation, and a decoder, as one network.
+
+    One network has one exchange of gradients, one optimizer and one moving average.
+
+    Args:
+        encoder: maps images and labels to a `Posterior`.
+        decoder: maps z and labels to `Decoded`.
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+    def forward(
+        self, images: Tensor, noise: Tensor, labels: Tensor | None = None
+    ) -> tuple[Posterior, Decoded]:
+        """q(z|x), and the decoder's output for z = mean + exp(log_variance / 2) noise: Kingma and
+        Welling 2014, section 2.4.
+
+        Args:
+            images: float (n, channels, height, width) in [-1, 1].
+            noise: standard normal, float (n, latent).
+            labels: int64 (n,), or None.
+        """
+        posterior: Posterior = self.encoder(images, labels)
+        z = posterior.mean + (posterior.log_variance / 2).exp() * noise
+        decoded: Decoded = self.decoder(z, labels)
+        return posterior, decoded

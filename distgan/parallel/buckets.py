@@ -10,7 +10,8 @@ updates depend on the timing of the first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,7 +33,8 @@ def settle_buckets(wrapped: DistributedDataParallel, example: Sequence[Tensor | 
     try:
         # Without compilation, which would be for a batch of 1 that training never uses.
         with torch.enable_grad(), torch.compiler.set_stance("force_eager"):
-            (wrapped(*example).sum() * 0).backward()
+            sums = [part.sum() for part in _tensors(wrapped(*example))]
+            (torch.stack(sums).sum() * 0).backward()  # type: ignore[no-untyped-call]
             for parameter in wrapped.parameters():
                 parameter.grad = None
             # DDP rebuilds its buckets in the first forward after a backward.
@@ -40,3 +42,12 @@ def settle_buckets(wrapped: DistributedDataParallel, example: Sequence[Tensor | 
                 wrapped(*example)
     finally:
         wrapped.train(was_training)  # type: ignore[no-untyped-call]
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    """Every tensor of a network's output: of one, or of tuples of several, within each other."""
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, tuple):
+        for part in output:
+            yield from _tensors(part)

@@ -11,9 +11,9 @@ from distgan.config.run import RunConfig
 from distgan.config.settings import nearest
 from distgan.errors import UserError
 from distgan.families import registry
-from distgan.recipes import gan
+from distgan.recipes import gan, vae
 
-RECIPES: dict[str, Callable[[], RunConfig]] = {**gan.RECIPES}
+RECIPES: dict[str, Callable[[], RunConfig]] = {**gan.RECIPES, **vae.RECIPES}
 """Every recipe of the package by name; the first is the default."""
 
 

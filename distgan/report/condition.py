@@ -8,7 +8,7 @@ from distgan.report.reading import RunFolder
 
 STATES = (
     *("healthy", "discriminator wins", "generator wins", "exploding", "collapsing", "collapsed"),
-    *("non-finite", "stalled"),
+    *("non-finite", "stalled", "posterior collapse", "variance at its bounds"),
 )
 """States with a colour on the page; any other is grey."""
 

@@ -28,6 +28,37 @@ class ChartSpec:
 TRAINING = (
     ChartSpec("losses", "Losses", "of both players", {"d_loss": "D", "g_loss": "G"}),
     ChartSpec(
+        "elbo",
+        "ELBO and loss",
+        "in nats an image; the loss weighs the divergence with beta",
+        {"elbo": "ELBO", "loss": "loss"},
+    ),
+    ChartSpec(
+        "bound",
+        "Parts of the ELBO",
+        "in nats an image",
+        {"reconstruction": "-E[log p(x|z)]", "kl": "KL(q(z|x) || p(z))"},
+    ),
+    ChartSpec(
+        "beta",
+        "Weight of the divergence",
+        "its schedule",
+        {"beta": "beta"},
+    ),
+    ChartSpec(
+        "error",
+        "Squared error of the reconstruction",
+        "mean over pixels in [-1, 1], logarithmic",
+        {"squared_error": "error"},
+        "log",
+    ),
+    ChartSpec(
+        "scale",
+        "Learned scale",
+        "its logarithm",
+        {"log_scale": "log scale"},
+    ),
+    ChartSpec(
         "beliefs",
         "What D believes",
         "mean D of reals x and of fakes G(z)",
@@ -37,14 +68,14 @@ TRAINING = (
         "gradients",
         "Gradient norms",
         "of the whole network, logarithmic",
-        {"d_grad_norm": "D", "g_grad_norm": "G"},
+        {"d_grad_norm": "D", "g_grad_norm": "G", "a_grad_norm": "autoencoder"},
         "log",
     ),
     ChartSpec(
         "updates",
         "Update-to-weight ratios",
         "norms of update and weights, logarithmic",
-        {"d_update_ratio": "D", "g_update_ratio": "G"},
+        {"d_update_ratio": "D", "g_update_ratio": "G", "a_update_ratio": "autoencoder"},
         "log",
     ),
     ChartSpec(

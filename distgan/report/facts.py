@@ -16,6 +16,8 @@ MAIN = (
     *("generator.optimizer.beta2", "generator.ema.half_life", "discriminator.network.name"),
     *("discriminator.optimizer.lr", "discriminator.updates", "discriminator.augment.name"),
     *("discriminator.penalty.r1", "discriminator.penalty.r2", "discriminator.penalty.wgan_gp"),
+    *("latent", "encoder.name", "decoder.name", "likelihood.name", "likelihood.variance"),
+    *("likelihood.binarise", "beta", "free_bits", "optimizer.lr", "ema.half_life"),
 )
 """Settings that are shown first."""
 
@@ -42,6 +44,7 @@ def summary(run: RunFolder) -> list[tuple[str, str]]:
         ("dataset", _text(run.settings.get("data"))),
         ("images", seen),
         ("loss", _text(run.settings.get("loss"))),
+        ("likelihood", _text(run.settings.get("likelihood.name"))),
         ("batch", _text(run.settings.get("batch"))),
         ("workers", _workers(start)),
         ("hardware", _hardware(start)),

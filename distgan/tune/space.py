@@ -35,6 +35,11 @@ CHANGEABLE = (
     "generator.top_k",
     "discriminator.auxiliary",
     "discriminator.augment.probability",
+    "optimizer.",
+    "ema.",
+    "clip_norm",
+    "beta",
+    "free_bits",
 )
 """What may change while a run trains, with its state kept: rates, decays, weights."""
 

@@ -1,0 +1,184 @@
+"""The variational autoencoder: an encoder and a decoder that maximise a bound of log p(x).
+
+Kingma and Welling, "Auto-Encoding Variational Bayes" (ICLR 2014), equation 3:
+
+    ELBO = E_q[log p(x|z)] - KL(q(z|x) || N(0, I)),
+
+with one z of each sample. It is in nats, summed over pixels, channels and latent dimensions, and
+averaged over samples alone. Minimised is -E_q[log p(x|z)] + beta KL.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from distgan.errors import UserError
+from distgan.families.base import Coupled, Family, Interface, Network, Phase, Step, Terms
+from distgan.families.data import Batch, Column, DataSpec, Draw
+from distgan.families.vae_config import VAEConfig
+from distgan.health.diagnosis import Rule
+from distgan.health.variational import rules
+from distgan.networks.vae import LOG_VARIANCES, Posterior, VariationalAutoencoder
+from distgan.objectives.likelihoods import BernoulliSettings, binarised
+from distgan.objectives.variational import divergence_by_dimension, free_bits, squared_error
+from distgan.parallel import World
+
+STATISTICS = ("reconstruction", "kl_cost", "kl", "squared_error", "at_bounds")
+"""What is recorded, in nats a sample: -E_q[log p(x|z)] and beta times the divergence with its free
+bits, whose sum is minimised; the divergence itself; the mean over pixels of the squared difference
+of x and E[x|z], for pixels in [-1, 1]; and the share of the encoder's log variances that are at
+their bounds."""
+
+
+class VAE(Family):
+    """Kingma and Welling 2014, with the networks, likelihoods and weights of `VAEConfig`.
+
+    Both networks are one role, so that they have one exchange of gradients and one average.
+    """
+
+    statistics = STATISTICS
+    signs: ClassVar[Mapping[str, str]] = {"autoencoder": "a"}
+    averaged = ("autoencoder",)
+    config: VAEConfig
+
+    def __init__(self, config: VAEConfig, data: DataSpec, world: World) -> None:
+        super().__init__(config, data, world)
+        self._likelihood = config.likelihood
+        self._dimensions = math.prod(data.image)
+        self._beta = config.beta.at(0)
+        self._learned: Tensor | None = None
+
+    @property
+    def labels(self) -> int:
+        """How many labels the networks take; 0 for none."""
+        return len(self.data.classes) if self.config.conditional else 0
+
+    def columns(self) -> dict[str, Column]:
+        """Images, and labels where the run is conditional."""
+        labels = {"label": Column("label")} if self.config.conditional else {}
+        return {"image": Column("image"), **labels}
+
+    def draws(self) -> dict[str, Draw]:
+        """The noise of the reparameterisation, and what binarises pixels."""
+        found = {"noise": Draw("normal", self.config.latent)}
+        likelihood = self._likelihood
+        if isinstance(likelihood, BernoulliSettings) and likelihood.binarise:
+            found["binarise"] = Draw("uniform", self._dimensions)
+        return found
+
+    def networks(self) -> dict[str, Network]:
+        """The autoencoder, of which an average is kept."""
+        config, image, likelihood = self.config, self.data.image, self._likelihood
+        encoder = config.encoder.build(image, config.latent, self.labels)
+        decoder = config.decoder.build(
+            image,
+            config.latent,
+            self.labels,
+            "logits" if likelihood.logits else "image",
+            likelihood.learned_scales(image.channels),
+        )
+        autoencoder = VariationalAutoencoder(encoder, decoder)
+        label = torch.zeros(1, dtype=torch.int64) if self.labels else None
+        example = (torch.zeros(1, *image), torch.zeros(1, config.latent), label)
+        return {
+            "autoencoder": Network(
+                autoencoder, example, config.optimizer, config.clip_norm, average=config.ema
+            )
+        }
+
+    def phases(self, images_seen: int) -> Sequence[Phase]:
+        """One update of encoder and decoder together."""
+        coupled = self._likelihood.couples
+        return (Phase("autoencoder", ("autoencoder",), self._terms, coupled=coupled),)
+
+    def _terms(self, step: Step, batch: Batch, given: Any) -> Terms:
+        images = batch.columns["image"]
+        if "binarise" in batch.draws:
+            images = binarised(images, batch.draws["binarise"])
+        with step.autocast():
+            posterior, decoded = step["autoencoder"](images, batch.draws["noise"], batch.labels)
+        rows = self._likelihood.rows(images, decoded.images, decoded.log_scale)
+        of_batch = partial(self._likelihood.of_batch, dimensions=self._dimensions)
+        coupled = {"reconstruction": Coupled((rows,), of_batch)} if self._likelihood.couples else {}
+        if step.only_coupled:
+            return Terms(coupled=coupled)
+        divergences = divergence_by_dimension(*posterior)
+        beta = self.config.beta.at(step.images_seen)
+        cost = beta * free_bits(divergences, self.config.free_bits).mean()
+        means = {} if coupled else {"reconstruction": of_batch(rows)}
+        with torch.no_grad():
+            errors = squared_error(images, self._likelihood.means(decoded.images))
+            observed = {
+                "kl": divergences.sum(1).to(errors.dtype),
+                "squared_error": errors / self._dimensions,
+                "at_bounds": _at_bounds(posterior).to(errors.dtype),
+            }
+        return Terms({**means, "kl_cost": cost}, coupled, observed)
+
+    def before_step(self, images_seen: int) -> None:
+        """Follow the schedule of beta, for records."""
+        self._beta = self.config.beta.at(images_seen)
+
+    def derived(self, means: Mapping[str, float]) -> dict[str, float]:
+        """What is minimised, and the ELBO, in nats a sample."""
+        return {
+            "loss": means["reconstruction"] + means["kl_cost"],
+            "elbo": -means["reconstruction"] - means["kl"],
+        }
+
+    def gauges(self) -> dict[str, float]:
+        """The weight of the divergence, and the log of a learned scale, its mean over channels."""
+        return {"beta": self._beta, **self._log_scale()}
+
+    def health_signs(self, images_seen: int) -> dict[str, float]:
+        """The log of a learned scale."""
+        return self._log_scale()
+
+    def _log_scale(self) -> dict[str, float]:
+        if self._learned is None:
+            return {}
+        return {"log_scale": self._likelihood.log_scale(self._learned.detach()).mean().item()}
+
+    def after_step(self, networks: Mapping[str, nn.Module]) -> None:
+        """Remember where a learned scale is."""
+        if self._likelihood.learned_scales(self.data.image.channels):
+            self._learned = networks["autoencoder"].get_parameter("decoder.log_scale")
+
+    def inputs(self) -> dict[str, Draw]:
+        """z, of the prior."""
+        return {"z": Draw("normal", self.config.latent)}
+
+    def generate(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
+        """E[x|z], float (n, c, h, w): the mean of the decoder's distribution, not a draw of it."""
+        decoder = networks["autoencoder"].get_submodule("decoder")
+        return self._likelihood.means(decoder(batch.draws["z"], batch.labels).images)
+
+    def interfaces(self) -> dict[str, Interface]:
+        """The autoencoder; images come of its decoder."""
+        label = {"label": self.labels} if self.labels else {}
+        return {"autoencoder": Interface({"z": self.config.latent, **label}, "images", True)}
+
+    def health_rules(self) -> tuple[Rule, ...]:
+        """Those of every family, a posterior that collapsed, and variances at their bounds."""
+        return rules(super().health_rules(), self.config.latent, self._likelihood.least_log_scale)
+
+    def check_data(self) -> None:
+        """See that there are labels, where the run is conditional."""
+        if self.config.conditional and not self.data.classes:
+            raise UserError(
+                f"--conditional true: the set {self.config.data} has no labels; "
+                "use one with a label column, or --conditional false"
+            )
+
+
+def _at_bounds(posterior: Posterior) -> Tensor:
+    """The share of a sample's log variances that are at a bound, float (n,)."""
+    low, high = LOG_VARIANCES
+    values = posterior.log_variance
+    return ((values <= low) | (values >= high)).to(values.dtype).mean(1)

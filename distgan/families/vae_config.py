@@ -1,0 +1,91 @@
+"""The configuration of a variational autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import field
+from typing import Literal
+
+from pydantic import NonNegativeFloat
+from pydantic.dataclasses import dataclass
+
+from distgan.config.optimizer import AdamSettings, EMASettings
+from distgan.config.run import RunConfig
+from distgan.config.schedule import Schedule, Strength
+from distgan.config.settings import SETTINGS, Width
+from distgan.networks.vae import DecoderNetwork, EncoderNetwork
+from distgan.objectives.likelihoods import BernoulliSettings, GaussianSettings, Likelihood
+
+
+def _adam() -> AdamSettings:
+    return AdamSettings(lr=Schedule(1e-3), beta1=Schedule(0.9), beta2=Schedule(0.999))
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class VAEConfig(RunConfig):
+    """Everything that decides what a run of a VAE computes, whatever it runs on."""
+
+    family: Literal["vae"] = "vae"
+    """The family of models: gan or vae. Decides what other settings there are."""
+    latent: Width = 20
+    """Length of the latent vector z."""
+    conditional: bool = False
+    """Give both networks the labels."""
+    beta: Strength = Schedule(1)
+    """Weight of the divergence; 0:1:500k:linear warms up to the ELBO (Bowman et al. 2016), more
+    than 1 is a beta-VAE (Higgins et al. 2017)."""
+    free_bits: NonNegativeFloat = 0.0
+    """Nats of divergence in each latent dimension that cost nothing more (Kingma et al. 2016)."""
+    clip_norm: NonNegativeFloat = 0.0
+    """Longest gradient, over all weights together; longer ones are shortened. 0: any."""
+    encoder: EncoderNetwork
+    decoder: DecoderNetwork
+    likelihood: Likelihood = field(default_factory=BernoulliSettings)
+    optimizer: AdamSettings = field(default_factory=_adam)
+    ema: EMASettings = field(default_factory=EMASettings)
+
+    def contradictions(self) -> Iterator[str]:
+        """What is wrong with settings that are each right, with the remedy."""
+        yield from RunConfig.contradictions(self)
+        if self.health.change != "halve-lr":
+            yield (
+                f"--health.change {self.health.change}: a VAE has no penalty R1 to double after a "
+                "rollback; use halve-lr"
+            )
+        if isinstance(self.likelihood, GaussianSettings):
+            yield from _of_variance(self.likelihood)
+
+    def search_space(self) -> dict[str, str]:
+        """What is worth trying for any recipe, by what VAEs are known to be sensitive to.
+
+        The learning rate, the decays of Adam, the length of z, the weight of the divergence
+        (Higgins et al. 2017), free bits, the half-life of the moving average and the batch.
+        """
+        wanted = (self.batch // 2, self.batch, 2 * self.batch)
+        batches = [b for b in wanted if b and b % self.accumulate == 0]
+        latents = sorted({max(1, self.latent // 2), self.latent, 2 * self.latent})
+        average = "choice(0, 5000, 20000)" if self.ema.half_life.is_zero else "scale(0.1, 3)"
+        return {
+            "optimizer.lr": "scale(0.1, 10)",
+            "optimizer.beta1": "choice(0, 0.5, 0.9)",
+            "latent": f"choice({', '.join(map(str, latents))})",
+            "beta": "choice(0.1, 1)" if self.beta.is_zero else "scale(0.1, 4)",
+            "free_bits": "choice(0, 0.05, 0.2)",
+            "ema.half_life": average,
+            "batch": f"choice({', '.join(map(str, batches))})",
+        }
+
+
+def _of_variance(likelihood: GaussianSettings) -> Iterator[str]:
+    """Settings of one kind of variance that were given to another."""
+    kind = f"--likelihood.variance {likelihood.variance}"
+    if likelihood.variance != "fixed" and likelihood.scale != 1:
+        yield (
+            f"--likelihood.scale {likelihood.scale:g}: has no effect with {kind}; use "
+            "--likelihood.variance fixed, or leave it out"
+        )
+    if likelihood.variance != "learned" and likelihood.scales != "one":
+        yield (
+            f"--likelihood.scales {likelihood.scales}: has no effect with {kind}; use "
+            "--likelihood.variance learned, or leave it out"
+        )

@@ -84,7 +84,7 @@ def test_a_search_that_fails_leaves_the_folder_as_it_was(
     (tmp_path / "mine").mkdir()
     seen: list[str] = []
 
-    def interrupted(plan: search.Plan, board: object) -> None:
+    def interrupted(plan: search.Plan, board: object, stop: object) -> None:
         seen.append(plan.storage.uri)
         assert plan.storage.exists(folder.FILE)
         if len(seen) == 1:

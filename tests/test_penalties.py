@@ -139,7 +139,7 @@ def test_lecam_follows_its_formula() -> None:
         mean_real = keep * mean_real + (1 - keep) * 2.0
         mean_fake = keep * mean_fake + (1 - keep) * -0.5
     restored = Penalty(PenaltySettings(lecam=0.3, lecam_half_life=20), 10, CPU)
-    restored.load_state_dict(penalty.state_dict())
+    restored.load_state_dict(penalty.state_dict(World()), World())
     again = restored.on_logits(real, fake, 0), penalty.on_logits(real, fake, 0)
     assert again[0] == again[1]
 

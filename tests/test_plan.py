@@ -13,6 +13,7 @@ import torch
 from benchmarks.published import PARAGAN, check_paragan, check_stylegan3
 from distgan.cli.units import parse_bandwidth, parse_latency
 from distgan.config.settings import override
+from distgan.families import DataSpec, build
 from distgan.networks import ImageShape
 from distgan.plan import Compute, Link, Network, Work, predict, trace
 from distgan.plan.devices import GPUS, expected, network
@@ -190,7 +191,9 @@ def test_operations_of_convolutions_by_hand(groups: int, transposed: bool) -> No
         kind = torch.nn.ConvTranspose2d if transposed else torch.nn.Conv2d
         layer = kind(16, 8, 3, padding=1, groups=groups)
         images = torch.rand(2, 16, 10, 12, requires_grad=True)
-    with Counter(recipe("mnist-mlp"), 2) as counter:
+    config = recipe("mnist-mlp")
+    phases = build(config, DataSpec.numbered(MNIST, 10)).phases(0)
+    with Counter(config, 2, phases) as counter:
         layer(images).sum().backward()
     # Either way, every one of 10 x 12 places meets 3 x 3 weights from 16 / groups to 8 channels.
     forward = 2 * 2 * 10 * 12 * 9 * 16 * 8 / groups

@@ -52,7 +52,7 @@ def test_evidence_is_what_it_is_with_the_whole_set_in_memory(encoded: str) -> No
     assert whole.labels is not None
     assert whole.replaced.sum() == 2
     chosen = EvaluateSettings(num=437, metrics=("frechet", "memorisation"))
-    found = Reals(images, chosen, World())._look(extractor, World())
+    found = Reals(images, chosen, World())._extract(extractor, World())
     wanted = (np.arange(437) * 950 // 437)[draws.permutation(0, "reals", 0, 437)]
     pixels = torch.from_numpy(whole.images[wanted]).permute(0, 3, 1, 2).contiguous()
     labels = torch.from_numpy(whole.labels[wanted])

@@ -61,10 +61,10 @@ class Judgement:
         first, second = self.logits.chunk(2)
         return Judgement(first, classes[0]), Judgement(second, classes[1])
 
-    def class_loss(self, labels: Tensor | None) -> Tensor | float:
-        """Mean cross entropy of the classes, 0 where there are none."""
-        if self.classes is None or labels is None:
-            return 0.0
+    def class_loss(self, labels: Tensor | None) -> Tensor:
+        """Mean cross entropy of the classes, of which there must be some."""
+        assert self.classes is not None
+        assert labels is not None
         return cross_entropy(self.classes, labels)
 
 
@@ -143,9 +143,9 @@ class AdversarialTerms:
         paid += [] if on_logits is None else [on_logits]
         if paid:
             means["d_penalty"] = torch.stack(paid).sum()
-        if self.auxiliary and batch.labels is not None:
+        if self.auxiliary and seen.real.classes is not None:
             wrong = seen.real.class_loss(batch.labels) + seen.fake.class_loss(batch.labels)
-            means["d_class"] = self.auxiliary * torch.as_tensor(wrong)
+            means["d_class"] = self.auxiliary * wrong
         with torch.no_grad():
             observed = {
                 "d_real": real.sigmoid(),
@@ -178,8 +178,8 @@ class AdversarialTerms:
             coupled["g_loss"] = Coupled(rows, self._of_most_believed(share))
         else:
             means["g_loss"] = self.loss.generator(*rows)
-        if self.auxiliary and batch.labels is not None:
-            means["g_class"] = self.auxiliary * torch.as_tensor(judged.class_loss(batch.labels))
+        if self.auxiliary and judged.classes is not None:
+            means["g_class"] = self.auxiliary * judged.class_loss(batch.labels)
         return Terms(means, coupled)
 
     @torch.no_grad()

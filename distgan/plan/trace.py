@@ -203,10 +203,9 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def autocast(self, enabled: bool) -> AbstractContextManager[object]:
         """For a device that knows no autocast; notes where there would be none under bf16.
 
-        The rest of that update, its backward included, is in float32 in any case.
+        What follows until the next forward, its backward included, is then in float32 in any case.
         """
-        if not enabled:
-            self.now.exact = True
+        self.now.exact = not enabled
         return nullcontext()
 
     def whole(self, values: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ import distgan
 from distgan.runs.checkpoint import load_newest
 from distgan.storage.storage import Storage
 
-UPDATES, BATCH, THREADS = 50, 16, 2
+UPDATES, BATCH, THREADS = 50, 16, 1
 FILE = Path(__file__).with_name("goldens.json")
 
 _TINY = {
@@ -91,17 +91,17 @@ def cases() -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 def machine() -> str:
-    """What the last bits depend on besides distgan."""
-    model = next(
-        (
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        "",
+    """What the last bits depend on besides distgan: torch, and the processor's instructions."""
+    lines = (
+        Path("/proc/cpuinfo").read_text().splitlines()[:40]
+        if Path("/proc/cpuinfo").exists()
+        else []
     )
+    kinds = ("model name", "model\t", "cpu family", "stepping", "flags")
+    processor = "\n".join(line for line in lines if line.startswith(kinds))
+    digest = hashlib.sha256(processor.encode()).hexdigest()[:12]
     capability = torch.backends.cpu.get_cpu_capability()
-    return f"torch {torch.__version__}, {model}, {capability}, {THREADS} threads"
+    return f"torch {torch.__version__}, {capability}, processor {digest}, {THREADS} thread"
 
 
 def configure(case: str, updates: int = UPDATES) -> Any:
@@ -114,10 +114,10 @@ def run(case: str, folder: Path, stop: bool = False, workers: int = 0) -> str:
     """The digest of a run's networks and average; ``stop``: ended half way and resumed."""
     torch.set_num_threads(THREADS)
     if stop:
-        distgan.train(configure(case, UPDATES // 2), out=folder, workers=workers)
-        distgan.resume(folder, {"images": UPDATES * BATCH}, workers=workers)
+        distgan.train(configure(case, UPDATES // 2), out=folder, workers=workers, threads=THREADS)
+        distgan.resume(folder, {"images": UPDATES * BATCH}, workers=workers, threads=THREADS)
     else:
-        distgan.train(configure(case), out=folder, workers=workers)
+        distgan.train(configure(case), out=folder, workers=workers, threads=THREADS)
     return digest(folder)
 
 

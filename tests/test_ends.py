@@ -106,7 +106,7 @@ def test_a_last_evaluation_that_fails_costs_nothing_else(
 
     owner: Any = evaluation if what == "remember" else loop
     said: list[str] = []
-    monkeypatch.setattr(Stopping, "note", lambda self, text, kind: said.append(text))
+    monkeypatch.setattr(Stopping, "note", lambda self, text, kind="": said.append(text))
     changes = {**EVERY, "evaluate.every": 10_000}
     with monkeypatch.context() as patch:
         patch.setattr(owner, what, refuse)

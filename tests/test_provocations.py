@@ -75,12 +75,21 @@ def test_identical_latents_are_a_collapse(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
+def test_a_divergence_that_weighs_a_hundred_times_is_a_posterior_collapse(tmp_path: Path) -> None:
+    found = states(tmp_path, {"beta": 100, "output.log_every": 2_500}, "mnist-vae")
+    assert set(found) == {"healthy", "posterior collapse"}
+    assert found[-1] == "posterior collapse"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "images"),
     [
         ("mnist-mlp", LIMIT),
         pytest.param("mnist-mlp-conditional", LIMIT, marks=pytest.mark.drill),
         pytest.param("mnist-dcgan", 16_000, marks=pytest.mark.drill),
+        ("mnist-vae", LIMIT),
+        pytest.param("mnist-vae-conv", 16_000, marks=pytest.mark.drill),
     ],
 )
 def test_health_raises_no_alarm(tmp_path: Path, name: str, images: int) -> None:

@@ -23,7 +23,8 @@ from distgan.launch.signals import StopRequest
 from distgan.launch.surroundings import restored
 from distgan.parallel import World
 from distgan.runs import folder as run
-from distgan.runs.export import LoadedGenerator, load_generator
+from distgan.runs.export import load_generator
+from distgan.runs.generator import LoadedGenerator
 from distgan.storage.storage import Storage
 
 

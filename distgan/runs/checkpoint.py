@@ -180,7 +180,7 @@ def describe(name: str, content: bytes | memoryview, state: dict[str, Any]) -> d
     return {
         "file": name,
         "images_seen": state["images_seen"],
-        "sha256": _sha256(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
         "healthy": state.get("healthy", True),
         "score": state.get("score"),
         "score_of": state.get("score_of", ""),
@@ -286,7 +286,7 @@ def load_newest(
     for entry in reversed(entries):
         name = entry["file"]
         content = _content(storage, name)
-        if _sha256(content) == entry["sha256"]:
+        if hashlib.sha256(content).hexdigest() == entry["sha256"]:
             return read_checkpoint(content, storage.show(name))
         note(f"{storage.show(name)} is damaged or missing; using the one before")
     if not entries:
@@ -398,7 +398,3 @@ def _count(images: int | None) -> str:
 
 _PAUSES = (1, 2, 4, 8, 16, 30)
 """Seconds between retries; about a minute in all, as long as NFS caches a folder by default."""
-
-
-def _sha256(content: bytes | memoryview) -> str:
-    return hashlib.sha256(content).hexdigest()

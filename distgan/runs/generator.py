@@ -1,0 +1,156 @@
+"""A trained model that is ready to generate, with the same bits whatever is asked for beside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from distgan.config.shape import ImageShape
+from distgan.errors import UserError, brief
+from distgan.families import Family
+from distgan.families.data import Batch, drawn
+
+
+@dataclass(frozen=True)
+class LoadedGenerator:
+    """Networks ready to generate, on the CPU and in eval mode.
+
+    Attributes:
+        networks: by role; those that generating does not need may be missing.
+        classes: names of the labels; empty for a model that takes none.
+    """
+
+    family: Family
+    networks: Mapping[str, nn.Module]
+    images_seen: int
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the labels; empty for a model that takes none."""
+        return self.family.data.classes if self.family.labels else ()
+
+    @property
+    def image(self) -> ImageShape:
+        """The shape of an image."""
+        return self.family.data.image
+
+    @property
+    def network(self) -> nn.Module:
+        """The network that generates, or the first of several."""
+        return next(iter(self.networks.values()))
+
+    def sample(
+        self, num: int, *, seed: int = 0, label: int | None = None, truncation: float | None = None
+    ) -> Tensor:
+        """Generate images.
+
+        Without ``label``, a conditional model cycles through its labels. Image i is the same
+        for any ``num``, to the bit.
+
+        Args:
+            truncation: see `latents`.
+
+        Returns:
+            float32 (num, channels, height, width) in [-1, 1].
+
+        Raises:
+            UserError: for a label that the model does not have.
+        """
+        latents, labels = self.latents(num, seed, truncation), self._labels(num, label)
+        return self.images(latents, labels, seed=seed, numbers=torch.arange(num))
+
+    def latents(
+        self, num: int, seed: int = 0, truncation: float | None = None
+    ) -> dict[str, Tensor]:
+        """The random inputs of ``num`` images: float32 (num, size) by name.
+
+        Args:
+            truncation: the largest absolute value c of a normal number. Each z becomes
+                Phi^-1(Phi(-c) + Phi(z) (2 Phi(c) - 1)), which keeps the order and changes
+                continuously with c, so that image i stays image i (BigGAN resamples instead:
+                Brock et al. 2019, section 3.1). None for no truncation.
+
+        Raises:
+            UserError: for a seed of more than 64 bits, or a truncation that is not positive.
+        """
+        if not -(2**63) <= seed < 2**63:
+            raise UserError(f"--seed {brief(seed)}: should be a number of up to 18 digits")
+        if truncation is not None and not truncation > 0:
+            raise UserError(f"--truncation {truncation}: should be above 0, such as 1 or 0.5")
+        inputs = self.family.inputs()
+        found = drawn(inputs, seed, "sample", range(num))
+        for name, wanted in inputs.items():
+            if wanted.kind == "normal" and truncation is not None:
+                found[name] = truncated(found[name], truncation)
+        return found
+
+    @torch.no_grad()
+    def images(
+        self,
+        latents: Mapping[str, Tensor],
+        labels: Tensor | None = None,
+        *,
+        seed: int = 0,
+        numbers: Tensor | None = None,
+    ) -> Tensor:
+        """Images of given inputs, each the same bits whatever others are asked for beside it.
+
+        Networks run on blocks of one fixed shape, the last of them filled up: a kernel that is
+        chosen by the shape of its input is then the same for every image.
+
+        Args:
+            latents: float (n, size) by name, as `latents` gives them.
+            labels: int64 (n,) for a conditional model.
+            seed: of layers that draw noise.
+            numbers: int64 (n,), which noise each image gets; None for the same for all.
+
+        Returns:
+            float32 (n, channels, height, width) in [-1, 1].
+        """
+        num = len(next(iter(latents.values()))) if latents else 0
+        numbers = torch.zeros(num, dtype=torch.int64) if numbers is None else numbers
+        parts = []
+        for start in range(0, num, BLOCK):
+            columns = {} if labels is None else {"label": _filled(labels[start:][:BLOCK])}
+            draws = {name: _filled(z[start:][:BLOCK]) for name, z in latents.items()}
+            block = _filled(numbers[start:][:BLOCK])
+            batch = Batch(columns, draws, numbers=block)
+            made = self.family.images(self.networks, batch, seed, "sample")
+            parts.append(made[: min(BLOCK, num - start)].float())
+        return torch.cat(parts) if parts else torch.empty(0, *self.image)
+
+    def _labels(self, num: int, label: int | None) -> Tensor | None:
+        if not self.classes:
+            if label is not None:
+                raise UserError(
+                    f"--label {brief(label)}: this generator takes no labels; leave it out"
+                )
+            return None
+        if label is None:
+            return torch.arange(num) % len(self.classes)
+        if not 0 <= label < len(self.classes):
+            raise UserError(
+                f"--label {brief(label)}: this generator has labels 0 to {len(self.classes) - 1}"
+            )
+        return torch.full((num,), label)
+
+
+BLOCK = 64
+"""Images of a block that is generated at once."""
+
+
+def _filled(values: Tensor) -> Tensor:
+    """A block of full length, the rest of it repeats of the first row."""
+    missing = BLOCK - len(values)
+    return torch.cat([values, values[:1].expand(missing, *values.shape[1:])]) if missing else values
+
+
+def truncated(z: Tensor, most: float) -> Tensor:
+    """Normal numbers mapped monotonically into [-most, most]; float64 inside."""
+    low = torch.special.ndtr(torch.tensor(-most, dtype=torch.float64))
+    share = low + torch.special.ndtr(z.double()) * (1 - 2 * low)
+    found: Tensor = torch.special.ndtri(share).clamp(-most, most).to(z.dtype)
+    return found

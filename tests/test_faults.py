@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import pickle
 import re
@@ -368,7 +369,7 @@ def test_a_checkpoint_from_elsewhere_runs_nothing(tmp_path: Path) -> None:
         (run / checkpoint.INDEX).write_text(
             (run / checkpoint.INDEX)
             .read_text()
-            .replace(entry["sha256"], checkpoint._sha256(content))
+            .replace(entry["sha256"], hashlib.sha256(content).hexdigest())
         )
         entry = checkpoint.index(storage)[0]
         with pytest.raises(UserError, match="not a checkpoint"):

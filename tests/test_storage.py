@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 import resource
@@ -176,7 +177,9 @@ def test_a_handed_checkpoint_cannot_run_code(tmp_path: Path) -> None:
     storage.write(name, buffer.getvalue())
     index = storage.read_text(checkpoint.INDEX)
     old = checkpoint.index(storage)[0]["sha256"]
-    storage.write(checkpoint.INDEX, index.replace(old, checkpoint._sha256(buffer.getvalue())))
+    storage.write(
+        checkpoint.INDEX, index.replace(old, hashlib.sha256(buffer.getvalue()).hexdigest())
+    )
     with pytest.raises(UserError, match="is not a checkpoint of tensors and numbers alone"):
         checkpoint.load_newest(storage)
     assert not (tmp_path / "owned").exists()

@@ -17,7 +17,8 @@ from distgan.networks import DISCRIMINATORS, GENERATORS, ImageShape
 from distgan.networks.base import halvings
 from distgan.networks.kernels.linear import Linear
 from distgan.networks.unfilled import unfilled
-from distgan.recipes import RECIPES, recipe
+from distgan.recipes import recipe
+from distgan.recipes.gan import RECIPES
 
 from .small import small_discriminator, small_generator
 

@@ -31,7 +31,7 @@ def list_all(options: argparse.Namespace) -> int:
         table.add_column(heading)
     for name, function in known().items():
         config = function()
-        about = (function.__doc__ or "").splitlines()[0]
+        about = (function.__doc__ or "").partition("\n")[0]
         table.add_row(
             text((name, "bold")),
             config.data,

@@ -104,6 +104,7 @@ def test_every_registered_family_is_tested() -> None:
     assert toy_family.Toy is REGISTERED["toy"][1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_ranks_and_micro_batches_change_nothing(tmp_path: Path, family: str) -> None:
     """Shares of 14 images on 3 ranks are uneven, and of micro-batches of 7 on 2."""
@@ -114,6 +115,12 @@ def test_ranks_and_micro_batches_change_nothing(tmp_path: Path, family: str) -> 
                 assert largest_difference(whole, each) < 1e-9
     other = config_of(family, seed=1)
     assert largest_difference(whole, weights(train(new(other, World()), other, 4))) > 1e-3
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_micro_batches_change_nothing(family: str) -> None:
+    whole, parts = on_a_rank(World(), family)
+    assert largest_difference(whole, parts) < 1e-9
 
 
 def saved_on_a_rank(world: World, family: str, saved: Any) -> tuple[Any, Any]:
@@ -128,6 +135,7 @@ def saved_on_a_rank(world: World, family: str, saved: Any) -> tuple[Any, Any]:
     return half, weights(resumed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_run_goes_on_to_the_bit_and_on_other_ranks(tmp_path: Path, family: str) -> None:
     config = config_of(family)

@@ -231,6 +231,7 @@ def optimal_on_a_rank(world: World) -> list[dict[str, dict[str, Tensor]]]:
     return [weights(train(new(config, world), config, 4)) for config in configs]
 
 
+@pytest.mark.slow
 def test_the_optimal_variance_is_that_of_the_whole_batch_on_any_ranks(tmp_path: Path) -> None:
     whole = optimal_on_a_rank(World())[0]
     for size in (1, 2, 3):

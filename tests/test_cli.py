@@ -110,7 +110,13 @@ def test_a_run_leaves_what_it_promises(trained: Path) -> None:
             "tensorboard",
             "samples",
         ),
-        *("checkpoints", "generator.safetensors", "generator_ema.safetensors", "generator.json"),
+        *(
+            "checkpoints",
+            "discriminator.safetensors",
+            "generator.safetensors",
+            "generator_ema.safetensors",
+            "generator.json",
+        ),
     }
     environment = json.loads((trained / "environment.json").read_text())["starts"][0]
     assert environment["workers"] == 1
@@ -166,7 +172,7 @@ def test_resume_under_a_changed_network(distgan: Run, trained: Path) -> None:
         (trained / "config.yaml").write_text(config.replace("- 16", "- 32"))
         again = ["--workers", "0", "--images", "9999"]
         said = mistake(distgan("train", "--resume", str(trained), *again))
-        assert "the checkpoint's generator does not fit" in said
+        assert "the checkpoint's networks.generator does not fit" in said
     finally:
         (trained / "config.yaml").write_text(config)
 

@@ -39,10 +39,10 @@ class Counter(TrainingState):
     """A state whose networks count the bytes that DDP averages."""
 
     def __init__(self, config: RunConfig, world: World) -> None:
-        super().__init__(config, IMAGE, CLASSES, world)
+        super().__init__(config, DataSpec.numbered(IMAGE, CLASSES), world)
         self.sent = {"generator": 0, "discriminator": 0}
         for name in self.sent:
-            player: TrainableNetwork = getattr(self, name)
+            player: TrainableNetwork = self.networks[name]
             # A lambda, because DDP compares annotations, which here are text.
             player.parallel.register_comm_hook(  # type: ignore[operator]
                 name, lambda side, bucket: self._count(side, bucket)

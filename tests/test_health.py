@@ -175,8 +175,8 @@ def test_a_rolled_back_run_recovers_on_two_ranks(tmp_path: Path) -> None:
     last = checkpoint.load_newest(storage)
     assert last is not None
     assert last["images_seen"] == 12_800
-    assert all(torch.isfinite(t).all() for t in last["generator"].values())
-    assert last["generator_optimizer"]["param_groups"][0]["lr"] == pytest.approx(1e-4)
+    assert all(torch.isfinite(t).all() for t in last["networks"]["generator"].values())
+    assert last["optimizers"]["generator"]["param_groups"][0]["lr"] == pytest.approx(1e-4)
     # It is the run that was changed there without ever having been ill.
     straight = tmp_path / "straight"
     straight.mkdir()

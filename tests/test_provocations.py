@@ -12,6 +12,7 @@ import pytest
 
 from distgan import draws
 from distgan.config.settings import override
+from distgan.families.data import GENERATORS
 from distgan.parallel import World
 from distgan.recipes import recipe
 from distgan.runs import records
@@ -68,7 +69,7 @@ def test_identical_latents_are_a_collapse(tmp_path: Path, monkeypatch: pytest.Mo
     def same(seed: int, stream: str, parts: Sequence[range], size: int) -> Any:
         return np.repeat(whole(seed, stream, [range(1)], size), sum(map(len, parts)), axis=0)
 
-    monkeypatch.setattr(draws, "normals", same)
+    monkeypatch.setitem(GENERATORS, "normal", same)
     found = states(tmp_path, {})
     assert set(found) == {"healthy", "collapsed"}
     assert found[-1] == "collapsed"

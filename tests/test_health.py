@@ -183,8 +183,8 @@ def test_a_rolled_back_run_recovers_on_two_ranks(tmp_path: Path) -> None:
     ranks.on_ranks(2, changed_at, straight, config, straight / "run", 5_120)
     expected = checkpoint.load_newest(Storage(straight / "run"))
     assert expected is not None
-    for name, tensor in expected["generator"].items():
-        assert torch.equal(tensor, last["generator"][name]), name
+    for name, tensor in expected["networks"]["generator"].items():
+        assert torch.equal(tensor, last["networks"]["generator"][name]), name
 
 
 def changed_at(world: World, config: RunConfig, folder: Path, images: int) -> None:

@@ -194,9 +194,10 @@ def test_a_generator_trained_from_another_thread_is_restored(tmp_path: Path, clu
     assert state["images_seen"] == 6_400
     loaded = distgan.load_generator(str(tmp_path / "run"))
     for name, tensor in loaded.network.state_dict().items():
-        assert torch.equal(tensor, state["ema"][name])
+        assert torch.equal(tensor, state["averages"]["generator"][name])
     again = distgan.load_generator(str(tmp_path / "run"), weights="generator")
     assert torch.equal(
-        again.network.state_dict()["layers.0.weight"], state["generator"]["layers.0.weight"]
+        again.network.state_dict()["layers.0.weight"],
+        state["networks"]["generator"]["layers.0.weight"],
     )
     torch.testing.assert_close(loaded.sample(3), loaded.sample(8)[:3])

@@ -36,7 +36,7 @@ def test_the_same_weights_after_a_stop(tmp_path: Path, case: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.drill), 2])
 def test_the_same_weights_on_ray(tmp_path: Path, workers: int) -> None:
     # One worker computes what no Ray does; with two, sums are in another order.
     folder = tmp_path / "run"

@@ -68,6 +68,7 @@ def images_seen(run: Path) -> int:
     return max((record["images"] for record in found), default=0)
 
 
+@pytest.mark.drill
 def test_submit_status_stop_and_go_on(nodes: Nodes, tmp_path: Path) -> None:
     run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
     elsewhere.mkdir()

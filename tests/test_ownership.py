@@ -277,6 +277,7 @@ def test_a_late_write_does_not_take_over_from_who_settled(tmp_path: Path) -> Non
         assert said["id"] == first.claim().owner
 
 
+@pytest.mark.drill
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.05, 0.3])
 def test_never_two_owners_in_a_store_of_slow_writes(seconds: float) -> None:

@@ -103,7 +103,7 @@ def _digest(folder: Path, name: str, workers: int, public: bool) -> tuple[str, i
 
 @pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.drill)])
 def test_the_weights_are_the_same(tmp_path: Path, workers: int) -> None:
     expected, many = _digest(tmp_path, "private", workers, public=False)
     found, none = _digest(tmp_path, "public", workers, public=True)

@@ -132,7 +132,7 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.parametrize("imported", ["ray", "nothing"])
+@pytest.mark.parametrize("imported", [pytest.param("ray", marks=pytest.mark.drill), "nothing"])
 def test_a_run(tmp_path: Path, imported: str) -> None:
     """In a process of its own, whose first Ray this is."""
     script = tmp_path / "script.py"

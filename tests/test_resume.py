@@ -207,6 +207,7 @@ def test_a_stop_while_workers_start(tmp_path: Path) -> None:
     _wait_for_the_end_of(process.pid)
 
 
+@pytest.mark.drill
 @pytest.mark.slow
 @pytest.mark.ray
 def test_a_run_goes_on_without_ray_and_with_other_workers(tmp_path: Path, cluster: str) -> None:
@@ -222,6 +223,7 @@ def test_a_run_goes_on_without_ray_and_with_other_workers(tmp_path: Path, cluste
     expected = final_state(tmp_path / "one")
     found = final_state(tmp_path / "mixed")
     assert found["images_seen"] == expected["images_seen"] == 12_800
-    for part in ("generator", "discriminator", "ema"):
-        for key, tensor in expected[part].items():
-            assert (found[part][key] - tensor).norm() <= 1e-10 * tensor.norm()
+    for kind in ("networks", "averages"):
+        for role, tensors in expected[kind].items():
+            for key, tensor in tensors.items():
+                assert (found[kind][role][key] - tensor).norm() <= 1e-10 * tensor.norm()

@@ -7,6 +7,7 @@ Each is a density, or a probability of levels, of images in [-1, 1]; the formula
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Annotated, Literal
 
 import torch
@@ -24,7 +25,7 @@ LEAST_LOGISTIC_SCALE = -7.0
 Scales = Literal["one", "channel"]
 
 
-class LikelihoodModel:
+class LikelihoodModel(ABC):
     """What the settings of every likelihood can say."""
 
     couples: bool = False
@@ -47,6 +48,7 @@ class LikelihoodModel:
         assert self.least_log_scale is not None
         return floored(learned, self.least_log_scale)
 
+    @abstractmethod
     def rows(self, images: Tensor, output: Tensor, learned: Tensor | None) -> Tensor:
         """-log p(x|z) in nats; where it couples, what `of_batch` needs of each sample.
 
@@ -58,7 +60,6 @@ class LikelihoodModel:
         Returns:
             float (n,).
         """
-        raise NotImplementedError
 
     def of_batch(self, rows: Tensor, dimensions: int) -> Tensor:
         """The mean of -log p(x|z) over a whole global batch, a scalar in nats.

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from distgan.config.optimizer import AdamSettings, EMASettings
 from distgan.config.run import RunConfig
+from distgan.errors import UserError
 from distgan.families.data import Batch, Column, DataSpec, Draw, drawn
 from distgan.health.diagnosis import Rule, collapse, exploding, non_finite
 from distgan.networks.random import has_random_layers, sample_numbers
@@ -178,9 +179,20 @@ class Family(ABC):
         self.config: RunConfig = config
         self.data, self.world = data, world
 
+    @property
+    def conditional(self) -> bool:
+        """Whether the networks take labels."""
+        return False
+
+    @property
+    def labels(self) -> int:
+        """How many labels `generate` takes; 0 for none."""
+        return len(self.data.classes) if self.conditional else 0
+
     def columns(self) -> dict[str, Column]:
-        """What of the data a batch holds."""
-        return {"image": Column("image")}
+        """What of the data a batch holds: images, and labels where the networks take them."""
+        labels = {"label": Column("label")} if self.conditional else {}
+        return {"image": Column("image"), **labels}
 
     @abstractmethod
     def draws(self) -> dict[str, Draw]:
@@ -200,11 +212,6 @@ class Family(ABC):
     @abstractmethod
     def inputs(self) -> dict[str, Draw]:
         """The draws that `generate` needs."""
-
-    @property
-    def labels(self) -> int:
-        """How many labels `generate` takes; 0 for none."""
-        return 0
 
     @abstractmethod
     def generate(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
@@ -264,12 +271,17 @@ class Family(ABC):
         """Further values of a record, from the means of the statistics."""
         return {}
 
-    def check_data(self) -> None:  # noqa: B027
-        """See that the data has what the configuration wants.
+    def check_data(self) -> None:
+        """See that the data has what the configuration wants: labels, where it is conditional.
 
         Raises:
             UserError: naming the setting that wants more.
         """
+        if self.conditional and not self.data.classes:
+            raise UserError(
+                f"--conditional true: the set {self.config.data} has no labels; "
+                "use one with a label column, or --conditional false"
+            )
 
     def images(
         self, networks: Mapping[str, nn.Module], batch: Batch, seed: int = 0, purpose: str = ""

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 from distgan.augment import Augmenter
 from distgan.augment.adaptation import Adaptation
-from distgan.errors import UserError
 from distgan.families.adversarial import STATISTICS, AdversarialTerms
 from distgan.families.base import Family, Interface, Network, Phase, Stateful
-from distgan.families.data import Batch, Column, DataSpec, Draw
+from distgan.families.data import Batch, DataSpec, Draw
 from distgan.families.gan_config import GANConfig
 from distgan.health.diagnosis import ADVERSARIAL, Rule
 from distgan.objectives.adversarial import LOSSES
@@ -47,14 +46,9 @@ class GAN(Family):
         )
 
     @property
-    def labels(self) -> int:
-        """How many labels the generator takes; 0 for none."""
-        return len(self.data.classes) if self.config.conditional else 0
-
-    def columns(self) -> dict[str, Column]:
-        """Images, and labels where the run is conditional."""
-        labels = {"label": Column("label")} if self.config.conditional else {}
-        return {"image": Column("image"), **labels}
+    def conditional(self) -> bool:
+        """Whether the networks take labels."""
+        return self.config.conditional
 
     def draws(self) -> dict[str, Draw]:
         """Latents of both updates, and what augmentations and penalties use up."""
@@ -121,14 +115,6 @@ class GAN(Family):
     def derived(self, means: Mapping[str, float]) -> dict[str, float]:
         """How far D's mean probability is from 1/2, which it would be for one that is even."""
         return {"d_calibration": (means["d_real"] + means["d_fake"]) / 2 - 0.5}
-
-    def check_data(self) -> None:
-        """See that there are labels, where the run is conditional."""
-        if self.config.conditional and not self.data.classes:
-            raise UserError(
-                f"--conditional true: the set {self.config.data} has no labels; "
-                "use one with a label column, or --conditional false"
-            )
 
     def extra_state(self) -> dict[str, Stateful]:
         """LeCam's running means, and the probability of an adaptive augmentation."""

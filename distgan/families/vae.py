@@ -18,9 +18,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from distgan.errors import UserError
 from distgan.families.base import Coupled, Family, Interface, Network, Phase, Step, Terms
-from distgan.families.data import Batch, Column, DataSpec, Draw
+from distgan.families.data import Batch, DataSpec, Draw
 from distgan.families.vae_config import VAEConfig
 from distgan.health.diagnosis import Rule
 from distgan.health.variational import rules
@@ -55,14 +54,9 @@ class VAE(Family):
         self._learned: Tensor | None = None
 
     @property
-    def labels(self) -> int:
-        """How many labels the networks take; 0 for none."""
-        return len(self.data.classes) if self.config.conditional else 0
-
-    def columns(self) -> dict[str, Column]:
-        """Images, and labels where the run is conditional."""
-        labels = {"label": Column("label")} if self.config.conditional else {}
-        return {"image": Column("image"), **labels}
+    def conditional(self) -> bool:
+        """Whether the networks take labels."""
+        return self.config.conditional
 
     def draws(self) -> dict[str, Draw]:
         """The noise of the reparameterisation, and what binarises pixels."""
@@ -167,14 +161,6 @@ class VAE(Family):
     def health_rules(self) -> tuple[Rule, ...]:
         """Those of every family, a posterior that collapsed, and variances at their bounds."""
         return rules(super().health_rules(), self.config.latent, self._likelihood.least_log_scale)
-
-    def check_data(self) -> None:
-        """See that there are labels, where the run is conditional."""
-        if self.config.conditional and not self.data.classes:
-            raise UserError(
-                f"--conditional true: the set {self.config.data} has no labels; "
-                "use one with a label column, or --conditional false"
-            )
 
 
 def _at_bounds(posterior: Posterior) -> Tensor:

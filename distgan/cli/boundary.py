@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from distgan import __version__
 from distgan.errors import UserError, first_line
+from distgan.launch.signals import interrupts_kept
 
 MISTAKE, FAULT, INTERRUPTED = 2, 1, 130
 """Exit statuses: an error that the user can correct; a fault of distgan or a library; Ctrl-C."""
@@ -45,7 +46,8 @@ def guarded(words: Sequence[str], run: Callable[[], int]) -> int:
         words: the command line after ``distgan``, for the report of a fault.
     """
     try:
-        status = run()
+        with interrupts_kept():
+            status = run()
         sys.stdout.flush()
         return status
     except UserError as error:

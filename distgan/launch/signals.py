@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NoReturn
+
+_early: list[str] = []
+"""What `interrupts_kept` has heard of in the command that runs now."""
 
 EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
 """Exit statuses by the shell's convention, 128 + the signal's number."""
@@ -28,6 +33,8 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         self.install()
+        if self.ends_process and _early:
+            self.name = self.name or _early[0]
         return self
 
     def install(self) -> None:
@@ -61,3 +68,31 @@ class StopRequest:
         if self.name:
             os._exit(EXIT_CODES[name])
         self.name = name
+
+
+@contextlib.contextmanager
+def interrupts_kept() -> Iterator[None]:
+    """Keep Ctrl-C in mind while a command has not come to its `StopRequest` yet.
+
+    It raises KeyboardInterrupt as always. Raised while modules are imported, in a bare ``except``
+    of a library or in a destructor, that is lost; the next `StopRequest` that ends the process
+    then begins as if the signal had just come.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        _early.append(signal.Signals(number).name)
+        raise KeyboardInterrupt
+
+    previous = signal.getsignal(signal.SIGINT)
+    # Whoever ignores the signal, as a shell does for what it starts in the background, goes on so.
+    if previous is signal.default_int_handler:
+        signal.signal(signal.SIGINT, receive)
+    try:
+        yield
+    finally:
+        if previous is signal.default_int_handler:
+            signal.signal(signal.SIGINT, previous)
+        _early.clear()

@@ -141,7 +141,7 @@ def main() -> None:
             "feed.way": "streaming",
             "feed.window": options.window,
         }
-        config = distgan.override(distgan.recipe("mnist-mlp"), changes)
+        config = distgan.override(distgan.recipe("mnist-mlp-tutorial"), changes)
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as run:
             distgan.train(config, out=f"{run}/run")

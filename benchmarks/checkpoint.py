@@ -25,7 +25,7 @@ from distgan.recipes import recipe
 from distgan.runs import checkpoint
 from distgan.storage.storage import Storage
 
-STEPS = {"mnist-mlp": 60, "mnist-dcgan": 6}
+STEPS = {"mnist-mlp-tutorial": 60, "mnist-dcgan": 6}
 """Between two checkpoints: more than a checkpoint takes to write."""
 
 

@@ -101,7 +101,8 @@ def _ray_data(images: ImageSet) -> Iterator[Tensor]:
 
 def _config(data: str, way: str) -> RunConfig:
     feed = {"feed.way": way, "feed.window": WINDOW if way == "streaming" else 0}
-    return override(recipe("mnist-mlp"), {"data": data, "batch": BATCH, "images": 10**12, **feed})
+    changes = {"data": data, "batch": BATCH, "images": 10**12, **feed}
+    return override(recipe("mnist-mlp-tutorial"), changes)
 
 
 def _rows(images: ImageSet, data: str, way: str, resident: Any, on_ray: bool) -> SampleSource:

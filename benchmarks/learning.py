@@ -143,7 +143,7 @@ def ring(rule: str, seed: int, steps: int) -> tuple[int, float]:
     sides = {f"{side}.network.widths": "128,128" for side in ("generator", "discriminator")}
     rates = {f"{side}.optimizer.lr": 1e-3 for side in ("generator", "discriminator")}
     changes = {**sides, **rates, **_RULES[rule], "seed": seed, "latent": 8, "batch": 256}
-    config = override(gan_recipe("mnist-mlp"), changes)
+    config = override(gan_recipe("mnist-mlp-tutorial"), changes)
     state, centres = TrainingState(config, DataSpec.numbered(_RING, 0), World()), _centres()
     draw = torch.Generator().manual_seed(seed)
     for _ in range(steps):

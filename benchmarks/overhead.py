@@ -43,7 +43,7 @@ from distgan.runs import records
 from distgan.storage.storage import Storage
 from distgan.training.state import TrainingState
 
-RECIPES = ("mnist-mlp", "mnist-dcgan")
+RECIPES = ("mnist-mlp-tutorial", "mnist-dcgan")
 
 
 def loop(name: str, run: Path, ready: bool) -> None:

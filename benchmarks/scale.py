@@ -34,7 +34,7 @@ from distgan.plan import TERMS, Link, Network, predict, trace
 from distgan.plan.measure import fit
 from distgan.recipes import recipe
 
-RECIPES = ("mnist-mlp", "mnist-dcgan")
+RECIPES = ("mnist-mlp-tutorial", "mnist-dcgan")
 OPTIONS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "compress": {"parallel.compress": True},

@@ -36,7 +36,7 @@ from distgan.parallel import World
 from distgan.parallel.allocator import keep_freed_memory
 from distgan.recipes.gan import RECIPES
 
-_SMALL = ("mnist-mlp", "mnist-dcgan")
+_SMALL = ("mnist-mlp-tutorial", "mnist-dcgan")
 _SHARES = [f"{part} %" for part in PARTS]
 _PARTS = ("breakdown", "options", "workers")
 

@@ -63,7 +63,7 @@ class Workload:
         for side in ("generator", "discriminator"):
             changes[f"{side}.network.name"] = self.network
             changes |= {f"{side}.optimizer.{name}": value for name, value in adam.items()}
-        return override(gan_recipe("mnist-mlp"), changes)
+        return override(gan_recipe("mnist-mlp-tutorial"), changes)
 
 
 WORKLOADS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +15,10 @@ import pytest
 from . import forks
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell has programs that it starts in the background ignore Ctrl-C, and theirs too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

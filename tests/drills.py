@@ -23,7 +23,7 @@ from .test_resume import assert_identical, final_state, processes_of_group, star
 TABLE: list[tuple[str, ...]] = []
 """Rows of what was found, shown at the end of the session by ``conftest.py``."""
 
-OPTIONS = ("mnist-mlp", "--output.checkpoint_every", "20000", "--output.log_every", "2000")
+OPTIONS = ("mnist-mlp-tutorial", "--output.checkpoint_every", "20000", "--output.log_every", "2000")
 
 
 @dataclass

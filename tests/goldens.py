@@ -36,8 +36,8 @@ def _networks(name: str) -> dict[str, Any]:
 
 
 NETWORKS = {
-    "mlp": ("mnist-mlp", _NARROW),
-    "mlp, conditional": ("mnist-mlp-conditional", _NARROW),
+    "mlp": ("mnist-mlp-tutorial", _NARROW),
+    "mlp, conditional": ("mnist-mlp-tutorial", {**_NARROW, "conditional": True}),
     "dcgan": ("mnist-dcgan", _networks("dcgan")),
     "sngan": ("mnist-dcgan", {**_networks("sngan"), "loss": "hinge", "discriminator.updates": 2}),
     "r3gan": ("mnist-dcgan", {**_networks("r3gan"), "loss": "relativistic", **_R1}),

@@ -61,5 +61,5 @@ def feed_of(source: SampleSource, config: RunConfig, image: ImageShape, world: W
 
 def family_of(images: ImageSet, **changes: Any) -> Family:
     """A GAN of two layers for a set."""
-    config = override(recipe("mnist-mlp"), changes)
+    config = override(recipe("mnist-mlp-tutorial"), changes)
     return build(config, DataSpec(images.shape, images.classes))

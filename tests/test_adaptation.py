@@ -38,7 +38,7 @@ def config(name: str, **changes: Any) -> RunConfig:
     if name == "ada":
         named |= {f"discriminator.augment.{key}": value for key, value in FAST_ADA.items()}
     small = {"generator.network.widths": "32", "discriminator.network.widths": "32"}
-    return distgan.override(distgan.recipe("mnist-mlp"), {**small, **named, **changes})
+    return distgan.override(distgan.recipe("mnist-mlp-tutorial"), {**small, **named, **changes})
 
 
 def logits(step: int, batch: int) -> Tensor:
@@ -250,13 +250,13 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path: Path, name: str) -> No
 def test_what_is_said_of_a_mistake(changes: dict[str, str], said: str) -> None:
     named = {f"discriminator.augment.{key}": value for key, value in changes.items()}
     with pytest.raises(UserError) as caught:
-        distgan.override(distgan.recipe("mnist-mlp"), named)
+        distgan.override(distgan.recipe("mnist-mlp-tutorial"), named)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_groups_are_chosen_by_name() -> None:
     changes = {"discriminator.augment.name": "ada", "discriminator.augment.groups": "color,blit"}
-    chosen = distgan.override(distgan.recipe("mnist-mlp"), changes).discriminator.augment
+    chosen = distgan.override(distgan.recipe("mnist-mlp-tutorial"), changes).discriminator.augment
     assert chosen == ADASettings(groups=("color", "blit"))
     assert chosen.numbers == 17

@@ -45,7 +45,7 @@ class Pair(World):
 
 def test_ranks_train_with_the_configuration_that_rank_0_read(tmp_path: Path) -> None:
     """Another machine may go on seeing the file of before a rollback."""
-    old = distgan.recipe("mnist-mlp")
+    old = distgan.recipe("mnist-mlp-tutorial")
     new = distgan.override(old, {"generator.optimizer.lr": 1e-5})
     folders = [Storage(tmp_path / name) for name in ("fresh", "stale")]
     for storage, config in zip(folders, (new, old), strict=True):
@@ -56,7 +56,7 @@ def test_ranks_train_with_the_configuration_that_rank_0_read(tmp_path: Path) -> 
 def plan(folder: Path, memory: int, **feed: Any) -> Plan:
     """A new run of MNIST, planned on a driver of so much memory."""
     images = open_images("mnist")
-    config = distgan.override(distgan.recipe("mnist-mlp"), feed)
+    config = distgan.override(distgan.recipe("mnist-mlp-tutorial"), feed)
     settled = ways.settle(config.feed, images, config.batch, memory)
     storage = Storage(folder)
     run.create(storage, replace(config, feed=settled))

@@ -283,7 +283,7 @@ def test_flops_of_the_tutorials_pair() -> None:
     # D's update: G forward; D forward and weights' gradients on two, and the inputs' but for
     # the first layer's. G's update: both forward, inputs' gradients of D, both of G.
     products = g + 2 * (d + d + d - first_d) + (g + d) + d + (g + g - first_g)
-    training = Training(override(recipe("mnist-mlp"), {"batch": 16}))
+    training = Training(override(recipe("mnist-mlp-tutorial"), {"batch": 16}))
     assert flops_per_image(training) == 2 * products
 
 
@@ -316,7 +316,7 @@ def slowed(function: Any) -> Any:
 
 def test_time_is_charged_to_the_part_that_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     changes = {"batch": 8, "discriminator.penalty.r1": 1, "discriminator.augment.name": "flip"}
-    training = Training(override(recipe("mnist-mlp"), changes))
+    training = Training(override(recipe("mnist-mlp-tutorial"), changes))
     state: Any = training.state
     places = {
         "data": (training.feed, "batch"),

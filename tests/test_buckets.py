@@ -35,7 +35,7 @@ def configure(network: str, **changes: Any) -> RunConfig:
         **TINY[network],
         **{"batch": 24, "latent": 4},
     }
-    return override(recipe("mnist-mlp"), basis | changes)
+    return override(recipe("mnist-mlp-tutorial"), basis | changes)
 
 
 SEVERAL_BUCKETS = {f"{side}.network.widths": "400,500" for side in ("generator", "discriminator")}
@@ -60,7 +60,7 @@ ALL = {
     "r3gan, lazy penalty": configure("r3gan", **LAZY),
     **{
         f"as in {name}": override(recipe(name), {"batch": 24, "data": "mnist"})
-        for name in ("mnist-mlp", "mnist-dcgan")
+        for name in ("mnist-mlp-tutorial", "mnist-dcgan")
     },
 }
 

@@ -151,7 +151,7 @@ def test_an_error_beside_one_of_the_training_is_noted(storage: Storage) -> None:
 def small_run(**more: Any) -> Any:
     changes = {"images": 1_280, "output.checkpoint_every": 256, "output.keep_checkpoints": 3}
     widths = {f"{player}.network.widths": [16] for player in ("generator", "discriminator")}
-    return settings.override(recipe("mnist-mlp"), {**changes, **widths, **more})
+    return settings.override(recipe("mnist-mlp-tutorial"), {**changes, **widths, **more})
 
 
 def test_a_run_writes_in_the_thread_and_ends_with_it(

@@ -31,7 +31,7 @@ BASIS = {**TINY["mlp"], "batch": BATCH, "latent": 4, "precision": "float64"}
 
 def configure(**changes: Any) -> RunConfig:
     return override(
-        recipe("mnist-mlp"), BASIS | {k.replace("__", "."): v for k, v in changes.items()}
+        recipe("mnist-mlp-tutorial"), BASIS | {k.replace("__", "."): v for k, v in changes.items()}
     )
 
 

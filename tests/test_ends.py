@@ -45,7 +45,7 @@ class Stopping(StopRequest):
 
 
 def train(folder: Path, stop_at: int = 10**9, **changes: Any) -> launch.Result:
-    config = override(recipe("mnist-mlp"), {**TINY, **changes})
+    config = override(recipe("mnist-mlp-tutorial"), {**TINY, **changes})
     stop = Stopping(stop_at)
     return launch.train(config, out=str(folder), workers=0, stop=stop, display=stop)
 
@@ -203,7 +203,7 @@ def test_two_drivers_and_two_starts_in_one_second(
                 said.append(str(caught.value))
 
     first = "runs/mnist-mlp-20260101-000000"
-    config = override(recipe("mnist-mlp"), TINY)
+    config = override(recipe("mnist-mlp-tutorial"), TINY)
     other = Second(10**9)
     assert launch.train(config, workers=0, display=other, stop=other).path == first
     assert f"--resume {first}: training goes on there, by process {os.getpid()} on" in said[0]

@@ -86,7 +86,9 @@ def cases() -> dict[str, RunConfig]:
             found[name] = {**basis, "loss": loss, **PENALTIES[penalty]}
         for aid, changes in AIDS.items():
             found[f"{network} / {aid} / {accumulate}"] = {**basis, **changes}
-    return {name: override(recipe("mnist-mlp"), changes) for name, changes in found.items()}
+    return {
+        name: override(recipe("mnist-mlp-tutorial"), changes) for name, changes in found.items()
+    }
 
 
 def _batch(config: RunConfig, world: World, first: int) -> Batch:

@@ -28,7 +28,9 @@ EMA = "generator_ema.safetensors"
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A run's export, without the run."""
-    config = override(recipe("mnist-mlp"), {"generator.network.widths": "8", "latent": "4"})
+    config = override(
+        recipe("mnist-mlp-tutorial"), {"generator.network.widths": "8", "latent": "4"}
+    )
     image = ImageShape(1, 4, 4)
     storage = Storage(tmp_path / "run")
     run.create(storage, config)

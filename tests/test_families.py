@@ -32,7 +32,7 @@ from . import ranks, toy_family
 IMAGE, CLASSES, BATCH = ImageShape(1, 8, 8), 3, 14
 NARROW = {"generator.network.widths": "8,6", "discriminator.network.widths": "8,6", "latent": 4}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
-    "gan": ("mnist-mlp", NARROW),
+    "gan": ("mnist-mlp-tutorial", NARROW),
     "toy": ("toy", {"code": 4}),
     "vae": ("mnist-vae", {"encoder.widths": "8,6", "decoder.widths": "8,6", "latent": 4}),
 }

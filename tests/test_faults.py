@@ -248,9 +248,13 @@ def test_as_many_workers_as_there_is_room_for() -> None:
 )
 def test_ranges_that_make_no_sense(tmp_path: Path, workers: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        distgan.train(distgan.recipe("mnist-mlp"), out=str(tmp_path / "run"), workers=workers)
+        distgan.train(
+            distgan.recipe("mnist-mlp-tutorial"), out=str(tmp_path / "run"), workers=workers
+        )
     with pytest.raises(UserError, match="--max-failures -1: should be 0 or more"):
-        distgan.train(distgan.recipe("mnist-mlp"), out=str(tmp_path / "run"), max_failures=-1)
+        distgan.train(
+            distgan.recipe("mnist-mlp-tutorial"), out=str(tmp_path / "run"), max_failures=-1
+        )
 
 
 def test_events_wait_for_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,7 +362,7 @@ class _Attack:
 
 def test_a_checkpoint_from_elsewhere_runs_nothing(tmp_path: Path) -> None:
     mark, run = tmp_path / "executed", tmp_path / "run"
-    config = distgan.override(distgan.recipe("mnist-mlp"), {"images": 256})
+    config = distgan.override(distgan.recipe("mnist-mlp-tutorial"), {"images": 256})
     distgan.train(config, out=str(run), workers=0)
     storage = Storage(run)
     # A handed run may bring an index that vouches for anything.

@@ -30,7 +30,7 @@ from .test_sources import class_folders
 from .test_unfinished import content
 
 SMALL = override(
-    recipe("mnist-mlp"),
+    recipe("mnist-mlp-tutorial"),
     {
         **{"batch": 32, "latent": 4, "evaluate.metrics": "sliced"},
         **{f"{player}.network.widths": "8" for player in ("generator", "discriminator")},

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from distgan.launch.ray.driver import Follower
+from distgan.launch.ray.driver import LOST, Follower
 from distgan.launch.ray.messages import FolderMailbox, MailboxControl
 from distgan.launch.signals import StopRequest
 from distgan.runs import events
@@ -88,6 +88,22 @@ def test_a_stop_is_passed_on_when_there_is_room(tmp_path: Path) -> None:
     channel.refusals, stop.name = 2, "SIGINT"
     _follow(tmp_path, channel, stop, [lambda: None] * 4)
     assert channel.get("stop") == "SIGINT"
+
+
+def test_a_stop_does_not_wait_for_a_cluster_that_was_ended_with_it(tmp_path: Path) -> None:
+    channel, stop, said = FolderMailbox(str(tmp_path / "m")), StopRequest(), list[str]()
+    channel.put("news", _news("first", 128))
+    display: Any = SimpleNamespace(
+        note=lambda text, kind: said.append(text), progress=lambda status: None
+    )
+    follower = Follower(
+        channel, display, stop, Storage(tmp_path), lambda: None, lost=lambda: bool(stop.name)
+    )
+    looks = [lambda: None, lambda: setattr(stop, "name", "SIGTERM"), *[lambda: None] * 99]
+    fit = Fit(looks)
+    follower.follow(fit)  # type: ignore[arg-type]
+    assert fit.is_alive()
+    assert said == [LOST]
 
 
 def test_a_loss_before_anything_was_heard_is_told_as_a_restart(tmp_path: Path) -> None:

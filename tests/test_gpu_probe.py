@@ -107,7 +107,7 @@ def test_training_on_cpus_beside_gpus_is_told(
         def note(self, text: str, kind: str = "") -> None:
             said.append(text)
 
-    config = distgan.override(distgan.recipe("mnist-mlp"), {"images": 128, "batch": 64})
+    config = distgan.override(distgan.recipe("mnist-mlp-tutorial"), {"images": 128, "batch": 64})
     for device in ("auto", "cpu"):
         out = str(tmp_path / device)
         distgan.train(config, out=out, workers=0, device=device, display=Display())  # type: ignore[arg-type]

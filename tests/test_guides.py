@@ -30,7 +30,7 @@ FOLDER = Path(guides.__file__).parent
 GUIDES = [FOLDER / f"{name}.md" for name in guides.ORDER]
 PAGES = [ROOT / "README.md", *GUIDES]
 RESULTS = ROOT / "benchmarks/results/README.md"
-CONFIG = type(recipe("mnist-mlp"))
+CONFIG = type(recipe("mnist-mlp-tutorial"))
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -50,7 +50,7 @@ SMALL = {
 
 def settings(**changes: Any) -> RunConfig:
     named = {name.replace("__", "."): value for name, value in changes.items()}
-    return override(recipe("mnist-mlp"), SMALL | named)
+    return override(recipe("mnist-mlp-tutorial"), SMALL | named)
 
 
 class Listener(NoControl):

@@ -116,6 +116,6 @@ def test_a_run_that_is_stopped_while_it_starts_is_cleared(
     monkeypatch.setattr(start.threading, "Thread", lambda **_: SimpleNamespace(start=lambda: None))
     stop = StopRequest()
     monkeypatch.setattr(stop, "install", lambda: None)
-    config = override(recipe("mnist-mlp"), {"batch": 64, "images": 64})
+    config = override(recipe("mnist-mlp-tutorial"), {"batch": 64, "images": 64})
     launch.train(config, out=str(run), workers=1, device="cpu", stop=stop)
     assert cleared == [[".lock", "config.yaml", "data.json", OWNER]]

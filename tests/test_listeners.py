@@ -33,7 +33,7 @@ if sys.argv[1] == "ray":
 import distgan
 
 def main():
-    config = distgan.override(distgan.recipe("mnist-mlp"), {"images": 256, "batch": 64})
+    config = distgan.override(distgan.recipe("mnist-mlp-tutorial"), {"images": 256, "batch": 64})
     distgan.train(config, out="api", workers=2)
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def test_a_folder_moved_while_it_trains_keeps_all_that_it_had(tmp_path: Path) ->
                 seen.update(content(run))
                 os.rename(run, moved)
 
-    config = override(recipe("mnist-mlp"), {**TINY, "images": 64_000, **EVERY})
+    config = override(recipe("mnist-mlp-tutorial"), {**TINY, "images": 64_000, **EVERY})
     stop = Moving(10**9)
     with pytest.raises(UserError, match=r"is gone, or was moved or emptied|holds no run"):
         launch.train(config, out=str(run), workers=0, stop=stop, display=stop)

@@ -41,7 +41,7 @@ WAYS = {
 
 def configure(way: str, data: str) -> RunConfig:
     changes = {"data": data, "batch": BATCH, "images": THREE_EPOCHS * BATCH, **WAYS[way]}
-    return override(recipe("mnist-mlp"), changes)
+    return override(recipe("mnist-mlp-tutorial"), changes)
 
 
 def delivered(

@@ -25,7 +25,7 @@ from distgan.tune.settings import TuneSettings
 from .test_ends import Stopping
 
 CONFIG = override(
-    recipe("mnist-mlp"),
+    recipe("mnist-mlp-tutorial"),
     {
         **{"batch": 64, "images": 64, "generator.network.widths": "8"},
         **{"discriminator.network.widths": "8"},

@@ -22,8 +22,8 @@ from . import ranks
 SMALL_DCGAN = {"generator.network.width": 4, "discriminator.network.width": 4}
 SMALL_MLP = {"generator.network.widths": "64,128", "discriminator.network.widths": "128,64"}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "mlp": ("mnist-mlp", {}),
-    "minimax": ("mnist-mlp", {**SMALL_MLP, "loss": "minimax", "share_fakes": True}),
+    "mlp": ("mnist-mlp-tutorial", {}),
+    "minimax": ("mnist-mlp-tutorial", {**SMALL_MLP, "loss": "minimax", "share_fakes": True}),
     "conditional": ("mnist-mlp-conditional", SMALL_MLP),
     "dcgan": ("mnist-dcgan", SMALL_DCGAN),
     "dcgan sharing fakes": ("mnist-dcgan", {**SMALL_DCGAN, "share_fakes": True}),

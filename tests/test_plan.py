@@ -178,7 +178,7 @@ def test_operations_of_the_tutorials_pair_by_hand() -> None:
     # Forward; gradients of the weights; gradients of what is not an input of the network.
     of_d = all_g + 2 * (all_d + all_d + all_d - first_d)
     of_g = (all_g + all_g + all_g - first_g) + (all_d + all_d)
-    work = trace(recipe("mnist-mlp"), MNIST, 10)
+    work = trace(recipe("mnist-mlp-tutorial"), MNIST, 10)
     assert [u.products.per_image for u in work.updates] == [of_d, of_g]
     assert work.flops(128) == 128 * (of_d + of_g)
     assert [u.convolutions.per_image for u in work.updates] == [0, 0]
@@ -191,7 +191,7 @@ def test_operations_of_convolutions_by_hand(groups: int, transposed: bool) -> No
         kind = torch.nn.ConvTranspose2d if transposed else torch.nn.Conv2d
         layer = kind(16, 8, 3, padding=1, groups=groups)
         images = torch.rand(2, 16, 10, 12, requires_grad=True)
-    config = recipe("mnist-mlp")
+    config = recipe("mnist-mlp-tutorial")
     phases = build(config, DataSpec.numbered(MNIST, 10)).phases(0)
     with Counter(config, 2, phases) as counter:
         layer(images).sum().backward()
@@ -203,7 +203,7 @@ def test_operations_of_convolutions_by_hand(groups: int, transposed: bool) -> No
 def test_lazy_penalties_cost_their_share() -> None:
     def flops(**changes: object) -> float:
         named = {f"discriminator.penalty.{name}": value for name, value in changes.items()}
-        return trace(override(recipe("mnist-mlp"), named), MNIST, 10).flops(128)
+        return trace(override(recipe("mnist-mlp-tutorial"), named), MNIST, 10).flops(128)
 
     never, always, lazily = flops(), flops(r1=1.0), flops(r1=1.0, every=16 * 128)
     assert lazily == pytest.approx(never + (always - never) / 16)

@@ -14,7 +14,7 @@ MISTAKES = {
         "--workers 10: is not a multiple of the 4 nodes; use 8"
     ),
     "plan mnist-mlp --gpu h100 --workers 256": (
-        "--workers 256: more workers than images in a batch (128)"
+        "--workers 256: more workers than images in a batch (64)"
     ),
     "plan mnist-mlp --bandwidth fast": "--bandwidth fast: should be bits or bytes a second",
     "plan mnist-mlp --bandwidth 0Gbit": "--bandwidth 0Gbit: should be bits or bytes a second",

@@ -27,8 +27,8 @@ from . import ranks
 IMAGE, CLASSES = ImageShape(1, 28, 28), 10
 NARROW = {"generator.network.width": 8, "discriminator.network.width": 8, "batch": 16}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "mlp": ("mnist-mlp", {"batch": 16}),
-    "mlp, whole batch": ("mnist-mlp", {"batch": 16, "loss": "relativistic-average"}),
+    "mlp": ("mnist-mlp-tutorial", {"batch": 16}),
+    "mlp, whole batch": ("mnist-mlp-tutorial", {"batch": 16, "loss": "relativistic-average"}),
     "dcgan": ("mnist-dcgan", NARROW),
     "dcgan sharing fakes": ("mnist-dcgan", {**NARROW, "share_fakes": True}),
     "dcgan in parts": ("mnist-dcgan", {**NARROW, "accumulate": 2}),

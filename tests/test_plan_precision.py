@@ -32,7 +32,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "cifar10-sngan-tiny",
         {"discriminator.penalty.wgan_gp": 10, "discriminator.updates": 1},
     ),
-    "shared fakes": ("mnist-mlp", {"share_fakes": True, "discriminator.penalty.r1": 1}),
+    "shared fakes": ("mnist-mlp-tutorial", {"share_fakes": True, "discriminator.penalty.r1": 1}),
 }
 
 

@@ -25,7 +25,7 @@ LIMIT, RECORDS_EVERY = 30_000, 5_000
 as many by itself."""
 
 
-def states(folder: Path, changes: dict[str, Any], name: str = "mnist-mlp") -> list[str]:
+def states(folder: Path, changes: dict[str, Any], name: str = "mnist-mlp-tutorial") -> list[str]:
     """The states of a run's records."""
     config = override(recipe(name), {"images": LIMIT, "output.log_every": RECORDS_EVERY, **changes})
     run_here(World(), config, folder / "run")
@@ -86,7 +86,7 @@ def test_a_divergence_that_weighs_a_hundred_times_is_a_posterior_collapse(tmp_pa
 @pytest.mark.parametrize(
     ("name", "images"),
     [
-        ("mnist-mlp", LIMIT),
+        ("mnist-mlp-tutorial", LIMIT),
         pytest.param("mnist-mlp-conditional", LIMIT, marks=pytest.mark.drill),
         pytest.param("mnist-dcgan", 16_000, marks=pytest.mark.drill),
         ("mnist-vae", LIMIT),

@@ -28,7 +28,7 @@ import distgan
 
 def main():
     config = distgan.override(
-        distgan.recipe("mnist-mlp"),
+        distgan.recipe("mnist-mlp-tutorial"),
         {"images": 2_560, "generator.network.widths": "16", "discriminator.network.widths": "16"},
     )
     result = distgan.train(config, out=sys.argv[1], workers=int(sys.argv[2]))

@@ -27,7 +27,7 @@ _SECONDS = float(os.environ.get("DISTGAN_TEST_STOP_SECONDS", "10"))
 _API = """
 import distgan, sys
 def main():
-    config = distgan.override(distgan.recipe("mnist-mlp"), {"images": 10**9})
+    config = distgan.override(distgan.recipe("mnist-mlp-tutorial"), {"images": 10**9})
     result = distgan.train(config, out=sys.argv[1], workers=2)
     sys.exit({"SIGINT": 130, "SIGTERM": 143}[result.stopped])
 if __name__ == "__main__":
@@ -45,7 +45,7 @@ VERBS = {
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stops")
-    config = distgan.override(distgan.recipe("mnist-mlp"), {"images": 256, "batch": 64})
+    config = distgan.override(distgan.recipe("mnist-mlp-tutorial"), {"images": 256, "batch": 64})
     distgan.train(config, out=str(folder / "run"), workers=0)
     (folder / "script.py").write_text(_API)
     (folder / "pictures").mkdir()

@@ -46,7 +46,7 @@ class FailurePolicy:
 
 
 def trained(folder: Path, name: str, workers: int, cluster: str, **changes: Any) -> dict[str, Any]:
-    config = distgan.override(distgan.recipe("mnist-mlp"), {"images": 6_400, **changes})
+    config = distgan.override(distgan.recipe("mnist-mlp-tutorial"), {"images": 6_400, **changes})
     out = str(folder / name)
     result = distgan.train(config, out=out, workers=workers, address=cluster)
     assert (result.images_seen, result.stopped) == (6_400, "")
@@ -72,7 +72,7 @@ def test_fifty_updates_through_the_whole_system_are_the_same(tmp_path: Path, clu
 def test_progress_reaches_the_display(tmp_path: Path, cluster: str) -> None:
     watch = FailurePolicy()
     config = distgan.override(
-        distgan.recipe("mnist-mlp"), {"images": 30_000, "output.log_every": 2_000, **TINY}
+        distgan.recipe("mnist-mlp-tutorial"), {"images": 30_000, "output.log_every": 2_000, **TINY}
     )
     distgan.train(config, out=str(tmp_path / "run"), workers=2, address=cluster, display=watch)
     assert watch.notes == [
@@ -109,7 +109,7 @@ def test_a_stop_while_workers_start_ends_them_on_a_cluster_that_stays(
                 stop.name = "SIGINT"
 
     stop, out = StopRequest(), str(tmp_path / "run")
-    config = distgan.override(distgan.recipe("mnist-mlp"), {"images": 10**9, **TINY})
+    config = distgan.override(distgan.recipe("mnist-mlp-tutorial"), {"images": 10**9, **TINY})
     result = distgan.train(config, out=out, workers=2, display=Impatient(), stop=stop)
     assert result.stopped == "SIGINT"
     assert not [t for t in threading.enumerate() if type(t).__name__ == "_Fit"]
@@ -148,7 +148,7 @@ class Look:
             print({c.pid: facts(c) for c in children})
             print(subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True).stdout)
 
-config = distgan.override(distgan.recipe("mnist-mlp"), {"images": 40_000})
+config = distgan.override(distgan.recipe("mnist-mlp-tutorial"), {"images": 40_000})
 distgan.train(config, out=sys.argv[1], workers=1, display=Look())
 """
 

@@ -23,7 +23,7 @@ LR = "generator.optimizer.lr"
 
 def write_search(folder: Path, trials: list[Trial], **settings: object) -> Path:
     """A search as `distgan tune` leaves it."""
-    base, texts = recipe("mnist-mlp"), {LR: "loguniform(1e-5, 1e-2)"}
+    base, texts = recipe("mnist-mlp-tutorial"), {LR: "loguniform(1e-5, 1e-2)"}
     space = Space(base, {**texts, "loss": "choice(hinge, minimax)"})
     given = TuneSettings(max_images=900, rung=100, **settings)  # type: ignore[arg-type]
     write(Storage(folder), base, space, given)

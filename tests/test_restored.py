@@ -91,7 +91,7 @@ def test_a_failed_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
     monkeypatch.setattr(cluster.ray, "init", fail)
-    config = distgan.override(distgan.recipe("mnist-mlp"), _TINY)
+    config = distgan.override(distgan.recipe("mnist-mlp-tutorial"), _TINY)
     before = _facts()
     with pytest.raises(UserError, match=r"Ray does not start here \(no room\)"):
         distgan.train(config, out=str(tmp_path / "run"), workers=1)
@@ -112,7 +112,7 @@ from tests.test_restored import _TINY, _facts
 def main():
     before, threads = _facts(), torch.get_num_threads()
     for workers in (1, 0):
-        config = distgan.override(distgan.recipe("mnist-mlp"), _TINY)
+        config = distgan.override(distgan.recipe("mnist-mlp-tutorial"), _TINY)
         distgan.train(config, out=f"{sys.argv[2]}/{workers}", workers=workers)
         after = _facts()
         levels = after["levels"]

@@ -66,7 +66,7 @@ def test_ranks_are_about_as_fast_as_the_model_expects(tmp_path: Path) -> None:
 @pytest.mark.drill
 def test_turns_find_rates() -> None:
     width = {"generator.network.widths": (16,), "discriminator.network.widths": (16,)}
-    stage = Stage(override(recipe("mnist-mlp"), width), 2, wired=False)
+    stage = Stage(override(recipe("mnist-mlp-tutorial"), width), 2, wired=False)
     try:
         found = stage.model_turn("loopback", 64, 0.2)
         assert found["images/s"] > 0

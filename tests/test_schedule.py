@@ -28,7 +28,7 @@ def test_cosine_and_line_go_from_start_to_end_and_stay() -> None:
 def test_no_digit_is_lost_between_a_command_and_config_yaml() -> None:
     for number in (1.2345678e-4, 0.1 + 0.2, 1 / 3, 2e-4, 1.0, 12345678.0):
         for text in (repr(number), f"{number!r}:{number / 7!r}:1M", f"{number!r}:0:300:linear"):
-            changed = override(recipe("mnist-mlp"), {"generator.optimizer.lr": text})
+            changed = override(recipe("mnist-mlp-tutorial"), {"generator.optimizer.lr": text})
             back = from_yaml(to_yaml(changed), "test").generator.optimizer.lr
             assert (back.start, back.end, back.images, back.shape) == (
                 changed.generator.optimizer.lr.start,
@@ -52,7 +52,7 @@ def test_text_survives_a_round_trip(text: str) -> None:
     kind = TypeAdapter(Rate)
     schedule = kind.validate_python(text)
     assert kind.validate_python(kind.dump_python(schedule, mode="json")) == schedule
-    changed = override(recipe("mnist-mlp"), {"generator.optimizer.lr": text})
+    changed = override(recipe("mnist-mlp-tutorial"), {"generator.optimizer.lr": text})
     assert changed.generator.optimizer.lr == schedule
     assert from_yaml(to_yaml(changed), "test") == changed
 
@@ -71,7 +71,7 @@ def test_text_survives_a_round_trip(text: str) -> None:
 )
 def test_what_is_wrong_is_said(text: str, wrong: str) -> None:
     with pytest.raises(UserError, match=rf"--generator.optimizer.lr '{text}': .*{wrong}"):
-        override(recipe("mnist-mlp"), {"generator.optimizer.lr": text})
+        override(recipe("mnist-mlp-tutorial"), {"generator.optimizer.lr": text})
 
 
 def test_an_optimizer_follows() -> None:

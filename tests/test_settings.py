@@ -31,12 +31,13 @@ def test_every_setting_has_a_help_text_and_can_be_set_to_its_own_value_as_text()
     [("1.5M", 1_500_000), ("300k", 300_000), ("1e6", 1_000_000), ("7_000", 7_000)],
 )
 def test_counts_as_people_write_them(text: str, images: int) -> None:
-    assert override(recipe("mnist-mlp"), {"images": text}).images == images
+    assert override(recipe("mnist-mlp-tutorial"), {"images": text}).images == images
 
 
 def test_changing_a_network_starts_from_its_defaults() -> None:
     config = override(
-        recipe("mnist-mlp"), {"generator.network.width": "32", "generator.network.name": "dcgan"}
+        recipe("mnist-mlp-tutorial"),
+        {"generator.network.width": "32", "generator.network.name": "dcgan"},
     )
     assert config.generator.network.name == "dcgan"
     assert config.generator.network.width == 32
@@ -65,7 +66,7 @@ def test_changing_a_network_starts_from_its_defaults() -> None:
 )
 def test_what_is_said_of_a_mistake(name: str, value: str, said: str) -> None:
     with pytest.raises(UserError) as caught:
-        override(recipe("mnist-mlp"), {name: value})
+        override(recipe("mnist-mlp-tutorial"), {name: value})
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -195,7 +195,7 @@ def test_a_run_does_not_begin_in_a_file_or_where_nobody_may_look(
 ) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(UserError, match=r"notes\.txt: is a file, not a folder"):
-        run.create(Storage(tmp_path / "notes.txt"), recipe("mnist-mlp"))
+        run.create(Storage(tmp_path / "notes.txt"), recipe("mnist-mlp-tutorial"))
 
     def refuse(self: Storage, name: str) -> object:
         raise OSError(errno.EACCES, "no credentials")

@@ -37,7 +37,7 @@ class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def waits(changes: dict[str, Any]) -> list[str]:
     """Of one cycle of updates, once those that only the first step does are done."""
-    config = override(recipe("mnist-mlp"), {**changes, "batch": BATCH})
+    config = override(recipe("mnist-mlp-tutorial"), {**changes, "batch": BATCH})
     state = TrainingState(config, DataSpec.numbered(IMAGE, CLASSES), World())
     found = Waits()
     for step in range(2 * config.discriminator.updates):

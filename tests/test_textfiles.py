@@ -88,13 +88,13 @@ def test_aliases_that_would_mean_a_billion_values_are_refused_at_the_first() -> 
     ("text", "compiled"), [("on", "on"), ("off", "off"), ("true", "on"), ("false", "off")]
 )
 def test_compile_takes_yamls_booleans(text: str, compiled: str) -> None:
-    lines = to_yaml(recipe("mnist-mlp")).splitlines()
+    lines = to_yaml(recipe("mnist-mlp-tutorial")).splitlines()
     given = [f"compile: {text}" if line.startswith("compile: ") else line for line in lines]
     assert from_yaml("\n".join(given), "c.yaml").compile == compiled
 
 
 def test_booleans_take_yamls_words() -> None:
-    text = to_yaml(recipe("mnist-mlp")).replace("share_fakes: false", "share_fakes: yes")
+    text = to_yaml(recipe("mnist-mlp-tutorial")).replace("share_fakes: false", "share_fakes: yes")
     assert from_yaml(text, "c.yaml").share_fakes
 
 
@@ -113,7 +113,7 @@ def test_booleans_take_yamls_words() -> None:
 )
 def test_numbers_beyond_all_use(name: str, value: str) -> None:
     with pytest.raises(UserError, match=rf"--{name}[. ]"):
-        override(recipe("mnist-mlp"), {name: value})
+        override(recipe("mnist-mlp-tutorial"), {name: value})
 
 
 @pytest.mark.parametrize("kind", ["dcgan", "sngan", "r3gan"])
@@ -122,13 +122,13 @@ def test_networks_have_bounds(kind: str) -> None:
     for player in ("generator", "discriminator"):
         chosen = {f"{player}.network.name": kind, f"{player}.network.{field}": "1000000000"}
         with pytest.raises(UserError, match=rf"--{player}\.network\.{field}"):
-            override(recipe("mnist-mlp"), chosen)
+            override(recipe("mnist-mlp-tutorial"), chosen)
 
 
 def test_long_values_are_cut_in_messages() -> None:
     for changes in ({"loss": "x" * 100_000}, {"batch": "x" * 100_000}, {"x" * 100_000: "1"}):
         with pytest.raises(UserError) as caught:
-            override(recipe("mnist-mlp"), changes)
+            override(recipe("mnist-mlp-tutorial"), changes)
         assert len(str(caught.value)) < 500
 
 

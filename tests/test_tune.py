@@ -220,7 +220,7 @@ def test_who_takes_over_a_state_goes_on_with_it_at_new_rates(
         scheduler="pbt", samples=2, max_images=4096, rung=1024, num=50, rung_num=50
     )
     space = {LR: "scale(0.3, 3)", "discriminator.penalty.r1": "choice(0, 0.1)"}
-    found = tune(recipe("mnist-mlp"), space, settings, out=str(tmp_path / "found"))
+    found = tune(recipe("mnist-mlp-tutorial"), space, settings, out=str(tmp_path / "found"))
     assert found.best is not None
     check_population(tmp_path / "found", members=2, adoptions=2)
 
@@ -230,7 +230,7 @@ def test_four_members_over_four_perturbations(cluster: str, kept: None, tmp_path
     settings = TuneSettings(
         scheduler="pbt", samples=4, max_images=25_600, rung=5_120, num=500, rung_num=200
     )
-    tune(recipe("mnist-mlp"), None, settings, out=str(tmp_path / "found"))
+    tune(recipe("mnist-mlp-tutorial"), None, settings, out=str(tmp_path / "found"))
     check_population(tmp_path / "found", members=4, adoptions=4)
 
 
@@ -240,7 +240,7 @@ def test_a_trial_of_two_workers_by_optuna(cluster: str, tmp_path: Path) -> None:
     settings = TuneSettings(
         search="optuna", samples=2, max_images=4096, num=50, rung_num=50, workers_per_trial=2
     )
-    found = tune(recipe("mnist-mlp"), None, settings, out=str(tmp_path / "found"))
+    found = tune(recipe("mnist-mlp-tutorial"), None, settings, out=str(tmp_path / "found"))
     assert [t.over for t in found.trials] == [True, True]
     environment = tmp_path / "found" / "trials" / "0000" / "environment.json"
     assert json.loads(environment.read_text())["starts"][0]["workers"] == 2

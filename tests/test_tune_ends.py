@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +46,7 @@ def base() -> RunConfig:
     """The smallest networks."""
     small = {"batch": 32, "latent": 4}
     small |= {f"{player}.network.widths": "8" for player in ("generator", "discriminator")}
-    return override(recipe("mnist-mlp"), small)
+    return override(recipe("mnist-mlp-tutorial"), small)
 
 
 @pytest.fixture(autouse=True)
@@ -208,7 +209,7 @@ def test_losers_leave_no_checkpoints_and_the_disk_is_told(base: RunConfig, tmp_p
         assert bool(list(run.glob("checkpoints/*.pt"))) == (one is best)
         assert (run / "generator_ema.safetensors").exists(), "it can be sampled from"
     images = open_images(base.data)
-    whole = override(recipe("mnist-mlp"), {"batch": 32})
+    whole = override(recipe("mnist-mlp-tutorial"), {"batch": 32})
     state = whole_checkpoint(whole, tmp_path / "whole")
     one, result = disk.sizes(whole, images)
     assert one == pytest.approx(state, rel=0.05)
@@ -279,6 +280,35 @@ def test_a_head_that_is_away_ends_no_search(
     monkeypatch.setattr(Away, "clear", lambda self: calls.append("clear"))
     found.run(lambda news: None, lambda: False)
     assert calls == ["stop"] * 4 + ["clear"], "told again until it was heard, and once"
+
+
+def test_a_search_does_not_wait_for_a_cluster_that_was_ended_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Silent:
+        """Whose head is gone: Ray waits a minute for it."""
+
+        def __init__(self, name: str) -> None: ...
+
+        def put(self, topic: str, value: Any = None) -> None:
+            threading.Event().wait(60)
+
+        get = clear = put
+
+    ended = threading.Event()
+    monkeypatch.setattr(on_ray, "cluster_mailbox", Silent)
+    monkeypatch.setattr(on_ray, "_SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr(on_ray.Search, "_tuner", lambda self: None)
+    monkeypatch.setattr(on_ray.Search, "_fit", lambda self, tuner: ended.wait(60))
+    job = SimpleNamespace(mailbox="", storage=lambda: Storage(tmp_path), settings=SETTINGS)
+    stop, looks = StopRequest(), [False, False, True]
+    stop.name = "SIGTERM"
+    found = on_ray.Search(job, TrialResources(1, 0, 1, False), stop, None, [], 0)  # type: ignore[arg-type]
+    start = time.monotonic()
+    found.run(lambda news: None, lambda: False, lambda: looks.pop(0))
+    assert time.monotonic() - start < 30
+    assert not looks
+    ended.set()
 
 
 def runner(base: RunConfig, folder: Path, settings: TuneSettings) -> trial._Runner:

@@ -21,7 +21,7 @@ from distgan.tune.space import Space
 
 LR = "generator.optimizer.lr"
 AUGMENT, TARGET = "discriminator.augment.name", "discriminator.augment.target"
-BASE = recipe("mnist-mlp")
+BASE = recipe("mnist-mlp-tutorial")
 
 SPACES = {
     "a choice": ({"batch": "choice(64, 128)"}, 2),

@@ -34,7 +34,7 @@ def base() -> RunConfig:
     """The smallest networks."""
     small = {"batch": 32, "latent": 4, "evaluate.metrics": "sliced"}
     small |= {f"{player}.network.widths": "8" for player in ("generator", "discriminator")}
-    return override(recipe("mnist-mlp"), small)
+    return override(recipe("mnist-mlp-tutorial"), small)
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def test_ranges_are_drawn_as_they_are_written() -> None:
         "batch": "choice(32, 64)",
         "discriminator.updates": "randint(1, 4)",
     }
-    space = Space(recipe("mnist-mlp"), texts)
+    space = Space(recipe("mnist-mlp-tutorial"), texts)
     rates = np.log10(values(space, LR))
     assert stats.kstest(rates, stats.uniform(-5, 3).cdf).pvalue > 0.01
     decays = values(space, "generator.optimizer.beta1")
@@ -42,14 +42,14 @@ def test_ranges_are_drawn_as_they_are_written() -> None:
 
 
 def test_a_draw_depends_on_its_seed_and_number_alone() -> None:
-    space = Space(recipe("mnist-mlp"), recipe("mnist-mlp").search_space())
+    space = Space(recipe("mnist-mlp-tutorial"), recipe("mnist-mlp-tutorial").search_space())
     assert space.draw(3, 7) == space.draw(3, 7)
     assert space.draw(3, 7) != space.draw(3, 8)
     assert space.draw(3, 7) != space.draw(4, 7)
 
 
 def test_ratio_scale_and_same_go_by_other_settings() -> None:
-    base = override(recipe("mnist-mlp"), {LR: "2e-4"})
+    base = override(recipe("mnist-mlp-tutorial"), {LR: "2e-4"})
     texts = {
         LR: "scale(0.5, 2)",
         "discriminator.optimizer.lr": f"ratio({LR}, 0.5, 4)",
@@ -81,13 +81,13 @@ def test_every_point_of_a_default_space_is_a_configuration(name: str) -> None:
 
 def test_a_grid_is_every_combination() -> None:
     texts = {LR: "loguniform(1e-5, 1e-3)", "batch": "choice(32, 64)"}
-    grid = list(Space(recipe("mnist-mlp"), texts).grid())
+    grid = list(Space(recipe("mnist-mlp-tutorial"), texts).grid())
     assert len(grid) == 6
     assert sorted({point[LR] for point in grid}) == pytest.approx([1e-5, 1e-4, 1e-3])  # type: ignore[type-var]
 
 
 def test_a_perturbation_moves_by_a_fifth_or_draws_anew() -> None:
-    space = Space(recipe("mnist-mlp"), {LR: "loguniform(1e-6, 1e-1)"})
+    space = Space(recipe("mnist-mlp-tutorial"), {LR: "loguniform(1e-6, 1e-1)"})
     factors = [float(space.perturb({LR: 1e-4}, 0, n)[LR]) / 1e-4 for n in range(400)]
     moved = [f for f in factors if f == pytest.approx(1.2) or f == pytest.approx(0.8)]
     assert 0.65 < len(moved) / len(factors) < 0.85
@@ -95,7 +95,7 @@ def test_a_perturbation_moves_by_a_fifth_or_draws_anew() -> None:
 
 
 def test_only_what_a_running_gan_can_change_is_perturbed() -> None:
-    base = recipe("mnist-mlp")
+    base = recipe("mnist-mlp-tutorial")
     kept = Space(base, base.search_space()).changeable().texts
     assert LR in kept
     assert "batch" not in kept
@@ -161,7 +161,7 @@ def test_an_interval_around_zero_is_no_verdict() -> None:
 
 
 def test_what_follows_another_setting_may_stand_before_it() -> None:
-    base = override(recipe("mnist-mlp"), {LR: "2e-4"})
+    base = override(recipe("mnist-mlp-tutorial"), {LR: "2e-4"})
     ratio, same = f"ratio({LR}, 0.5, 4)", f"same({LR})"
     texts = {
         "discriminator.optimizer.lr": ratio,
@@ -178,7 +178,7 @@ def test_what_follows_another_setting_may_stand_before_it() -> None:
 
 
 def test_the_home_of_a_range_lies_in_it() -> None:
-    assert Space(recipe("mnist-mlp"), {LR: "scale(2, 10)"}).home() == {LR: 2.0}
+    assert Space(recipe("mnist-mlp-tutorial"), {LR: "scale(2, 10)"}).home() == {LR: 2.0}
 
 
 def test_seeds_that_fell_ill_are_no_luck() -> None:

@@ -16,11 +16,13 @@ def cores(*counts: int) -> list[Node]:
     ("nodes", "expected"),
     [
         (cores(1), Workers(1, False, 1)),
-        (cores(2), Workers(2, False, 1)),
-        (cores(3), Workers(2, False, 1)),
-        (cores(4), Workers(2, False, 2)),
-        (cores(16), Workers(8, False, 2)),
-        (cores(4, 4), Workers(4, False, 2)),
+        (cores(2), Workers(1, False, 2)),
+        (cores(16), Workers(1, False, 16)),
+        (cores(4, 4), Workers(2, False, 4)),
+        # Most threads where both find room, here on the larger node.
+        (cores(3, 16), Workers(2, False, 8)),
+        # A head without cores of its own runs nothing.
+        (cores(0, 4), Workers(1, False, 4)),
         ([Node(64, 8)], Workers(8, True, 8)),
         ([Node(16, 1)], Workers(1, True, 16)),
         # A head without GPUs has no room for a worker, however many cores it has.
@@ -38,7 +40,7 @@ def test_threads_leave_room_for_all_on_uneven_nodes() -> None:
 
 
 def test_a_small_batch_limits_the_default() -> None:
-    assert decide(None, "auto", cores(16), batch=3).count == 3
+    assert decide(None, "auto", cores(4, 4, 4, 4), batch=3).count == 3
 
 
 def test_cpu_may_be_chosen_beside_gpus() -> None:

@@ -62,7 +62,7 @@ class Doubled:
 
     get_trials = get_live_trials
 
-    def run(self, show: Any, over: Any) -> None:
+    def run(self, show: Any, over: Any, lost: Any) -> None:
         if isinstance(self._points, Listed):
             while True:
                 name = f"trial-{len(self._members)}"

@@ -32,7 +32,7 @@ def write_run(
 ) -> Path:
     """A run of ``count`` records and ``samples`` grids, each of another grey."""
     storage = Storage(folder)
-    run.create(storage, settings.override(recipes.recipe("mnist-mlp"), changes))
+    run.create(storage, settings.override(recipes.recipe("mnist-mlp-tutorial"), changes))
     run.record_environment(storage, 2, "cpu", 0)
     lines = [json.dumps(record(number, count, health, seed)) for number in range(count)]
     storage.write("metrics.jsonl", "\n".join(lines) + "\n")

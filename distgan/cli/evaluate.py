@@ -46,7 +46,7 @@ def add(verbs: Verbs[Parser]) -> None:
         "--workers",
         type=whole("--workers", 0, MOST_WORKERS),
         metavar="N",
-        help="processes on Ray [0: this one; on a cluster one per GPU, else per two cores]",
+        help="processes on Ray [0: this one; on a cluster one per GPU, else per machine]",
     )
     parser.add_argument("--address", metavar="ADDR", help="a running Ray cluster [RAY_ADDRESS]")
     parser.add_argument(

@@ -52,7 +52,7 @@ def add(verbs: Verbs[Parser]) -> None:
     parser.add_argument(
         "--workers",
         metavar="N",
-        help="processes [one per GPU, else one per two cores, and two where there are two]; "
+        help="processes [one per GPU; without GPUs one per machine, with all its cores]; "
         "MIN:MAX: as many as the cluster has room for, also when it grows or shrinks; 0: in this "
         "process, without Ray",
     )

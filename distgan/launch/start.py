@@ -61,7 +61,7 @@ class Display(Protocol):
 class Plan:
     """A run that has passed every check that needs no cluster.
 
-    ``workers`` is None for one per GPU or two cores of whatever cluster there is, a pair for
+    ``workers`` is None for one per GPU or node of whatever cluster there is, a pair for
     as many as there is room for between the two, and 0 for this process without Ray.
     ``threads`` is how many CPUs each holds, or None for as many as there are.
     ``address`` names a running cluster. ``max_failures`` is how often in a row, without a new
@@ -119,9 +119,9 @@ def train(
     Args:
         config: what to compute, for example ``override(recipe("mnist-mlp"), {"batch": 64})``.
         out: folder or URI for the run; by default ``runs/RECIPE-DATE-TIME``.
-        workers: processes; None for one per GPU, else one per two cores and at least two
-            where there are two; a pair for at least and at most so many, as the cluster
-            has room, also later; 0 for this process without Ray.
+        workers: processes; None for one per GPU, without GPUs one per node with all its
+            cores; a pair for at least and at most so many, as the cluster has room, also
+            later; 0 for this process without Ray.
         address: a running Ray cluster, as ``ray.init`` takes it; None also heeds
             ``RAY_ADDRESS`` and otherwise starts a cluster for the duration of the run.
         device: ``auto``, ``cpu`` or ``gpu``.

@@ -22,17 +22,38 @@ _RARELY = OutputConfig(
 _OFTEN = OutputConfig(log_every=2_000, sample_every=20_000, checkpoint_every=40_000)
 
 
-def mnist_mlp() -> GANConfig:
-    """The tutorial's fully connected pair on MNIST."""
+def mnist_mlp_tutorial() -> GANConfig:
+    """The tutorial's fully connected pair on MNIST, with the tutorial's settings."""
     return GANConfig(
-        recipe="mnist-mlp",
+        recipe="mnist-mlp-tutorial",
         generator=GeneratorConfig(network=MLPGeneratorSettings()),
         discriminator=DiscriminatorConfig(network=MLPDiscriminatorSettings()),
     )
 
 
+def mnist_mlp() -> GANConfig:
+    """The tutorial's networks on MNIST, with settings that a search found: good in a minute."""
+
+    def adam(lr: float) -> AdamSettings:
+        return AdamSettings(lr=Schedule(lr), beta1=Schedule(0), beta2=Schedule(0.99))
+
+    config = mnist_mlp_tutorial()
+    return replace(
+        config,
+        recipe="mnist-mlp",
+        images=250_000,
+        batch=64,
+        generator=replace(config.generator, optimizer=adam(5.2e-4)),
+        discriminator=replace(
+            config.discriminator,
+            optimizer=adam(1.3e-3),
+            penalty=PenaltySettings(r1=Schedule(1), every=512),
+        ),
+    )
+
+
 def mnist_mlp_conditional() -> GANConfig:
-    """The same with labels: G sees [z; e], e a learned embedding; D sees the label too."""
+    """`mnist_mlp` with labels: G sees [z; e], e a learned embedding; D sees the label too."""
     return replace(mnist_mlp(), recipe="mnist-mlp-conditional", conditional=True)
 
 
@@ -209,6 +230,7 @@ def cifar10_r3gan_tiny() -> GANConfig:
 
 RECIPES: dict[str, Callable[[], GANConfig]] = {
     "mnist-mlp": mnist_mlp,
+    "mnist-mlp-tutorial": mnist_mlp_tutorial,
     "mnist-mlp-conditional": mnist_mlp_conditional,
     "mnist-dcgan": mnist_dcgan,
     "mnist-speedrun": mnist_speedrun,

@@ -125,17 +125,21 @@ class Search:
         self._scheduler = scheduler or FIFOScheduler()
         self._count = count
 
-    def run(self, show: Show, over: Callable[[], bool]) -> None:
+    def run(
+        self, show: Show, over: Callable[[], bool], lost: Callable[[], bool] = lambda: False
+    ) -> None:
         """Until all trials are over, or a stop has reached them.
 
         Args:
             over: whether the time allowed is over.
+            lost: whether the cluster is gone, asked after a stop.
 
         Raises:
             UserError: when Ray Tune itself gave up.
         """
         thread = threading.Thread(target=self._fit, args=(self._tuner(),), daemon=True)
         thread.start()
+        looking = threading.Thread()
         while thread.is_alive():
             thread.join(_SECONDS_BETWEEN_LOOKS)
             if over() and not self._stop.name:
@@ -144,16 +148,26 @@ class Search:
                 self._stopped_at = time.monotonic()
                 if isinstance(self._points, Listed):
                     self._points.closed = True
-            # The head of the cluster may be away for a moment: the next look tries again.
-            with contextlib.suppress(Exception):
-                self._tell_of_stop()
-                self._seen = self._news()
+            if self._stopped_at and lost():
+                break
+            if not looking.is_alive():
+                # Beside this thread: what asks a head that was just ended waits for a minute.
+                looking = threading.Thread(target=self._look, daemon=True)
+                looking.start()
+                looking.join(_SECONDS_BETWEEN_LOOKS)
             show(self._seen)
-        with contextlib.suppress(Exception):
-            self._mailbox.clear()
+        else:
+            with contextlib.suppress(Exception):
+                self._mailbox.clear()
         self._clear()
         if self._error:
             raise UserError(f"the search ended early: {self._error}; --resume {self._job.out}")
+
+    def _look(self) -> None:
+        # The head of the cluster may be away for a moment: the next look tries again.
+        with contextlib.suppress(Exception):
+            self._tell_of_stop()
+            self._seen = self._news()
 
     def _tell_of_stop(self) -> None:
         if self._stopped_at and not self._told:

@@ -281,7 +281,7 @@ def _search(plan: Plan, board: Board, stop: StopRequest, start: float) -> None:
 
         # Trials that run write a checkpoint first.
         cluster.end_in_order()
-        Stages(plan, board, stop, start).run()
+        Stages(plan, board, stop, start, lambda: cluster.is_lost).run()
 
 
 def _describe_disk(plan: Plan, room: TrialResources) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +29,20 @@ class Stages:
     Args:
         plan: with the room that there is.
         start: when the search was started, of ``time.monotonic``.
+        lost: whether the cluster is gone, asked after a stop.
     """
 
-    def __init__(self, plan: Plan, board: Board, stop: StopRequest, start: float) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        board: Board,
+        stop: StopRequest,
+        start: float,
+        lost: Callable[[], bool] = lambda: False,
+    ) -> None:
         assert plan.room is not None
         self._plan, self._board, self._stop, self._start = plan, board, stop, start
+        self._lost = lost
         self._room = plan.room
         self._records = record.Records(plan.storage)
         self._losers = Losers(plan.storage, plan.settings)
@@ -127,6 +136,7 @@ class Stages:
         Search(self._job, self._room, self._stop, ours, source, count, self._plan.verbose).run(
             self._show,
             lambda: bool(limit) and time.monotonic() - self._start > limit,
+            self._lost,
         )
         self._losers.clear(record.load_all(self._plan.storage))
 

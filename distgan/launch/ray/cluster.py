@@ -29,6 +29,7 @@ from distgan.launch.ray.priority import make_attendants_give_way
 from distgan.launch.ray.processes import (
     end,
     halt,
+    head_is_whole,
     started_by_raylets,
     workers_of_raylets,
     working_in,
@@ -185,6 +186,9 @@ class Cluster:
                     thread.join(0.2)
                 raise StartStoppedError
         for error in errors:
+            if self.own and self._stop is not None and self._stop.name:
+                # The same signal may have ended what it asked.
+                raise StartStoppedError from error
             raise error
         return done[0]
 
@@ -195,11 +199,17 @@ class Cluster:
     def breaks_off(self) -> bool:
         """Whether this process ends before training ran, with a cluster of its own.
 
-        Ray would have its start, or that of the workers, finished before it ends.
+        Ray would have its start, or that of the workers, finished before it ends. It also waits
+        for a minute for a head that a signal to the whole process group has ended.
         """
         stop = self._stop
         ends = stop is not None and stop.ends_process and bool(stop.name)
-        return ends and self.own and not self._settled
+        return ends and self.own and (not self._settled or self.is_lost)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether somebody else has ended a cluster of our own, with its workers."""
+        return self.own and self._ready.is_set() and not head_is_whole()
 
     def _leave(self) -> None:
         if self.breaks_off and self._stop is not None:

@@ -25,11 +25,18 @@ _DOWN = (*_LOSSES, "waiting")
 """Events after which there are no workers until they start again."""
 
 
+LOST = (
+    "Ray's processes were ended at the same time, as by a signal to a whole process group; what "
+    "came after the newest checkpoint is lost"
+)
+
+
 class Follower:
     """Shows what the workers and Ray Train's controller tell, and passes a stop on to them.
 
     Args:
         settle: called once, when training runs.
+        lost: whether the cluster is gone, asked after a stop.
     """
 
     def __init__(
@@ -39,9 +46,10 @@ class Follower:
         stop: StopRequest,
         storage: Storage,
         settle: Callable[[], None],
+        lost: Callable[[], bool] = lambda: False,
     ) -> None:
         self._mailbox, self._display, self._stop, self._settle = channel, display, stop, settle
-        self._storage, self._events = storage, EventLog(storage)
+        self._storage, self._events, self._lost = storage, EventLog(storage), lost
         self._start, self._workers, self._told = "", 0, 0
         self._notes_of, self._noted = "", 0
         self._seen, self._moved_at = 0, time.monotonic()
@@ -57,6 +65,9 @@ class Follower:
             if self._stop.name and not passed_on:
                 passed_on = self._pass_on(self._stop.name)
             if passed_on and not self._up:
+                break
+            if self._stop.name and self._lost():
+                self._say(LOST, "")
                 break
         self._events.flush()
         with contextlib.suppress(OSError, UserError):

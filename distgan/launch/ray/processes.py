@@ -10,6 +10,16 @@ import ray  # noqa: F401 - where psutil is not installed, Ray's own copy is foun
 import psutil as psutil  # isort: skip
 
 
+def head_is_whole() -> bool:
+    """Whether both processes run without which a cluster that this process started is none."""
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                found.add(process.name())
+    return found >= {"raylet", "gcs_server"}
+
+
 def started_by_raylets() -> list[psutil.Process]:
     """What the raylets that this process has started have started in turn."""
     found: list[psutil.Process] = []

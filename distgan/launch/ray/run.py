@@ -21,11 +21,12 @@ from distgan.data.feed import SampleSource
 from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels
 from distgan.data.rows import open_rows
+from distgan.errors import UserError
 from distgan.launch.ray import private
 from distgan.launch.ray.cluster import Cluster
 from distgan.launch.ray.driver import Follower
 from distgan.launch.ray.failures import Preempted
-from distgan.launch.ray.fit import choose
+from distgan.launch.ray.fit import Fit, choose
 from distgan.launch.ray.gpu_probe import probe_gpus
 from distgan.launch.ray.messages import Channel, FolderMailbox, MailboxControl, cluster_mailbox
 from distgan.launch.ray.metrics import Gauges
@@ -96,7 +97,7 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
     )
     fit = choose()(_work, job, workers, cluster, plan.max_failures)
     settle = lambda: cluster.settle(reads_on=resident is None)  # noqa: E731
-    follower = Follower(channel, display, stop, plan.storage, settle)
+    follower = Follower(channel, display, stop, plan.storage, settle, lambda: cluster.is_lost)
     fit.start()
     try:
         follower.follow(fit)
@@ -108,7 +109,19 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
             if fit.is_alive() and not cluster.own:
                 display.note("Ray Train goes on ending; its workers stop when they start")
         fit.then(channel.clear)
-    return fit.outcome() or Outcome(follower.saved, stop.name)
+    return _outcome(fit, stop, cluster) or Outcome(follower.saved, stop.name)
+
+
+def _outcome(fit: Fit, stop: StopRequest, cluster: Cluster) -> Outcome | None:
+    try:
+        return fit.outcome()
+    except UserError:
+        raise
+    except Exception:
+        # Of workers that the same signal has ended; what they did not save is gone.
+        if stop.name and cluster.own:
+            return None
+        raise
 
 
 def _settle_by_nodes(plan: Plan, memory: int | None, display: Display) -> Plan:

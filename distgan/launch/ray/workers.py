@@ -152,7 +152,7 @@ def decide(
     threads: int | None = None,
     grows: bool = False,
 ) -> Workers:
-    """One worker per GPU; else one per two cores, and at least two where there are two.
+    """One worker per GPU; without GPUs one per node, with all its cores.
 
     Args:
         asked: what the user wants, or None for the default.
@@ -174,7 +174,8 @@ def decide(
     if between:
         count = max(between[0], min(between[1], room))
     else:
-        count = most_of(asked) or min(gpus if gpu else max(min(cores, 2), cores // 2), batch)
+        nodes_with_cores = sum(node.cores > 0 for node in nodes)
+        count = most_of(asked) or min(gpus if gpu else max(nodes_with_cores, 1), batch)
     if threads is not None:
         return Workers(count, gpu, threads, between)
     # The most threads with which all workers still find room on the nodes.

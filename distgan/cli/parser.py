@@ -25,6 +25,8 @@ class Parser(argparse.ArgumentParser):
         self.takes_settings = takes_settings
         self._own: set[str] = set()
         super().__init__(allow_abbrev=False, **options)
+        # Of a verb within a verb, the inner one's replaces the outer one's.
+        self.set_defaults(parser=self)
 
     def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
         """As argparse's; also records the verb's own options, which `split_settings` keeps."""
@@ -34,6 +36,29 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise `UserError` with the message that argparse would print."""
         raise UserError(f"{message}; see `{self.prog} --help`")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As argparse's, which has no other place to say what was meant by a word."""
+        if action.choices is None or value in action.choices:
+            return
+        from distgan.config.settings import nearest
+
+        known = [str(choice) for choice in action.choices]
+        if isinstance(action, argparse._SubParsersAction):
+            what = "such command" if self.prog == "distgan" else f"such command of `{self.prog}`"
+            have = f"`{self.prog} --help` lists them"
+        else:
+            what, have = "such choice", f"have {', '.join(known)}"
+        option = f"{action.option_strings[0]} " if action.option_strings else ""
+        near = nearest(str(value), known)
+        raise UserError(f"{option}{brief(value)}: no {what}{near}; {have}")
+
+    def near_option(self, word: str) -> str:
+        """``", did you mean --X?"`` for the verb's own option closest to a word, or nothing."""
+        from distgan.config.settings import nearest
+
+        # A dot is in names of settings only, and `nearest` would compare what follows it.
+        return "" if "." in word else nearest(word, sorted(self._own))
 
     def split_settings(self, words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """Separate ``--setting VALUE`` and ``--setting=VALUE`` from the verb's own options.
@@ -52,6 +77,8 @@ class Parser(argparse.ArgumentParser):
                 continue
             if not given:
                 if not left or left[0].startswith("--"):
+                    if near := self.near_option(name):
+                        raise UserError(f"{brief(name)}: no such option{near}")
                     raise UserError(f"{name}: needs a value, as in {name} VALUE")
                 value = left.pop(0)
             found[name[2:].replace("-", "_")] = value

@@ -13,6 +13,7 @@ from distgan import __version__
 from distgan.cli import (
     bench,
     clean,
+    completion,
     data,
     evaluate,
     guide,
@@ -43,6 +44,7 @@ _VERBS = (
     clean,
     jobs,
     guide,
+    completion,
 )
 
 _TOP = f"""\
@@ -107,7 +109,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         rest, overrides = verb.split_settings(words[1:])
         words = [words[0], *rest]
     # `submit` checks the command that it sends with this function, without importing this module.
-    given = argparse.Namespace(overrides=overrides, parse=parse)
+    given = argparse.Namespace(overrides=overrides, parse=parse, root=parser)
     options, rest = parser.parse_known_args(words, given)
     if rest:
         near = options.parser.near_option(rest[0].partition("=")[0]) if rest[0][:1] == "-" else ""

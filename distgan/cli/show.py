@@ -24,9 +24,6 @@ A word names a group of settings, a setting, or what their explanations speak of
   distgan show mnist-mlp --yaml > my.yaml     a file for `distgan train --config`
 """
 
-_WIDEST = 100
-"""Columns of the explanations; longer lines of text are hard to follow."""
-
 
 def add(verbs: Verbs[Parser]) -> None:
     """Declare the verb."""
@@ -48,7 +45,7 @@ def add(verbs: Verbs[Parser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the settings."""
     from distgan import recipes
-    from distgan.cli.console import say, screen, text
+    from distgan.cli.console import WIDEST, say, screen, text
     from distgan.config import described, settings
     from distgan.families.registry import to_yaml
 
@@ -61,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     everything = list(described.groups(config))
     found = named(everything, options.words) if options.words else everything
     console = screen()
-    for part in _lines(found, everything, min(console.width, _WIDEST), bool(options.words)):
+    for part in _lines(found, everything, min(console.width, WIDEST), bool(options.words)):
         console.print(text(*part), soft_wrap=True)
     return 0
 
@@ -133,17 +130,20 @@ def _lines(
 
 
 def _heading(group: Group, width: int) -> Iterator[tuple[Part, ...]]:
+    from distgan.cli.console import wrapped
+
     name = group.name or "the run"
     if group.variant and not group.chosen:
         title = f"what --{name}.name {group.variant} brings"
     else:
         title = f"{name}, {group.variant}" if group.variant else name
     yield ((title, "bold underline"),)
-    for line in _wrapped(group.about, width, ""):
+    for line in wrapped(group.about, width, ""):
         yield ((line, "dim"),)
 
 
 def _setting(setting: Described, width: int) -> Iterator[tuple[Part, ...]]:
+    from distgan.cli.console import wrapped
     from distgan.config.described import shown
 
     yield ("  ", (f"--{setting.name}", "cyan"), "  ", (shown(setting.value), "bold"))
@@ -151,30 +151,18 @@ def _setting(setting: Described, width: int) -> Iterator[tuple[Part, ...]]:
     # Of a name the explanation lists the choices.
     plain = takes in ("text", "true, false", shown(setting.value)) or setting.name.endswith(".name")
     about = setting.help if plain else f"{setting.help} ({takes})"
-    for line in _wrapped(about, width, "      "):
+    for line in wrapped(about, width, "      "):
         yield (line,)
 
 
 def _others(group: Group, everything: Sequence[Group], width: int) -> Iterator[tuple[Part, ...]]:
     """What other variants would bring, by name only."""
+    from distgan.cli.console import wrapped
+
     for other in everything:
         if other.name != group.name or other.chosen:
             continue
         names = [s.name.rpartition(".")[2] for s in other.settings if not s.name.endswith(".name")]
         said = f"--{other.name}.name {other.variant}: has {', '.join(names) or 'no settings'}"
-        for line in _wrapped(said, width, "  "):
+        for line in wrapped(said, width, "  "):
             yield ((line, "dim"),)
-
-
-def _wrapped(words: str, width: int, indent: str) -> list[str]:
-    import textwrap
-
-    # A dotted name or a URI is better too long than in two pieces.
-    return textwrap.wrap(
-        words,
-        max(width, 30),
-        initial_indent=indent,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )

@@ -31,6 +31,8 @@ class Described:
     takes: str
     """What may be given for it, in words."""
     help: str
+    choices: tuple[str, ...] = ()
+    """The words that it takes, where it takes a few words only."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +78,8 @@ def _described(config: Any, kind: type, prefix: str) -> tuple[Described, ...]:
             value = getattr(config, name)
         takes = values_in_words(field.annotation, field.metadata)
         about = " ".join(help_text(kind, name).split())
-        found.append(Described(f"{prefix}{name}", value, takes, about))
+        words = choices(field.annotation)
+        found.append(Described(f"{prefix}{name}", value, takes, about, words))
     return tuple(found)
 
 

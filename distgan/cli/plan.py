@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     from distgan.plan.model import Link
     from distgan.plan.planner import Place, plan
 
-    config = settings.override(recipes.recipe(options.recipe), options.overrides)
+    config = settings.override_typed(recipes.recipe(options.recipe), options.overrides)
     place = Place(
         options.gpu,
         units.parse_positive("--workers", options.workers),

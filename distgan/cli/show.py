@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     from distgan.config import described, settings
     from distgan.families.registry import to_yaml
 
-    config = settings.override(recipes.recipe(options.recipe), options.overrides)
+    config = settings.override_typed(recipes.recipe(options.recipe), options.overrides)
     if options.yaml:
         if options.words:
             raise UserError(f"--yaml {brief(options.words[0])}: is of all settings; leave one out")

@@ -144,6 +144,24 @@ def override(config: T, changes: Mapping[str, Any]) -> T:
         raise UserError(_explain(error, "", config)) from None
 
 
+def override_typed(config: T, changes: Mapping[str, Any]) -> T:
+    """As `override`, for changes that somebody typed: one that would do nothing is refused.
+
+    A configuration says which do nothing by ``idle()``, see `distgan.config.run.RunConfig`.
+
+    Raises:
+        UserError: as `override`, and for a setting without effect, with the remedy.
+    """
+    changed = override(config, changes)
+    for name, reason in changed.idle():  # type: ignore[attr-defined]
+        if name in changes:
+            raise UserError(
+                f"--{name} {_short(str(changes[name]))}: has no effect {reason}; change that, or "
+                "leave it out"
+            )
+    return changed
+
+
 class UnknownSettingError(UserError):
     """A dotted name that no setting has; the message tells the nearest that there is."""
 

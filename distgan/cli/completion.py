@@ -133,7 +133,8 @@ _BY_CASES = """\
 
 def _body(commands: list[Command], settings: Settings) -> str:
     """The part of a script that bash and zsh read alike; it leaves what may stand in ``list``."""
-    dotted, lines = " ".join(settings), {"values": [], "options": [], "words": []}
+    dotted = " ".join(settings)
+    lines: dict[str, list[str]] = {"values": [], "options": [], "words": []}
     for pattern, words in _cases(commands, settings):
         lines["values"].append(f'    {pattern}) list="{words}" ;;')
     for command in commands:

@@ -76,8 +76,9 @@ def _suggesting(options: argparse.Namespace) -> int:
         return status
     except UserError as error:
         # By its name, as the class is in a module that `--help` is not to import.
-        name = getattr(error, "name", None)
-        near = options.parser.near_option(f"--{name}".replace("_", "-")) if name else ""
+        name, known = getattr(error, "name", None), getattr(error, "known", ())
+        word = f"--{name}".replace("_", "-")
+        near = options.parser.near_option(word, known) if name else ""
         if not near:
             raise
         raise UserError(f"--{name}: no such option or setting{near}") from None

@@ -53,12 +53,18 @@ class Parser(argparse.ArgumentParser):
         near = nearest(str(value), known)
         raise UserError(f"{option}{brief(value)}: no {what}{near}; {have}")
 
-    def near_option(self, word: str) -> str:
-        """``", did you mean --X?"`` for the verb's own option closest to a word, or nothing."""
+    def near_option(self, word: str, settings: Sequence[str] = ()) -> str:
+        """``", did you mean --X?"`` for the option of the verb closest to a word, or nothing.
+
+        Args:
+            settings: names of settings, which are options too.
+        """
         from distgan.config.settings import nearest
 
         # A dot is in names of settings only, and `nearest` would compare what follows it.
-        return "" if "." in word else nearest(word, sorted(self._own))
+        if "." in word:
+            return ""
+        return nearest(word, [*(f"--{name}" for name in settings), *sorted(self._own)])
 
     def split_settings(self, words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """Separate ``--setting VALUE`` and ``--setting=VALUE`` from the verb's own options.

@@ -168,6 +168,7 @@ class UnknownSettingError(UserError):
     def __init__(self, name: str, config: Any) -> None:
         super().__init__(unknown_setting(name, config))
         self.name = name
+        self.known = [setting.name for setting in leaves(config)]
 
 
 def _unknown(error: ValidationError, config: Any) -> str | None:

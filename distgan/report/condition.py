@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 
 from distgan.report.reading import RunFolder
-from distgan.storage.ownership import owner_of
+from distgan.storage.storage import owner_of
 
 STATES = (
     *("healthy", "discriminator wins", "generator wins", "exploding", "collapsing", "collapsed"),

@@ -86,7 +86,8 @@ document.addEventListener("DOMContentLoaded", async () => {
         spikecolor: color("soft"),
         spikedash: "solid",
         spikethickness: -1,
-        nticks: 8,
+        nticks: innerWidth < 600 ? 4 : 8,
+        tickangle: 0,
         fixedrange: coarse,
       },
       yaxis: {

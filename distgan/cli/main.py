@@ -110,11 +110,12 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         rest, overrides = verb.split_settings(words[1:])
         words = [words[0], *rest]
     # `submit` checks the command that it sends with this function, without importing this module.
-    given = argparse.Namespace(overrides=overrides, parse=parse, root=parser)
+    inner = parser.innermost(words)
+    given = argparse.Namespace(overrides=overrides, parse=parse, root=parser, parser=inner)
     options, rest = parser.parse_known_args(words, given)
     if rest:
-        near = options.parser.near_option(rest[0].partition("=")[0]) if rest[0][:1] == "-" else ""
-        options.parser.error(f"unrecognized arguments: {' '.join(rest)}{near}")
+        near = inner.near_option(rest[0].partition("=")[0]) if rest[0][:1] == "-" else ""
+        inner.error(f"unrecognized arguments: {' '.join(rest)}{near}")
     for name, value in vars(options).items():
         if value == "":
             raise UserError(f"{_spelled(name, words)}: is empty; give a value, or leave it out")

@@ -25,8 +25,6 @@ class Parser(argparse.ArgumentParser):
         self.takes_settings = takes_settings
         self._own: set[str] = set()
         super().__init__(allow_abbrev=False, **options)
-        # Of a verb within a verb, the inner one's replaces the outer one's.
-        self.set_defaults(parser=self)
 
     def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
         """As argparse's; also records the verb's own options, which `split_settings` keeps."""
@@ -52,6 +50,15 @@ class Parser(argparse.ArgumentParser):
         option = f"{action.option_strings[0]} " if action.option_strings else ""
         near = nearest(str(value), known)
         raise UserError(f"{option}{brief(value)}: no {what}{near}; {have}")
+
+    def innermost(self, words: Sequence[str]) -> Parser:
+        """The parser of the verb, or of the action of a verb, that the words name."""
+        for action in self._actions:
+            for place, word in enumerate(words):
+                if isinstance(action, argparse._SubParsersAction) and word in action.choices:
+                    inner: Parser = action.choices[word]
+                    return inner.innermost(words[place + 1 :])
+        return self
 
     def near_option(self, word: str, settings: Sequence[str] = ()) -> str:
         """``", did you mean --X?"`` for the option of the verb closest to a word, or nothing.

@@ -18,12 +18,13 @@ from pathlib import Path
 from distgan import launch
 from distgan.config.settings import override
 from distgan.launch.evaluation import evaluate
+from distgan.metrics.names import metric_of
 from distgan.recipes import recipe
 from distgan.storage.storage import Storage
 from distgan.tune import search
 from distgan.tune.folder import read
 from distgan.tune.record import Trial, load_all
-from distgan.tune.settings import OBJECTIVES, TuneSettings
+from distgan.tune.settings import TuneSettings
 
 
 def searched(name: str, settings: TuneSettings, out: str) -> float:
@@ -43,7 +44,7 @@ def by_hand(folder: str, out: str) -> float:
         config = override(settings.trial(base, trial.seed), space.changes(trial.point))
         launch.train(override(config, {"images": _images(trial, settings)}), out=path, workers=0)
         if trial.final is not None:
-            metrics = (OBJECTIVES[settings.metric],)
+            metrics = (metric_of(settings.metric),)
             evaluate(path, {"metrics": metrics, "num": settings.num}, workers=0)
     return time.perf_counter() - start
 

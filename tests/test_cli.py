@@ -38,7 +38,11 @@ def mistake(result: subprocess.CompletedProcess[str]) -> str:
 MISTAKES = {
     "train mnist-mpl": "'mnist-mpl': no such recipe, did you mean mnist-mlp?",
     "train --generator.lr 1": "did you mean --generator.optimizer.lr?",
-    "train --imagse 3": "--imagse: no such setting, did you mean --images?",
+    "train --imagse 3": "--imagse: no such option or setting, did you mean --images?",
+    "train --worker=0": "--worker: no such option or setting, did you mean --workers?",
+    "train --verbos": "'--verbos': no such option, did you mean --verbose?",
+    "train --device cup": "--device 'cup': no such choice, did you mean cpu?",
+    "train --generator.network dcgan": "did you mean --generator.network.name dcgan?",
     "train --batch many": "--batch 'many': should be a valid integer",
     "train --batch 0": "--batch '0': should be greater than 0",
     "train --accumulate 3": "--accumulate 3: does not divide the batch of 128",
@@ -71,8 +75,11 @@ MISTAKES = {
     "show mnist-mpl": "did you mean mnist-mlp?",
     "data info nowhere": "--data nowhere: no such set",
     "data prepare nowhere --out x": "nowhere: no such file or folder",
-    "trian": "invalid choice: 'trian'",
-    "recipes --loud": "unrecognized arguments: --loud",
+    "trian": "'trian': no such command, did you mean train?",
+    "data prepar x": "did you mean prepare?",
+    "sample x --nmu 3": "unrecognized arguments: --nmu 3, did you mean --num?",
+    "data info x --pictre y": "did you mean --picture?; see `distgan data info --help`",
+    "recipes --loud": "unrecognized arguments: --loud; see `distgan recipes --help`",
 }
 
 

@@ -241,7 +241,7 @@ def test_a_fault_is_told_in_two_lines_and_written_down(
         raise error
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(recipes, "list_all", fail)
+    monkeypatch.setattr(recipes, "run", fail)
     assert main(["recipes"]) == 1
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2
@@ -265,7 +265,7 @@ def test_what_a_system_refuses_is_a_mistake(
     def fail(*_: object) -> NoReturn:
         raise OSError(number, os.strerror(number), "some/file")
 
-    monkeypatch.setattr(recipes, "list_all", fail)
+    monkeypatch.setattr(recipes, "run", fail)
     assert main(["recipes"]) == 2
     assert capsys.readouterr().err == f"distgan: some/file: {os.strerror(number)}\n"
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import random
 import re
+import socket
 import sys
 from pathlib import Path
 
@@ -221,7 +223,39 @@ def test_the_verb(distgan: Run, tmp_path: Path) -> None:
 def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", 0, 0)
     (folder / "environment.json").unlink()
-    assert "No records yet" in Path(write_report([str(folder)])).read_text()
+    page = Path(write_report([str(folder)])).read_text()
+    assert "Stopped before the first record, which a run writes after 10,000 images" in page
+    assert f"distgan train --resume {folder}" in page
+    owner = {"process": os.getpid(), "host": socket.gethostname()}
+    (folder / "owner.json").write_text(json.dumps(owner))
+    assert "No record yet: the run is training" in Path(write_report([str(folder)])).read_text()
+    (folder / "owner.json").write_text(json.dumps({**owner, "host": "elsewhere"}))
+    assert "Stopped before the first record" in Path(write_report([str(folder)])).read_text()
+
+
+def test_the_newest_value_and_its_direction_are_the_headline(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    assert measured.headline(read_runs([str(folder)])[0]) is None
+    write_evaluations(folder, "aaaa1111", [60.0, 40.0])
+    write_evaluations(folder, "bbbb2222", [7.0])
+    path = folder / "evaluations.jsonl"
+    # The one of another card was made last, of the newest generator.
+    path.write_text(
+        path.read_text().replace('"images": 20000, "seconds"', '"images": 1, "seconds"')
+    )
+    found = measured.headline(read_runs([str(folder)])[0])
+    assert found is not None
+    assert (found.value, found.better, found.images) == ("40", "lower", 40_000)
+    assert found.before == "60"
+
+
+def test_rows_of_a_grid_are_named_where_the_data_is(tmp_path: Path) -> None:
+    named, gone = (
+        write_run(tmp_path / "named", conditional=True),
+        write_run(tmp_path / "gone", conditional=True, data=str(tmp_path / "nowhere")),
+    )
+    runs = read_runs([str(named), str(gone), str(write_run(tmp_path / "plain"))])
+    assert [run.rows for run in runs] == [tuple("0123456789"), (), ()]
 
 
 def test_mistakes_cost_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,61 @@ def test_a_page_is_quiet_alone_and_fits(
     assert browser.value(drawn.format(inside)) == wanted
     paper = browser.value("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, paper[4:-1].split(","))) < 384) == dark
+
+
+TICKS = """[...document.querySelectorAll('[data-chart]')].flatMap(chart => {
+    const out = [], edge = chart.closest('figure').getBoundingClientRect();
+    for (const axis of ['x', 'y']) {
+        const ticks = [...chart.querySelectorAll(`.${axis}tick text`)];
+        const said = ticks.map(tick => tick.textContent);
+        if (new Set(said).size < said.length) out.push([chart.dataset.chart, 'twice', ...said]);
+        for (const tick of ticks) {
+            const box = tick.getBoundingClientRect();
+            if (box.left < edge.left || box.right > edge.right || box.bottom > edge.bottom)
+                out.push([chart.dataset.chart, 'cut', tick.textContent]);
+        }
+        if (!ticks.length) out.push([chart.dataset.chart, 'none', axis]);
+    }
+    return out;
+})"""
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_no_label_of_an_axis_is_cut_or_there_twice(
+    browser: Browser, tmp_path: Path, size: str
+) -> None:
+    folder = write_run(tmp_path / "run", health=False)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for number, line in enumerate(lines):
+        line |= {"images": 7_654_321 + 40 * number, "d_loss": 123_456 + number, "g_loss": 123_460.5}
+        line |= {"data_wait": 0.0004 * number / 30, "d_accuracy": 0.995 + number / 1e4}
+        line |= {"d_grad_norm": 2e-7 * (1 + number), "images_per_second": 1234567.0 + number / 9}
+        line |= {"diversity": 0.6 + number * 1e-6}
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_evaluations(folder, "aaaa1111", [250_000.0, 249_990.0])
+    browser.show(*SIZES[size])
+    browser.open(Path(write_report([str(folder)])))
+    assert browser.value(TICKS) == []
+
+
+def test_the_newest_generator_and_its_metric_come_first(browser: Browser, tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", conditional=True)
+    write_evaluations(folder, "aaaa1111", [60.0, 40.0])
+    browser.show(*SIZES["laptop"])
+    browser.open(Path(write_report([str(folder)])))
+    image = "document.querySelector('.final img').getBoundingClientRect()"
+    head = "document.querySelector('.headline').getBoundingClientRect()"
+    assert browser.value(f"{image}.bottom") < 900
+    assert browser.value(f"{head}.bottom") < 300
+    assert browser.value("document.querySelector('.headline b').textContent") == "40"
+    rows = "[...document.querySelectorAll('.final .rows span')].map(e => e.textContent)"
+    assert browser.value(rows) == [str(digit) for digit in range(10)]
+    # A name stands beside the middle of its row.
+    for place in (0, 9):
+        name = f"document.querySelectorAll('.final .rows span')[{place}].getBoundingClientRect()"
+        middle = browser.value(f"{name}.top + {name}.height / 2 - {image}.top")
+        height = browser.value(f"{image}.height")
+        assert middle / height == pytest.approx((place + 0.5) / 10, abs=0.02)
 
 
 SHOWN = """[...document.querySelectorAll('.moving')].map(

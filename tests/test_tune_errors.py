@@ -20,7 +20,7 @@ MISTAKES = {
     "tune --search bayes": "--search 'bayes': should be 'random', 'grid' or 'optuna'",
     "tune --samples 1": "--samples '1': should be greater than or equal to 2",
     "tune --samples many": "--samples 'many': should be a valid integer",
-    "tune --imagse 3": "--imagse: no such setting, did you mean --images?",
+    "tune --imagse 3": "--imagse: no such option or setting, did you mean --images?",
     f"tune --space {LR}": "--space generator.optimizer.lr: there is no such file",
     f"tune --space {LR}=0.1": "should be SETTING=RANGE",
     "tune --space generator.lr=uniform(0,1)": "did you mean --generator.optimizer.lr?",

@@ -11,6 +11,7 @@ import contextlib
 import io
 import shlex
 import sys
+import textwrap
 from typing import Any
 
 from rich.console import Console
@@ -33,6 +34,22 @@ def text(*parts: Part) -> Text:
     """A rich text of parts with or without a style, for a table or a line of `screen`."""
     pairs = [(part, "") if isinstance(part, str) else part for part in parts]
     return Text.assemble(*((printable(words), style) for words, style in pairs))
+
+
+WIDEST = 100
+"""Columns of prose in a terminal; longer lines of text are hard to follow."""
+
+
+def wrapped(words: str, width: int, indent: str = "") -> list[str]:
+    """Prose as lines of up to ``width`` columns; a longer word, such as a URI, stays whole."""
+    return textwrap.wrap(
+        words,
+        max(width, 30),
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def screen() -> Console:

@@ -17,6 +17,8 @@ Metrics, of which several may be asked for:
   sliced             sliced Wasserstein distance of pixels
   memorisation       how near images come to training images
   intra-class        frechet within each class, of a conditional generator
+  fid, kid           frechet and kernel through Inception
+A value's name, such as recall, means the metric that gives it.
 
 For instance:
 

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.markdown import Markdown
 
-_WIDEST = 100
-"""Columns of a guide in a terminal; longer lines of text are hard to follow."""
-
 
 def add(verbs: Verbs[Parser]) -> None:
     """Declare the verb."""
@@ -28,7 +25,7 @@ def add(verbs: Verbs[Parser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """List the guides, or show one: formatted in a terminal, else as Markdown text."""
     from distgan import guides
-    from distgan.cli.console import say, screen, text
+    from distgan.cli.console import WIDEST, say, screen, text
 
     if options.name is None:
         from rich.table import Table
@@ -44,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     if not console.is_terminal:
         say(markdown, end="")
         return 0
-    console.print(_drawn(markdown), width=min(console.width, _WIDEST))
+    console.print(_drawn(markdown), width=min(console.width, WIDEST))
     return 0
 
 

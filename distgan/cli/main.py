@@ -13,6 +13,7 @@ from distgan import __version__
 from distgan.cli import (
     bench,
     clean,
+    completion,
     data,
     evaluate,
     guide,
@@ -21,6 +22,7 @@ from distgan.cli import (
     recipes,
     report,
     sample,
+    show,
     train,
     tune,
 )
@@ -28,7 +30,22 @@ from distgan.cli.boundary import guarded
 from distgan.cli.parser import Parser
 from distgan.errors import EXIT_CODES, UserError
 
-_VERBS = (train, sample, report, evaluate, tune, plan, bench, recipes, data, clean, jobs, guide)
+_VERBS = (
+    train,
+    sample,
+    report,
+    evaluate,
+    tune,
+    plan,
+    bench,
+    recipes,
+    show,
+    data,
+    clean,
+    jobs,
+    guide,
+    completion,
+)
 
 _TOP = f"""\
 start here:
@@ -45,11 +62,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
 
     def run() -> int:
-        options = parse(words)
-        status: int = options.execute(options)
+        options = parse(words or ["--help"])
+        status: int = _suggesting(options)
         return status
 
     return guarded(words, run)
+
+
+def _suggesting(options: argparse.Namespace) -> int:
+    """Run a verb; of a setting that does not exist, tell the verb's option that may be meant."""
+    try:
+        status: int = options.execute(options)
+        return status
+    except UserError as error:
+        # By its name, as the class is in a module that `--help` is not to import.
+        name, known = getattr(error, "name", None), getattr(error, "known", ())
+        word = f"--{name}".replace("_", "-")
+        near = options.parser.near_option(word, known) if name else ""
+        if not near:
+            raise
+        raise UserError(f"--{name}: no such option or setting{near}") from None
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -78,8 +110,12 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         rest, overrides = verb.split_settings(words[1:])
         words = [words[0], *rest]
     # `submit` checks the command that it sends with this function, without importing this module.
-    given = argparse.Namespace(overrides=overrides, parse=parse)
-    options = parser.parse_args(words, given)
+    inner = parser.innermost(words)
+    given = argparse.Namespace(overrides=overrides, parse=parse, root=parser, parser=inner)
+    options, rest = parser.parse_known_args(words, given)
+    if rest:
+        near = inner.near_option(rest[0].partition("=")[0]) if rest[0][:1] == "-" else ""
+        inner.error(f"unrecognized arguments: {' '.join(rest)}{near}")
     for name, value in vars(options).items():
         if value == "":
             raise UserError(f"{_spelled(name, words)}: is empty; give a value, or leave it out")

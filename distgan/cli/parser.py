@@ -35,6 +35,44 @@ class Parser(argparse.ArgumentParser):
         """Raise `UserError` with the message that argparse would print."""
         raise UserError(f"{message}; see `{self.prog} --help`")
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As argparse's, which has no other place to say what was meant by a word."""
+        if action.choices is None or value in action.choices:
+            return
+        from distgan.config.settings import nearest
+
+        known = [str(choice) for choice in action.choices]
+        if isinstance(action, argparse._SubParsersAction):
+            what = "such command" if self.prog == "distgan" else f"such command of `{self.prog}`"
+            have = f"`{self.prog} --help` lists them"
+        else:
+            what, have = "such choice", f"have {', '.join(known)}"
+        option = f"{action.option_strings[0]} " if action.option_strings else ""
+        near = nearest(str(value), known)
+        raise UserError(f"{option}{brief(value)}: no {what}{near}; {have}")
+
+    def innermost(self, words: Sequence[str]) -> Parser:
+        """The parser of the verb, or of the action of a verb, that the words name."""
+        for action in self._actions:
+            for place, word in enumerate(words):
+                if isinstance(action, argparse._SubParsersAction) and word in action.choices:
+                    inner: Parser = action.choices[word]
+                    return inner.innermost(words[place + 1 :])
+        return self
+
+    def near_option(self, word: str, settings: Sequence[str] = ()) -> str:
+        """``", did you mean --X?"`` for the option of the verb closest to a word, or nothing.
+
+        Args:
+            settings: names of settings, which are options too.
+        """
+        from distgan.config.settings import nearest
+
+        # A dot is in names of settings only, and `nearest` would compare what follows it.
+        if "." in word:
+            return ""
+        return nearest(word, [*(f"--{name}" for name in settings), *sorted(self._own)])
+
     def split_settings(self, words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """Separate ``--setting VALUE`` and ``--setting=VALUE`` from the verb's own options.
 
@@ -52,6 +90,8 @@ class Parser(argparse.ArgumentParser):
                 continue
             if not given:
                 if not left or left[0].startswith("--"):
+                    if near := self.near_option(name):
+                        raise UserError(f"{brief(name)}: no such option{near}")
                     raise UserError(f"{name}: needs a value, as in {name} VALUE")
                 value = left.pop(0)
             found[name[2:].replace("-", "_")] = value

@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     from distgan.plan.model import Link
     from distgan.plan.planner import Place, plan
 
-    config = settings.override(recipes.recipe(options.recipe), options.overrides)
+    config = settings.override_typed(recipes.recipe(options.recipe), options.overrides)
     place = Place(
         options.gpu,
         units.parse_positive("--workers", options.workers),
@@ -75,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _print_summary(config: RunConfig, plan: Plan, price: float | None) -> None:
     from distgan.cli.console import say
+    from distgan.cli.units import significant, span
     from distgan.plan.devices import GPUS
 
     place, expected = plan.place, plan.prediction
@@ -82,18 +83,13 @@ def _print_summary(config: RunConfig, plan: Plan, price: float | None) -> None:
     workers = f"{place.workers} worker{'s' if place.workers > 1 else ''}"
     nodes = f"{place.nodes} node{'s' if place.nodes > 1 else ''}"
     say(f"{config.recipe} on {workers} ({each}) on {nodes}")
-    say(f"  {expected.images_per_second:,.0f} images/s")
-    say(f"  {_number(plan.hours)} hours for {config.images:,} images")
+    say(f"  {significant(expected.images_per_second)} images/s")
+    say(f"  {span(3600 * plan.hours)} for {config.images:,} images")
     if price is not None:
         cost = plan.hours * place.workers * price
-        say(f"  {_number(cost)} at {price:g} per worker and hour")
+        say(f"  {significant(cost)} at {price:g} per worker and hour")
     if place.workers > 1:
         say(f"  {expected.efficiency:.0%} of {place.workers} times one worker, with the same batch")
-
-
-def _number(value: float) -> str:
-    """At least three significant digits."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
 
 
 def _print_terms(plan: Plan) -> None:

@@ -1,68 +1,82 @@
-"""`distgan recipes` and `distgan show`."""
+"""`distgan recipes`."""
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from distgan.cli.parser import Parser, Verbs
+from distgan.errors import UserError
+
+if TYPE_CHECKING:
+    from distgan.config.run import RunConfig
+
+_HEADINGS = ("recipe", "image", "images", "G + D", "2 cores", "Frechet distance")
+_LEGEND = """\
+images: to train on. G + D: weights of generator and discriminator. 2 cores: time for all images \
+at the step's speed, measured {speed_date} ({speed_source}). Frechet distance: to the training \
+images, after so many images, measured {quality_date} ({quality_source}); lower is better. Blank: \
+not measured."""
 
 
 def add(verbs: Verbs[Parser]) -> None:
-    """Declare the verbs."""
-    listed = verbs.add_parser("recipes", help="list the recipes")
-    listed.set_defaults(execute=list_all)
-    show = verbs.add_parser(
-        "show", help="print a recipe's settings, with any overrides", takes_settings=True
+    """Declare the verb."""
+    parser = verbs.add_parser("recipes", help="list the recipes")
+    parser.set_defaults(execute=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the recipes with their sizes, and what was measured of them."""
+    from distgan.cli.console import WIDEST, screen, text, wrapped
+    from distgan.recipes import known, measured
+
+    functions = known()
+    rows = {name: (name, *_row(function())) for name, function in functions.items()}
+    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows.values(), strict=True)]
+    console = screen()
+    width = min(console.width, WIDEST)
+    console.print(text((_line(_HEADINGS, widths), "dim")), soft_wrap=True)
+    for name, row in rows.items():
+        line = _line(row, widths)
+        console.print(text((name, "bold"), line[len(name) :]), soft_wrap=True)
+        for part in wrapped((functions[name].__doc__ or "").partition("\n")[0], width, "  "):
+            console.print(text((part, "dim")), soft_wrap=True)
+    legend = _LEGEND.format(
+        speed_date=measured.SPEED_DATE,
+        speed_source=measured.SPEED_SOURCE,
+        quality_date=measured.QUALITY_DATE,
+        quality_source=measured.QUALITY_SOURCE,
     )
-    show.add_argument("recipe", metavar="RECIPE")
-    show.add_argument("--yaml", action="store_true", help="as the config.yaml of a run")
-    show.set_defaults(execute=show_one)
-
-
-def list_all(options: argparse.Namespace) -> int:
-    """`distgan recipes`."""
-    from rich.table import Table
-
-    from distgan.cli.console import screen, text
-    from distgan.recipes import known
-
-    table = Table(box=None, pad_edge=False)
-    for heading in ("recipe", "data", "images", "batch", ""):
-        table.add_column(heading)
-    for name, function in known().items():
-        config = function()
-        about = (function.__doc__ or "").partition("\n")[0]
-        table.add_row(
-            text((name, "bold")),
-            config.data,
-            f"{config.images:,}",
-            str(config.batch),
-            about,
-        )
-    screen().print(table)
+    for part in ("", *wrapped(legend, width)):
+        console.print(text((part, "dim")), soft_wrap=True)
     return 0
 
 
-def show_one(options: argparse.Namespace) -> int:
-    """`distgan show`."""
-    from rich.table import Table
+def _line(cells: tuple[str, ...], widths: list[int]) -> str:
+    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
 
-    from distgan import recipes
-    from distgan.cli.console import say, screen, text
-    from distgan.config import settings
-    from distgan.families.registry import to_yaml
 
-    config = settings.override(recipes.recipe(options.recipe), options.overrides)
-    if options.yaml:
-        say(to_yaml(config), end="")
-        return 0
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="cyan", no_wrap=True)
-    for setting in settings.leaves(config):
-        if setting.name == "recipe":
-            continue
-        value = setting.value
-        said = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        table.add_row(f"--{setting.name}", text((said, "bold")), setting.help)
-    screen().print(table)
-    return 0
+def _row(config: RunConfig) -> tuple[str, ...]:
+    """Image, images to train on, weights, time, quality; blank where not known."""
+    from distgan.cli.units import short_count, span
+    from distgan.families import DataSpec
+    from distgan.families.check import shapes
+    from distgan.plan.planner import known_shape
+    from distgan.recipes import measured
+
+    image = weights = ""
+    try:
+        shape, classes = known_shape(config)
+        networks = shapes(config, DataSpec.numbered(shape, classes))
+    except UserError:
+        pass  # A recipe of another family, whose set is not here.
+    else:
+        image = f"{shape.height}x{shape.width}x{shape.channels}"
+        counts = [sum(p.numel() for p in network.parameters()) for network in networks.values()]
+        weights = "+".join(map(short_count, counts))
+    speed, quality = measured.SPEED.get(config.recipe), measured.QUALITY.get(config.recipe)
+    time = span(config.images / speed) if speed else ""
+    good = ""
+    if quality:
+        good = f"{quality.frechet:.1f}±{quality.spread:.1f} at {short_count(quality.images)}"
+    return image, short_count(config.images), weights, time, good

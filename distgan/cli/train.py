@@ -20,6 +20,7 @@ Any setting can be changed by its dotted name, as `distgan show RECIPE` lists th
   distgan train mnist-mlp --generator.optimizer.lr 1e-4 --loss minimax
   distgan train mnist-mlp --data my/images --out s3://bucket/runs/one
   distgan train --config best.yaml --seed 2         a configuration from a file
+  distgan train mnist-dcgan --dry-run               what it would be; nothing is written
   distgan train --resume runs/one --images 3M       go on, also on other workers
 
 Ctrl-C finishes the step, writes a checkpoint and says how to go on.
@@ -74,12 +75,16 @@ def add(verbs: Verbs[Parser]) -> None:
         metavar="N",
         help="restarts of lost workers without a new checkpoint between [3]",
     )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check everything, print the plan, write nothing"
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="show what Ray says")
 
 
 def run(options: argparse.Namespace) -> int:
     """Start a run, or resume one."""
     from distgan import launch
+    from distgan.cli import dry_run
     from distgan.cli.terminal import Terminal
     from distgan.config import settings
     from distgan.launch.ray.workers import parse_workers
@@ -99,6 +104,10 @@ def run(options: argparse.Namespace) -> int:
     }
     if options.max_failures is not None:
         common["max_failures"] = options.max_failures
+    if options.dry_run:
+        if options.resume is not None:
+            raise UserError("--dry-run: is of new runs; leave out --resume, or leave this out")
+        return dry_run.show(settings.override_typed(_base(options), changes), options.out, common)
     with Terminal() as terminal:
         if options.resume is not None:
             given = options.recipe or (options.config and "--config") or (options.out and "--out")
@@ -106,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
                 raise UserError(f"{given}: a resumed run keeps its recipe and folder; leave it out")
             result = launch.resume(options.resume, changes, display=terminal, **common)
         else:
-            config = settings.override(_base(options), changes)
+            config = settings.override_typed(_base(options), changes)
             result = launch.train(config, out=options.out, display=terminal, **common)
         terminal.finish(result)
     return EXIT_CODES[result.stopped] if result.stopped else 0

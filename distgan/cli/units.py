@@ -1,4 +1,4 @@
-"""Parsers of rates, times, shapes and numbers on a command line."""
+"""Parsers of rates, times, shapes and numbers on a command line, and how such are shown."""
 
 from __future__ import annotations
 
@@ -83,6 +83,39 @@ def parse_price(text: str) -> float:
     if price < 0:
         raise UserError(f"--price {_shown(text)}: should be an amount for an hour, such as 2.5")
     return price
+
+
+def significant(value: float) -> str:
+    """A positive number with three significant digits or more: ``0.00263``, ``1.50``, ``1,234``."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}" if value >= 1e-4 else f"{value:.2e}"
+
+
+_SPANS = ((60, "s"), (60, "min"), (24, "hours"), (365.25, "days"))
+"""Units of time, and how many of each make one of the next."""
+
+
+def span(seconds: float) -> str:
+    """A time in the unit that suits it, with two significant digits or more: ``1.7 min``."""
+    for many, unit in _SPANS:
+        # Of hours two days' worth, of days two years', of the others half as many again.
+        if seconds < (1.5 if unit in ("s", "min") else 2) * many:
+            return f"{_brief(seconds)} {unit}"
+        seconds /= many
+    return f"{_brief(seconds)} years"
+
+
+def _brief(number: float) -> str:
+    return f"{number:,.0f}" if number >= 9.95 else f"{number:.2g}"
+
+
+def short_count(count: int) -> str:
+    """A count as it may be typed: ``300k``, ``1.5M``; rounded to three digits."""
+    for scale, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= 0.9995 * scale:
+            return f"{float(f'{count / scale:.3g}'):g}{letter}"
+    return str(count)
 
 
 def _number(text: str) -> float:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from distgan.config.settings import SETTINGS, Count, nearest, split_commas
-from distgan.metrics.names import METRICS
+from distgan.metrics.names import NAMES, THROUGH_INCEPTION, metric_of
 
 
 def _known(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
-        if name not in METRICS:
+        if name not in NAMES:
             raise ValueError(
-                f"no such metric{nearest(name[:80], list(METRICS))}; have {', '.join(METRICS)}"
+                f"no such metric{nearest(name[:80], list(NAMES))}; have {', '.join(NAMES)}"
             )
     return names
 
@@ -30,7 +30,8 @@ class EvaluateSettings:
         tuple[str, ...], BeforeValidator(split_commas), Field(min_length=1), AfterValidator(_known)
     ] = ("frechet", "kernel")
     """Which: frechet, kernel, manifold, classifier-score, modes, sliced, memorisation,
-    intra-class."""
+    intra-class. A value's name, such as precision, means its metric; fid and kid are frechet and
+    kernel through inception."""
     num: Annotated[Count, Field(ge=10, le=10_000_000)] = 5_000
     """Generated images, and as many real ones where there are."""
     features: str = "auto"
@@ -40,3 +41,19 @@ class EvaluateSettings:
     """The generator's moving average, or its last weights."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Decides the latents and every subset."""
+
+    @model_validator(mode="after")
+    def _resolved(self) -> EvaluateSettings:
+        """With metrics for the names of values, and the extractor that a name says."""
+        for name in self.metrics:
+            if name in THROUGH_INCEPTION and self.features not in ("auto", "inception"):
+                raise ValueError(
+                    f"--evaluate.features {self.features}: {name} is measured through inception; "
+                    f"use --evaluate.metrics {metric_of(name)}, or leave the features out"
+                )
+        if any(name in THROUGH_INCEPTION for name in self.metrics):
+            object.__setattr__(self, "features", "inception")
+        # The object is complete, and nobody else has it yet.
+        metrics = tuple(dict.fromkeys(map(metric_of, self.metrics)))
+        object.__setattr__(self, "metrics", metrics)
+        return self

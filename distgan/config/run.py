@@ -92,6 +92,18 @@ class RunConfig:
         if self.batch % self.accumulate:
             yield f"--accumulate {self.accumulate}: does not divide the batch of {self.batch}"
 
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Dotted names of settings that have no effect, each with ``without`` or ``with`` what.
+
+        Defaults may well be among them; who types one is told.
+        """
+        if self.health.action != "rollback":
+            for name in ("change", "rollbacks"):
+                yield f"health.{name}", "without --health.action rollback"
+        if self.feed.way == "resident":
+            for name in ("window", "lanes"):
+                yield f"feed.{name}", "with --feed.way resident"
+
     def search_space(self) -> dict[str, str]:
         """What a search varies where nobody says what, by setting: see `distgan.tune.space`."""
         names = [setting.name for setting in leaves(self)]

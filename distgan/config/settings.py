@@ -130,17 +130,60 @@ def override(config: T, changes: Mapping[str, Any]) -> T:
         *path, last = dotted.split(".")
         group = _group(values, path)
         if group is None or (not path and last not in group):
-            raise UserError(unknown_setting(dotted, config))
+            raise UnknownSettingError(dotted, config)
         if isinstance(group.get(last), dict):
-            inside = [s.name for s in leaves(config) if s.name.startswith(f"{dotted}.")]
-            raise UserError(f"--{dotted}: is a group of settings; name one of {listed(inside)}")
+            raise UserError(_is_group(dotted, group[last], changes[dotted], config))
         if last == "name" and group.get(last) != changes[dotted]:
             group.clear()
         group[last] = changes[dotted]
     try:
         return TypeAdapter(type(config)).validate_python(values)
     except ValidationError as error:
+        if (unknown := _unknown(error, config)) is not None:
+            raise UnknownSettingError(unknown, config) from None
         raise UserError(_explain(error, "", config)) from None
+
+
+def override_typed(config: T, changes: Mapping[str, Any]) -> T:
+    """As `override`, for changes that somebody typed: one that would do nothing is refused.
+
+    A configuration says which do nothing by ``idle()``, see `distgan.config.run.RunConfig`.
+
+    Raises:
+        UserError: as `override`, and for a setting without effect, with the remedy.
+    """
+    changed = override(config, changes)
+    for name, reason in changed.idle():  # type: ignore[attr-defined]
+        if name in changes:
+            raise UserError(
+                f"--{name} {_short(str(changes[name]))}: has no effect {reason}; change that, or "
+                "leave it out"
+            )
+    return changed
+
+
+class UnknownSettingError(UserError):
+    """A dotted name that no setting has; the message tells the nearest that there is."""
+
+    def __init__(self, name: str, config: Any) -> None:
+        super().__init__(unknown_setting(name, config))
+        self.name = name
+        self.known = [setting.name for setting in leaves(config)]
+
+
+def _unknown(error: ValidationError, config: Any) -> str | None:
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "unexpected_keyword_argument" and first["loc"]:
+        return _dotted(first["loc"], config)
+    return None
+
+
+def _is_group(dotted: str, group: dict[str, Any], given: Any, config: Any) -> str:
+    if "name" in group:
+        near = f", did you mean --{dotted}.name {_short(given)}?" if isinstance(given, str) else ""
+        return f"--{dotted}: is a group of settings{near}; `distgan show` lists them"
+    inside = [s.name for s in leaves(config) if s.name.startswith(f"{dotted}.")]
+    return f"--{dotted}: is a group of settings; name one of {listed(inside)}"
 
 
 def unknown_setting(name: str, config: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, NonNegativeFloat
 from pydantic.dataclasses import dataclass
 
-from distgan.augment import Augmentation, NoneSettings
+from distgan.augment import ADASettings, Augmentation, NoneSettings
 from distgan.config.optimizer import AdamSettings, EMASettings
 from distgan.config.run import RunConfig
 from distgan.config.schedule import Schedule, Share
@@ -95,6 +95,45 @@ class GANConfig(RunConfig):
                 f"--discriminator.penalty.every {every}: is not a whole number of batches of "
                 f"{batch}; use {max(1, round(every / batch)) * batch}"
             )
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """As `RunConfig.idle`: of labels, penalties, augmentation and the moving average."""
+        yield from RunConfig.idle(self)
+        yield from self._idle_of_labels()
+        penalty, health = self.discriminator.penalty, self.health
+        r1_may_come = health.action == "rollback" and health.change != "halve-lr"
+        if not r1_may_come and not any(map(penalty.uses, GRADIENT_PENALTIES)):
+            reason = "without a penalty on gradients, such as --discriminator.penalty.r1 1"
+            yield "discriminator.penalty.every", reason
+        if not penalty.uses("lecam"):
+            reason = "without --discriminator.penalty.lecam"
+            yield "discriminator.penalty.lecam_half_life", reason
+        if self.generator.ema.half_life.is_zero:
+            yield "generator.ema.ramp_up", "with --generator.ema.half_life 0"
+        augment = self.discriminator.augment
+        if isinstance(augment, ADASettings) and augment.probability is not None:
+            for name in ("target", "interval", "speed"):
+                reason = "with --discriminator.augment.probability, which it would adapt"
+                yield f"discriminator.augment.{name}", reason
+
+    def _idle_of_labels(self) -> Iterator[tuple[str, str]]:
+        networks = {
+            "generator": self.generator.network,
+            "discriminator": self.discriminator.network,
+        }
+        if not self.conditional:
+            for role in networks:
+                for name in ("embedding", "conditioning"):
+                    yield f"{role}.network.{name}", "without --conditional true"
+            yield "discriminator.auxiliary", "without --conditional true"
+            return
+        for role, network in networks.items():
+            if getattr(network, "conditioning", "concat") != "concat":
+                reason = f"without --{role}.network.conditioning concat"
+                yield f"{role}.network.embedding", reason
+        if getattr(self.discriminator.network, "conditioning", "") != "auxiliary":
+            reason = "without --discriminator.network.conditioning auxiliary"
+            yield "discriminator.auxiliary", reason
 
     def search_space(self) -> dict[str, str]:
         """What is worth trying for any recipe, by what GANs are known to be sensitive to.

@@ -55,6 +55,15 @@ class VAEConfig(RunConfig):
         if isinstance(self.likelihood, GaussianSettings):
             yield from _of_variance(self.likelihood)
 
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """As `RunConfig.idle`: of labels and the moving average."""
+        yield from RunConfig.idle(self)
+        if not self.conditional:
+            for part in ("encoder", "decoder"):
+                yield f"{part}.embedding", "without --conditional true"
+        if self.ema.half_life.is_zero:
+            yield "ema.ramp_up", "with --ema.half_life 0"
+
     def search_space(self) -> dict[str, str]:
         """What is worth trying for any recipe, by what VAEs are known to be sensitive to.
 

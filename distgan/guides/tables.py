@@ -12,22 +12,18 @@ that another family has, ``RECIPE:GROUP`` names by one of its recipes.
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import re
-import types
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
+from typing import Any
 
-from annotated_types import Ge, Gt
-from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
 import distgan
-from distgan.config.schedule import Schedule
-from distgan.config.settings import help_text, parse_count
+from distgan.config import described
+from distgan.config.described import fields, settings_classes, values_in_words
+from distgan.config.settings import help_text
 
 BLOCK = re.compile(r"<!-- settings: (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
 """One marked block: its target, and what stands between the two comments."""
@@ -69,12 +65,12 @@ def groups(root: type) -> list[str]:
 
 
 def _groups(kind: type, prefix: str) -> Iterator[str]:
-    for name, field in _fields(kind).items():
-        inner = _settings_classes(field.annotation)
+    for name, field in fields(kind).items():
+        inner = settings_classes(field.annotation)
         if not inner:
             continue
         dotted = f"{prefix}{name}"
-        own = [f for f in _fields(inner[0]).values() if not _settings_classes(f.annotation)]
+        own = [f for f in fields(inner[0]).values() if not settings_classes(f.annotation)]
         if len(inner) > 1 or own:
             yield dotted
         yield from _groups(inner[0], f"{dotted}.")
@@ -91,10 +87,10 @@ def _block(target: str, root: type) -> str:
         return _table(root, "--", leave_out="recipe")
     kinds, default = [root], None
     for name in target.split("."):
-        if name not in _fields(kinds[0]):
+        if name not in fields(kinds[0]):
             raise LookupError(f"<!-- settings: {target} -->: there is no group {name}")
-        field = _fields(kinds[0])[name]
-        kinds, default = _settings_classes(field.annotation), field
+        field = fields(kinds[0])[name]
+        kinds, default = settings_classes(field.annotation), field
     if len(kinds) == 1:
         # What holds the group may have defaults of its own for it.
         usual = None
@@ -110,8 +106,8 @@ def _variants(kinds: list[type], target: str, field: FieldInfo | None) -> str:
     chosen = field.get_default(call_default_factory=True)
     parts = []
     for kind in kinds:
-        name = _fields(kind)["name"].default
-        about = (kind.__doc__ or "").partition("\n\n")[0].replace("\n", " ").strip()
+        name = described.variant_name(kind)
+        about = described.summary(kind)
         usual = " (the default)" if getattr(chosen, "name", None) == name else ""
         table = _table(kind, leave_out="name")
         parts.append(f"**`name {name}`**{usual}: {about}")
@@ -125,11 +121,11 @@ def _table(
     kind: type, prefix: str = "", *, dashes: bool = False, leave_out: str = "", usual: Any = None
 ) -> str:
     rows = []
-    for name, field in _fields(kind).items():
-        if name == leave_out or _settings_classes(field.annotation):
+    for name, field in fields(kind).items():
+        if name == leave_out or settings_classes(field.annotation):
             continue
         spelled = name.replace("_", "-") if dashes else name
-        values = _values(field.annotation, field.metadata)
+        values = values_in_words(field.annotation, field.metadata)
         default = _default(field) if usual is None else _shown(getattr(usual, name))
         about = " ".join(help_text(kind, name).split()).replace("``", "`")
         rows.append(f"| `{prefix}{spelled}` | {values} | {default} | {_cell(about)} |")
@@ -139,60 +135,6 @@ def _table(
 _HEADING = ("| setting | values | default | what it does |", "|---|---|---|---|")
 
 
-def _fields(kind: type) -> dict[str, FieldInfo]:
-    found: dict[str, FieldInfo] = kind.__pydantic_fields__  # type: ignore[attr-defined]
-    return found
-
-
-def _settings_classes(annotation: Any) -> list[type]:
-    """The settings dataclasses that a field may hold; none for a field that is one setting."""
-    if get_origin(annotation) is Annotated:
-        return _settings_classes(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, types.UnionType):
-        return [kind for part in get_args(annotation) for kind in _settings_classes(part)]
-    is_one = isinstance(annotation, type) and dataclasses.is_dataclass(annotation)
-    return [annotation] if is_one else []
-
-
-def _values(annotation: Any, metadata: list[Any]) -> str:
-    """What may be given for a setting, in words."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        inner, *more = get_args(annotation)
-        return _values(inner, [*metadata, *more])
-    if origin in (Union, types.UnionType):
-        return " or ".join(_values(part, metadata) for part in get_args(annotation))
-    if origin is Literal:
-        return ", ".join(f"`{choice}`" for choice in get_args(annotation))
-    if origin is tuple:
-        return "a list, with commas" if get_args(annotation)[-1] is Ellipsis else "a pair"
-    if annotation is int:
-        counted = any(isinstance(m, BeforeValidator) and m.func is parse_count for m in metadata)
-        least = max((_least(m) for m in metadata), default=-math.inf)
-        said = "" if least == -math.inf or (counted and least < 2) else f", at least {least}"
-        return ("a count, such as `300k`" if counted else "a whole number") + said
-    if annotation is float:
-        signs = [f", above {m.gt}" for m in metadata if isinstance(m, Gt)]
-        return "".join(
-            ["a number", *signs, *(f", at least {m.ge}" for m in metadata if isinstance(m, Ge))]
-        )
-    return _WORDS.get(annotation, "text")
-
-
-_WORDS = {
-    bool: "`true`, `false`",
-    Schedule: "a number or schedule",
-    type(None): "nothing",
-}
-
-
-def _least(bound: Any) -> float:
-    """The least whole number that a bound lets through."""
-    if isinstance(bound, Gt):
-        return int(cast(int, bound.gt)) + 1
-    return int(cast(int, bound.ge)) if isinstance(bound, Ge) else -math.inf
-
-
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "the recipe's"
@@ -200,13 +142,8 @@ def _default(field: FieldInfo) -> str:
 
 
 def _shown(value: Any) -> str:
-    if value is None:
-        return "none"
-    if value == ():
-        return "empty"
-    if isinstance(value, tuple):
-        return f"`{','.join(map(str, value))}`"
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    text = described.shown(value)
+    return text if value is None or value == () else f"`{text}`"
 
 
 def _cell(words: str) -> str:

@@ -134,13 +134,8 @@ def train(
     Raises:
         UserError: for anything the caller can mend, mostly before a cluster starts.
     """
-    images = open_images(config.data)
-    # A relative path is to be found from other working folders, too.
-    config = replace(config, data=identity.everywhere(config.data))
-    address = cluster_address(address)
-    check(config, images, workers, address, device, max_failures)
     asked_feed = config.feed
-    config = replace(config, feed=ways.settle(asked_feed, images, config.batch))
+    config, images, address = checked(config, workers, address, device, max_failures)
     storage = Storage(out) if out else make_unused("runs", config.recipe)
     with Ownership(storage, "training", wait=wait, made=not out) as owner:
         run.create(storage, config)
@@ -164,6 +159,23 @@ def train(
             # The same command, once mended, is to find the folder as this one has.
             run.withdraw(storage)
             raise
+
+
+def checked(
+    config: RunConfig, workers: Asked, address: str | None, device: Device, max_failures: int
+) -> tuple[RunConfig, ImageSet, str | None]:
+    """A new run's configuration with nothing left open, its images, and the cluster to join.
+
+    Raises:
+        UserError: for what `check` finds in the way, or a set that cannot be read.
+    """
+    images = open_images(config.data)
+    # A relative path is to be found from other working folders, too.
+    config = replace(config, data=identity.everywhere(config.data))
+    address = cluster_address(address)
+    check(config, images, workers, address, device, max_failures)
+    config = replace(config, feed=ways.settle(config.feed, images, config.batch))
+    return config, images, address
 
 
 def resume(

@@ -6,7 +6,37 @@ METRICS = (
     *("frechet", "kernel", "manifold", "classifier-score", "modes", "sliced", "memorisation"),
     "intra-class",
 )
-"""What ``--evaluate.metrics`` may name; `distgan.evaluate.measures` has a function for each."""
+"""Metrics; `distgan.evaluate.measures` has a function for each."""
+
+VALUES = {
+    "frechet": "frechet",
+    "kernel": "kernel",
+    **dict.fromkeys(("precision", "recall", "density", "coverage"), "manifold"),
+    "classifier-score": "classifier-score",
+    **dict.fromkeys(("class-entropy", "missing-classes", "class-divergence"), "modes"),
+    "sliced": "sliced",
+    "copied": "memorisation",
+    **dict.fromkeys(("intra-frechet", "worst-class-frechet"), "intra-class"),
+}
+"""Values that say how good a generator is, each with the metric that gives it."""
+
+THROUGH_INCEPTION = {"fid": "frechet", "kid": "kernel"}
+"""Names of a value that say the extractor too."""
+
+NAMES = tuple(dict.fromkeys((*METRICS, *THROUGH_INCEPTION, *VALUES)))
+"""What ``--metrics``, ``--evaluate.metrics`` and ``--metric`` take; a search wants one value."""
+
+
+def metric_of(name: str) -> str:
+    """The metric that gives what one of `NAMES` names."""
+    value = THROUGH_INCEPTION.get(name, name)
+    return VALUES.get(value, value)
+
+
+def values_of(metric: str) -> tuple[str, ...]:
+    """The values of a metric that a search may go by."""
+    return tuple(value for value, of in VALUES.items() if of == metric)
+
 
 LOWER_IS_BETTER = (
     *("frechet", "kernel", "sliced", "class-divergence", "missing-classes"),

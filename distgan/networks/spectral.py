@@ -35,10 +35,14 @@ class SpectralNorm(nn.Module):
         super().__init__()
         self.outputs_dim = outputs_dim
         matrix = self._matrix(weight.detach())
-        self.register_buffer("u", functional.normalize(torch.randn_like(matrix[:, 0]), dim=0))
-        self.register_buffer("v", torch.zeros_like(matrix[0]))
+        self.register_buffer("u", matrix.new_empty(matrix.shape[0]))
+        self.register_buffer("v", matrix.new_zeros(matrix.shape[1]))
         self.watch(weight)
-        self.advance(START_ITERATIONS)
+        # On the meta device there is nothing to estimate, and drawing or multiplying there makes
+        # torch import its compiler, which takes a second.
+        if not weight.is_meta:
+            self.u.copy_(functional.normalize(torch.randn_like(self.u), dim=0))
+            self.advance(START_ITERATIONS)
 
     def watch(self, weight: nn.Parameter) -> None:
         """Use this parameter in the following iterations."""
@@ -73,7 +77,9 @@ def spectral_norm(module: nn.Module) -> nn.Module:
     assert isinstance(weight, nn.Parameter)
     # (inputs, outputs, h, w) in a transposed convolution, outputs first elsewhere.
     outputs_dim = 1 if isinstance(module, nn.ConvTranspose2d) else 0
-    parametrize.register_parametrization(module, "weight", SpectralNorm(weight, outputs_dim))
+    norm = SpectralNorm(weight, outputs_dim)
+    # Unless told that it is unsafe, torch computes the weight once, to see whether that works.
+    parametrize.register_parametrization(module, "weight", norm, unsafe=weight.is_meta)
     return module
 
 

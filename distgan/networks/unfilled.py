@@ -40,7 +40,7 @@ def check_size(network: torch.nn.Module, player: str) -> None:
 
 class _Undrawn(TorchFunctionMode):
     # Random initialisation on the meta device makes torch import its compiler, which takes a
-    # second, so it is skipped. Spectral norms still do it, as their first estimate multiplies.
+    # second, so it is skipped.
     def __torch_function__(
         self,
         function: Callable[..., Any],

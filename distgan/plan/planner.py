@@ -152,7 +152,7 @@ def plan(config: RunConfig, place: Place, image: ImageShape | None = None) -> Pl
             this machine nor known by name.
     """
     place.check(config.batch)
-    shape, classes = _data(config, image)
+    shape, classes = known_shape(config, image)
     # On a CPU the step is measured, so the networks must be of a plausible size.
     check_networks(config, DataSpec.numbered(shape, classes))
     work, compute, network, prediction = _expect(config, place, shape, classes)
@@ -165,7 +165,15 @@ def plan(config: RunConfig, place: Place, image: ImageShape | None = None) -> Pl
     return Plan(place, work, compute, network, prediction, hours, found)
 
 
-def _data(config: RunConfig, image: ImageShape | None) -> tuple[ImageShape, int]:
+def known_shape(config: RunConfig, image: ImageShape | None = None) -> tuple[ImageShape, int]:
+    """The shape of a configuration's images and the number of classes.
+
+    Args:
+        image: what to take for the shape; None reads it from the data.
+
+    Raises:
+        UserError: when the data is neither on this machine nor known by name.
+    """
     known = _SHAPES.get(config.data)
     if image is not None:
         return image, known[1] if known else 10

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
+from typing import Any
+
+import psutil
 
 from distgan.report.reading import RunFolder
+from distgan.storage.storage import owner_of
 
 STATES = (
     *("healthy", "discriminator wins", "generator wins", "exploding", "collapsing", "collapsed"),
@@ -49,6 +54,38 @@ def spans(run: RunFolder) -> list[Span]:
             span.actions = "; ".join(filter(None, (span.actions, _text(record.get("action")))))
         before = images
     return found
+
+
+@dataclass(frozen=True)
+class Unrecorded:
+    """Why a run has no records, and what to do."""
+
+    said: str
+    remedy: str
+    command: str = ""
+
+
+def unrecorded(run: RunFolder) -> Unrecorded | None:
+    """What to tell of a run without records; None for one that has any."""
+    if run.records:
+        return None
+    every = run.settings.get("output.log_every")
+    often = f"after {every:,} images" if isinstance(every, int) else "after a while"
+    if _trains(owner_of(run.storage) or {}):
+        said = f"No record yet: the run is training, and writes the first {often}."
+        return Unrecorded(said, "Make this page again then.")
+    return Unrecorded(
+        f"Stopped before the first record, which a run writes {often}: there are no curves.",
+        "Go on with it; a smaller --output.log_every gives a record sooner:",
+        f"distgan train --resume {run.storage.uri}",
+    )
+
+
+def _trains(owner: dict[str, Any]) -> bool:
+    """Whether the process that owned a run last is alive; one on another machine counts as not."""
+    process = owner.get("process")
+    here = owner.get("host") == socket.gethostname()
+    return here and isinstance(process, int) and bool(psutil.pid_exists(process))
 
 
 def _text(value: object) -> str:

@@ -137,7 +137,8 @@ def _mapping(value: Any) -> dict[str, Any]:
 def _workers(start: dict[str, Any]) -> str:
     threads = finite(start.get("threads"))
     text = _text(start.get("workers"))
-    return f"{text}, {threads:.0f} threads each" if text and threads else text
+    unit = "thread" if threads == 1 else "threads"
+    return f"{text}, {threads:.0f} {unit} each" if text and threads else text
 
 
 def _hardware(start: dict[str, Any]) -> str:

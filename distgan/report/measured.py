@@ -55,6 +55,43 @@ class Group:
     """Curves over images; empty where every run has only one evaluation, which the rows show."""
 
 
+@dataclass(frozen=True)
+class Headline:
+    """The first metric of a run's newest evaluation that has a direction."""
+
+    title: str
+    value: str
+    interval: str
+    better: str
+    """``lower`` or ``higher``."""
+    images: int
+    """Seen when it was measured."""
+    before: str = ""
+    """The value of the evaluation before, of the same card."""
+
+
+def headline(run: RunFolder) -> Headline | None:
+    """What says how good a run's newest generator is; None for one that was not measured."""
+    if not run.evaluations:
+        return None
+    newest = run.evaluations[-1]
+    for name in newest["values"]:
+        value = _part(newest, name, "value")
+        if value is None or not better_of(name):
+            continue
+        key = newest["card"].get("key")
+        past = [e for e in run.evaluations[:-1] if e["card"].get("key") == key]
+        return Headline(
+            title(name),
+            _text(value),
+            _interval(newest, name),
+            better_of(name),
+            int(newest["images"]),
+            _text(_part(past[-1], name, "value")) if past else "",
+        )
+    return None
+
+
 def groups(runs: Sequence[RunFolder]) -> list[Group]:
     """One group for each card, in the order of their first occurrence."""
     entries: dict[str, dict[int, list[dict[str, Any]]]] = {}
@@ -111,9 +148,8 @@ def _row(name: str, newest: list[dict[str, Any]]) -> Row:
         best = min(known) if better == "lower" else max(known)
     cells = []
     for entry, value in zip(newest, values, strict=True):
-        low, high = _part(entry, name, "low"), _part(entry, name, "high")
-        interval = "" if low is None or high is None else f"{_text(low)} to {_text(high)}"
-        cells.append(Cell(_text(value), interval, value is not None and value == best))
+        is_best = value is not None and value == best
+        cells.append(Cell(_text(value), _interval(entry, name), is_best))
     return Row(title(name), better, cells)
 
 
@@ -152,6 +188,11 @@ def title(name: str) -> str:
 def _part(entry: dict[str, Any], name: str, part: str) -> float | None:
     value = entry["values"].get(name)
     return finite(value.get(part)) if isinstance(value, dict) else finite(None)
+
+
+def _interval(entry: dict[str, Any], name: str) -> str:
+    low, high = _part(entry, name, "low"), _part(entry, name, "high")
+    return "" if low is None or high is None else f"{_text(low)} to {_text(high)}"
 
 
 def _text(value: float | None) -> str:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from distgan.data.images import open_images
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
+from distgan.families.base import MOST_ROWS
 from distgan.runs import events, records
 from distgan.runs import folder as run
 from distgan.storage.storage import Storage, parted
@@ -32,6 +34,20 @@ class RunFolder:
     """Of ``evaluations.jsonl``, by images seen."""
     events: list[dict[str, Any]]
     """Of ``events.jsonl``, oldest first."""
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Names of the rows of a sample grid: the classes of a conditional run's data.
+
+        Empty where the data is not within reach, or has more classes than a grid has rows.
+        """
+        if self.settings.get("conditional") is not True:
+            return ()
+        try:
+            classes = open_images(str(self.settings.get("data"))).classes
+        except (UserError, OSError):
+            return ()
+        return classes if len(classes) <= MOST_ROWS else ()
 
     @property
     def images_seen(self) -> int:

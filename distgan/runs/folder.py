@@ -29,7 +29,12 @@ from distgan.errors import UserError
 from distgan.families.registry import from_yaml, to_yaml
 from distgan.storage import machine
 from distgan.storage.machine import processor, version
-from distgan.storage.ownership import reachable, refuse_occupied, withdraw_files
+from distgan.storage.ownership import (
+    check_empty,
+    reachable,
+    refuse_occupied,
+    withdraw_files,
+)
 from distgan.storage.storage import OWNER, Storage
 from distgan.storage.textfiles import Shape, read_json, read_text
 
@@ -45,13 +50,28 @@ def create(storage: Storage, config: RunConfig) -> None:
     Raises:
         UserError: when the folder holds a run or anything else.
     """
+    _refuse_run(storage)
+    refuse_occupied(storage, CONFIG)
+    storage.write(CONFIG, to_yaml(config))
+
+
+def check_free(storage: Storage) -> None:
+    """See that a run could start in a folder, without writing there or owning it.
+
+    Raises:
+        UserError: as `create`.
+    """
+    with reachable("--out", storage):
+        _refuse_run(storage)
+        check_empty(storage)
+
+
+def _refuse_run(storage: Storage) -> None:
     if storage.exists(CONFIG):
         raise UserError(
             f"--out {storage.uri}: holds another run; "
             f"go on with it by --resume {storage.uri}, or choose another --out"
         )
-    refuse_occupied(storage, CONFIG)
-    storage.write(CONFIG, to_yaml(config))
 
 
 def withdraw(storage: Storage) -> None:

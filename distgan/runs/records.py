@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+import struct
+import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +55,16 @@ class Recorder:
         """Write numbers to TensorBoard only, which are recorded in another file."""
         self._events.add(images, values)
 
+    def add_text(self, images: int, name: str, text: str) -> None:
+        """Write preformatted text to TensorBoard only."""
+        # Markdown takes lines that are indented for code.
+        shown = textwrap.indent(text, "    ")
+        self._events.add_later(lambda writer: writer.add_text(name, shown, images))
+
+    def add_picture(self, images: int, name: str, png: bytes) -> None:
+        """Write a PNG to TensorBoard only."""
+        self._events.add_later(lambda writer: _add_picture(writer, name, png, images))
+
     def publish(self) -> None:
         """Flush everything to the storage."""
         self._log.publish()
@@ -73,11 +85,22 @@ class _Events:
         self._remote = None if storage.local else Scratch("distgan-events-")
         self._open: SummaryWriter | None = None
         self._lost = False
+        self._waiting: list[Callable[[SummaryWriter], object]] = []
+
+    def add_later(self, write: Callable[[SummaryWriter], object]) -> None:
+        """Have something written with the next record, as to open the file may take a second.
+
+        What a failed write loses of these is not written again.
+        """
+        self._waiting.append(write)
 
     def add(self, images: int, values: Record) -> None:
         try:
             writer = self._writer(images)
             _add(writer, images, values)
+            for write in self._waiting:
+                write(writer)
+            self._waiting = []
         except OSError:
             self._open, self._lost = None, True
 
@@ -112,6 +135,9 @@ class _Events:
                 self._storage.write(f"{EVENTS}/{file.name}", file.read_bytes())
 
     def close(self) -> None:
+        if self._waiting and self._open is not None:
+            # The last grid is drawn after the last record.
+            self.add(0, {})
         self.publish()
         if self._open is not None:
             self._open.close()
@@ -129,7 +155,20 @@ def _add(writer: SummaryWriter, images: int, values: Record) -> None:
         elif name != "images" and isinstance(value, (int, float)) and math.isfinite(value):
             scalars.append(Summary.Value(tag=name, simple_value=value))
     # One event for all scalars: one for each takes more than twice as long.
-    writer.file_writer.add_summary(Summary(value=scalars), images)
+    if scalars:
+        writer.file_writer.add_summary(Summary(value=scalars), images)
+
+
+def _add_picture(writer: SummaryWriter, name: str, png: bytes, images: int) -> None:
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    # The header of a PNG: width and height, then after a byte 0 for grey and 2 for RGB.
+    width, height = struct.unpack(">II", png[16:24])
+    channels = 1 if png[25] == 0 else 3
+    picture = Summary.Image(
+        height=height, width=width, colorspace=channels, encoded_image_string=png
+    )
+    writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=picture)]), images)
 
 
 def _flat(record: Record, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -274,6 +274,15 @@ def refuse_occupied(storage: Storage, first: str) -> None:
         UserError: when there is anything else in the folder.
     """
     storage.clear_unfinished(of=first)
+    check_empty(storage)
+
+
+def check_empty(storage: Storage) -> None:
+    """Check that a folder holds nothing of a run or search, and nothing else of the user's.
+
+    Raises:
+        UserError: when it does.
+    """
     others = [name for name in storage.names() if name != LOCK and not name.startswith(".probe-")]
     if others:
         raise UserError(

@@ -8,6 +8,7 @@ from distgan.config.run import RunConfig
 from distgan.data.images import ImageSet
 from distgan.evaluate import evaluation
 from distgan.evaluate.evaluation import Evaluation
+from distgan.families.registry import to_yaml
 from distgan.runs import checkpoint, export, records
 from distgan.runs import folder as run
 from distgan.runs.samples import sample_sheet
@@ -32,6 +33,7 @@ class RunRecorder:
         run.record_environment(
             storage, state.world.size, _device_name(state.world.device), state.images_seen
         )
+        self.recorder.add_text(state.images_seen, "config", to_yaml(config))
         if state.images_seen == 0:
             self.sample(state)
 
@@ -46,6 +48,7 @@ class RunRecorder:
         with state.generating() as networks:
             picture = sample_sheet(state.family, networks, self._config.seed)
         self._storage.write(f"samples/images-{state.images_seen:012d}.png", picture)
+        self.recorder.add_picture(state.images_seen, "samples", picture)
 
     def finish(self, state: TrainingState) -> None:
         """Write the result of a complete run."""

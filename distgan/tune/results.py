@@ -194,7 +194,9 @@ def write(storage: Storage, found: Found, base: RunConfig, space: Space, s: Tune
         UserError: when the folder cannot be written.
     """
     if found.best is not None:
-        storage.write(BEST, to_yaml(override(base, space.changes(found.best.point))))
+        # What is best after so many images need not be after more: the file says how many.
+        changes = {**space.changes(found.best.point), "images": s.max_images}
+        storage.write(BEST, to_yaml(override(base, changes)))
     storage.write(SUMMARY, json.dumps(_summary(found, s), indent=2) + "\n")
     table = trial_table(found.trials, base, space, s)
     for name, writer in (("csv", pa.csv.write_csv), ("parquet", pa.parquet.write_table)):

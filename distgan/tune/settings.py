@@ -11,26 +11,14 @@ from pydantic.dataclasses import dataclass
 from distgan.config.run import RunConfig
 from distgan.config.settings import SETTINGS, Count, PositiveCount, nearest, override
 from distgan.errors import UserError
-from distgan.metrics.names import better
-
-OBJECTIVES = {
-    "frechet": "frechet",
-    "fid": "frechet",
-    "kernel": "kernel",
-    "kid": "kernel",
-    "precision": "manifold",
-    "recall": "manifold",
-    "density": "manifold",
-    "coverage": "manifold",
-    "classifier-score": "classifier-score",
-    "class-entropy": "modes",
-    "missing-classes": "modes",
-    "class-divergence": "modes",
-    "sliced": "sliced",
-    "intra-frechet": "intra-class",
-    "worst-class-frechet": "intra-class",
-}
-"""What a search may improve, each with the metric of `distgan.evaluate` that gives it."""
+from distgan.metrics.names import (
+    NAMES,
+    THROUGH_INCEPTION,
+    VALUES,
+    better,
+    metric_of,
+    values_of,
+)
 
 _MOST_IMAGES = 10**13
 _MOST_GENERATED = 1_000_000
@@ -45,14 +33,13 @@ _WORST = 1e30
 MOST_SAMPLES = 100_000
 """Trials of a search; confirmations are numbered from here."""
 
-_INCEPTIONS = {"fid": "frechet", "kid": "kernel"}
-"""Names that say the extractor too."""
-
 
 def _known(name: str) -> str:
-    if name not in OBJECTIVES:
-        known = list(OBJECTIVES)
-        raise ValueError(f"no such metric{nearest(name, known)}; have {', '.join(known)}")
+    if name not in NAMES:
+        raise ValueError(f"no such metric{nearest(name, list(NAMES))}; have {', '.join(NAMES)}")
+    if name not in VALUES and name not in THROUGH_INCEPTION:
+        values = ", ".join(values_of(name))
+        raise ValueError(f"has several values, and a search goes by one; name one of {values}")
     return name
 
 
@@ -100,7 +87,7 @@ class TuneSettings:
     @property
     def value(self) -> str:
         """The name of the objective in an evaluation."""
-        return _INCEPTIONS.get(self.metric, self.metric)
+        return THROUGH_INCEPTION.get(self.metric, self.metric)
 
     @property
     def lower_is_better(self) -> bool:
@@ -153,7 +140,7 @@ class TuneSettings:
                 "or --rung"
             )
         features = self.features
-        if self.metric in _INCEPTIONS:
+        if self.metric in THROUGH_INCEPTION:
             if features not in ("auto", "inception"):
                 raise UserError(
                     f"--features {features}: {self.metric} is measured through inception; use "
@@ -170,7 +157,7 @@ class TuneSettings:
             "seed": seed,
             "health.action": "warn",
             "evaluate.every": self.rung,
-            "evaluate.metrics": [OBJECTIVES[self.metric]],
+            "evaluate.metrics": [metric_of(self.metric)],
             "evaluate.num": self.rung_num,
             "evaluate.features": self.features,
             "output.log_every": every,

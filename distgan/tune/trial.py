@@ -23,6 +23,7 @@ from distgan.launch.ray.messages import cluster_mailbox
 from distgan.launch.ray.workers import Device
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Plan, Result
+from distgan.metrics.names import metric_of
 from distgan.runs import checkpoint
 from distgan.runs import folder as run
 from distgan.storage.ownership import Ownership
@@ -31,7 +32,7 @@ from distgan.training.control import Status
 from distgan.tune import population, record
 from distgan.tune.disk import COPIES, HANDED_ON
 from distgan.tune.record import Adoption, Measured, Trial
-from distgan.tune.settings import OBJECTIVES, TuneSettings
+from distgan.tune.settings import TuneSettings
 from distgan.tune.space import Space
 
 _ILL = ("non-finite", "exploding", "collapsed")
@@ -184,7 +185,7 @@ class _Runner:
 
     def _finish(self) -> None:
         settings = self._job.settings
-        wanted = {"metrics": (OBJECTIVES[settings.metric],), "num": settings.num}
+        wanted = {"metrics": (metric_of(settings.metric),), "num": settings.num}
         # By the workers that trained, where there are: this process holds no room for it.
         made = evaluate(
             self._run.uri,

@@ -67,7 +67,8 @@ document.addEventListener("DOMContentLoaded", async () => {
     const lanes = chart.health && drawn.bands.length > 1 ? drawn.bands.length : 0;
     return {
       height: 250,
-      margin: { l: 48, r: 12, t: 8 + 10 * lanes, b: 30 },
+      // The left one grows where an axis has long numbers; half of a last label is beyond the axis.
+      margin: { l: 48, r: 26, t: 8 + 10 * lanes, b: 30 },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: color("soft") },
@@ -85,13 +86,16 @@ document.addEventListener("DOMContentLoaded", async () => {
         spikecolor: color("soft"),
         spikedash: "solid",
         spikethickness: -1,
-        nticks: 8,
+        nticks: innerWidth < 600 ? 4 : 8,
+        tickangle: 0,
         fixedrange: coarse,
       },
       yaxis: {
         ...axis,
         type: chart.scale === "log" ? "log" : "linear",
-        tickformat: { share: ".0%", log: "~g" }[chart.scale] || "",
+        // As many digits as tell two ticks apart, and no more.
+        tickformat: { share: "~%", log: "~g" }[chart.scale] || "",
+        automargin: true,
         exponentformat: "none",
         nticks: 5,
         rangemode: chart.scale === "share" ? "tozero" : "normal",

@@ -1,11 +1,22 @@
 "use strict";
 // The slider over the samples of all runs, and a large view of any of them.
 document.addEventListener("DOMContentLoaded", () => {
+  const sheets = [...document.querySelectorAll(".sheet.moving")];
+  const finals = [...document.querySelectorAll(".sheet.final")];
+
+  const large = document.getElementById("large");
+  for (const sheet of [...finals, ...sheets]) {
+    sheet.querySelector(".pictures").addEventListener("click", () => {
+      const copy = sheet.querySelector("img:not([hidden])").cloneNode();
+      large.replaceChildren(copy);
+      large.showModal();
+    });
+  }
+  large.addEventListener("click", () => large.close());
+
   const slider = document.getElementById("moment");
   if (!slider) return;
   const moments = JSON.parse(document.getElementById("moments").textContent);
-  const sheets = [...document.querySelectorAll(".sheet.moving")];
-  const finals = [...document.querySelectorAll(".sheet.final")];
   const said = document.getElementById("moment-said");
   const play = document.getElementById("play");
   let timer = null;
@@ -69,14 +80,4 @@ document.addEventListener("DOMContentLoaded", () => {
   slider.addEventListener("input", () => { stop(); show(); });
   play.addEventListener("click", () => (timer === null ? start() : stop()));
   show();
-
-  const large = document.getElementById("large");
-  for (const sheet of [...finals, ...sheets]) {
-    sheet.querySelector(".pictures").addEventListener("click", () => {
-      const copy = sheet.querySelector("img:not([hidden])").cloneNode();
-      large.replaceChildren(copy);
-      large.showModal();
-    });
-  }
-  large.addEventListener("click", () => large.close());
 });

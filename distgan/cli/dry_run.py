@@ -1,0 +1,73 @@
+"""`distgan train --dry-run`: what a run would be, printed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from distgan.cli.files import check_writable
+
+if TYPE_CHECKING:
+    from distgan.config.run import RunConfig
+    from distgan.launch.dry_run import DryRun
+
+
+def show(config: RunConfig, out: str | None, common: dict[str, Any]) -> int:
+    """Check the run and print it.
+
+    Args:
+        common: the other arguments of `distgan.launch.train`.
+
+    Raises:
+        UserError: for what training would refuse before it starts anything.
+    """
+    from distgan.cli.console import screen, text
+    from distgan.launch.dry_run import dry_run
+
+    known = ("workers", "address", "device", "max_failures")
+    found = dry_run(config, out=out, **{n: common[n] for n in known if n in common})
+    check_writable(f"{out or 'runs'}/config.yaml", "--out", "runs/one")
+    console = screen()
+    for name, said in _facts(found).items():
+        console.print(text((f"{name:<12}", "cyan"), f" {said}"), soft_wrap=True)
+    console.print("\nEverything was checked that can be without training; nothing was written.")
+    return 0
+
+
+def _facts(found: DryRun) -> dict[str, str]:
+    config, shape = found.config, found.images.shape
+    size = f"{shape.height}x{shape.width}x{shape.channels}"
+    classes = f", {len(found.images.classes)} classes" if found.images.classes else ""
+    epochs = config.images / max(found.images.count, 1)
+    weights = (f"{role} of {count:,} weights" for role, count in found.weights.items())
+    return {
+        "recipe": f"{config.recipe}, a {config.family}",
+        "data": f"{config.data}: {found.images.count:,} images of {size}{classes}",
+        "feed": found.feed,
+        "networks": ", ".join(weights),
+        "workers": found.workers,
+        "updates": f"{found.updates:,} of {config.batch:,} images each: {config.images:,} images, "
+        f"each image of the set {epochs:.3g} times",
+        "writes to": found.out,
+        **_written(config),
+    }
+
+
+def _written(config: RunConfig) -> dict[str, str]:
+    output, kept = config.output, config.output.keep_checkpoints
+    last = "the last" if kept == 1 else f"the last {kept}"
+    said = {
+        "records": _often(config.images, output.log_every),
+        "samples": f"{_often(config.images, output.sample_every)}, and at the start and the end",
+        "checkpoints": f"{_often(config.images, output.checkpoint_every)}, and at the end; "
+        f"{last} stay",
+    }
+    if config.evaluate.every:
+        often = _often(config.images, config.evaluate.every)
+        said["evaluations"] = f"{often}: {', '.join(config.evaluate.metrics)}"
+    else:
+        said["evaluations"] = "none; --evaluate.every 100k for one every 100,000 images"
+    return said
+
+
+def _often(images: int, every: int) -> str:
+    return f"{images // every:,}, one every {every:,} images"

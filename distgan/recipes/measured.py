@@ -1,0 +1,49 @@
+"""What recipes came to where they were measured: speed and quality, for `distgan recipes`.
+
+Each figure stands in a table that is named here and says how it was measured. Whoever changes a
+recipe's settings takes its entries out, or measures again: a recipe without an entry was not
+measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SPEED_DATE, SPEED_SOURCE = "2026-11-26", "benchmarks/README.md#step"
+
+SPEED = {
+    "mnist-mlp": 10_028,
+    "mnist-mlp-conditional": 8_935,
+    "mnist-dcgan": 1_651,
+    "mnist-speedrun": 4_832,
+    "cifar10-dcgan": 669,
+    "cifar10-dcgan-tiny": 4_183,
+    "cifar10-sngan": 50.9,
+    "cifar10-sngan-tiny": 1_119,
+    "cifar10-r3gan": 1.1,
+    "cifar10-r3gan-tiny": 238,
+}
+"""Images/s of the step in one process on two cores of an AMD EPYC, by recipe."""
+
+QUALITY_DATE, QUALITY_SOURCE = "2026-11-25", "benchmarks/results/README.md#quality-of-the-recipes"
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Frechet distance to the training images, by the extractor of their set; lower is better.
+
+    ``spread`` is the standard deviation over three seeds, ``images`` how many images each
+    generator was trained on.
+    """
+
+    frechet: float
+    spread: float
+    images: int
+
+
+QUALITY = {
+    "mnist-mlp": Quality(74.5, 8.2, 300_000),
+    "mnist-mlp-conditional": Quality(9.8, 4.9, 300_000),
+    "mnist-dcgan": Quality(16.0, 0.4, 100_000),
+}
+"""By recipe."""

@@ -74,6 +74,7 @@ def add(verbs: Verbs[Parser]) -> None:
         metavar="N",
         help="restarts of lost workers without a new checkpoint between [3]",
     )
+    parser.add_argument("--no-pictures", action="store_true", help="no samples in the terminal")
     parser.add_argument("-v", "--verbose", action="store_true", help="show what Ray says")
 
 
@@ -99,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
     }
     if options.max_failures is not None:
         common["max_failures"] = options.max_failures
-    with Terminal() as terminal:
+    with Terminal(pictures=not options.no_pictures) as terminal:
         if options.resume is not None:
             given = options.recipe or (options.config and "--config") or (options.out and "--out")
             if given:

@@ -135,7 +135,7 @@ def _walk(
     labels = chosen_labels(generator, options.label)
     by_label = 0 < len(labels) <= MOST_ROWS
     if num is None:
-        num = len(labels) * max(1, _WALK_IMAGES // len(labels)) if by_label else _WALK_IMAGES
+        num = len(labels) * -(-_WALK_IMAGES // len(labels)) if by_label else _WALK_IMAGES
     square = max(1, round(num**0.5))
     columns = min(num, len(labels) * max(1, square // len(labels))) if by_label else square
     check_grid(num, generator.image, columns)

@@ -137,8 +137,13 @@ def chosen_labels(generator: LoadedGenerator, text: str | None) -> list[int]:
 
 
 def names_of(generator: LoadedGenerator, labels: list[int]) -> list[str]:
-    """The names of labels."""
-    return [generator.classes[label] for label in labels]
+    """What to write on a picture for labels: their names, or numbers where letters lack."""
+    from distgan.runs.captions import drawable
+
+    return [
+        generator.classes[label] if drawable(generator.classes[label]) else str(label)
+        for label in labels
+    ]
 
 
 def _grid(options: argparse.Namespace, num: int, seeds: list[int] | None) -> int:

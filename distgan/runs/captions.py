@@ -23,13 +23,13 @@ def named(picture: Image.Image, columns: int, names: Sequence[str]) -> Image.Ima
 
     Args:
         picture: columns of equal width, a line between them.
-        names: are repeated until there is one for each column. Names that are wider than a
-            column stand upright. One with letters that the font lacks is replaced by its place.
+        names: are repeated until there is one for each column. Where one is wider than a
+            column, all stand upright.
     """
     step = (picture.width + 1) / columns
     size = int(max(_SIZES[0], min(_SIZES[1], step - _MARGIN)))
     font = _font(size)
-    shown = [_fitting(_drawable(name, number), font) for number, name in enumerate(names)]
+    shown = [_fitting(name, font) for name in names]
     upright = max(map(font.getlength, shown)) > step - 2 * _MARGIN
     strips = [_strip(name, font, picture.mode) for name in shown]
     if upright:
@@ -72,6 +72,7 @@ def _white(mode: str) -> int | tuple[int, int, int]:
 
 
 def _fitting(name: str, font: _Font) -> str:
+    name = " ".join(printable(name[:200]).split())
     if font.getlength(name) <= _LONGEST:
         return name
     while name and font.getlength(f"{name}...") > _LONGEST:
@@ -79,9 +80,9 @@ def _fitting(name: str, font: _Font) -> str:
     return f"{name}..."
 
 
-def _drawable(name: str, number: int) -> str:
-    words = " ".join(printable(name[:200]).split())
+def drawable(name: str) -> bool:
+    """Whether the font has all letters of a name, which is not empty."""
     font = _font(_SIZES[1])
     missing = bytes(font.getmask("\uffff"))
-    lacking = any(not char.isspace() and bytes(font.getmask(char)) == missing for char in words)
-    return str(number) if lacking or not words else words
+    found = [bytes(font.getmask(char)) != missing for char in name if not char.isspace()]
+    return bool(found) and all(found)

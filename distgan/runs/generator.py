@@ -137,6 +137,7 @@ class LoadedGenerator:
             return self.classes.index(str(label))
         text = str(label)
         number = int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else -1
+        label = number if number >= 0 else label
         if not 0 <= number < len(self.classes):
             names = "" if self.classes[0] == "0" else f": {listed(self.classes, 5)}"
             raise UserError(

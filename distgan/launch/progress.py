@@ -62,7 +62,7 @@ class Progress:
         if at == self._measured_at:
             return []
         self._measured, self._measured_at = status.measured["values"], at
-        return [f"at {at:,} images: {name} {text}" for name, text in self.measured()]
+        return [f"at {at:,} images: {name} {text}" for name, text in self.measured(when=False)]
 
     def speed(self) -> float:
         """Images a second, of late; 0 where it is not known."""
@@ -95,15 +95,19 @@ class Progress:
         ill = record.get("health", HEALTHY) != HEALTHY
         return [*found, ("health", str(record["health"]))] if ill else found
 
-    def measured(self) -> list[tuple[str, str]]:
-        """The newest values of metrics: names, and values beside the best so far."""
+    def measured(self, *, when: bool = True) -> list[tuple[str, str]]:
+        """The newest values of metrics: names, and values beside the best so far.
+
+        Args:
+            when: whether to say after how many images the best was measured.
+        """
         found = []
         for name, standing in self._measured.items():
             text = f"{standing['value']:.4g}"
             if "best" in standing:
                 first = standing["best_at"] == self._measured_at
-                at = f"{int(standing['best_at']):,}"
-                best = "best so far" if first else f"best {standing['best']:.4g} at {at} images"
+                at = f" at {int(standing['best_at']):,} images" if when else ""
+                best = "best so far" if first else f"best {standing['best']:.4g}{at}"
                 text += f", {best} ({better(name)} is better)"
             found.append((name, text))
         return found

@@ -116,6 +116,7 @@ def test_a_run_leaves_what_it_promises(trained: Path) -> None:
             "metrics.jsonl",
             "tensorboard",
             "samples",
+            "train.log",
         ),
         *(
             "checkpoints",

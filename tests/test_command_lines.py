@@ -36,7 +36,7 @@ JOB = ("--", "train", "--out", "/shared/one")
 NOBODY = ("--address", "http://127.0.0.1:9")
 
 OPTIONS: dict[tuple[str, ...], str] = {
-    ("sample", "run"): "num label seed out weights",
+    ("sample", "run"): "num label seed seeds out each npz film fps seconds weights",
     ("report", "run"): "out",
     ("show", "mnist-mlp"): "batch images loss latent x generator generator.network.widths seed",
     ("plan", "mnist-mlp", "--gpu", "h100"): (

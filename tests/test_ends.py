@@ -53,7 +53,7 @@ def train(folder: Path, stop_at: int = 10**9, **changes: Any) -> launch.Result:
 def resume(folder: Path, **changes: Any) -> tuple[launch.Result, list[str]]:
     said: list[str] = []
     stop = Stopping(10**9)
-    stop.note = said.append  # type: ignore[method-assign]
+    stop.note = lambda text, kind="": said.append(text)  # type: ignore[method-assign]
     return launch.resume(str(folder), changes, workers=0, stop=stop, display=stop), said
 
 

@@ -16,6 +16,7 @@ from distgan.launch import start
 from distgan.launch.ray import cluster
 from distgan.launch.signals import StopRequest
 from distgan.recipes import recipe
+from distgan.runs.log import LOG
 from distgan.runs.recovery import clear_unfinished
 from distgan.storage.ownership import Ownership
 from distgan.storage.storage import OWNER, Storage
@@ -118,4 +119,4 @@ def test_a_run_that_is_stopped_while_it_starts_is_cleared(
     monkeypatch.setattr(stop, "install", lambda: None)
     config = override(recipe("mnist-mlp-tutorial"), {"batch": 64, "images": 64})
     launch.train(config, out=str(run), workers=1, device="cpu", stop=stop)
-    assert cleared == [[".lock", "config.yaml", "data.json", OWNER]]
+    assert cleared == [[".lock", "config.yaml", "data.json", OWNER, LOG]]

@@ -199,6 +199,8 @@ def test_a_stop_while_workers_start(tmp_path: Path) -> None:
     assert [said[2], said[3][:12]] == ["starting Ray\n", "1 worker of "]
     os.killpg(process.pid, signal.SIGINT)
     rest = process.communicate(timeout=60)[0].splitlines()
+    # How far it had come.
+    rest = [line for line in rest if line not in ("loading the data", "starting the workers")]
     assert process.returncode == 130
     assert rest == [
         "stopped by SIGINT before the first update",

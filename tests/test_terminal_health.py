@@ -6,9 +6,11 @@ import io
 
 from rich.console import Console
 
+import distgan
 from distgan.cli.terminal import Terminal
 from distgan.health.diagnosis import Verdict
 from distgan.health.recovery import HEALTHY_AGAIN, ILL, state_message
+from distgan.launch.progress import Progress
 from distgan.training.control import Status
 
 
@@ -29,7 +31,7 @@ def test_an_illness_stands_out_and_brackets_are_text() -> None:
 
 
 def test_the_panel_names_the_state_while_it_lasts() -> None:
-    terminal = Terminal(Console(file=io.StringIO()))
+    progress = Progress(distgan.recipe("mnist-mlp"))
     for state, names in (("healthy", []), ("stalled", [("health", "stalled")])):
-        terminal._status = Status(1, {"health": state})
-        assert terminal._values() == names
+        progress.update(Status(1, {"health": state}))
+        assert progress.values() == names

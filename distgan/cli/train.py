@@ -78,6 +78,7 @@ def add(verbs: Verbs[Parser]) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="check everything, print the plan, write nothing"
     )
+    parser.add_argument("--no-pictures", action="store_true", help="no samples in the terminal")
     parser.add_argument("-v", "--verbose", action="store_true", help="show what Ray says")
 
 
@@ -108,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
         if options.resume is not None:
             raise UserError("--dry-run: is of new runs; leave out --resume, or leave this out")
         return dry_run.show(settings.override_typed(_base(options), changes), options.out, common)
-    with Terminal() as terminal:
+    with Terminal(pictures=not options.no_pictures) as terminal:
         if options.resume is not None:
             given = options.recipe or (options.config and "--config") or (options.out and "--out")
             if given:

@@ -110,6 +110,11 @@ class RunConfig:
         return {name: "scale(0.3, 10)" for name in names if f".{name}".endswith(".optimizer.lr")}
 
     @property
+    def total(self) -> int:
+        """Images at the end of training: ``images``, rounded up to whole batches."""
+        return -(-self.images // self.batch) * self.batch
+
+    @property
     def micro_batch(self) -> int:
         """Real images in a global micro-batch."""
         return self.batch // self.accumulate

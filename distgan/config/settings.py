@@ -39,6 +39,16 @@ def parse_count(value: Any) -> Any:
     return int(number) if number.is_integer() else value
 
 
+def short_count(number: int) -> str:
+    """About this number as `parse_count` reads it, with two digits that count: ``5.1k``, ``2M``."""
+    rounded = int(float(f"{number:.1e}"))
+    for suffix, scale in (("M", 10**6), ("k", 10**3)):
+        text = f"{rounded / scale:g}{suffix}"
+        if rounded >= scale and parse_count(text) == rounded:
+            return text
+    return str(rounded)
+
+
 def split_commas(value: Any) -> Any:
     """``"a,b"`` -> ``["a", "b"]``; anything but text stays as it is."""
     return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value

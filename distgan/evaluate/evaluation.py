@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from distgan.evaluate.reals import Reals
 from distgan.families import Family
 from distgan.features import load, resolve
 from distgan.features.base import ARITHMETIC
+from distgan.metrics.names import better, cost
 from distgan.parallel import World
 from distgan.runs import folder as run
 from distgan.storage.ownership import Ownership
@@ -173,8 +174,11 @@ def _check_finite(metric: str, found: dict[str, Value]) -> None:
             )
 
 
-def remember(storage: Storage, evaluation: Evaluation) -> None:
+def remember(storage: Storage, evaluation: Evaluation) -> list[dict[str, Any]]:
     """Add an evaluation to a run's folder, in the place of an equal one.
+
+    Returns:
+        all evaluations of the run, as `read` gives them.
 
     Raises:
         UserError: when the run is no longer there, or another process goes on writing to the file.
@@ -185,8 +189,39 @@ def remember(storage: Storage, evaluation: Evaluation) -> None:
     with Ownership(storage, "writing of evaluations", "RUN", file=f".{LOG}.lock", wait=60):
         run.require(storage, "RUN")
         known = [e for e in read(storage) if not _same(e, evaluation)]
-        lines = [json.dumps(e) for e in [*known, evaluation.to_dict()]]
-        storage.write(LOG, "\n".join(lines) + "\n")
+        entries = [*known, evaluation.to_dict()]
+        storage.write(LOG, "\n".join(map(json.dumps, entries)) + "\n")
+        return entries
+
+
+def standing(entries: Sequence[dict[str, Any]], evaluation: Evaluation) -> dict[str, Any]:
+    """The values of an evaluation beside the best so far of the same run and card.
+
+    Args:
+        entries: evaluations of the run, as `read` gives them; those after more images, from
+            before a rollback, do not count.
+
+    Returns:
+        ``images``, and ``values``: by name ``value``, and where lower or higher values are
+        better also ``best`` and the images ``best_at`` which it was first measured.
+    """
+    before = [
+        entry
+        for entry in entries
+        if entry["card"]["key"] == evaluation.card.key and entry["images"] <= evaluation.images
+    ]
+    values: dict[str, dict[str, float]] = {}
+    for name, found in evaluation.values.items():
+        values[name] = {"value": found.value}
+        known = [
+            (cost(name, entry["values"][name]["value"]), entry["images"])
+            for entry in before
+            if (entry["values"].get(name) or {}).get("value") is not None
+        ]
+        if better(name):
+            least, at = min([*known, (cost(name, found.value), evaluation.images)])
+            values[name] |= {"best": cost(name, least), "best_at": at}
+    return {"images": evaluation.images, "values": values}
 
 
 def _same(entry: dict[str, Any], evaluation: Evaluation) -> bool:

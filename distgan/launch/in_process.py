@@ -13,7 +13,7 @@ from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.parallel import World
 from distgan.parallel.allocator import keep_freed_memory, return_freed_memory
-from distgan.runs.events import NOT_LOGGED, EventLog
+from distgan.runs.events import NOT_LOGGED, PREPARING, EventLog
 from distgan.storage import machine
 from distgan.storage.retrying import RetryingStorage
 from distgan.training.control import Outcome, Status
@@ -52,6 +52,7 @@ def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
     events = EventLog(plan.storage)
     control = _Direct(display, stop, events)
     storage = RetryingStorage(plan.storage.anywhere(), control.note, owner=plan.storage.owner)
+    display.note("loading the data", PREPARING)
     rows = open_rows(
         config,
         images,

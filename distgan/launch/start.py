@@ -16,7 +16,7 @@ import torch
 from distgan import features
 from distgan.config.feed import FeedSettings
 from distgan.config.run import RunConfig
-from distgan.config.settings import leaves, override
+from distgan.config.settings import leaves, override, short_count
 from distgan.data import feed_mode as ways
 from distgan.data import identity
 from distgan.data.images import ImageSet, open_images
@@ -27,6 +27,7 @@ from distgan.families.base import MOST_ROWS
 from distgan.families.check import check_networks
 from distgan.health import recovery
 from distgan.launch import gpus
+from distgan.launch.log import LoggedDisplay
 from distgan.launch.ray.address import check_address, cluster_address
 from distgan.launch.ray.environment import prepare_own_cluster
 from distgan.launch.ray.workers import Asked, Device, check_asked, check_gpus, cores_for
@@ -34,6 +35,7 @@ from distgan.launch.signals import StopRequest
 from distgan.launch.surroundings import restored
 from distgan.runs import checkpoint, events, export, records
 from distgan.runs import folder as run
+from distgan.runs.events import PREPARING
 from distgan.runs.recovery import clear_unfinished, recover_index
 from distgan.storage import machine
 from distgan.storage.ownership import Ownership, make_unused
@@ -82,6 +84,13 @@ class Plan:
     threads: int | None = None
     asked_feed: FeedSettings | None = None
     remarks: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        """What is trained on what, and where to, in one line."""
+        count, shape = self.images.count, self.images.shape
+        size = f"{shape.height}x{shape.width}x{shape.channels}"
+        config = self.config
+        return f"{config.recipe} on {config.data} ({count:,} images, {size}) -> {self.storage.uri}"
 
 
 @dataclass(frozen=True)
@@ -227,8 +236,8 @@ def resume(
         # One that was cut off between its last checkpoint and the export has that left to do.
         if seen >= config.images and export.exported(storage) >= seen:
             raise UserError(
-                f"--resume {path}: is complete at {seen:,} images; "
-                f"give a larger --images than {config.images:,} to go on"
+                f"--resume {path}: is complete at {seen:,} images; give a larger --images to go "
+                f"on, such as --images {further(seen)}"
             )
         images = open_images(config.data)
         identity.check_same(storage, config.data, images)
@@ -260,9 +269,20 @@ def resume(
         return _start(plan, display, stop)
 
 
+def further(images_seen: int) -> str:
+    """A larger ``--images`` with which a run of so many goes on."""
+    return short_count(max(2 * images_seen, 1000))
+
+
 def _start(plan: Plan, display: Display | None, stop: StopRequest | None) -> Result:
-    display = display or _Silent()
-    display.start(plan)
+    with LoggedDisplay(display or _Silent(), plan) as logged:
+        logged.start(plan)
+        result = _train(plan, logged, stop)
+        logged.finish(result)
+    return result
+
+
+def _train(plan: Plan, display: Display, stop: StopRequest | None) -> Result:
     for remark in plan.remarks:
         display.note(remark)
     here = plan.address is None or plan.workers == 0
@@ -282,7 +302,8 @@ def _start(plan: Plan, display: Display | None, stop: StopRequest | None) -> Res
         else:
             if plan.address is None:
                 prepare_own_cluster()
-            display.note(f"joining Ray at {plan.address}" if plan.address else "starting Ray")
+            joining = f"joining Ray at {plan.address}" if plan.address else "starting Ray"
+            display.note(joining, PREPARING)
             outcome = _on_ray(plan, display, stop)
     seconds = time.perf_counter() - start
     return Result(plan.storage.uri, outcome.images_seen, outcome.stopped, seconds)

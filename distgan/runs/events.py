@@ -14,7 +14,9 @@ from distgan.storage.textfiles import Shape, read_lines
 
 LOG = "events.jsonl"
 
-NOT_LOGGED = ("ill", "healthy again")
+PREPARING = "preparing"
+"""Kind of the notes that say what a run waits for before its first update."""
+NOT_LOGGED = ("ill", "healthy again", PREPARING)
 """Kinds of notes that are shown and not logged: every record holds the state of health."""
 
 

@@ -9,6 +9,7 @@
     metrics.jsonl          one record an interval
     events.jsonl           what befell it: workers lost, restarts, storage that failed
     tensorboard/           the same as TensorBoard events
+    train.log              what the terminal showed, with the time of every line
     samples/               grids from a fixed z, named by images seen
     checkpoints/           the newest few, and index.json that vouches for them
     generator.safetensors, generator_ema.safetensors, generator.json
@@ -27,6 +28,7 @@ from distgan.config.run import RunConfig
 from distgan.data import identity
 from distgan.errors import UserError
 from distgan.families.registry import from_yaml, to_yaml
+from distgan.runs.log import LOG
 from distgan.storage import machine
 from distgan.storage.machine import processor, version
 from distgan.storage.ownership import (
@@ -77,7 +79,7 @@ def _refuse_run(storage: Storage) -> None:
 def withdraw(storage: Storage) -> None:
     """Remove what a start has written, if nothing has happened in the run."""
     # Last the owner: as long as it is there, everything is compared with it.
-    withdraw_files(storage, CONFIG, identity.FILE, OWNER)
+    withdraw_files(storage, CONFIG, identity.FILE, LOG, OWNER)
 
 
 def update(storage: Storage, config: RunConfig) -> None:

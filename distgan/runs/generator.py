@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from distgan.config.shape import ImageShape
-from distgan.errors import UserError, brief
+from distgan.errors import UserError, brief, listed
 from distgan.families import Family
 from distgan.families.data import Batch, drawn
+from distgan.networks.random import has_random_layers
+
+Label = int | str
+"""A label by its number or its name."""
+
+_MOST_DIGITS = 9
+"""Of the number of a label; Python refuses to read texts of thousands of digits."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +50,19 @@ class LoadedGenerator:
         return next(iter(self.networks.values()))
 
     def sample(
-        self, num: int, *, seed: int = 0, label: int | None = None, truncation: float | None = None
+        self,
+        num: int | range,
+        *,
+        seed: int = 0,
+        label: Label | Sequence[Label] | None = None,
+        truncation: float | None = None,
     ) -> Tensor:
-        """Generate images.
-
-        Without ``label``, a conditional model cycles through its labels. Image i is the same
-        for any ``num``, to the bit.
+        """Generate images. Image i of a seed is always the same, to the bit.
 
         Args:
+            num: how many, from image 0 on, or the numbers of the images as a range of step 1.
+            label: one or several, by name or number; images take turns through them, image i
+                with the one of place i modulo their number. None for all that there are.
             truncation: see `latents`.
 
         Returns:
@@ -59,15 +71,90 @@ class LoadedGenerator:
         Raises:
             UserError: for a label that the model does not have.
         """
-        latents, labels = self.latents(num, seed, truncation), self._labels(num, label)
-        return self.images(latents, labels, seed=seed, numbers=torch.arange(num))
+        wanted = range(num) if isinstance(num, int) else num
+        numbers = torch.arange(wanted.start, wanted.stop)
+        chosen = self.label_numbers(label)
+        labels = torch.tensor(chosen)[numbers % len(chosen)] if chosen else None
+        latents = self.latents(wanted, seed, truncation)
+        return self.images(latents, labels, seed=seed, numbers=numbers)
 
-    def latents(
-        self, num: int, seed: int = 0, truncation: float | None = None
-    ) -> dict[str, Tensor]:
-        """The random inputs of ``num`` images: float32 (num, size) by name.
+    def sample_seeds(
+        self,
+        seeds: Sequence[int],
+        *,
+        label: Label | Sequence[Label] | None = None,
+        truncation: float | None = None,
+    ) -> Tensor:
+        """The first image of every seed; of a conditional model one for each label in turn.
+
+        The image of a seed and label is always the same, to the bit, and that of
+        ``sample(1, seed=seed, label=label)``.
 
         Args:
+            label: as for `sample`.
+            truncation: see `latents`.
+
+        Returns:
+            float32 (seeds x labels, channels, height, width) in [-1, 1], seed after seed.
+
+        Raises:
+            UserError: for a label that the model does not have.
+        """
+        chosen = self.label_numbers(label)
+        each = max(1, len(chosen))
+        rows = [self.latents(1, seed, truncation) for seed in seeds]
+        # Networks that draw noise draw it by the seed, so theirs are made one after another.
+        together = 1 if any(map(has_random_layers, self.networks.values())) else len(rows)
+        parts = [torch.empty(0, *self.image)]
+        for start in range(0, len(rows), max(1, together)):
+            mine = rows[start : start + together]
+            latents = {
+                name: torch.cat([row[name] for row in mine]).repeat_interleave(each, 0)
+                for name in mine[0]
+            }
+            labels = torch.tensor(chosen).repeat(len(mine)) if chosen else None
+            parts.append(self.images(latents, labels, seed=seeds[start]))
+        return torch.cat(parts)
+
+    def label_numbers(self, label: Label | Sequence[Label] | None = None) -> list[int]:
+        """The numbers of labels that are given by name or number; empty without labels.
+
+        A text that is the name of a label means that one, also where it is a number. None
+        means all labels.
+
+        Raises:
+            UserError: for a label that the model does not have.
+        """
+        if label is None:
+            return list(range(len(self.classes)))
+        given = [label] if isinstance(label, int | str) else list(label)
+        return [self._label_number(each) for each in given]
+
+    def _label_number(self, label: Label) -> int:
+        if not self.classes:
+            raise UserError(f"--label {brief(label)}: this generator takes no labels; leave it out")
+        if label in self.classes:
+            return self.classes.index(str(label))
+        text = str(label)
+        number = int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else -1
+        label = number if number >= 0 else label
+        if not 0 <= number < len(self.classes):
+            names = "" if self.classes[0] == "0" else f": {listed(self.classes, 5)}"
+            raise UserError(
+                f"--label {brief(label)}: this generator has labels 0 to "
+                f"{len(self.classes) - 1}{names}"
+            )
+        return number
+
+    def latents(
+        self, num: int | range, seed: int = 0, truncation: float | None = None
+    ) -> dict[str, Tensor]:
+        """The random inputs of images: float32 (num, size) by name.
+
+        Those of image i are a function of the seed and of i alone.
+
+        Args:
+            num: as for `sample`.
             truncation: the largest absolute value c of a normal number. Each z becomes
                 Phi^-1(Phi(-c) + Phi(z) (2 Phi(c) - 1)), which keeps the order and changes
                 continuously with c, so that image i stays image i (BigGAN resamples instead:
@@ -81,7 +168,7 @@ class LoadedGenerator:
         if truncation is not None and not truncation > 0:
             raise UserError(f"--truncation {truncation}: should be above 0, such as 1 or 0.5")
         inputs = self.family.inputs()
-        found = drawn(inputs, seed, "sample", range(num))
+        found = drawn(inputs, seed, "sample", range(num) if isinstance(num, int) else num)
         for name, wanted in inputs.items():
             if wanted.kind == "normal" and truncation is not None:
                 found[name] = truncated(found[name], truncation)
@@ -121,21 +208,6 @@ class LoadedGenerator:
             made = self.family.images(self.networks, batch, seed, "sample")
             parts.append(made[: min(BLOCK, num - start)].float())
         return torch.cat(parts) if parts else torch.empty(0, *self.image)
-
-    def _labels(self, num: int, label: int | None) -> Tensor | None:
-        if not self.classes:
-            if label is not None:
-                raise UserError(
-                    f"--label {brief(label)}: this generator takes no labels; leave it out"
-                )
-            return None
-        if label is None:
-            return torch.arange(num) % len(self.classes)
-        if not 0 <= label < len(self.classes):
-            raise UserError(
-                f"--label {brief(label)}: this generator has labels 0 to {len(self.classes) - 1}"
-            )
-        return torch.full((num,), label)
 
 
 BLOCK = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -23,13 +23,17 @@ SIGNALS = ("", "SIGINT", "SIGTERM", PREEMPTION, RESIZE)
 class Status:
     """The progress of a run; ``record`` holds the newest record's values.
 
-    ``furthest`` is the number of images of the last record at this start of the run; up to
-    there, images are repeated.
+    Before the first record it holds the means so far, marked ``interim``. ``furthest`` is the
+    number of images of the last record at this start of the run; up to there, images are
+    repeated. ``measured`` is `distgan.evaluate.evaluation.standing` of the newest evaluation
+    since this start, and ``sampled`` the images seen at the newest grid of samples.
     """
 
     images_seen: int
     record: records.Record = field(default_factory=dict)
     furthest: int = 0
+    measured: dict[str, Any] = field(default_factory=dict)
+    sampled: int | None = None
 
 
 @dataclass(frozen=True)

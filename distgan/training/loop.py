@@ -77,6 +77,7 @@ class _Training:
         self._score: tuple[int, float, str] | None = None
         self._saved: tuple[int, tuple[int, float, str] | None] | None = None
         self._action = ""
+        self._updates = 0
         if world.leads:
             for folder in (checkpoint.FOLDER, "samples"):
                 storage.clear_unfinished(folder)
@@ -130,10 +131,12 @@ class _Training:
 
             # Update the discriminator, the generator in its turn, and all that follows them.
             self._state.step(batches)
+            self._updates += 1
 
             # Record, sample and save whenever a multiple of the interval has been passed.
             if self._passed(output.log_every) and self._judge(batches[0]) != "go on":
                 continue
+            self._look_before_the_first_record()
             if config.evaluate.every and self._passed(config.evaluate.every):
                 failure = self._evaluate()
                 if failure is not None:
@@ -142,7 +145,7 @@ class _Training:
                 self._sample()
             # Hear what the outside wants; all ranks agree on the answer.
             self._writer.check()
-            stopped = self._ticker.tick(Status(self._state.images_seen, self._record))
+            stopped = self._ticker.tick(self._status())
             if stopped or self._passed(output.checkpoint_every):
                 self._save()
 
@@ -166,7 +169,7 @@ class _Training:
             self._record |= {"health": self._monitor.state, "interim": True}
             if self._recorder is not None:
                 self._recorder.recorder.add(self._record)
-            self._control.report(Status(self._state.images_seen, self._record))
+            self._control.report(self._status())
         every, failure = self._config.evaluate.every, None
         if every and not self._passed(every):
             failure = self._evaluate()
@@ -176,11 +179,35 @@ class _Training:
             self._sample()
             if failure is not None:
                 self._control.note(f"no last evaluation: {failure}")
+            self._control.report(self._status())
             return
         if self._recorder is not None:
             self._recorder.finish(self._state)
+        self._control.report(self._status())
         if failure is not None:
             raise failure
+
+    def _status(self) -> Status:
+        seen, recorder = self._state.images_seen, self._recorder
+        if recorder is None:
+            return Status(seen, self._record)
+        return Status(seen, self._record, measured=recorder.measured, sampled=recorder.sampled)
+
+    def _look_before_the_first_record(self) -> None:
+        """After 1, 2, 4, 8, ... updates, until there is a record: show the means so far.
+
+        To read them waits for the device, and all ranks must do it at the same step. By the
+        count of updates they agree without a word, and it is done a few times a start only.
+        Neither the means nor the weights change by it.
+        """
+        shown = self._record and "interim" not in self._record
+        if shown or self._updates & (self._updates - 1):
+            return
+        family = self._state.family
+        means = self._state.statistics.means(self._world, keep=True)
+        # A network whose turn has not come has no values yet.
+        means |= family.derived({name: means.get(name, 0.0) for name in family.statistics})
+        self._record = {"images": self._state.images_seen, **means, "interim": True}
 
     def _sample(self) -> None:
         self._state.agree_on_buffers()

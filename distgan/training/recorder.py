@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from distgan.config.run import RunConfig
@@ -17,7 +19,12 @@ from distgan.training.state import TrainingState
 
 
 class RunRecorder:
-    """What rank 0 writes besides checkpoints: records, grids, and the result."""
+    """What rank 0 writes besides checkpoints: records, grids, and the result.
+
+    Attributes:
+        measured: `distgan.evaluate.evaluation.standing` of the newest evaluation, or empty.
+        sampled: images seen at the newest grid, or None.
+    """
 
     def __init__(
         self,
@@ -28,6 +35,8 @@ class RunRecorder:
         writer: checkpoint.Writer,
     ) -> None:
         self._writer = writer
+        self.measured: dict[str, Any] = {}
+        self.sampled: int | None = None
         self.recorder = records.Recorder(storage, state.images_seen)
         self._config, self._storage, self._images = config, storage, images
         run.record_environment(
@@ -39,7 +48,8 @@ class RunRecorder:
 
     def evaluated(self, found: Evaluation, seconds: float) -> None:
         """Write an evaluation, for which training stood still for some seconds."""
-        evaluation.remember(self._storage, found)
+        entries = evaluation.remember(self._storage, found)
+        self.measured = evaluation.standing(entries, found)
         values = {name: value.value for name, value in found.values.items()}
         self.recorder.add_scalars(found.images, {**values, "evaluation_seconds": seconds})
 
@@ -49,6 +59,7 @@ class RunRecorder:
             picture = sample_sheet(state.family, networks, self._config.seed)
         self._storage.write(f"samples/images-{state.images_seen:012d}.png", picture)
         self.recorder.add_picture(state.images_seen, "samples", picture)
+        self.sampled = state.images_seen
 
     def finish(self, state: TrainingState) -> None:
         """Write the result of a complete run."""

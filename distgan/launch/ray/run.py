@@ -38,6 +38,7 @@ from distgan.launch.start import Display, Plan
 from distgan.parallel import World
 from distgan.parallel.allocator import keep_freed_memory
 from distgan.runs import folder as run
+from distgan.runs.events import PREPARING
 from distgan.storage import machine
 from distgan.storage.retrying import RetryingStorage
 from distgan.storage.storage import Storage
@@ -76,6 +77,7 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
             probe_gpus(workers.count, display.note)
     resident = None
     if plan.config.feed.way == "resident":
+        display.note("loading the data", PREPARING)
         replace = plan.config.feed.skip_bad > 0
         resident = cluster.unless_stopped(
             lambda: read_resident_on_ray(plan.images, replace, plan.verbose)
@@ -98,6 +100,7 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
     fit = choose()(_work, job, workers, cluster, plan.max_failures)
     settle = lambda: cluster.settle(reads_on=resident is None)  # noqa: E731
     follower = Follower(channel, display, stop, plan.storage, settle, lambda: cluster.is_lost)
+    display.note("starting the workers", PREPARING)
     fit.start()
     try:
         follower.follow(fit)

@@ -1,0 +1,121 @@
+"""Pictures one after another as a film: WEBP, GIF and APNG by Pillow, MP4 by ffmpeg."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, features
+
+from distgan.errors import UserError, first_line
+from distgan.storage.storage import last_name
+
+KINDS = ("webp", "gif", "png", "mp4")
+"""Formats, by the ending of a file's name; ``png`` is an animated PNG."""
+MOST_FRAMES = 100_000
+"""Upper bound of the frames of a film: more is a typing mistake."""
+_FASTEST = {"gif": 50.0}
+"""Most frames a second: a GIF counts in hundredths of a second, and viewers slow down below two."""
+FASTEST = 240.0
+
+
+def kind_of(path: str, option: str) -> str:
+    """The format that a file's name asks for, one of `KINDS`.
+
+    Raises:
+        UserError: for any other name, or a format that this machine cannot write.
+    """
+    ending = last_name(path).rpartition(".")[2].lower()
+    if ending not in KINDS:
+        raise UserError(f"{option} {path}: a film is a .{', .'.join(KINDS[:-1])} or .{KINDS[-1]}")
+    if ending == "mp4" and shutil.which("ffmpeg") is None:
+        raise UserError(
+            f"{option} {path}: MP4 is written by the program ffmpeg, which is not on the PATH; "
+            "install it, or name a .webp"
+        )
+    if ending == "webp" and not features.check("webp"):
+        raise UserError(f"{option} {path}: this Pillow cannot write WEBP; name a .gif or .png")
+    return ending
+
+
+def check_speed(kind: str, fps: float) -> None:
+    """See that a format can show so many frames a second.
+
+    Raises:
+        UserError: when it cannot.
+    """
+    most = _FASTEST.get(kind, FASTEST)
+    if not 0.01 <= fps <= most:
+        raise UserError(
+            f"--fps {fps:g}: should be 0.01 to {most:g}{' for a GIF' if kind in _FASTEST else ''}"
+        )
+
+
+def encode(frames: Iterable[Image.Image], kind: str, fps: float, hold: float = 0.0) -> bytes:
+    """A film that repeats for ever, where the format can say so.
+
+    Args:
+        frames: pictures of one size and mode (L or RGB), at least one; taken one at a time for
+            MP4, else held in memory by Pillow.
+        kind: one of `KINDS`.
+        fps: frames a second. A GIF counts in hundredths of a second: times are rounded so that
+            they add up.
+        hold: seconds for which the last frame is shown longer.
+
+    Raises:
+        UserError: when ffmpeg fails, with what it says.
+    """
+    if kind == "mp4":
+        return _mp4(frames, fps, hold)
+    pictures = list(frames)
+    unit = 10 if kind == "gif" else 1
+    ends = [round((n + 1) * 1000 / fps / unit) * unit for n in range(len(pictures))]
+    times = [end - start for start, end in itertools.pairwise([0, *ends])]
+    times[-1] += round(hold * 1000 / unit) * unit
+    buffer = io.BytesIO()
+    first, *rest = pictures
+    # What only WEBP knows, the others ignore.
+    how: dict[str, Any] = {"quality": 90, "method": 4, "duration": times, "loop": 0}
+    first.save(buffer, kind.upper(), save_all=True, append_images=rest, **how)
+    return buffer.getvalue()
+
+
+def _mp4(frames: Iterable[Image.Image], fps: float, hold: float) -> bytes:
+    remaining = iter(frames)
+    first = last = next(remaining)
+    size = f"{first.width}x{first.height}"
+    with tempfile.TemporaryDirectory(prefix="distgan-film-") as folder:
+        out, said = Path(folder, "film.mp4"), Path(folder, "said")
+        # 4:2:0, which every player shows, wants even sides.
+        command = [
+            *("ffmpeg", "-hide_banner", "-loglevel", "error", "-nostdin", "-y"),
+            *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", f"{fps:.6g}", "-i", "-"),
+            *("-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p", "-crf", "18"),
+            *("-movflags", "+faststart", str(out)),
+        ]
+        with open(said, "wb") as errors:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=errors, stderr=errors)
+        assert process.stdin is not None
+        try:
+            with process.stdin as stream:
+                for last in itertools.chain([first], remaining):
+                    stream.write(last.convert("RGB").tobytes())
+                for _ in range(round(hold * fps)):
+                    stream.write(last.convert("RGB").tobytes())
+        except BrokenPipeError:
+            pass  # It has ended by itself, and says why.
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            process.wait()
+        if process.returncode or not out.exists():
+            why = first_line(Exception(said.read_text(errors="replace").strip() or "no word"))
+            raise UserError(f"--out: ffmpeg cannot write the film ({why}); name a .webp")
+        return out.read_bytes()

@@ -69,7 +69,7 @@ MISTAKES = {
     "report nowhere": "RUN nowhere: holds no run",
     "report": "the following arguments are required: RUN",
     "show mnist-mpl": "did you mean mnist-mlp?",
-    "data info nowhere": "--data nowhere: no such set",
+    "data info nowhere": "URI nowhere: no such set",
     "data prepare nowhere --out x": "nowhere: no such file or folder",
     "trian": "invalid choice: 'trian'",
     "recipes --loud": "unrecognized arguments: --loud",

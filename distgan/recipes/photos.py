@@ -35,7 +35,7 @@ al. 2020)."""
 _LARGEST_SEED = 7
 """Pixels of the longest shorter side of a seed image that comes of halving down to 4 or more."""
 
-_WIDTHS = {32: 32, 64: 16, 128: 16, 256: 8}
+_WIDTHS = {32: 32, 64: 32, 128: 16, 256: 8}
 """Width of the DCGAN at full size; it doubles with each halving, to 128 or 256 at 4x4."""
 
 _GAMMAS = {32: 0.05, 64: 2.0, 128: 17.0, 256: 150.0}
@@ -72,10 +72,8 @@ def choose(image: ImageShape, count: int, gpu: bool, where: str) -> Choice:
     _check(image, where)
     side, few = min(image.height, image.width), count < FEW
     size = next((size for size in reversed(SIZES) if size <= side), SIZES[0])
-    how = f"{count:,} images are few" if few else f"{count:,} images"
-    network = "R3GAN, for a GPU" if gpu else "a small DCGAN, for CPUs"
-    augmented = (" with ADA" if gpu else " with DiffAugment") if few else ""
-    reason = f"{how}, of {image}: {network}{augmented}"
+    number = f"{count:,} images, fewer than {FEW:,}" if few else f"{count:,} images"
+    reason = f"for {number}, of {image}: {_network(few, gpu)}"
     return Choice(name_of(size, few, gpu), reason, name_of(size, few, not gpu))
 
 
@@ -113,8 +111,15 @@ def _sides() -> Iterator[int]:
     return (n for n in range(SIZES[0], SIZES[-1] + 1) if halves(ImageShape(3, n, n)))
 
 
+def _network(few: bool, gpu: bool) -> str:
+    if gpu:
+        return "R3GAN, for GPUs" + (", with ADA" if few else "")
+    return "a small DCGAN, for CPUs" + (", with DiffAugment" if few else "")
+
+
 def _dcgan(size: int, few: bool) -> GANConfig:
-    adam = AdamSettings(lr=Schedule(5e-4), beta1=Schedule(0.5))
+    # As mnist-speedrun.
+    adam = AdamSettings(lr=Schedule(2e-3))
     width = _WIDTHS[size]
     return GANConfig(
         recipe=name_of(size, few, gpu=False),
@@ -122,6 +127,7 @@ def _dcgan(size: int, few: bool) -> GANConfig:
         images=300_000,
         batch=64,
         share_fakes=True,
+        precision="bf16",
         feed=FeedSettings(mirror=few),
         generator=GeneratorConfig(
             network=DCGANGeneratorSettings(width=width),
@@ -176,10 +182,8 @@ def _recipe(size: int, few: bool, gpu: bool) -> Callable[[], GANConfig]:
     def build() -> GANConfig:
         return (_r3gan if gpu else _dcgan)(size, few)
 
-    network = "R3GAN, for GPUs" if gpu else "a small DCGAN, for CPUs"
-    augmented = f", with {'ADA' if gpu else 'DiffAugment'}" if few else ""
     number = f"Under {FEW:,} images" if few else "Images"
-    build.__doc__ = f"{number} of your own, {size} pixels: {network}{augmented}."
+    build.__doc__ = f"{number} of your own, {size} pixels: {_network(few, gpu)}."
     return build
 
 

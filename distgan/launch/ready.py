@@ -14,6 +14,7 @@ from distgan.errors import UserError
 from distgan.families import DataSpec
 from distgan.families.check import check_networks
 from distgan.launch.prepare import prepare
+from distgan.launch.ray.address import cluster_address
 from distgan.launch.signals import StopRequest
 from distgan.recipes import photos
 from distgan.storage.in_use import in_use
@@ -55,6 +56,8 @@ def ready(
         note(f"{said}; prepared {wanted} before, in {folder}")
         return str(folder)
     note(f"{said}; preparing them {wanted}, once, in {folder}")
+    if cluster_address(address) is not None:
+        note("all machines of the cluster must see that folder; XDG_CACHE_HOME names another place")
     with in_use(folder):
         prepare(
             data, str(folder), options, address=address, progress=progress, note=note, stop=stop

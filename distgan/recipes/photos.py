@@ -35,7 +35,7 @@ al. 2020)."""
 _LARGEST_SEED = 7
 """Pixels of the longest shorter side of a seed image that comes of halving down to 4 or more."""
 
-_WIDTHS = {32: 32, 64: 32, 128: 16, 256: 8}
+_WIDTHS = {32: 32, 64: 16, 128: 16, 256: 8}
 """Width of the DCGAN at full size; it doubles with each halving, to 128 or 256 at 4x4."""
 
 _GAMMAS = {32: 0.05, 64: 2.0, 128: 17.0, 256: 150.0}
@@ -118,8 +118,8 @@ def _network(few: bool, gpu: bool) -> str:
 
 
 def _dcgan(size: int, few: bool) -> GANConfig:
-    # As mnist-speedrun.
-    adam = AdamSettings(lr=Schedule(2e-3))
+    # Of mnist-speedrun, whose rate of 2e-3 is too high for photographs.
+    adam = AdamSettings(lr=Schedule(1e-3))
     width = _WIDTHS[size]
     return GANConfig(
         recipe=name_of(size, few, gpu=False),

@@ -167,6 +167,8 @@ def test_damaged_images_go_through_skip_bad(tmp_path: Path) -> None:
     (source / "002.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"002\.png.*--skip-bad"):
         made_of(source)
+    how = PrepareSettings(size=(32, 32), channels="rgb")
+    assert not raw.set_folder(str(source), how, "WHAT").exists()
     made = made_of(source, skip_bad=1)
     assert open_images(str(made)).count == 3
     assert "002.png" in (made / "bad-images.txt").read_text()

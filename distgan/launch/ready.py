@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -58,10 +59,16 @@ def ready(
     note(f"{said}; preparing them {wanted}, once, in {folder}")
     if cluster_address(address) is not None:
         note("all machines of the cluster must see that folder; XDG_CACHE_HOME names another place")
-    with in_use(folder):
-        prepare(
-            data, str(folder), options, address=address, progress=progress, note=note, stop=stop
-        )
+    try:
+        with in_use(folder):
+            prepare(
+                data, str(folder), options, address=address, progress=progress, note=note, stop=stop
+            )
+    except BaseException:
+        # Made by `in_use`; another process may be about to fill it.
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        raise
     return str(folder)
 
 

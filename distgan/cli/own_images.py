@@ -205,10 +205,10 @@ def _expectation(config: RunConfig, image: ImageShape, classes: int, choice: Cho
     from distgan.recipes import photos
 
     speed = speed_here(config, image, classes)
-    first = photos.SHAPES_SHOW.get(choice.recipe, 0)
+    first = photos.RECOGNISABLE.get(choice.recipe, 0)
     parts = [f"about {speed:,.0f} images/s here"]
     if 0 < first < config.images:
-        parts.append(f"{_time(first / speed)} until shapes and colours show ({first:,} images)")
+        parts.append(f"{_time(first / speed)} until the first can be recognised ({first:,} images)")
     parts.append(f"{_time(config.images / speed)} for all {config.images:,}")
     asked = command("plan", choice.other, "--gpu", "h100", "--image", "x".join(map(str, image)))
     return f"{', '.join(parts)}; finer on a GPU with {choice.other}: `{asked}` says how long"

@@ -195,6 +195,6 @@ RECIPES: dict[str, Callable[[], GANConfig]] = {name_of(*each): _recipe(*each) fo
 SIZE_OF = {name_of(*each): each[0] for each in _ALL}
 """The side of the images that each recipe is for, in pixels."""
 
-SHAPES_SHOW = {name_of(64, few, gpu=False): 40_000 for few in (False, True)}
-"""Images after which a recipe's samples have shown shapes and colours of what they were trained on:
-looked at once, on 20,000 photographs of CIFAR-10's ten classes and on 600 of horses, enlarged."""
+RECOGNISABLE = {"photos-64": 110_000}
+"""Images after which the first samples of a recipe could be recognised, for those that were looked
+at so far: on 20,000 photographs of CIFAR-10's ten classes, enlarged."""

@@ -22,6 +22,8 @@ from distgan.recipes import photos, recipe
 from distgan.storage import clean
 from distgan.storage.storage import Storage
 
+from .test_data import broken
+
 
 def folder_of(folder: Path, sizes: list[tuple[int, int]], mode: str = "RGB") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
@@ -160,6 +162,13 @@ def test_what_is_a_set_already_is_left_as_it_is(tmp_path: Path) -> None:
     for data in ("mnist", str(whole), str(whole / "train.parquet"), "s3://bucket/set", "nowhere"):
         assert not raw.is_raw(data, "--data")
     assert raw.is_raw(str(whole / "train.parquet"), "--data", resize=True)
+
+
+@pytest.mark.parametrize("how", ["mixed shapes", "labels of text"])
+def test_parquet_that_cannot_be_trained_on_as_it_is_is_prepared(tmp_path: Path, how: str) -> None:
+    data = broken(tmp_path, how)
+    assert raw.is_raw(data, "--data")
+    assert open_images(str(made_of(Path(data)))).shape == ImageShape(1, 32, 32)
 
 
 def test_damaged_images_go_through_skip_bad(tmp_path: Path) -> None:

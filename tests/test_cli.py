@@ -73,7 +73,7 @@ MISTAKES = {
     "report nowhere": "RUN nowhere: holds no run",
     "report": "the following arguments are required: RUN",
     "show mnist-mpl": "did you mean mnist-mlp?",
-    "data info nowhere": "--data nowhere: no such set",
+    "data info nowhere": "URI nowhere: no such set",
     "data prepare nowhere --out x": "nowhere: no such file or folder",
     "trian": "'trian': no such command, did you mean train?",
     "data prepar x": "did you mean prepare?",
@@ -89,12 +89,16 @@ def test_a_mistake_costs_one_line(distgan: Run, tmp_path: Path, line: str) -> No
     assert not list(tmp_path.iterdir()), "nothing was left behind"
 
 
+PREPARED = {"empty folder", "labels of text", "mixed shapes"}
+"""What `distgan train` takes for images to prepare; tests/test_photos.py says what comes of it."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("how", BROKEN)
+@pytest.mark.parametrize("how", [how for how in BROKEN if how not in PREPARED])
 def test_a_broken_set_costs_one_line(distgan: Run, tmp_path: Path, how: str) -> None:
     (tmp_path / "data").mkdir()
     path = broken(tmp_path / "data", how)
-    assert BROKEN[how] in mistake(distgan("train", *QUICK, "--data", path))
+    assert BROKEN[how] in mistake(distgan("train", "mnist-mlp", *QUICK, "--data", path))
 
 
 @pytest.fixture(scope="module")
@@ -290,7 +294,7 @@ def test_resume_on_another_set(distgan: Run, tmp_path: Path) -> None:
     data = tmp_path / "a.parquet"
     encoded(data, [png(v) for v in range(9)])
     run = ["--out", "run", "--data", str(data)]
-    assert distgan("train", *QUICK, *run).returncode == 0
+    assert distgan("train", "mnist-mlp", *QUICK, *run).returncode == 0
     encoded(data, [png(v) for v in range(8)])
     again = ["--workers", "0", "--images", "9999"]
     said = mistake(distgan("train", "--resume", "run", *again))

@@ -41,7 +41,7 @@ def test_printed_commands_are_read_by_a_shell_as_they_were_meant(
     assert main(["data", "prepare", "photos [in]", "--out", name, "--workers", "0"]) == 0
     said = capsys.readouterr().out
     assert f" in {name}\n" in said
-    asked = re.findall(r"distgan (data info .*|train --data .*)", said)
+    asked = re.findall(r"distgan (data info .*|train \S+ --data .*)", said)
     assert len(asked) == 2
     # A shell, independent of how the words were quoted, takes them apart.
     words = [_by_shell(line)[-1] for line in asked]

@@ -145,6 +145,9 @@ def check(words: list[str]) -> None:
         inner = options.command
         return check(inner[1:] if inner[:1] == ["--"] else inner)
     name = getattr(options, "recipe", None) or "mnist-mlp"
+    if options.verb == "train" and name.startswith("my/"):
+        # The reader's images, for which a recipe is chosen.
+        name = "photos-64"
     changes = dict(options.overrides)
     for own in ("images", "batch", "seed", "data"):
         if options.verb == "train" and getattr(options, own, None) is not None:

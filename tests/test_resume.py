@@ -127,7 +127,7 @@ def test_three_stops_and_a_lost_worker_change_no_bit(tmp_path: Path, workers: st
     whole = pq.ParquetFile(PACKAGED["mnist"] / "train.parquet")
     part = whole.read_row_groups([0, 1, 2, 3, 4]).slice(0, SET)
     pq.write_table(part, tmp_path / "part.parquet", row_group_size=4096)
-    options = [*SETTINGS, "--workers", workers, "--data", "part.parquet"]
+    options = ["mnist-mlp", *SETTINGS, "--workers", workers, "--data", "part.parquet"]
     straight = start(tmp_path, *options, "--images", str(IMAGES), "--out", "straight")
     output = straight.communicate(timeout=200)[0]
     assert straight.returncode == 0, output

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BeforeValidator, Field
@@ -154,6 +154,11 @@ Groups = Annotated[
 ]
 
 
+def _none(value: Any) -> Any:
+    # As a command line says it.
+    return None if isinstance(value, str) and value.lower() == "none" else value
+
+
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class ADASettings(AugmentationSettings):
     """Adaptive discriminator augmentation (Karras et al. 2020)."""
@@ -162,8 +167,8 @@ class ADASettings(AugmentationSettings):
     """What the discriminator's images go through: none, flip, diffaugment or ada."""
     groups: Groups = ("blit", "geometric", "color")
     """Which of blit, geometric and color, in the order in which they are applied."""
-    probability: Share | None = None
-    """Change with this probability, such as 0:0.55:20M, instead of an adaptive one."""
+    probability: Annotated[Share | None, BeforeValidator(_none)] = None
+    """Change with this probability, such as 0:0.55:20M; none for an adaptive one."""
     target: Annotated[float, Field(gt=-1, lt=1)] = 0.6
     """E[sign(D(real))] above which the probability of every change grows."""
     interval: PositiveCount = 512

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from distgan.cli.files import check_writable, stem, write_file
 from distgan.cli.parser import MOST_WORKERS, Parser, Verbs, whole
+
+if TYPE_CHECKING:
+    from distgan.data.manifest import Manifest
 
 _PREPARE = """\
 SOURCE is one of these; which, it sees for itself:
@@ -127,10 +131,23 @@ def run_prepare(options: argparse.Namespace) -> int:
         console.print(f"  validation    {options.out}/validation", soft_wrap=True)
     for what, words in (
         ("look at it", ("data", "info", options.out)),
-        ("train on it", ("train", "--data", options.out)),
+        ("train on it", ("train", _recipe(made), "--data", options.out)),
     ):
         console.print(f"  {what:<13} {command(*words)}", soft_wrap=True)
     return 0
+
+
+def _recipe(made: Manifest) -> str:
+    """The recipe that `distgan train` chooses for a set; mnist-mlp where convolutions fit none."""
+    import torch
+
+    from distgan.config.shape import ImageShape
+    from distgan.recipes import photos
+
+    image = ImageShape(made.channels, made.height, made.width)
+    if not photos.halves(image):
+        return "mnist-mlp"
+    return photos.choose(image, made.count, torch.cuda.is_available(), "").recipe
 
 
 def run_info(options: argparse.Namespace) -> int:

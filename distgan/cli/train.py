@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
-from distgan.cli.files import read_file
 from distgan.cli.parser import Parser, Verbs
 from distgan.errors import UserError
-
-if TYPE_CHECKING:
-    from distgan.config.run import RunConfig
 
 _TRAIN = """\
 Any setting can be changed by its dotted name, as `distgan show RECIPE` lists them:
 
   distgan train                                     the tutorial's GAN on MNIST
+  distgan train photos/                             your own images, a recipe that suits them
   distgan train mnist-dcgan --images 300k --seed 1
   distgan train mnist-mlp --generator.optimizer.lr 1e-4 --loss minimax
   distgan train mnist-mlp --data my/images --out s3://bucket/runs/one
@@ -44,12 +40,21 @@ def add(verbs: Verbs[Parser]) -> None:
     )
     parser.set_defaults(execute=run)
     parser.add_argument(
-        "recipe", nargs="?", metavar="RECIPE", help="`distgan recipes` lists them [mnist-mlp]"
+        "recipe",
+        nargs="?",
+        metavar="WHAT",
+        help="a recipe, as `distgan recipes` lists them, or your images: a folder, zip, .tar, "
+        "Parquet, .npy, .npz or prepared set, for which a recipe is chosen [mnist-mlp]",
     )
     parser.add_argument(
         "--config", metavar="FILE.yaml", help="start from this configuration, not from a recipe"
     )
-    parser.add_argument("--data", metavar="NAME|PATH", help="mnist, a Parquet file, folder or URI")
+    parser.add_argument("--data", metavar="NAME|PATH", help="mnist, images as above, or a URI")
+    parser.add_argument(
+        "--size",
+        metavar="N|HxW",
+        help="of images that are no prepared set [by the recipe, or by their own sizes]",
+    )
     parser.add_argument(
         "--workers",
         metavar="N",
@@ -86,8 +91,9 @@ def run(options: argparse.Namespace) -> int:
     """Start a run, or resume one."""
     from distgan import launch
     from distgan.cli import dry_run
+    from distgan.cli.own_images import OwnImages
     from distgan.cli.terminal import Terminal
-    from distgan.config import settings
+    from distgan.data.identity import remembered_size
     from distgan.launch.ray.workers import parse_workers
     from distgan.launch.signals import EXIT_CODES, StopRequest
 
@@ -96,40 +102,34 @@ def run(options: argparse.Namespace) -> int:
         value = getattr(options, option)
         if value is not None:
             changes[setting] = value
+    stop = StopRequest(ends_process=True)
     common = {
         "workers": None if options.workers is None else parse_workers(options.workers),
         "address": options.address,
         "device": options.device,
         "verbose": options.verbose,
-        "stop": StopRequest(ends_process=True),
+        "stop": stop,
     }
     if options.max_failures is not None:
         common["max_failures"] = options.max_failures
-    if options.dry_run:
-        if options.resume is not None:
-            raise UserError("--dry-run: is of new runs; leave out --resume, or leave this out")
-        return dry_run.show(settings.override_typed(_base(options), changes), options.out, common)
+    if options.dry_run and options.resume is not None:
+        raise UserError("--dry-run: is of new runs; leave out --resume, or leave this out")
     with Terminal(pictures=not options.no_pictures) as terminal:
+        images = OwnImages(options, terminal, stop)
+        if options.dry_run:
+            return dry_run.show(images.configuration(changes), options.out, common)
         if options.resume is not None:
             given = options.recipe or (options.config and "--config") or (options.out and "--out")
             if given:
                 raise UserError(f"{given}: a resumed run keeps its recipe and folder; leave it out")
+            if "data" in changes:
+                size = remembered_size(options.resume)
+                changes["data"] = images.prepared(changes["data"], "--data", size=size)
+            elif options.size is not None:
+                raise UserError(f"--size {options.size}: goes with --data, whose images it is of")
             result = launch.resume(options.resume, changes, display=terminal, **common)
         else:
-            config = settings.override_typed(_base(options), changes)
+            config = images.configuration(changes)
             result = launch.train(config, out=options.out, display=terminal, **common)
         terminal.finish(result)
     return EXIT_CODES[result.stopped] if result.stopped else 0
-
-
-def _base(options: argparse.Namespace) -> RunConfig:
-    """The configuration of a run before changes from the command line."""
-    from distgan import recipes
-    from distgan.families.registry import from_yaml
-
-    if options.config is None:
-        return recipes.recipe(options.recipe or next(iter(recipes.RECIPES)))
-    if options.recipe:
-        raise UserError(f"{options.recipe}: --config names a configuration already; leave one out")
-    remedy = "write one with `distgan show RECIPE --yaml`"
-    return from_yaml(read_file(options.config, "--config", remedy), options.config)

@@ -23,6 +23,8 @@ _PIECES, _PIECE, _FOOTER = 32, 4096, 1 << 16
 the end."""
 
 
+_REMEDY = "delete it, and the set is taken for the right one"
+
 _WHOLE = 2**32
 """Size up to which all files of a set on a local disk are read completely."""
 
@@ -107,6 +109,19 @@ def remember(run: Storage, data: str, images: ImageSet) -> None:
     run.write(FILE, json.dumps(known, indent=2) + "\n")
 
 
+def remembered_size(run: str) -> tuple[int, int] | None:
+    """Height and width of the images that a run was trained on, if the run recorded them.
+
+    Args:
+        run: its folder or URI.
+    """
+    storage = Storage(run)
+    if not storage.exists(FILE):
+        return None
+    shape = read_json(storage, FILE, _Known, _REMEDY)["shape"]
+    return (shape[1], shape[2]) if len(shape) == 3 else None
+
+
 def check_same(run: Storage, data: str, images: ImageSet) -> None:
     """Check that a set is the one that a run was trained on, if the run recorded it.
 
@@ -115,8 +130,7 @@ def check_same(run: Storage, data: str, images: ImageSet) -> None:
     """
     if not run.exists(FILE):
         return
-    remedy = "delete it, and the set is taken for the right one"
-    known = read_json(run, FILE, _Known, remedy)
+    known = read_json(run, FILE, _Known, _REMEDY)
     if known["fingerprint"] == fingerprint(images):
         content = known.get("content") and whole(images)
         # Either may be empty, for instance if the set was moved from remote storage to a disk.

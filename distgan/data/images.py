@@ -87,53 +87,55 @@ class ImageSet:
         return Storage(self.uri).filesystem
 
 
-def open_images(data: str) -> ImageSet:
+def open_images(data: str, option: str = "--data") -> ImageSet:
     """Open a set by the name of a packaged one, a path or a URI; reads only its footers.
+
+    Args:
+        option: the option or argument that named the set, for errors.
 
     Raises:
         UserError: when it is missing, empty, truncated, or holds no images.
     """
-    storage = Storage(str(PACKAGED.get(data, data)))
+    storage, where = Storage(str(PACKAGED.get(data, data))), f"{option} {data}"
     try:
         there = storage.exists()
     except OSError as error:
-        raise UserError(f"--data {data}: cannot be reached ({error})") from None
+        raise UserError(f"{where}: cannot be reached ({error})") from None
     if not there:
         known = ", ".join(PACKAGED)
         if data in NAMED:
             raise UserError(
-                f"--data {data}: is not here yet; make it with "
-                f"`distgan data prepare {data} --out {data}`"
+                f"{where}: is not here yet; make it with `distgan data prepare {data} --out {data}`"
             )
         raise UserError(
-            f"--data {data}: no such set, file or folder{nearest(data, list(PACKAGED))}; "
+            f"{where}: no such set, file or folder{nearest(data, list(PACKAGED))}; "
             f"give {known}, a Parquet file, or a folder made by `distgan data prepare`"
         )
     made = manifest.read(storage)
     if made is None and storage.exists(UNFINISHED):
         raise UserError(
-            f"--data {data}: its preparation was stopped half-way; repeat `distgan data prepare`"
+            f"{where}: its preparation was stopped half-way; repeat `distgan data prepare`"
         )
     if made is not None:
-        _check_shards(storage, data, made)
+        _check_shards(storage, where, made)
         # Only the files in the manifest, in its order.
         files = [storage.path(shard.name) for shard in made.files]
     else:
-        files = _parquet_files(storage, data)
-    footers = [_footer(storage, file) for file in files]
+        files = _parquet_files(storage, where)
+    footers = [_footer(storage, file, option) for file in files]
     groups = tuple(
         tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
         for metadata, _ in footers
     )
     if sum(map(sum, groups)) == 0:
-        raise UserError(f"--data {data}: holds no images (0 rows); make the set again")
-    shape = _common_shape(storage, data, files, [schema for _, schema in footers])
+        raise UserError(f"{where}: holds no images (0 rows); make the set again")
+    shape = _common_shape(storage, data, files, [schema for _, schema in footers], option)
     schema = footers[0][1]
     encoded = columns.holds_bytes(schema.field("image").type)
-    labelled = _labelled(files, [schema for _, schema in footers])
+    labelled = _labelled(files, [schema for _, schema in footers], option)
     if made is not None:
-        _check_promises(data, made, shape, [sum(rows) for rows in groups], labelled is not None)
-    classes = () if labelled is None else _classes(storage, files, made, labelled)
+        _check_promises(where, made, shape, [sum(rows) for rows in groups], labelled is not None)
+    classes = () if labelled is None else _classes(storage, files, made, labelled, option)
     return ImageSet(
         storage.uri, tuple(files), groups, shape, classes, encoded, labelled or columns.LABELS[0]
     )
@@ -167,7 +169,7 @@ def pixel_schema(
     return pa.schema(fields)
 
 
-def _parquet_files(storage: Storage, data: str) -> list[str]:
+def _parquet_files(storage: Storage, where: str) -> list[str]:
     if storage.filesystem.get_file_info(storage.path()).is_file:
         return [storage.path()]
     names = storage.names()
@@ -182,33 +184,31 @@ def _parquet_files(storage: Storage, data: str) -> list[str]:
     if below:
         beside = "holds .parquet files in sub-folders too" if found else "holds no .parquet file"
         raise UserError(
-            f"--data {data}: {beside}, but in {printable(below[0])}/; give one folder, such as "
+            f"{where}: {beside}, but in {printable(below[0])}/; give one folder, such as "
             f"{storage.show(below[0])}, or make a set with `distgan data prepare`"
         )
     if not found:
-        raise UserError(
-            f"--data {data}: holds no .parquet file; make a set with `distgan data prepare`"
-        )
+        raise UserError(f"{where}: holds no .parquet file; make a set with `distgan data prepare`")
     return found
 
 
-def _check_shards(storage: Storage, data: str, made: Manifest) -> None:
+def _check_shards(storage: Storage, where: str, made: Manifest) -> None:
     for shard in made.files:
         info = storage.filesystem.get_file_info(storage.path(shard.name))
         if not info.is_file:
             raise UserError(
-                f"--data {data}: shard {shard.name} is missing; copy it again, or make the "
+                f"{where}: shard {shard.name} is missing; copy it again, or make the "
                 "set again with `distgan data prepare`"
             )
         if info.size != shard.bytes:
             raise UserError(
-                f"--data {data}: shard {shard.name} has {info.size:,} bytes, its manifest says "
+                f"{where}: shard {shard.name} has {info.size:,} bytes, its manifest says "
                 f"{shard.bytes:,}; copy it again"
             )
 
 
 def _check_promises(
-    data: str, made: Manifest, shape: ImageShape, rows: list[int], labelled: bool
+    where: str, made: Manifest, shape: ImageShape, rows: list[int], labelled: bool
 ) -> None:
     """Compare the manifest with the footers.
 
@@ -228,13 +228,13 @@ def _check_promises(
     for what, said, found in pairs:
         if said != found:
             raise UserError(
-                f"--data {data}: its manifest says {what} {said}, the files hold {found}; copy it "
+                f"{where}: its manifest says {what} {said}, the files hold {found}; copy it "
                 "again, or make the set again with `distgan data prepare`"
             )
 
 
-def _footer(storage: Storage, file: str) -> tuple[pq.FileMetaData, pa.Schema]:
-    refuse_irregular(storage, file, f"--data {file}")
+def _footer(storage: Storage, file: str, option: str) -> tuple[pq.FileMetaData, pa.Schema]:
+    refuse_irregular(storage, file, f"{option} {file}")
     try:
         with pq.ParquetFile(file, filesystem=storage.filesystem) as parquet:
             return parquet.metadata, parquet.schema_arrow
@@ -242,44 +242,44 @@ def _footer(storage: Storage, file: str) -> tuple[pq.FileMetaData, pa.Schema]:
         # Arrow and its codecs may raise any exception for damaged bytes.
         reason = first_line(error).split(".", 1)[0]
         raise UserError(
-            f"--data {file}: not a whole Parquet file ({reason}); copy or make it again"
+            f"{option} {file}: not a whole Parquet file ({reason}); copy or make it again"
         ) from None
 
 
 def _common_shape(
-    storage: Storage, data: str, files: list[str], schemas: list[pa.Schema]
+    storage: Storage, data: str, files: list[str], schemas: list[pa.Schema], option: str
 ) -> ImageShape:
-    shapes = [_shape(storage, f, schema) for f, schema in zip(files, schemas, strict=True)]
+    shapes = [_shape(storage, f, schema, option) for f, schema in zip(files, schemas, strict=True)]
     # The shape of a file without rows is unknown.
     known = [(shape, file) for shape, file in zip(shapes, files, strict=True) if shape is not None]
     first, where = known[0]
     for shape, file in known:
         if shape != first:
             raise UserError(
-                f"--data {data}: images of mixed shapes, {first} in {where} but {shape} in {file}; "
-                "resize them to one shape"
+                f"{option} {data}: images of mixed shapes, {first} in {where} but {shape} in "
+                f"{file}; resize them to one shape"
             )
     kinds = [columns.holds_bytes(schema.field("image").type) for schema in schemas]
     if len(set(kinds)) > 1:
         raise UserError(
-            f"--data {data}: some files hold pixels and some encoded images; make one set of them "
-            "with `distgan data prepare`"
+            f"{option} {data}: some files hold pixels and some encoded images; make one set of "
+            "them with `distgan data prepare`"
         )
     return first
 
 
-def _shape(storage: Storage, file: str, schema: pa.Schema) -> ImageShape | None:
+def _shape(storage: Storage, file: str, schema: pa.Schema, option: str) -> ImageShape | None:
     if schema.names.count("image") != 1:
         raise UserError(
-            f"--data {file}: {columns.no_images(schema)}; make a set with `distgan data prepare`"
+            f"{option} {file}: {columns.no_images(schema)}; make a set with `distgan data prepare`"
         )
     field = schema.field("image")
-    raw = columns.raw_shape(field, f"--data {file}")
+    raw = columns.raw_shape(field, f"{option} {file}")
     if raw is not None:
         return raw
     if not columns.holds_bytes(field.type):
         raise UserError(
-            f"--data {file}: {columns.no_images(schema)}; make a set with `distgan data prepare`"
+            f"{option} {file}: {columns.no_images(schema)}; make a set with `distgan data prepare`"
         )
     try:
         with pq.ParquetFile(file, filesystem=storage.filesystem) as parquet:
@@ -287,24 +287,24 @@ def _shape(storage: Storage, file: str, schema: pa.Schema) -> ImageShape | None:
             column = None if rows is None else pa.chunked_array([rows.column("image")])
     except Exception as error:
         raise UserError(
-            f"--data {file}, row 0: cannot be read ({first_line(error)}); copy or make it again"
+            f"{option} {file}, row 0: cannot be read ({first_line(error)}); copy or make it again"
         ) from None
     if column is None or not len(column):
         return None
     path = columns.only_paths(column)
     if path is not None:
         raise UserError(
-            f"--data {file}: column 'image' holds only paths of images, such as "
+            f"{option} {file}: column 'image' holds only paths of images, such as "
             f"{printable(path[:200])}, and not the images; make a set of the folder of those files"
         )
-    return _first_shape(columns.cells(column), file)
+    return _first_shape(columns.cells(column), f"{option} {file}")
 
 
 _FIRST_ROWS = 100
 """Number of first rows of encoded images in which the shape is taken from an undamaged one."""
 
 
-def _first_shape(cells: list[bytes | None], file: str) -> ImageShape:
+def _first_shape(cells: list[bytes | None], where: str) -> ImageShape:
     first: BadImageError | None = None
     for cell in cells:
         try:
@@ -312,12 +312,12 @@ def _first_shape(cells: list[bytes | None], file: str) -> ImageShape:
         except BadImageError as damage:
             first = first or damage
     raise UserError(
-        f"--data {file}, row 0: {first}; none of the first {len(cells)} images is whole, replace "
+        f"{where}, row 0: {first}; none of the first {len(cells)} images is whole, replace "
         "them or make the set again"
     )
 
 
-def _labelled(files: list[str], schemas: list[pa.Schema]) -> str | None:
+def _labelled(files: list[str], schemas: list[pa.Schema], option: str) -> str | None:
     """The column of labels, which all files must have alike; None without one."""
     name = columns.label_name(schemas[0]) or columns.LABELS[0]
     kinds = [
@@ -327,19 +327,19 @@ def _labelled(files: list[str], schemas: list[pa.Schema]) -> str | None:
         if (kind is None) != (kinds[0] is None):
             there, lacking = (file, files[0]) if kinds[0] is None else (files[0], file)
             raise UserError(
-                f"--data {lacking}: lacks the column {name!r} that {there} has; give files of one "
-                "kind"
+                f"{option} {lacking}: lacks the column {name!r} that {there} has; give files of "
+                "one kind"
             )
         if kind is not None and not pa.types.is_integer(columns.plain_type(kind)):
             raise UserError(
-                f"--data {file}: column {name!r} holds {str(kind)[:60]}, not whole numbers, as "
+                f"{option} {file}: column {name!r} holds {str(kind)[:60]}, not whole numbers, as "
                 "classes should be; `distgan data prepare` numbers names"
             )
     return None if kinds[0] is None else name
 
 
 def _classes(
-    storage: Storage, files: list[str], made: Manifest | None, name: str
+    storage: Storage, files: list[str], made: Manifest | None, name: str, option: str
 ) -> tuple[str, ...]:
     if made is not None and made.classes:
         return made.classes
@@ -350,9 +350,9 @@ def _classes(
                 labels = columns.whole_numbers(parquet.read(columns=[name])[name])
         except Exception as error:
             raise UserError(
-                f"--data {file}: column {name!r} cannot be read as whole numbers "
+                f"{option} {file}: column {name!r} cannot be read as whole numbers "
                 f"({first_line(error)}); make the set again with `distgan data prepare`"
             ) from None
         # Missing labels are found when their rows are read.
         highest = max(highest, int(labels.max(initial=0)))
-    return numbered_classes(highest, f"--data {files[0]}")
+    return numbered_classes(highest, f"{option} {files[0]}")

@@ -43,7 +43,7 @@ def inform(
     Raises:
         UserError: when the set cannot be read, or a shard differs from the manifest.
     """
-    images = open_images(uri)
+    images = open_images(uri, "URI")
     # images.uri, as for a packaged set ``uri`` is only a name.
     storage = Storage(images.uri)
     made = None if _is_file(storage) else manifest.read(storage)

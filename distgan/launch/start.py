@@ -20,6 +20,7 @@ from distgan.config.settings import leaves, override, short_count
 from distgan.data import feed_mode as ways
 from distgan.data import identity
 from distgan.data.images import ImageSet, open_images
+from distgan.data.raw import in_use_if_kept
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
 from distgan.families import DataSpec, build
@@ -294,7 +295,7 @@ def _train(plan: Plan, display: Display, stop: StopRequest | None) -> Result:
         display.note(f"samples/ shows {MOST_ROWS} of {labels:,} classes")
     start = time.perf_counter()
     stop = stop or StopRequest()
-    with restored(unless=stop.ends), stop:
+    with in_use_if_kept(plan.images.uri), restored(unless=stop.ends), stop:
         if plan.workers == 0:
             from distgan.launch.in_process import run_in_process
 

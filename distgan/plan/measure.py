@@ -37,6 +37,14 @@ class Cycles:
             self.state.step(batches)
         return time.perf_counter() - start
 
+    def images_per_second(self, seconds: float) -> float:
+        """Real images a second of whole batches, by the median of cycles of about ``seconds``."""
+        self.seconds(self._config.batch)  # The first is slower.
+        times: list[float] = []
+        while not times or sum(times) < seconds:
+            times.append(self.seconds(self._config.batch))
+        return self.state.cycle * self._config.batch / statistics.median(times)
+
     def after(self) -> float:
         """Median seconds of a cycle's optimizer steps and moving average."""
         state = self.state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,9 @@ from distgan.data.images import open_images
 from distgan.errors import UserError
 from distgan.families import DataSpec
 from distgan.families.check import check_networks
-from distgan.parallel.allocator import keep_freed_memory
+from distgan.parallel.allocator import keep_freed_memory, return_freed_memory
 from distgan.plan import devices
-from distgan.plan.measure import measure
+from distgan.plan.measure import Cycles, measure
 from distgan.plan.model import Compute, Link, Network, Prediction, predict
 from distgan.plan.trace import trace
 from distgan.plan.work import Work
@@ -200,10 +201,24 @@ def _expect(
 
 
 def _timed(config: RunConfig, image: ImageShape, classes: int, place: Place) -> Compute:
+    with _like_a_worker():
+        return measure(config, image, classes, -(-config.batch // place.workers))
+
+
+def speed_here(config: RunConfig, image: ImageShape, classes: int, seconds: float = 1.0) -> float:
+    """Images a second of a cycle on two of this machine's cores, timed for about ``seconds``."""
+    cycles = Cycles(config, DataSpec.numbered(image, classes))
+    with _like_a_worker():
+        return cycles.images_per_second(seconds)
+
+
+@contextlib.contextmanager
+def _like_a_worker() -> Iterator[None]:
     keep_freed_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(min(_THREADS, before))
     try:
-        return measure(config, image, classes, -(-config.batch // place.workers))
+        yield
     finally:
         torch.set_num_threads(before)
+        return_freed_memory()

@@ -11,9 +11,13 @@ from distgan.config.run import RunConfig
 from distgan.config.settings import nearest
 from distgan.errors import UserError
 from distgan.families import registry
-from distgan.recipes import gan, vae
+from distgan.recipes import gan, photos, vae
 
-RECIPES: dict[str, Callable[[], RunConfig]] = {**gan.RECIPES, **vae.RECIPES}
+RECIPES: dict[str, Callable[[], RunConfig]] = {
+    **gan.RECIPES,
+    **photos.RECIPES,
+    **vae.RECIPES,
+}
 """Every recipe of the package by name; the first is the default."""
 
 

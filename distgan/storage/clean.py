@@ -16,7 +16,7 @@ from pathlib import Path
 
 from distgan.errors import UserError, brief
 from distgan.storage.in_use import SECONDS_TO_WRITE, unless_in_use
-from distgan.storage.scratch import PREFIX, abandoned, cache_folder
+from distgan.storage.scratch import PREFIX, abandoned, cache_folder, sets_folder
 
 _HALF_WRITTEN = (".tmp", ".probe-")
 """Suffix and prefix of the names of incomplete files."""
@@ -48,16 +48,29 @@ def find(folders: Sequence[str] = ()) -> list[Leftover]:
         UserError: for a folder that does not exist.
     """
     found = [_leftover(path, "of a process that was killed") for path in abandoned(PREFIX)]
-    with contextlib.suppress(OSError):
-        for path in sorted(cache_folder().iterdir()):
-            statistics = path.name == "statistics"
-            with unless_in_use(path) as free:
-                if free:
-                    what = "cache of real images' statistics" if statistics else "download"
-                    found.append(_leftover(path, what))
+    for path, what in _cached():
+        with unless_in_use(path) as free:
+            if free:
+                found.append(_leftover(path, what))
     for folder in folders:
         found += [_leftover(path, "never finished") for path in _half_written(folder)]
     return found
+
+
+def _cached() -> Iterator[tuple[Path, str]]:
+    for path in _inside(cache_folder()):
+        if path == sets_folder():
+            yield from ((each, "set that `distgan train` prepared") for each in _inside(path))
+        else:
+            statistics = path.name == "statistics"
+            yield path, "cache of real images' statistics" if statistics else "download"
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
 
 
 def remove(leftover: Leftover) -> None:

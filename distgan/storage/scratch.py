@@ -132,3 +132,8 @@ def _is_ours(folder: Path) -> bool:
 def cache_folder() -> Path:
     """Folder of downloads: ``$XDG_CACHE_HOME/distgan``, by default ``~/.cache/distgan``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "distgan"
+
+
+def sets_folder() -> Path:
+    """Folder of the sets that `distgan train` prepared on the way, one folder each."""
+    return cache_folder() / "sets"

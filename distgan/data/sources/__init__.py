@@ -13,7 +13,7 @@ from distgan.data.sources import arrays, cifar, folder, idx, named, parquet, web
 from distgan.data.sources.base import ArraySource, ImageData, Item, Source, regular
 from distgan.errors import UserError, first_line, printable
 
-__all__ = ["SOURCES", "ImageData", "Item", "Kind", "Source", "open_source"]
+__all__ = ["SOURCES", "ImageData", "Item", "Kind", "Source", "open_source", "source_path"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def open_source(
         UserError: when it does not exist, is of no known kind, is damaged, or holds no images.
     """
     shown = printable(location)
-    path = _path(location)
+    path = source_path(location)
     download = None if _exists(path, shown) else named.NAMED.get(location)
     if download is not None:
         path = named.fetch(location, progress)
@@ -88,7 +88,7 @@ def _nothing_known() -> str:
     return f"no images of a known kind; looked for {looked}"
 
 
-def _path(location: str) -> Path:
+def source_path(location: str) -> Path:
     """The path of a source, which may be given as a ``file://`` URI.
 
     Raises:

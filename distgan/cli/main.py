@@ -19,6 +19,7 @@ from distgan.cli import (
     jobs,
     plan,
     recipes,
+    reconstruct,
     report,
     sample,
     train,
@@ -28,7 +29,10 @@ from distgan.cli.boundary import guarded
 from distgan.cli.parser import Parser
 from distgan.errors import EXIT_CODES, UserError
 
-_VERBS = (train, sample, report, evaluate, tune, plan, bench, recipes, data, clean, jobs, guide)
+_VERBS = (
+    *(train, sample, reconstruct, report, evaluate, tune, plan, bench, recipes, data, clean),
+    *(jobs, guide),
+)
 
 _TOP = f"""\
 start here:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from distgan.config.settings import SETTINGS, Count, nearest, split_commas
+from distgan.config.settings import SETTINGS, Count, PositiveCount, nearest, split_commas
 from distgan.metrics.names import METRICS
 
 
@@ -30,9 +30,13 @@ class EvaluateSettings:
         tuple[str, ...], BeforeValidator(split_commas), Field(min_length=1), AfterValidator(_known)
     ] = ("frechet", "kernel")
     """Which: frechet, kernel, manifold, classifier-score, modes, sliced, memorisation,
-    intra-class."""
+    intra-class; of a VAE also elbo, iwae, bits-per-dimension, reconstruction,
+    reconstruction-frechet, active-units, kl-dimensions."""
     num: Annotated[Count, Field(ge=10, le=10_000_000)] = 5_000
-    """Generated images, and as many real ones where there are."""
+    """Generated images, and as many real ones where there are; for metrics of an encoder, held-out
+    images."""
+    iwae_k: Annotated[PositiveCount, Field(le=100_000)] = 50
+    """Importance samples of iwae for each image; papers have 5000."""
     features: str = "auto"
     """What sees the images: mnist, fashion-mnist, cifar10, efficientnet, inception; auto: by the
     data."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from distgan import features
 from distgan.config import settings
 from distgan.config.run import RunConfig
 from distgan.data.images import ImageSet, open_images
@@ -102,12 +101,11 @@ def _evaluate(
     # Read now the file that the result is appended to: a damaged one is reported before the work.
     evaluation.read(storage)
     images = open_images(config.data)
-    features.resolve(config.evaluate.features, images)
     job = Job(config, images, storage.anywhere())
     generator = job.load()
     if not generator.images_seen:
         raise UserError(f"RUN {uri}: has not trained yet; go on with --resume {uri}")
-    evaluation.check(config.evaluate, len(generator.classes), images.count)
+    evaluation.check(config.evaluate, generator.family, images)
     address = cluster_address(address)
     if workers is not None and workers < 0:
         raise UserError(f"--workers {workers}: should be 0 or more")

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import torch
 
-from distgan import features
 from distgan.config.feed import FeedSettings
 from distgan.config.run import RunConfig
 from distgan.config.settings import leaves, override
@@ -323,8 +322,7 @@ def check(
     else:
         check_address(address)
     if config.evaluate.every:
-        features.resolve(config.evaluate.features, images)
-        evaluation.check(config.evaluate, family.labels, images.count)
+        evaluation.check(config.evaluate, family, images)
     check_networks(config, _data(images))
 
 

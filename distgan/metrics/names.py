@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-METRICS = (
+IMAGE_METRICS = (
     *("frechet", "kernel", "manifold", "classifier-score", "modes", "sliced", "memorisation"),
     "intra-class",
 )
-"""What ``--evaluate.metrics`` may name; `distgan.evaluate.measures` has a function for each."""
+"""Those of generated images; `distgan.evaluate.measures` has a function for each."""
+
+AUTOENCODER_METRICS = (
+    *("elbo", "iwae", "bits-per-dimension", "reconstruction", "reconstruction-frechet"),
+    *("active-units", "kl-dimensions"),
+)
+"""Those of a model with an encoder, of held-out images; see `distgan.evaluate.encoded`."""
+
+METRICS = IMAGE_METRICS + AUTOENCODER_METRICS
+"""What ``--evaluate.metrics`` may name."""
 
 LOWER_IS_BETTER = (
     *("frechet", "kernel", "sliced", "class-divergence", "missing-classes"),
     *("copied", "intra-frechet", "worst-class-frechet"),
+    *("reconstruction-term", "bits-per-dimension", "reconstruction-error"),
+    "reconstruction-frechet",
 )
 HIGHER_IS_BETTER = (
     *("precision", "recall", "density", "coverage"),
     *("classifier-score", "class-entropy"),
+    *("elbo", "iwae", "active-units"),
 )
 
 

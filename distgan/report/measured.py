@@ -91,8 +91,11 @@ def _describe(card: dict[str, Any]) -> list[tuple[str, str]]:
     pairs = [
         ("extractor", f"{say('extractor')} {say('extractor_hash')[:12]}".strip()),
         ("data", f"{say('data')} {say('split')} {say('data_checksum')[:12]}".strip()),
-        ("real images", say("real")),
-        ("generated images", say("fake")),
+        ("real images", say("real") if card.get("real") else ""),
+        ("generated images", say("fake") if card.get("fake") else ""),
+        ("encoded images", f"{say('encoded')} of {say('encoded_split')}" * ("encoded" in card)),
+        ("likelihood", say("likelihood")),
+        ("importance samples", say("importance_samples")),
         ("real and generated used", say("used")),
         ("weights", {"ema": "moving average", "generator": "last"}.get(say("weights"), "")),
         ("resize", say("resize")),

@@ -214,13 +214,14 @@ def _check(
 
 
 def _check_measures(settings: TuneSettings, trial: RunConfig, images: ImageSet) -> None:
-    try:
-        features.resolve(settings.features, images)
-    except UserError as error:
-        text = str(error).removeprefix("--evaluate.features ")
-        raise UserError(f"--metric {settings.metric}: {text}") from None
-    labels = build(trial, DataSpec(images.shape, images.classes)).labels
-    evaluation.check(trial.evaluate, labels, images.count)
+    if evaluation.wants_extractor(trial.evaluate):
+        try:
+            features.resolve(settings.features, images)
+        except UserError as error:
+            text = str(error).removeprefix("--evaluate.features ")
+            raise UserError(f"--metric {settings.metric}: {text}") from None
+    family = build(trial, DataSpec(images.shape, images.classes))
+    evaluation.check(trial.evaluate, family, images)
 
 
 def _require_optuna() -> None:

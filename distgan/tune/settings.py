@@ -29,6 +29,11 @@ OBJECTIVES = {
     "sliced": "sliced",
     "intra-frechet": "intra-class",
     "worst-class-frechet": "intra-class",
+    "elbo": "elbo",
+    "iwae": "iwae",
+    "bits-per-dimension": "bits-per-dimension",
+    "reconstruction-error": "reconstruction",
+    "reconstruction-frechet": "reconstruction-frechet",
 }
 """What a search may improve, each with the metric of `distgan.evaluate` that gives it."""
 

@@ -14,6 +14,7 @@ from distgan.data.decoder import ENDINGS, BadImageError, Decoded
 from distgan.data.images import PACKAGED
 from distgan.data.sources import Item, open_source
 from distgan.data.sources.base import LARGEST_FILE, regular
+from distgan.data.sources.named import NAMED
 from distgan.data.transform import Transform
 from distgan.errors import UserError, first_line, printable
 
@@ -79,6 +80,10 @@ class _Opened:
         if path.suffix[1:].lower() in ENDINGS and path.is_file():
             self._file = path
             return
+        if name in NAMED and name not in PACKAGED and not path.exists():
+            raise UserError(
+                f"{name}: is not here yet; make it with `distgan data prepare {name} --out {name}`"
+            )
         self._source = open_source(str(PACKAGED.get(name, name)), "train")
         self.classes = self._source.classes
 

@@ -92,7 +92,7 @@ def test_the_elbo_is_a_straight_line_of_float64(kind: str, conditional: bool, da
     found = found_of(model, data, conditional, metrics=("elbo", "active-units", "kl-dimensions"))
     images, labels = read(f"{data}/validation")
     numbers = torch.arange(len(images))
-    noise = normal_draws(SEED, "evaluate-validation", numbers, range(1), config.latent)[:, 0]
+    noise = normal_draws(SEED, "evaluate-encoded", numbers, range(1), config.latent)[:, 0]
     batch = batch_of(state, config, 0)
     columns = {"image": images, **({"label": labels} if conditional else {})}
     batch = replace(batch, columns=columns, draws={"noise": noise.double()})
@@ -124,9 +124,7 @@ def of_training_error(state: Any, data: str, held_out: Any, latent: int) -> Tens
     network = state.networks["autoencoder"].network
 
     def outputs(images: Tensor, labels: Tensor | None) -> Tensor:
-        noise = normal_draws(
-            SEED, "evaluate-validation", torch.arange(len(images)), range(1), latent
-        )
+        noise = normal_draws(SEED, "evaluate-encoded", torch.arange(len(images)), range(1), latent)
         mean, log_variance = network.encoder(images, labels)
         z = mean + (log_variance / 2).exp() * noise[:, 0]
         made: Tensor = network.decoder(z, labels)[0]

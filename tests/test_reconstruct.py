@@ -169,7 +169,7 @@ def test_images_of_other_sizes_are_resized_and_it_is_said(
     [
         (["nowhere"], "INPUT nowhere: no such file or folder"),
         (["fashion-mnist"], "INPUT fashion-mnist: is not here yet; make it with `distgan data"),
-        (["{run}/config.yaml"], "INPUT {run}/config.yaml: no source of images"),
+        (["{run}/config.yaml"], "INPUT {run}/config.yaml: no images of a known kind"),
         (["{run}", "--out", "{run}"], "--out {run}: is a folder"),
         (["{bad}"], "INPUT {bad}: "),
         (["{set}", "--num", "0"], "--num 0: should be at least 1"),
@@ -218,4 +218,30 @@ def test_evaluate_measures_a_vae(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert {"encoded_split", "validation", "importance_samples"} <= set(said.split())
     (tmp_path / "set/validation/manifest.json").unlink()
     assert main([*line, "elbo"]) == 0
-    assert "The set has no held-out images" in capsys.readouterr().out
+    assert "measured by training images, as the set holds none out" in capsys.readouterr().out
+
+
+def test_another_set_may_be_held_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported(tmp_path, "mnist-vae", **SMALL, conditional=True)
+    draw = np.random.default_rng(1)
+    for name, size, classes in (("test", 8, 3), ("large", 9, 3), ("other", 8, 4)):
+        levels = draw.integers(0, 256, (60, size, size), np.uint8)
+        np.savez(tmp_path / "b.npz", images=levels, labels=np.arange(60) % classes)
+        prepare(str(tmp_path / "b.npz"), str(tmp_path / name))
+    line = ["evaluate", str(tmp_path / "run"), "--metrics", "elbo", "--held-out"]
+    monkeypatch.chdir(tmp_path)
+    for name, said in (
+        ("set", "set: is the set that was trained on"),
+        ("large", "large: holds images of 9x9"),
+        ("other", "other: has other classes than the run's set"),
+        ("nowhere", "nowhere: no such set"),
+    ):
+        assert main([*line, name]) == 2
+        error = capsys.readouterr().err
+        assert f"--held_out {tmp_path / said}" in error
+        assert error.count("\n") == 1
+    assert main([*line, "test"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "encoded 60 encoded_split held out" in said

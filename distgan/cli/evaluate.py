@@ -50,6 +50,9 @@ def add(verbs: Verbs[Parser]) -> None:
     parser.add_argument("run", metavar="RUN", help="folder or URI of a run")
     parser.add_argument("--metrics", metavar="NAMES", help="separated by commas [the run's]")
     parser.add_argument("--num", metavar="N", help="images, generated or encoded [the run's, 5000]")
+    parser.add_argument(
+        "--held-out", metavar="DATA", help="a set not trained on [what the set holds out]"
+    )
     parser.add_argument("--iwae-k", metavar="K", help="importance samples of iwae [50]")
     parser.add_argument("--features", metavar="NAME", help="what sees the images [auto]")
     parser.add_argument("--weights", metavar="WHICH", help="ema or generator [ema]")
@@ -74,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     from distgan.launch.evaluation import evaluate as measure
     from distgan.launch.signals import StopRequest
 
-    names = ("metrics", "num", "features", "weights", "seed", "iwae_k")
+    names = ("metrics", "num", "features", "weights", "seed", "held_out", "iwae_k")
     given = {name: getattr(options, name) for name in names}
     console = screen()
     with console.status(text(("measuring", "dim"))):
@@ -100,8 +103,8 @@ def run(options: argparse.Namespace) -> int:
     console.print(table)
     if found.card.encoded_split == "train":
         console.print(
-            "The set has no held-out images: the encoder was measured by training images. Make "
-            "one with `distgan data prepare ... --validation N`.",
+            "The encoder was measured by training images, as the set holds none out: name a set "
+            "that was not trained on by --held-out.",
             soft_wrap=True,
         )
     console.print()

@@ -35,6 +35,9 @@ class EvaluateSettings:
     num: Annotated[Count, Field(ge=10, le=10_000_000)] = 5_000
     """Generated images, and as many real ones where there are; for metrics of an encoder, held-out
     images."""
+    held_out: str = ""
+    """A set of images that were not trained on, for memorisation and metrics of an encoder; without
+    it, what `distgan data prepare --validation` held out."""
     iwae_k: Annotated[PositiveCount, Field(le=100_000)] = 50
     """Importance samples of iwae for each image; papers have 5000."""
     features: str = "auto"

@@ -35,7 +35,8 @@ class Card:
     encoded: int = 0
     """Images that the encoder of a model that has one was measured by, and what follows of them."""
     encoded_split: str = ""
-    """``validation`` for held-out images, ``train`` where the set has none."""
+    """``held out`` for a set of its own that was named, ``validation`` for images that were kept
+    out when the set was made, ``train`` where there are neither."""
     encoded_checksum: str = ""
     importance_samples: int = 0
     """K of the importance-weighted bound."""

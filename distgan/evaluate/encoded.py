@@ -25,7 +25,7 @@ from distgan.evaluate.extraction import (
 )
 from distgan.evaluate.feature_statistics import FeatureStatistics
 from distgan.evaluate.measures import MEASURES, Value, interval
-from distgan.evaluate.reals import checksum_of, mixed, read_images, validation_of
+from distgan.evaluate.reals import checksum_of, held_out_of, mixed, read_images
 from distgan.families.autoencoder import Autoencoder
 from distgan.features.base import Extractor
 from distgan.metrics.likelihood import (
@@ -80,10 +80,11 @@ class EncodedImages:
     def __init__(
         self, images: ImageSet, settings: EvaluateSettings, labelled: bool, world: World
     ) -> None:
-        held_out = validation_of(images)
+        held_out = held_out_of(images, settings, labelled)
         self._training, self._images = images, images if held_out is None else held_out
         self._settings, self._labelled, self._world = settings, labelled, world
-        self.split = "train" if held_out is None else "validation"
+        split = "held out" if settings.held_out else "validation"
+        self.split = "train" if held_out is None else split
         self.count = min(settings.num, self._images.count)
         self.checksum = checksum_of(self._images, world)
         self._wanted = set(settings.metrics)
@@ -224,7 +225,7 @@ class EncodedImages:
 
     def _noise(self, block: _Block, k: range, latent: int) -> Tensor:
         numbers = torch.from_numpy(block.numbers).to(self._world.device)
-        return normal_draws(self._settings.seed, f"evaluate-{self.split}", numbers, k, latent)
+        return normal_draws(self._settings.seed, "evaluate-encoded", numbers, k, latent)
 
     def _uniforms(self, block: _Block, purpose: str) -> Tensor:
         parts = [range(number, number + 1) for number in block.numbers.tolist()]

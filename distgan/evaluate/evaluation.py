@@ -21,7 +21,7 @@ from distgan.evaluate.extraction import extract_all_ranks, in_8_bits
 from distgan.evaluate.feature_statistics import FeatureStatistics
 from distgan.evaluate.measures import MEASURES, WANT_CLASSES, WANT_LABELS, Value, used
 from distgan.evaluate.needs import check_counts
-from distgan.evaluate.reals import Reals, checksum_of
+from distgan.evaluate.reals import Reals, checksum_of, held_out_of
 from distgan.families import Family
 from distgan.features import load, resolve
 from distgan.features.base import ARITHMETIC, Extractor
@@ -183,6 +183,7 @@ def check(settings: EvaluateSettings, family: Family, images: ImageSet) -> None:
                 "train with --conditional true"
             )
     check_counts(settings, images.count, family.labels)
+    held_out_of(images, settings, bool(family.labels))
     if wants_extractor(settings):
         resolve(settings.features, images)
 

@@ -17,6 +17,7 @@ from distgan.data import manifest
 from distgan.data.fragments import read_numbered
 from distgan.data.images import ImageSet, open_images
 from distgan.data.unfinished import VALIDATION
+from distgan.errors import UserError
 from distgan.evaluate import cache
 from distgan.evaluate.extraction import (
     BLOCK,
@@ -45,7 +46,7 @@ class Reals:
         self.count = min(settings.num, images.count)
         self.checksum = checksum_of(images, world)
         self._wants_training = bool(WANT_TRAINING & set(settings.metrics))
-        self._held_out = validation_of(images) if self._wants_training else None
+        self._held_out = held_out_of(images, settings) if self._wants_training else None
         self.held_out = min(self._held_out.count, _MOST_HELD_OUT) if self._held_out else 0
         self._held_out_checksum = self._held_out and checksum_of(self._held_out, world)
 
@@ -143,14 +144,38 @@ def _channels_first(images: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
 
-def validation_of(images: ImageSet) -> ImageSet | None:
-    """The images that `distgan data prepare --validation` held out of a set, where there are any.
+def held_out_of(
+    images: ImageSet, settings: EvaluateSettings, labelled: bool = False
+) -> ImageSet | None:
+    """The images that are known not to be trained on: those of the setting ``held_out``, or those
+    that `distgan data prepare --validation` held out of the set; None where there are neither.
+
+    Args:
+        labelled: whether their labels have to be those of ``images``.
 
     Raises:
-        UserError: for a set that cannot be read.
+        UserError: for a set that cannot be read, or whose images are not of the same kind.
     """
-    storage = Storage(images.uri).child(VALIDATION)
-    return open_images(storage.anywhere()) if manifest.read(storage) is not None else None
+    if not settings.held_out:
+        storage = Storage(images.uri).child(VALIDATION)
+        return open_images(storage.anywhere()) if manifest.read(storage) is not None else None
+    option = f"--evaluate.held_out {settings.held_out}"
+    try:
+        found = open_images(settings.held_out)
+    except UserError as error:
+        raise UserError(str(error).replace("--data", "--evaluate.held_out", 1)) from None
+    if found.uri == images.uri:
+        raise UserError(f"{option}: is the set that was trained on; name another, or leave it out")
+    if found.shape != images.shape:
+        raise UserError(
+            f"{option}: holds images of {found.shape}, and the run's are of {images.shape}; make "
+            "it with the same options of `distgan data prepare`"
+        )
+    if labelled and found.classes != images.classes:
+        raise UserError(
+            f"{option}: has other classes than the run's set; make both from the same source"
+        )
+    return found
 
 
 def checksum_of(images: ImageSet, world: World) -> str:

@@ -10,6 +10,7 @@ import torch
 
 from distgan.config import settings
 from distgan.config.run import RunConfig
+from distgan.data import identity
 from distgan.data.images import ImageSet, open_images
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
@@ -97,7 +98,7 @@ def _evaluate(
     storage = Storage(uri)
     config = run.load_config(storage, "RUN")
     named = {f"evaluate.{name}": value for name, value in changes.items()}
-    config = settings.override(config, named)
+    config = identity.findable(settings.override(config, named))
     # Read now the file that the result is appended to: a damaged one is reported before the work.
     evaluation.read(storage)
     images = open_images(config.data)

@@ -135,7 +135,7 @@ def train(
     """
     images = open_images(config.data)
     # A relative path is to be found from other working folders, too.
-    config = replace(config, data=identity.everywhere(config.data))
+    config = identity.findable(config)
     address = cluster_address(address)
     check(config, images, workers, address, device, max_failures)
     asked_feed = config.feed
@@ -201,7 +201,7 @@ def resume(
         storage = owner.claim()
         clear_unfinished(storage)
         config = override(saved, changes or {})
-        config = replace(config, data=identity.everywhere(config.data))
+        config = identity.findable(config)
         _check_same_run(path, saved, config)
         # All that the run goes on writing; after a start would be late to hear of damage.
         for read in (run.starts, events.read, evaluation.read, recovery.interventions):

@@ -98,7 +98,7 @@ def tune(
     """
     # A mistake is told in the user's words; but trials run in working folders of their own.
     open_images(base.data)
-    base = replace(base, data=identity.everywhere(base.data))
+    base = identity.findable(base)
     settings = (settings or TuneSettings()).settle(base)
     found = Space(base, space if space is not None else base.search_space())
     if settings.scheduler == "pbt":

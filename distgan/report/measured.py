@@ -15,6 +15,11 @@ _TITLES = {
     "kernel": "Kernel distance",
     "sliced": "Sliced Wasserstein",
     "classifier-score": "Classifier score",
+    "elbo": "ELBO (nats)",
+    "iwae": "Importance-weighted bound (nats)",
+    "reconstruction-term": "Reconstruction term (nats)",
+    "kl": "KL divergence (nats)",
+    "reconstruction-frechet": "Fréchet distance of reconstructions",
 }
 
 
@@ -149,6 +154,8 @@ def _ends(parts: dict[str, list[float | None]]) -> tuple[list[float | None], lis
 
 def title(name: str) -> str:
     """A metric's title on the page."""
+    if name.startswith("kl-"):
+        return f"KL of dimension {name.removeprefix('kl-')} (nats)"
     return _TITLES.get(name, name.replace("-", " ").replace("_", " ").capitalize())
 
 

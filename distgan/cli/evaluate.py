@@ -111,5 +111,5 @@ def run(options: argparse.Namespace) -> int:
     for name, said in found.card.to_dict().items():
         if said == "":
             continue
-        console.print(text((f"{name:<15}", "cyan"), f" {said}"), soft_wrap=True)
+        console.print(text((f"{name:<18}", "cyan"), f" {said}"), soft_wrap=True)
     return 0

@@ -27,7 +27,7 @@ from distgan.evaluate.feature_statistics import FeatureStatistics
 from distgan.evaluate.measures import MEASURES, Value, interval
 from distgan.evaluate.reals import checksum_of, held_out_of, mixed, read_images
 from distgan.families.autoencoder import Autoencoder
-from distgan.features.base import Extractor
+from distgan.features.base import Extractor, without_tf32
 from distgan.metrics.likelihood import (
     active_units,
     bits_per_dimension,
@@ -114,6 +114,12 @@ class EncodedImages:
         Args:
             extractor: for the metrics in `WANT_FEATURES`.
         """
+        with without_tf32():
+            return self._measure(model, extractor)
+
+    def _measure(
+        self, model: Autoencoder, extractor: Extractor | None
+    ) -> dict[str, dict[str, Value]]:
         if model.likelihood.couples and self._wanted & {"elbo", "iwae", "bits-per-dimension"}:
             model = model.calibrated(self._training_error(model))
         blocks = list(self._blocks(self._images, self.count))

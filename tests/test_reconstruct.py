@@ -212,7 +212,7 @@ def test_evaluate_measures_a_vae(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main([*line, "bits-per-dimension"]) == 2
     assert "bounds no probability of an image; train with" in capsys.readouterr().err
     assert main([*line, "elbo,iwae", "--iwae-k", "0"]) == 2
-    assert "--iwae" in capsys.readouterr().err
+    assert "--iwae-k" in capsys.readouterr().err
     assert main([*line, "elbo,iwae", "--iwae-k", "3"]) == 0
     said = capsys.readouterr().out
     assert {"encoded_split", "validation", "importance_samples"} <= set(said.split())
@@ -240,7 +240,7 @@ def test_another_set_may_be_held_out(
     ):
         assert main([*line, name]) == 2
         error = capsys.readouterr().err
-        assert f"--held_out {tmp_path / said}" in error
+        assert f"--held-out {tmp_path / said}" in error
         assert error.count("\n") == 1
     assert main([*line, "test"]) == 0
     said = " ".join(capsys.readouterr().out.split())

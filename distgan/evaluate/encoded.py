@@ -34,6 +34,7 @@ from distgan.metrics.likelihood import (
     importance_weighted_bound,
 )
 from distgan.metrics.moments import Moments
+from distgan.metrics.names import AUTOENCODER_METRICS
 from distgan.networks.random import normal_draws
 from distgan.networks.vae import Posterior
 from distgan.objectives.likelihoods import binarised
@@ -87,7 +88,7 @@ class EncodedImages:
         self.split = "train" if held_out is None else split
         self.count = min(settings.num, self._images.count)
         self.checksum = checksum_of(self._images, world)
-        self._wanted = set(settings.metrics)
+        self._wanted = set(settings.metrics) & set(AUTOENCODER_METRICS)
         self._real: FeatureStatistics | None = None
         for metric in _WANT_TWO & self._wanted:
             if self.count < 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -81,8 +82,10 @@ def evaluate(
     try:
         return _evaluate(uri, changes or {}, workers, address, device, threads, note, stop)
     except UserError as error:
-        # Options of `distgan evaluate` have no prefix ``evaluate.``.
-        raise UserError(str(error).replace("--evaluate.", "--")) from None
+        # Options of `distgan evaluate` have no prefix ``evaluate.``, and hyphens.
+        options = re.compile(r"--evaluate\.(\w+)")
+        text = options.sub(lambda found: f"--{found[1].replace('_', '-')}", str(error))
+        raise UserError(text) from None
 
 
 def _evaluate(

@@ -173,7 +173,7 @@ def test_no_array_that_cannot_be_written_to_becomes_a_tensor(
     for path in (encoded, "mnist"):
         images = open_images(path)
         monkeypatch.setattr(torch, "from_numpy", look)
-        pixels, labels = reals._read(images, np.arange(100, 120))
+        pixels, labels = reals.read_images(images, np.arange(100, 120))
         monkeypatch.undo()
         assert len(pixels) == 20
         assert labels is not None

@@ -15,7 +15,10 @@ MISTAKES = {
     "tune mnist-mpl": "'mnist-mpl': no such recipe, did you mean mnist-mlp?",
     "tune --metric fdi": "--metric 'fdi': no such metric, did you mean fid?; have frechet",
     "tune --metric fid": "--metric fid: inception: needs torch_fidelity, which is not installed",
-    "tune --metric intra-frechet": "the generator takes no labels",
+    "tune --metric intra-frechet": "--metric intra-frechet: the generator takes no labels",
+    "tune --metric elbo": "--metric elbo: a model of the family gan cannot be measured by it",
+    "tune mnist-vae --metric iwae --space likelihood.binarise=choice(true,false)": "bounds of "
+    "different likelihoods do not compare, and the space varies likelihood.binarise",
     "tune --scheduler hyperband": "--scheduler 'hyperband': should be 'asha', 'pbt', 'median'",
     "tune --search bayes": "--search 'bayes': should be 'random', 'grid' or 'optuna'",
     "tune --samples 1": "--samples '1': should be greater than or equal to 2",

@@ -20,9 +20,20 @@ Metrics, of which several may be asked for:
   fid, kid           frechet and kernel through Inception
 A value's name, such as recall, means the metric that gives it.
 
+and, of a model with an encoder, such as a VAE, of held-out images where the set has them:
+
+  elbo               evidence lower bound in nats an image, and its two parts
+  iwae               importance-weighted bound of K samples, nearer to log p(x)
+  bits-per-dimension of the elbo; of likelihoods of 256 levels or of dequantised images
+  reconstruction     mean squared error of images that went through z, pixels in [0, 1]
+  reconstruction-frechet  frechet between images and their reconstructions
+  active-units       latent dimensions that say something of the image
+  kl-dimensions      the divergence in each latent dimension
+
 For instance:
 
   distgan evaluate runs/one --metrics frechet,manifold,modes --num 10k
+  distgan evaluate runs/vae --metrics elbo,iwae --iwae-k 5000 --num 1000
 
 The values and their card, without which no two may be compared, are added to the run's
 evaluations.jsonl. During training: distgan train --evaluate.every 100k
@@ -40,7 +51,11 @@ def add(verbs: Verbs[Parser]) -> None:
     parser.set_defaults(execute=run)
     parser.add_argument("run", metavar="RUN", help="folder or URI of a run")
     parser.add_argument("--metrics", metavar="NAMES", help="separated by commas [the run's]")
-    parser.add_argument("--num", metavar="N", help="generated images [the run's, 5000]")
+    parser.add_argument("--num", metavar="N", help="images, generated or encoded [the run's, 5000]")
+    parser.add_argument(
+        "--held-out", metavar="DATA", help="a set not trained on [what the set holds out]"
+    )
+    parser.add_argument("--iwae-k", metavar="K", help="importance samples of iwae [50]")
     parser.add_argument("--features", metavar="NAME", help="what sees the images [auto]")
     parser.add_argument("--weights", metavar="WHICH", help="ema or generator [ema]")
     parser.add_argument("--seed", metavar="S", help="of latents and subsets [0]")
@@ -64,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     from distgan.launch.evaluation import evaluate as measure
     from distgan.launch.signals import StopRequest
 
-    names = ("metrics", "num", "features", "weights", "seed")
+    names = ("metrics", "num", "features", "weights", "seed", "held_out", "iwae_k")
     given = {name: getattr(options, name) for name in names}
     console = screen()
     with console.status(text(("measuring", "dim"))):
@@ -88,7 +103,15 @@ def run(options: argparse.Namespace) -> int:
         f"{options.run} after {found.images:,} images, in {found.seconds:.1f} s", soft_wrap=True
     )
     console.print(table)
+    if found.card.encoded_split == "train":
+        console.print(
+            "The encoder was measured by training images, as the set holds none out: name a set "
+            "that was not trained on by --held-out.",
+            soft_wrap=True,
+        )
     console.print()
     for name, said in found.card.to_dict().items():
-        console.print(text((f"{name:<15}", "cyan"), f" {said}"), soft_wrap=True)
+        if said == "":
+            continue
+        console.print(text((f"{name:<18}", "cyan"), f" {said}"), soft_wrap=True)
     return 0

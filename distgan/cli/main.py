@@ -20,6 +20,7 @@ from distgan.cli import (
     jobs,
     plan,
     recipes,
+    reconstruct,
     report,
     sample,
     show,
@@ -31,20 +32,8 @@ from distgan.cli.parser import Parser
 from distgan.errors import EXIT_CODES, UserError
 
 _VERBS = (
-    train,
-    sample,
-    report,
-    evaluate,
-    tune,
-    plan,
-    bench,
-    recipes,
-    show,
-    data,
-    clean,
-    jobs,
-    guide,
-    completion,
+    *(train, sample, reconstruct, report, evaluate, tune, plan, bench, recipes, show, data),
+    *(clean, jobs, guide, completion),
 )
 
 _TOP = f"""\

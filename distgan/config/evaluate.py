@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from distgan.config.settings import SETTINGS, Count, nearest, split_commas
+from distgan.config.settings import SETTINGS, Count, PositiveCount, nearest, split_commas
 from distgan.metrics.names import NAMES, THROUGH_INCEPTION, metric_of
 
 
@@ -30,10 +30,17 @@ class EvaluateSettings:
         tuple[str, ...], BeforeValidator(split_commas), Field(min_length=1), AfterValidator(_known)
     ] = ("frechet", "kernel")
     """Which: frechet, kernel, manifold, classifier-score, modes, sliced, memorisation,
-    intra-class. A value's name, such as precision, means its metric; fid and kid are frechet and
-    kernel through inception."""
+    intra-class; of a VAE also elbo, iwae, bits-per-dimension, reconstruction,
+    reconstruction-frechet, active-units, kl-dimensions. A value's name, such as precision, means
+    its metric; fid and kid are frechet and kernel through inception."""
     num: Annotated[Count, Field(ge=10, le=10_000_000)] = 5_000
-    """Generated images, and as many real ones where there are."""
+    """Generated images, and as many real ones where there are; for metrics of an encoder, held-out
+    images."""
+    held_out: str = ""
+    """A set of images that were not trained on, for memorisation and metrics of an encoder; without
+    it, what `distgan data prepare --validation` held out."""
+    iwae_k: Annotated[PositiveCount, Field(le=100_000)] = 50
+    """Importance samples of iwae for each image; papers have 5000."""
     features: str = "auto"
     """What sees the images: mnist, fashion-mnist, cifar10, efficientnet, inception; auto: by the
     data."""

@@ -6,8 +6,10 @@ import functools
 import hashlib
 import json
 import os
+from dataclasses import replace
 from typing import Any
 
+from distgan.config.run import RunConfig
 from distgan.config.shape import ImageShape
 from distgan.data import manifest
 from distgan.data.images import PACKAGED, ImageSet
@@ -42,6 +44,13 @@ def everywhere(data: str) -> str:
     if data in PACKAGED or "://" in data:
         return data
     return os.path.abspath(os.path.expanduser(data))
+
+
+def findable(config: RunConfig) -> RunConfig:
+    """The same with names of sets that are valid from any working folder."""
+    held_out = config.evaluate.held_out
+    evaluate = replace(config.evaluate, held_out=everywhere(held_out) if held_out else "")
+    return replace(config, data=everywhere(config.data), evaluate=evaluate)
 
 
 def fingerprint(images: ImageSet) -> str:

@@ -13,6 +13,7 @@ class Card:
     """How values were measured. Values whose cards differ are not comparable."""
 
     extractor: str
+    """Empty, as the hash and the resizing, where no metric wants one."""
     extractor_hash: str
     resize: str
     """How the extractor resizes and scales an image before its network."""
@@ -31,6 +32,16 @@ class Card:
     weights: str
     """``ema`` or ``generator``."""
     seed: int
+    encoded: int = 0
+    """Images that the encoder of a model that has one was measured by, and what follows of them."""
+    encoded_split: str = ""
+    """``held out`` for a set of its own that was named, ``validation`` for images that were kept
+    out when the set was made, ``train`` where there are neither."""
+    encoded_checksum: str = ""
+    importance_samples: int = 0
+    """K of the importance-weighted bound."""
+    likelihood: str = ""
+    """Of the decoder: its name, and whether it is a density or what else."""
     used: str = ""
     """How many of the real and generated images each metric used."""
     arithmetic: str = ""
@@ -45,10 +56,20 @@ class Card:
         measured on different machines stay comparable.
         """
         aside = ("used", "arithmetic")
-        fields = {name: value for name, value in asdict(self).items() if name not in aside}
-        text = json.dumps(fields, sort_keys=True)
+        named = {name: value for name, value in self._said().items() if name not in aside}
+        text = json.dumps(named, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields, and the key."""
-        return {"key": self.key, **asdict(self)}
+        """The key, and all fields; those of an encoder only where one was measured."""
+        return {"key": self.key, **self._said()}
+
+    def _said(self) -> dict[str, Any]:
+        found = asdict(self)
+        return {name: value for name, value in found.items() if name not in _OF_ENCODERS or value}
+
+
+_OF_ENCODERS = (
+    *("encoded", "encoded_split", "encoded_checksum", "importance_samples", "likelihood"),
+)
+"""Fields that other cards go without, so that their keys stay as they were."""

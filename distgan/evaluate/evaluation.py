@@ -16,14 +16,15 @@ from distgan.config.evaluate import EvaluateSettings
 from distgan.data.images import ImageSet
 from distgan.errors import UserError
 from distgan.evaluate.card import Card
-from distgan.evaluate.extraction import extract_all_ranks
+from distgan.evaluate.encoded import WANT_FEATURES, EncodedImages
+from distgan.evaluate.extraction import extract_all_ranks, in_8_bits
 from distgan.evaluate.feature_statistics import FeatureStatistics
 from distgan.evaluate.measures import MEASURES, WANT_CLASSES, WANT_LABELS, Value, used
 from distgan.evaluate.needs import check_counts
-from distgan.evaluate.reals import Reals
+from distgan.evaluate.reals import Reals, checksum_of, held_out_of
 from distgan.families import Family
 from distgan.features import load, resolve
-from distgan.features.base import ARITHMETIC
+from distgan.features.base import ARITHMETIC, Extractor
 from distgan.metrics.names import better, cost
 from distgan.parallel import World
 from distgan.runs import folder as run
@@ -76,59 +77,86 @@ class Evaluator:
         world: World,
     ) -> None:
         self._settings, self._world, self._family = settings, world, family
-        check(settings, family.labels, images.count)
-        name = resolve(settings.features, images)
-        self._extractor = load(name).to(world.device)
-        for metric in WANT_CLASSES & set(settings.metrics):
-            if not self._extractor.classes:
-                raise UserError(
-                    f"--evaluate.metrics {metric}: {name} is no classifier; name another "
-                    "by --evaluate.features"
-                )
-        reals = Reals(images, settings, world)
-        self._real = reals.features(self._extractor, world)
-        _check_reals(settings, self._real)
-        self._card = Card(
-            extractor=self._extractor.name,
-            extractor_hash=self._extractor.hash,
-            resize=self._extractor.preprocessing,
+        check(settings, family, images)
+        self._extractor = _extractor(settings, images, world)
+        self._real: FeatureStatistics | None = None
+        self._encoded: EncodedImages | None = None
+        card = Card(
+            extractor="",
+            extractor_hash="",
+            resize="",
             quantised=True,
             data=data,
-            data_checksum=reals.checksum,
-            split="train",
-            real=reals.count,
-            held_out=reals.held_out,
-            fake=settings.num,
+            data_checksum=checksum_of(images, world),
+            split="",
+            real=0,
+            held_out=0,
+            fake=0,
             weights=settings.weights,
             seed=settings.seed,
             arithmetic=f"{ARITHMETIC}, {world.device.type}",
         )
+        extractor = self._extractor
+        if extractor is not None:
+            card = replace(
+                card,
+                extractor=extractor.name,
+                extractor_hash=extractor.hash,
+                resize=extractor.preprocessing,
+            )
+        if extractor is not None and set(settings.metrics) & set(MEASURES):
+            reals = Reals(images, settings, world)
+            self._real = reals.features(extractor, world)
+            _check_reals(settings, self._real)
+            card = replace(
+                card,
+                split="train",
+                real=reals.count,
+                held_out=reals.held_out,
+                fake=settings.num,
+            )
+        if not set(settings.metrics) <= set(MEASURES):
+            self._encoded = EncodedImages(images, settings, bool(family.labels), world)
+            card = replace(card, **self._encoded.card_fields)
+        self._card = card
 
     def evaluate(self, networks: Mapping[str, nn.Module], images_seen: int) -> Evaluation:
         """Measure networks by role, which are in eval mode and on the world's device."""
         start = time.perf_counter()
-        fake = extract_all_ranks(
+        found: dict[str, dict[str, Value]] = {}
+        card = self._card
+        if self._real is not None:
+            fake = self._features_of_fakes(networks)
+            names = [name for name in self._settings.metrics if name in MEASURES]
+            found = {n: MEASURES[n](self._real, fake, self._settings.seed) for n in names}
+            card = replace(card, used=used(names, self._real, fake))
+        model = self._family.autoencoder(networks)
+        if self._encoded is not None and model is not None:
+            found |= self._encoded.measure(model, self._extractor)
+            card = replace(card, likelihood=model.likelihood.title)
+        values: dict[str, Value] = {}
+        # In the order in which they were asked for: the first decides which checkpoint is best.
+        for name in self._settings.metrics:
+            _check_finite(name, found[name])
+            values |= found[name]
+        return Evaluation(images_seen, time.perf_counter() - start, card, values)
+
+    def _features_of_fakes(self, networks: Mapping[str, nn.Module]) -> FeatureStatistics:
+        assert self._extractor is not None, "see _extractor"
+        return extract_all_ranks(
             lambda numbers: self._fakes(networks, numbers),
             self._settings.num,
             self._extractor,
             self._world,
             self._labels(range(self._settings.num)),
         )
-        values: dict[str, Value] = {}
-        for name in self._settings.metrics:
-            found = MEASURES[name](self._real, fake, self._settings.seed)
-            _check_finite(name, found)
-            values |= found
-        card = replace(self._card, used=used(self._settings.metrics, self._real, fake))
-        return Evaluation(images_seen, time.perf_counter() - start, card, values)
 
     @torch.no_grad()
     def _fakes(self, networks: Mapping[str, nn.Module], numbers: range) -> Tensor:
         family, seed = self._family, self._settings.seed
         batch = family.generation_batch(networks, seed, "evaluate", numbers)
         made = family.images(networks, batch, seed, "evaluate")
-        # As they would be stored: real images come in 8 bits too.
-        return (made.float() + 1).mul_(127.5).round_().clamp_(0, 255).byte()
+        return in_8_bits(made)
 
     def _labels(self, numbers: range) -> Tensor | None:
         # A conditional generator makes as many of every class.
@@ -137,24 +165,47 @@ class Evaluator:
         return torch.arange(numbers.start, numbers.stop) % self._family.labels
 
 
-def check(settings: EvaluateSettings, classes: int, real: int) -> None:
+def check(settings: EvaluateSettings, family: Family, images: ImageSet) -> None:
     """See that every metric can be had, as far as is known without an extractor.
 
     Args:
-        classes: labels of a conditional generator, or 0.
-        real: images of the set.
+        family: what is to be measured.
 
     Raises:
-        UserError: for a metric of classes of a generator that takes no labels, or of more images
-            than there are.
+        UserError: for a metric that the family does not have or that wants labels which it does
+            not take, of more images than there are, or an extractor that is not here.
     """
-    for metric in WANT_LABELS & set(settings.metrics):
-        if not classes:
+    for metric in settings.metrics:
+        if lack := family.lacks(metric):
+            raise UserError(f"--evaluate.metrics {metric}: {lack}")
+        if metric in WANT_LABELS and not family.labels:
             raise UserError(
                 f"--evaluate.metrics {metric}: the generator takes no labels; leave it out, or "
                 "train with --conditional true"
             )
-    check_counts(settings, real, classes)
+    check_counts(settings, images.count, family.labels)
+    held_out_of(images, settings, bool(family.labels))
+    if wants_extractor(settings):
+        resolve(settings.features, images)
+
+
+def wants_extractor(settings: EvaluateSettings) -> bool:
+    """Whether any metric is one of features."""
+    return bool(set(settings.metrics) & (MEASURES.keys() | WANT_FEATURES))
+
+
+def _extractor(settings: EvaluateSettings, images: ImageSet, world: World) -> Extractor | None:
+    if not wants_extractor(settings):
+        return None
+    name = resolve(settings.features, images)
+    found = load(name).to(world.device)
+    for metric in WANT_CLASSES & set(settings.metrics):
+        if not found.classes:
+            raise UserError(
+                f"--evaluate.metrics {metric}: {name} is no classifier; name another "
+                "by --evaluate.features"
+            )
+    return found
 
 
 def _check_reals(settings: EvaluateSettings, real: FeatureStatistics) -> None:

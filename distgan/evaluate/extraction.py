@@ -79,11 +79,23 @@ def extract_all_ranks(
     )
 
 
+def in_8_bits(images: Tensor) -> Tensor:
+    """As images would be stored, and real ones come: float in [-1, 1] to uint8, (n, c, h, w)."""
+    return (images.float() + 1).mul_(127.5).round_().clamp_(0, 255).byte()
+
+
 def own_places(num: int, world: World) -> NDArray[np.int64]:
     """Indices in 0..num-1 of the images in this rank's blocks, ascending: int64 (n,)."""
     places: NDArray[np.int64] = np.arange(num, dtype=np.int64)
     own: NDArray[np.bool_] = places // BLOCK % world.size == world.rank
     return places[own]
+
+
+def among_own(numbers: range, world: World) -> slice:
+    """Where a block of this rank is among the images of `own_places`."""
+    # The blocks of one rank follow each other.
+    first = numbers.start // BLOCK // world.size * BLOCK
+    return slice(first, first + len(numbers))
 
 
 def features_of(blocks: Iterable[tuple[int, Tensor]], extractor: Extractor, world: World) -> Tensor:

@@ -48,12 +48,12 @@ def _frechet(real: FeatureStatistics, fake: FeatureStatistics, seed: int) -> dic
         dtype=torch.float64,
     )
     spread = (without - without.mean()).square().sum().mul((count - 1) / count).sqrt().item()
-    return {"frechet": _interval(value, spread)}
+    return {"frechet": interval(value, spread)}
 
 
 def _kernel(real: FeatureStatistics, fake: FeatureStatistics, seed: int) -> dict[str, Value]:
     found = kernel.kernel_distance(real.features, fake.features, subsets=20, seed=seed)
-    return {"kernel": _interval(found.value, found.error)}
+    return {"kernel": interval(found.value, found.error)}
 
 
 def _manifold(real: FeatureStatistics, fake: FeatureStatistics, seed: int) -> dict[str, Value]:
@@ -67,7 +67,7 @@ def _classifier_score(
     if fake.probabilities is None:
         return {}
     found = classes.classifier_score(fake.probabilities)
-    return {"classifier-score": _interval(found.value, found.error / 10**0.5)}
+    return {"classifier-score": interval(found.value, found.error / 10**0.5)}
 
 
 def _modes(real: FeatureStatistics, fake: FeatureStatistics, seed: int) -> dict[str, Value]:
@@ -99,7 +99,8 @@ def _intra_class(real: FeatureStatistics, fake: FeatureStatistics, seed: int) ->
     return {"intra-frechet": Value(found.mean), "worst-class-frechet": Value(found.worst)}
 
 
-def _interval(value: float, spread: float) -> Value:
+def interval(value: float, spread: float) -> Value:
+    """A value and its 95% interval from its standard deviation."""
     if not math.isfinite(spread):
         return Value(value)
     return Value(value, value - _SIGMAS * spread, value + _SIGMAS * spread)

@@ -17,8 +17,15 @@ from distgan.data import manifest
 from distgan.data.fragments import read_numbered
 from distgan.data.images import ImageSet, open_images
 from distgan.data.unfinished import VALIDATION
+from distgan.errors import UserError
 from distgan.evaluate import cache
-from distgan.evaluate.extraction import BLOCK, extract_all_ranks, features_of, own_places
+from distgan.evaluate.extraction import (
+    BLOCK,
+    among_own,
+    extract_all_ranks,
+    features_of,
+    own_places,
+)
 from distgan.evaluate.feature_statistics import FeatureStatistics
 from distgan.evaluate.measures import WANT_TRAINING
 from distgan.features.base import Extractor
@@ -37,11 +44,11 @@ class Reals:
     def __init__(self, images: ImageSet, settings: EvaluateSettings, world: World) -> None:
         self._images = images
         self.count = min(settings.num, images.count)
-        self.checksum = _checksum(images, world)
+        self.checksum = checksum_of(images, world)
         self._wants_training = bool(WANT_TRAINING & set(settings.metrics))
-        self._held_out = _validation_of(images) if self._wants_training else None
+        self._held_out = held_out_of(images, settings) if self._wants_training else None
         self.held_out = min(self._held_out.count, _MOST_HELD_OUT) if self._held_out else 0
-        self._held_out_checksum = self._held_out and _checksum(self._held_out, world)
+        self._held_out_checksum = self._held_out and checksum_of(self._held_out, world)
 
     def features(self, extractor: Extractor, world: World) -> FeatureStatistics:
         """Their statistics under an extractor, cached if possible; all ranks must call it.
@@ -59,10 +66,8 @@ class Reals:
         return cache.load_or_compute(key, lambda: self._extract(extractor, world), world)
 
     def _extract(self, extractor: Extractor, world: World) -> FeatureStatistics:
-        # Sets may be sorted by class, and features of the first images only are kept: shuffle.
-        mixed = _evenly(self._images, self.count)[draws.permutation(0, "reals", 0, self.count)]
         places = own_places(self.count, world)
-        pixels, own_labels = _read(self._images, mixed[places])
+        pixels, own_labels = read_images(self._images, mixed(self._images, self.count)[places])
         labels = None
         if own_labels is not None:
             labels = torch.empty(self.count, dtype=torch.int64)
@@ -70,9 +75,7 @@ class Reals:
                 labels[torch.from_numpy(where)] = its
 
         def block(numbers: range) -> Tensor:
-            # The blocks of one rank follow each other.
-            first = numbers.start // BLOCK // world.size * BLOCK
-            return pixels[first : first + len(numbers)].to(world.device)
+            return pixels[among_own(numbers, world)].to(world.device)
 
         found = extract_all_ranks(block, self.count, extractor, world, labels)
         if not self._wants_training:
@@ -95,12 +98,18 @@ class Reals:
         )
 
 
+def mixed(images: ImageSet, num: int) -> NDArray[np.int64]:
+    """`_evenly` in an order that is always the same: int64 (num,). Sets may be sorted by class, and
+    features of the first images only are kept."""
+    return _evenly(images, num)[draws.permutation(0, "reals", 0, num)]
+
+
 def _evenly(images: ImageSet, num: int) -> NDArray[np.int64]:
     """Indices of ``num`` images, evenly spaced over the whole set, ascending: int64 (num,)."""
     return np.arange(num) * images.count // num
 
 
-def _read(images: ImageSet, numbers: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
+def read_images(images: ImageSet, numbers: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
     """Some images in any order, uint8 (n, c, h, w), and labels, int64 (n,), or None."""
     order = torch.from_numpy(np.argsort(numbers))
     pixels = torch.empty((len(numbers), *images.shape), dtype=torch.uint8)
@@ -135,12 +144,41 @@ def _channels_first(images: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
 
-def _validation_of(images: ImageSet) -> ImageSet | None:
-    storage = Storage(images.uri).child(VALIDATION)
-    return open_images(storage.anywhere()) if manifest.read(storage) is not None else None
+def held_out_of(
+    images: ImageSet, settings: EvaluateSettings, labelled: bool = False
+) -> ImageSet | None:
+    """The images that are known not to be trained on: those of the setting ``held_out``, or those
+    that `distgan data prepare --validation` held out of the set; None where there are neither.
+
+    Args:
+        labelled: whether their labels have to be those of ``images``.
+
+    Raises:
+        UserError: for a set that cannot be read, or whose images are not of the same kind.
+    """
+    if not settings.held_out:
+        storage = Storage(images.uri).child(VALIDATION)
+        return open_images(storage.anywhere()) if manifest.read(storage) is not None else None
+    option = f"--evaluate.held_out {settings.held_out}"
+    try:
+        found = open_images(settings.held_out)
+    except UserError as error:
+        raise UserError(str(error).replace("--data", "--evaluate.held_out", 1)) from None
+    if found.uri == images.uri:
+        raise UserError(f"{option}: is the set that was trained on; name another, or leave it out")
+    if found.shape != images.shape:
+        raise UserError(
+            f"{option}: holds images of {found.shape}, and the run's are of {images.shape}; make "
+            "it with the same options of `distgan data prepare`"
+        )
+    if labelled and found.classes != images.classes:
+        raise UserError(
+            f"{option}: has other classes than the run's set; make both from the same source"
+        )
+    return found
 
 
-def _checksum(images: ImageSet, world: World) -> str:
+def checksum_of(images: ImageSet, world: World) -> str:
     """Checksum of a set's content: from its manifest, else of its files' bytes, which rank 0
     reads."""
     found: str = world.gather(_content(images) if world.leads else "")[0]

@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from distgan.config.optimizer import AdamSettings, EMASettings
 from distgan.config.run import RunConfig
 from distgan.errors import UserError
+from distgan.families.autoencoder import Autoencoder
 from distgan.families.data import Batch, Column, DataSpec, Draw, drawn
 from distgan.health.diagnosis import Rule, collapse, exploding, non_finite
+from distgan.metrics.names import AUTOENCODER_METRICS, IMAGE_METRICS
 from distgan.networks.random import has_random_layers, sample_numbers
 from distgan.parallel import World
 
@@ -174,6 +176,8 @@ class Family(ABC):
     """Names of the terms and observed values that are recorded."""
     signs: ClassVar[Mapping[str, str]]
     """For every role the prefix of its signs of health in records, such as ``g`` of g_grad_norm."""
+    metrics: ClassVar[tuple[str, ...]] = IMAGE_METRICS
+    """Names of the metrics that a run can be measured by."""
 
     def __init__(self, config: Any, data: DataSpec, world: World) -> None:
         self.config: RunConfig = config
@@ -257,6 +261,24 @@ class Family(ABC):
     @abstractmethod
     def interfaces(self) -> dict[str, Interface]:
         """The networks that are exported, by role."""
+
+    def autoencoder(self, networks: Mapping[str, nn.Module]) -> Autoencoder | None:
+        """The encoder and decoder among the networks by role, of a family that has an encoder."""
+        return None
+
+    @property
+    def encodes(self) -> bool:
+        """Whether it has an encoder."""
+        return bool(set(self.metrics) & set(AUTOENCODER_METRICS))
+
+    def lacks(self, metric: str) -> str:
+        """Why a run cannot be measured by a metric, with the remedy; empty where it can."""
+        if metric in self.metrics:
+            return ""
+        return (
+            f"a model of the family {self.config.family} cannot be measured by it; it has "
+            f"{', '.join(self.metrics)}"
+        )
 
     def health_rules(self) -> tuple[Rule, ...]:
         """What a run's health is judged by at every record, the gravest first."""

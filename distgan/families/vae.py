@@ -18,11 +18,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from distgan.families.autoencoder import Autoencoder
 from distgan.families.base import Coupled, Family, Interface, Network, Phase, Step, Terms
 from distgan.families.data import Batch, DataSpec, Draw
 from distgan.families.vae_config import VAEConfig
 from distgan.health.diagnosis import Rule
 from distgan.health.variational import rules
+from distgan.metrics.names import METRICS
 from distgan.networks.vae import LOG_VARIANCES, Posterior, VariationalAutoencoder
 from distgan.objectives.likelihoods import BernoulliSettings, binarised
 from distgan.objectives.variational import divergence_by_dimension, free_bits, squared_error
@@ -44,6 +46,7 @@ class VAE(Family):
     statistics = STATISTICS
     signs: ClassVar[Mapping[str, str]] = {"autoencoder": "a"}
     averaged = ("autoencoder",)
+    metrics = METRICS
     config: VAEConfig
 
     def __init__(self, config: VAEConfig, data: DataSpec, world: World) -> None:
@@ -152,6 +155,22 @@ class VAE(Family):
         """E[x|z], float (n, c, h, w): the mean of the decoder's distribution, not a draw of it."""
         decoder = networks["autoencoder"].get_submodule("decoder")
         return self._likelihood.means(decoder(batch.draws["z"], batch.labels).images)
+
+    def autoencoder(self, networks: Mapping[str, nn.Module]) -> Autoencoder | None:
+        """Both networks, and the likelihood."""
+        network = networks["autoencoder"]
+        encoder, decoder = network.get_submodule("encoder"), network.get_submodule("decoder")
+        return Autoencoder(encoder, decoder, self._likelihood, self.config.latent)
+
+    def lacks(self, metric: str) -> str:
+        """As of every family, and bits of a likelihood that is none."""
+        if metric == "bits-per-dimension" and self._likelihood.kind == "cross entropy of greys":
+            return (
+                "the cross entropy of grey pixels bounds no probability of an image; train with "
+                "--likelihood.name discretised-logistic, or with --likelihood.binarise true for "
+                "black and white pixels"
+            )
+        return super().lacks(metric)
 
     def interfaces(self) -> dict[str, Interface]:
         """The autoencoder; images come of its decoder."""

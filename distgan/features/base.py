@@ -66,7 +66,7 @@ class Extractor:
     def __call__(self, images: Tensor) -> Seen:
         """Features and probabilities of uint8 (n, c, h, w) on the extractor's device."""
         features, probabilities = [], []
-        with _without_tf32():
+        with without_tf32():
             for part in torch.split(images, _AT_ONCE):
                 found = self._network(self._prepare(part))
                 if isinstance(found, tuple):
@@ -77,7 +77,8 @@ class Extractor:
 
 
 @contextlib.contextmanager
-def _without_tf32() -> Iterator[None]:
+def without_tf32() -> Iterator[None]:
+    """float32 as on a CPU, also on GPUs that would round the factors of products."""
     # torch allows TF32 in convolutions by default.
     convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
     before = convolutions.allow_tf32, products.allow_tf32

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from distgan import features
 from distgan.config import settings
 from distgan.config.run import RunConfig
+from distgan.data import identity
 from distgan.data.images import ImageSet, open_images
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
@@ -81,8 +82,10 @@ def evaluate(
     try:
         return _evaluate(uri, changes or {}, workers, address, device, threads, note, stop)
     except UserError as error:
-        # Options of `distgan evaluate` have no prefix ``evaluate.``.
-        raise UserError(str(error).replace("--evaluate.", "--")) from None
+        # Options of `distgan evaluate` have no prefix ``evaluate.``, and hyphens.
+        options = re.compile(r"--evaluate\.(\w+)")
+        text = options.sub(lambda found: f"--{found[1].replace('_', '-')}", str(error))
+        raise UserError(text) from None
 
 
 def _evaluate(
@@ -98,16 +101,15 @@ def _evaluate(
     storage = Storage(uri)
     config = run.load_config(storage, "RUN")
     named = {f"evaluate.{name}": value for name, value in changes.items()}
-    config = settings.override(config, named)
+    config = identity.findable(settings.override(config, named))
     # Read now the file that the result is appended to: a damaged one is reported before the work.
     evaluation.read(storage)
     images = open_images(config.data)
-    features.resolve(config.evaluate.features, images)
     job = Job(config, images, storage.anywhere())
     generator = job.load()
     if not generator.images_seen:
         raise UserError(f"RUN {uri}: has not trained yet; go on with --resume {uri}")
-    evaluation.check(config.evaluate, len(generator.classes), images.count)
+    evaluation.check(config.evaluate, generator.family, images)
     address = cluster_address(address)
     if workers is not None and workers < 0:
         raise UserError(f"--workers {workers}: should be 0 or more")

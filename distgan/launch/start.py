@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import torch
 
-from distgan import features
 from distgan.config.feed import FeedSettings
 from distgan.config.run import RunConfig
 from distgan.config.settings import leaves, override, short_count
@@ -181,7 +180,7 @@ def checked(
     """
     images = open_images(config.data)
     # A relative path is to be found from other working folders, too.
-    config = replace(config, data=identity.everywhere(config.data))
+    config = identity.findable(config)
     address = cluster_address(address)
     check(config, images, workers, address, device, max_failures)
     config = replace(config, feed=ways.settle(config.feed, images, config.batch))
@@ -224,7 +223,7 @@ def resume(
         storage = owner.claim()
         clear_unfinished(storage)
         config = override(saved, changes or {})
-        config = replace(config, data=identity.everywhere(config.data))
+        config = identity.findable(config)
         _check_same_run(path, saved, config)
         # All that the run goes on writing; after a start would be late to hear of damage.
         for read in (run.starts, events.read, evaluation.read, recovery.interventions):
@@ -357,8 +356,7 @@ def check(
     else:
         check_address(address)
     if config.evaluate.every:
-        features.resolve(config.evaluate.features, images)
-        evaluation.check(config.evaluate, family.labels, images.count)
+        evaluation.check(config.evaluate, family, images)
     check_networks(config, _data(images))
 
 

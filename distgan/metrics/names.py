@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-METRICS = (
+IMAGE_METRICS = (
     *("frechet", "kernel", "manifold", "classifier-score", "modes", "sliced", "memorisation"),
     "intra-class",
 )
-"""Metrics; `distgan.evaluate.measures` has a function for each."""
+"""Those of generated images; `distgan.evaluate.measures` has a function for each."""
+
+AUTOENCODER_METRICS = (
+    *("elbo", "iwae", "bits-per-dimension", "reconstruction", "reconstruction-frechet"),
+    *("active-units", "kl-dimensions"),
+)
+"""Those of a model with an encoder, of held-out images; see `distgan.evaluate.encoded`."""
+
+METRICS = IMAGE_METRICS + AUTOENCODER_METRICS
+"""What ``--evaluate.metrics`` may name."""
+
 
 VALUES = {
     "frechet": "frechet",
@@ -17,8 +27,14 @@ VALUES = {
     "sliced": "sliced",
     "copied": "memorisation",
     **dict.fromkeys(("intra-frechet", "worst-class-frechet"), "intra-class"),
+    **dict.fromkeys(("elbo", "reconstruction-term"), "elbo"),
+    "iwae": "iwae",
+    "bits-per-dimension": "bits-per-dimension",
+    "reconstruction-error": "reconstruction",
+    "reconstruction-frechet": "reconstruction-frechet",
+    "active-units": "active-units",
 }
-"""Values that say how good a generator is, each with the metric that gives it."""
+"""Values that say how good a model is, each with the metric that gives it."""
 
 THROUGH_INCEPTION = {"fid": "frechet", "kid": "kernel"}
 """Names of a value that say the extractor too."""
@@ -41,10 +57,13 @@ def values_of(metric: str) -> tuple[str, ...]:
 LOWER_IS_BETTER = (
     *("frechet", "kernel", "sliced", "class-divergence", "missing-classes"),
     *("copied", "intra-frechet", "worst-class-frechet"),
+    *("reconstruction-term", "bits-per-dimension", "reconstruction-error"),
+    "reconstruction-frechet",
 )
 HIGHER_IS_BETTER = (
     *("precision", "recall", "density", "coverage"),
     *("classifier-score", "class-entropy"),
+    *("elbo", "iwae", "active-units"),
 )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
@@ -24,16 +25,27 @@ LEAST_LOGISTIC_SCALE = -7.0
 
 Scales = Literal["one", "channel"]
 
+Kind = Literal["cross entropy of greys", "binary", "density", "levels"]
+"""What a likelihood is of: of grey pixels it is none (see `variational.bernoulli`); a probability
+of black and white pixels; a density; or a probability of 256 levels."""
+
 
 class LikelihoodModel(ABC):
     """What the settings of every likelihood can say."""
 
+    name: str
+    kind: Kind
     couples: bool = False
     """Whether a sample's cost depends on the others in its batch."""
     logits: bool = False
     """Whether the decoder has to return logits, and not means in [-1, 1]."""
     least_log_scale: float | None = None
     """The lower bound of a log scale that is learned or found; None without one."""
+
+    @property
+    def title(self) -> str:
+        """Its name, and what it is of; nats of likelihoods with other titles do not compare."""
+        return f"{self.name} ({self.kind})"
 
     def learned_scales(self, channels: int) -> int:
         """How many log scales the decoder learns."""
@@ -61,6 +73,15 @@ class LikelihoodModel(ABC):
             float (n,).
         """
 
+    def calibrated(self, squared_error: float) -> LikelihoodModel:
+        """The same with nothing left that a batch decides, so that `rows` are -log p(x|z).
+
+        Args:
+            squared_error: the mean of (x - E[x|z])^2 over images and pixels in [-1, 1], of images
+                other than those to be measured.
+        """
+        return self
+
     def of_batch(self, rows: Tensor, dimensions: int) -> Tensor:
         """The mean of -log p(x|z) over a whole global batch, a scalar in nats.
 
@@ -81,6 +102,11 @@ class BernoulliSettings(LikelihoodModel):
     """Draw black and white pixels anew whenever an image is seen, white with the probability of
     its grey (Burda et al. 2016). Without, grey is the target of the cross entropy, and the ELBO
     bounds no probability."""
+
+    @property
+    def kind(self) -> Kind:  # type: ignore[override]
+        """Binary only where pixels are."""
+        return "binary" if self.binarise else "cross entropy of greys"
 
     @property
     def logits(self) -> bool:  # type: ignore[override]
@@ -111,6 +137,11 @@ class GaussianSettings(LikelihoodModel):
     """Those of variance learned: one for all pixels, or one a channel."""
 
     @property
+    def kind(self) -> Kind:  # type: ignore[override]
+        """A density."""
+        return "density"
+
+    @property
     def couples(self) -> bool:  # type: ignore[override]
         """The optimal variance is the batch's."""
         return self.variance == "optimal"
@@ -131,6 +162,13 @@ class GaussianSettings(LikelihoodModel):
         scale = math.log(self.scale) if learned is None else self.log_scale(learned)
         return -variational.gaussian(images, output, scale)
 
+    def calibrated(self, squared_error: float) -> LikelihoodModel:
+        """Of an optimal variance, the fixed one that it is for other images."""
+        if not self.couples:
+            return self
+        scale = max(math.sqrt(squared_error), math.exp(LEAST_LOG_SCALE))
+        return replace(self, variance="fixed", scale=scale)
+
     def of_batch(self, rows: Tensor, dimensions: int) -> Tensor:
         """See `variational.optimal_gaussian`."""
         return (
@@ -146,6 +184,11 @@ class DiscretisedLogisticSettings(LikelihoodModel):
     """Likelihood: bernoulli, gaussian or discretised-logistic."""
     scales: Scales = "channel"
     """One learned scale for all pixels, or one a channel."""
+
+    @property
+    def kind(self) -> Kind:  # type: ignore[override]
+        """Probabilities of levels."""
+        return "levels"
 
     @property
     def least_log_scale(self) -> float:  # type: ignore[override]

@@ -15,6 +15,11 @@ _TITLES = {
     "kernel": "Kernel distance",
     "sliced": "Sliced Wasserstein",
     "classifier-score": "Classifier score",
+    "elbo": "ELBO (nats)",
+    "iwae": "Importance-weighted bound (nats)",
+    "reconstruction-term": "Reconstruction term (nats)",
+    "kl": "KL divergence (nats)",
+    "reconstruction-frechet": "Fréchet distance of reconstructions",
 }
 
 
@@ -128,8 +133,11 @@ def _describe(card: dict[str, Any]) -> list[tuple[str, str]]:
     pairs = [
         ("extractor", f"{say('extractor')} {say('extractor_hash')[:12]}".strip()),
         ("data", f"{say('data')} {say('split')} {say('data_checksum')[:12]}".strip()),
-        ("real images", say("real")),
-        ("generated images", say("fake")),
+        ("real images", say("real") if card.get("real") else ""),
+        ("generated images", say("fake") if card.get("fake") else ""),
+        ("encoded images", f"{say('encoded')} of {say('encoded_split')}" * ("encoded" in card)),
+        ("likelihood", say("likelihood")),
+        ("importance samples", say("importance_samples")),
         ("real and generated used", say("used")),
         ("weights", {"ema": "moving average", "generator": "last"}.get(say("weights"), "")),
         ("resize", say("resize")),
@@ -182,6 +190,8 @@ def _ends(parts: dict[str, list[float | None]]) -> tuple[list[float | None], lis
 
 def title(name: str) -> str:
     """A metric's title on the page."""
+    if name.startswith("kl-"):
+        return f"KL of dimension {name.removeprefix('kl-')} (nats)"
     return _TITLES.get(name, name.replace("-", " ").replace("_", " ").capitalize())
 
 

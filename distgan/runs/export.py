@@ -21,6 +21,7 @@ from distgan.families import DataSpec, Family, build, config_class
 from distgan.networks.unfilled import check_size, unfilled
 from distgan.runs import checkpoint
 from distgan.runs import folder as run
+from distgan.runs.autoencoder import LoadedAutoencoder
 from distgan.runs.generator import LoadedGenerator
 from distgan.storage.storage import Storage
 from distgan.storage.textfiles import Shape, convert, read_bytes, read_json
@@ -135,6 +136,9 @@ def load_generator(uri: str, weights: str = "ema") -> LoadedGenerator:
         uri: path or URI of the run.
         weights: ``ema`` for moving averages where there are any, or ``generator`` for all
             networks as they were last updated.
+
+    Returns:
+        a `LoadedAutoencoder` for a model with an encoder, such as a VAE.
 
     Raises:
         UserError: when the folder holds no run, one without weights yet, or files that are
@@ -262,7 +266,8 @@ def _rebuild(
             f"{source}: does not fit its weights ({first_line(error)}); put back the files "
             "as the run wrote them"
         ) from None
-    return LoadedGenerator(family, networks, images_seen)
+    kind = LoadedAutoencoder if family.encodes else LoadedGenerator
+    return kind(family, networks, images_seen)
 
 
 def _compare(expected: Mapping[str, Tensor], tensors: Any) -> None:

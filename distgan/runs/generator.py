@@ -201,9 +201,9 @@ class LoadedGenerator:
         numbers = torch.zeros(num, dtype=torch.int64) if numbers is None else numbers
         parts = []
         for start in range(0, num, BLOCK):
-            columns = {} if labels is None else {"label": _filled(labels[start:][:BLOCK])}
-            draws = {name: _filled(z[start:][:BLOCK]) for name, z in latents.items()}
-            block = _filled(numbers[start:][:BLOCK])
+            columns = {} if labels is None else {"label": filled(labels[start:][:BLOCK])}
+            draws = {name: filled(z[start:][:BLOCK]) for name, z in latents.items()}
+            block = filled(numbers[start:][:BLOCK])
             batch = Batch(columns, draws, numbers=block)
             made = self.family.images(self.networks, batch, seed, "sample")
             parts.append(made[: min(BLOCK, num - start)].float())
@@ -214,7 +214,7 @@ BLOCK = 64
 """Images of a block that is generated at once."""
 
 
-def _filled(values: Tensor) -> Tensor:
+def filled(values: Tensor) -> Tensor:
     """A block of full length, the rest of it repeats of the first row."""
     missing = BLOCK - len(values)
     return torch.cat([values, values[:1].expand(missing, *values.shape[1:])]) if missing else values

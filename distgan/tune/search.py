@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import torch
 
-from distgan import features
 from distgan.config.run import RunConfig
 from distgan.config.settings import from_dict, override, to_dict
 from distgan.data import identity
@@ -98,7 +97,7 @@ def tune(
     """
     # A mistake is told in the user's words; but trials run in working folders of their own.
     open_images(base.data)
-    base = replace(base, data=identity.everywhere(base.data))
+    base = identity.findable(base)
     settings = (settings or TuneSettings()).settle(base)
     found = Space(base, space if space is not None else base.search_space())
     if settings.scheduler == "pbt":
@@ -200,7 +199,7 @@ def _check(
     """See that a search can be; its room, None until a cluster that is joined is known."""
     trial = settings.trial(base, base.seed)
     images = open_images(base.data)
-    _check_measures(settings, trial, images)
+    _check_measures(settings, trial, images, space)
     for point in given(space, settings)[:_POINTS_CHECKED]:
         check(override(trial, space.changes(point)), images, None, None, "auto", MAX_FAILURES)
     room = None
@@ -213,14 +212,28 @@ def _check(
     return room
 
 
-def _check_measures(settings: TuneSettings, trial: RunConfig, images: ImageSet) -> None:
+_OF_ONE_LIKELIHOOD = ("elbo", "iwae")
+_LIKELIHOODS = ("likelihood.name", "likelihood.binarise")
+"""Settings of what a bound in nats is of: greys, black and white pixels, a density, or levels."""
+
+
+def _check_measures(
+    settings: TuneSettings, trial: RunConfig, images: ImageSet, space: Space
+) -> None:
+    mixed = [name for name in _LIKELIHOODS if name in space.texts]
+    if settings.metric in _OF_ONE_LIKELIHOOD and mixed:
+        raise UserError(
+            f"--metric {settings.metric}: bounds of different likelihoods do not compare, and the "
+            f"space varies {mixed[0]}; leave that out, or use --metric reconstruction-frechet"
+        )
+    family = build(trial, DataSpec(images.shape, images.classes))
     try:
-        features.resolve(settings.features, images)
+        evaluation.check(trial.evaluate, family, images)
     except UserError as error:
-        text = str(error).removeprefix("--evaluate.features ")
-        raise UserError(f"--metric {settings.metric}: {text}") from None
-    labels = build(trial, DataSpec(images.shape, images.classes)).labels
-    evaluation.check(trial.evaluate, labels, images.count)
+        text, metric = str(error), f"--metric {settings.metric}: "
+        for option in ("--evaluate.features ", f"--evaluate.metrics {trial.evaluate.metrics[0]}: "):
+            text = metric + text.removeprefix(option) if text.startswith(option) else text
+        raise UserError(text) from None
 
 
 def _require_optuna() -> None:

@@ -149,7 +149,10 @@ class _Runner:
         kept = [e["images_seen"] for e in checkpoint.index(self._run)]
         for entry in evaluation.read(self._run):
             # Somebody may have evaluated it by hand, otherwise than the search does.
-            if settings.value not in entry["values"] or entry["card"]["fake"] != settings.rung_num:
+            if settings.value not in entry["values"]:
+                continue
+            # Of an encoder's metrics the set may hold fewer images than were asked for.
+            if entry["card"]["fake"] not in (settings.rung_num, 0):
                 continue
             found = _measured(entry, settings)
             fresh = self._reported < found.rung and found.images < settings.max_images
@@ -332,4 +335,4 @@ def _measured(entry: dict[str, Any], settings: TuneSettings) -> Measured:
     found = entry["values"][settings.value]
     images = entry["images"]
     rung = images // settings.rung
-    return Measured(rung, images, entry["card"]["fake"], **found)
+    return Measured(rung, images, entry["card"]["fake"] or entry["card"]["encoded"], **found)

@@ -74,7 +74,7 @@ IDLE = {
     "mnist-mlp --generator.network.embedding 32": "without --conditional true",
     "mnist-mlp --discriminator.network.conditioning projection": "without --conditional true",
     "mnist-mlp --conditional true --discriminator.auxiliary 2": "conditioning auxiliary",
-    "mnist-mlp --discriminator.penalty.every 1280": "without a penalty on gradients",
+    "mnist-mlp-tutorial --discriminator.penalty.every 1280": "without a penalty on gradients",
     "mnist-mlp --discriminator.penalty.lecam_half_life 9": "without --discriminator.penalty.lecam",
     "mnist-mlp --health.rollbacks 9": "without --health.action rollback",
     "cifar10-sngan --generator.ema.ramp_up 0.1": "with --generator.ema.half_life 0",

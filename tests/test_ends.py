@@ -202,7 +202,7 @@ def test_two_drivers_and_two_starts_in_one_second(
                     launch.resume(first, {}, workers=0)
                 said.append(str(caught.value))
 
-    first = "runs/mnist-mlp-20260101-000000"
+    first = "runs/mnist-mlp-tutorial-20260101-000000"
     config = override(recipe("mnist-mlp-tutorial"), TINY)
     other = Second(10**9)
     assert launch.train(config, workers=0, display=other, stop=other).path == first

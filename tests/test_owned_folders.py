@@ -97,7 +97,7 @@ def test_a_search_that_fails_leaves_the_folder_as_it_was(
     for out in (None, "mine"):
         with pytest.raises(UserError, match="no more"):
             search.tune(CONFIG, settings=settings, out=out)
-    name = "searches/mnist-mlp-20260101-000000"
+    name = "searches/mnist-mlp-tutorial-20260101-000000"
     assert seen == [name, f"{name}-2", "mine"]
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["mine", "searches"]
 

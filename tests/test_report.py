@@ -156,7 +156,11 @@ def test_facts(tmp_path: Path) -> None:
     names = {"a": "non-saturating", "b": "hinge"}
     runs = read_runs([str(write_run(tmp_path / n, loss=loss)) for n, loss in names.items()])
     said = dict(facts.summary(runs[1]))
-    assert (said["recipe"], said["dataset"], said["loss"]) == ("mnist-mlp", "mnist", "hinge")
+    assert (said["recipe"], said["dataset"], said["loss"]) == (
+        "mnist-mlp-tutorial",
+        "mnist",
+        "hinge",
+    )
     assert said["images"] == "60,000 of 1,000,000"
     speeds = sorted(r["images_per_second"] for r in runs[1].records)
     assert said["speed"] == f"{(speeds[14] + speeds[15]) / 2:,.0f} images/s"

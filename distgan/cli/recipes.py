@@ -11,12 +11,16 @@ from distgan.errors import UserError
 if TYPE_CHECKING:
     from distgan.config.run import RunConfig
 
-_HEADINGS = ("recipe", "image", "images", "G + D", "2 cores", "Frechet distance")
+_HEADINGS = ("recipe", "image", "images", "G + D", "2 cores", "Frechet")
 _LEGEND = """\
 images: to train on. G + D: weights of generator and discriminator. 2 cores: time for all images \
-at the step's speed, measured {speed_date} ({speed_source}). Frechet distance: to the training \
+at the step's speed, measured {speed_date} ({speed_source}). Frechet: distance to the training \
 images, after so many images, measured {quality_date} ({quality_source}); lower is better. Blank: \
 not measured."""
+
+_OWN = """\
+Of your own images, by their shorter side in pixels; `distgan train FOLDER` chooses one. -few: for \
+fewer than {few:,} images, with augmentation. -r3gan: for GPUs; the others are small DCGANs."""
 
 
 def add(verbs: Verbs[Parser]) -> None:
@@ -28,7 +32,7 @@ def add(verbs: Verbs[Parser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the recipes with their sizes, and what was measured of them."""
     from distgan.cli.console import WIDEST, screen, text, wrapped
-    from distgan.recipes import known, measured
+    from distgan.recipes import known, measured, photos
 
     functions = known()
     rows = {name: (name, *_row(function())) for name, function in functions.items()}
@@ -36,9 +40,16 @@ def run(options: argparse.Namespace) -> int:
     console = screen()
     width = min(console.width, WIDEST)
     console.print(text((_line(_HEADINGS, widths), "dim")), soft_wrap=True)
+    own = False
     for name, row in rows.items():
+        if not own and name in photos.RECIPES:
+            own = True
+            for part in wrapped(_OWN.format(few=photos.FEW), width):
+                console.print(text((part, "dim")), soft_wrap=True)
         line = _line(row, widths)
         console.print(text((name, "bold"), line[len(name) :]), soft_wrap=True)
+        if name in photos.RECIPES:
+            continue
         for part in wrapped((functions[name].__doc__ or "").partition("\n")[0], width, "  "):
             console.print(text((part, "dim")), soft_wrap=True)
     legend = _LEGEND.format(
@@ -59,14 +70,18 @@ def _line(cells: tuple[str, ...], widths: list[int]) -> str:
 def _row(config: RunConfig) -> tuple[str, ...]:
     """Image, images to train on, weights, time, quality; blank where not known."""
     from distgan.cli.units import short_count, span
+    from distgan.config.shape import ImageShape
     from distgan.families import DataSpec
     from distgan.families.check import shapes
     from distgan.plan.planner import known_shape
-    from distgan.recipes import measured
+    from distgan.recipes import measured, photos
 
     image = weights = ""
     try:
-        shape, classes = known_shape(config)
+        if side := photos.SIZE_OF.get(config.recipe):
+            shape, classes = ImageShape(3, side, side), 0
+        else:
+            shape, classes = known_shape(config)
         networks = shapes(config, DataSpec.numbered(shape, classes))
     except UserError:
         pass  # A recipe of another family, whose set is not here.

@@ -159,4 +159,4 @@ def shown(value: Any) -> str:
         return "none"
     if isinstance(value, tuple):
         return ",".join(map(str, value)) or "empty"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value) or "empty"

@@ -15,8 +15,8 @@ from distgan.recipes import gan, photos, vae
 
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     **gan.RECIPES,
-    **photos.RECIPES,
     **vae.RECIPES,
+    **photos.RECIPES,
 }
 """Every recipe of the package by name; the first is the default."""
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 SPEED_DATE, SPEED_SOURCE = "2026-11-26", "benchmarks/README.md#step"
 
 SPEED = {
-    "mnist-mlp": 10_028,
-    "mnist-mlp-conditional": 8_935,
+    "mnist-mlp-tutorial": 10_028,
     "mnist-dcgan": 1_651,
     "mnist-speedrun": 4_832,
     "cifar10-dcgan": 669,
@@ -42,8 +41,7 @@ class Quality:
 
 
 QUALITY = {
-    "mnist-mlp": Quality(74.5, 8.2, 300_000),
-    "mnist-mlp-conditional": Quality(9.8, 4.9, 300_000),
+    "mnist-mlp-tutorial": Quality(74.5, 8.2, 300_000),
     "mnist-dcgan": Quality(16.0, 0.4, 100_000),
 }
 """By recipe."""

@@ -39,7 +39,8 @@ def _known(name: str) -> str:
         raise ValueError(f"no such metric{nearest(name, list(NAMES))}; have {', '.join(NAMES)}")
     if name not in VALUES and name not in THROUGH_INCEPTION:
         values = ", ".join(values_of(name))
-        raise ValueError(f"has several values, and a search goes by one; name one of {values}")
+        remedy = f"name one of {values}" if values else "none of them is better high or low"
+        raise ValueError(f"has several values, and a search goes by one; {remedy}")
     return name
 
 

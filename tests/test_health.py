@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,6 +23,7 @@ from distgan.features import small_classifier_for
 from distgan.health import recovery
 from distgan.health.signs import distances, network_signs, weight_norm
 from distgan.launch import start as launch
+from distgan.launch.prepare import prepare
 from distgan.networks import ImageShape
 from distgan.parallel import World
 from distgan.recipes import recipe
@@ -132,6 +134,14 @@ def test_a_stop_with_the_last_step_leaves_a_complete_run(
     assert (outcome.images_seen, outcome.stopped) == (1_280, "")
     assert load_generator(storage.uri).images_seen == 1_280
     assert export.exported(storage) == 1_280
+
+
+def test_a_set_of_one_image_again_and_again_is_watched_too(tmp_path: Path) -> None:
+    np.save(tmp_path / "same.npy", np.full((128, 8, 8), 200, np.uint8))
+    data, path = str(tmp_path / "set"), str(tmp_path / "run")
+    prepare(str(tmp_path / "same.npy"), data, workers=0)
+    launch.train(settings(data=data, images=256, output__log_every=128), out=path, workers=0)
+    assert [record["diversity"] for record in records.read(Storage(path))] == [1, 1]
 
 
 def test_what_was_cut_off_before_its_export_is_exported_and_the_newest_is_taken(

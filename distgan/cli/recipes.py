@@ -15,9 +15,8 @@ _HEADINGS = ("recipe", "image", "images", "G + D", "2 cores", "Frechet")
 _LEGEND = """\
 images: to train on. G + D: weights of generator and discriminator. 2 cores: time for all images \
 at the step's speed, measured {speed_date} ({speed_source}). Frechet: distance to the training \
-images after so many, mean of three seeds, measured {quality_date} ({quality_source}); lower is \
-better. Blank: \
-not measured."""
+images after so many, mean over seeds, measured {quality_date} ({quality_source}); lower is \
+better. Blank: not measured."""
 
 _OWN = """\
 Of your own images, by their shorter side in pixels; `distgan train FOLDER` chooses one. -few: for \

@@ -53,7 +53,7 @@ def mnist_mlp() -> GANConfig:
 
 
 def mnist_mlp_conditional() -> GANConfig:
-    """`mnist_mlp` with labels: G sees [z; e], e a learned embedding; D sees the label too."""
+    """mnist-mlp with labels: G sees [z; e], e a learned embedding; D sees the label too."""
     return replace(mnist_mlp(), recipe="mnist-mlp-conditional", conditional=True)
 
 

@@ -94,7 +94,8 @@ class Monitor:
         with torch.no_grad(), state.generating("last") as networks:
             samples = family.generate(networks, self._inputs)
         apart = _mean(state.world.sum(distances(samples)))
-        signs["diversity"] = apart / self._real_distance
+        # Of images that are all the same, nothing can be less diverse.
+        signs["diversity"] = apart / self._real_distance if self._real_distance else 1.0
         self._classify(samples, state)
         signs["class_entropy"] = self._class_entropy
         if not self._class_entropy:

@@ -16,7 +16,17 @@ from . import tuning
 from .conftest import Run, command
 from .test_tune import trainer_of, wait_for
 
-OPTIONS = ("mnist-mlp-tutorial", "--batch", "64", "--rung", "2560", "--num", "100", "--rung-num", "50")
+OPTIONS = (
+    "mnist-mlp-tutorial",
+    "--batch",
+    "64",
+    "--rung",
+    "2560",
+    "--num",
+    "100",
+    "--rung-num",
+    "50",
+)
 OPTIONS += ("--samples", "4", "--concurrent", "1", "--device", "cpu")
 OPTIONS += ("--space", "generator.optimizer.lr=scale(0.1,30)")
 OPTIONS += ("--space", "discriminator.penalty.r1=choice(0,0.1)")

@@ -23,10 +23,11 @@ from distgan.data.images import open_images
 from distgan.errors import AllTrialsDivergedError, AllTrialsFailedError, UserError
 from distgan.launch.signals import StopRequest
 from distgan.recipes import recipe
-from distgan.runs import checkpoint
+from distgan.runs import checkpoint, records
 from distgan.runs import folder as run
 from distgan.storage.ownership import Ownership
 from distgan.storage.storage import Storage
+from distgan.training.control import Status
 from distgan.tune import disk, folder, on_ray, population, record, results, search, trial
 from distgan.tune.settings import TuneSettings
 from distgan.tune.summary_text import conclusion
@@ -333,6 +334,26 @@ def test_a_trial_that_reports_while_the_search_stops_has_lost_nothing(
         one.run()
     (found,) = record.load_all(Storage(tmp_path))
     assert found.state == ("stopped" if stopping else "ended early")
+
+
+def test_an_illness_between_two_looks_ends_a_trial(
+    base: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which of a run's states are seen as they come depends on how fast the machine is."""
+    one = runner(base, tmp_path, SETTINGS.settle(base))
+    run.create(one._run, base)
+    states = {32: "healthy", 64: "generator wins", 96: "collapsed", 128: "healthy"}
+    lines = [{"images": n, "health": state, "evidence": "alike"} for n, state in states.items()]
+    one._run.write(records.METRICS, "".join(json.dumps(line) + "\n" for line in lines))
+    asked = list[float]()
+    monkeypatch.setattr(one, "measured", lambda images, before: asked.append(before))
+    one._watch.progress(Status(140, lines[-1]))
+    assert one._watch.stop.name == "SIGTERM"
+    assert one._watch.why.startswith("collapsed at 96 images: alike")
+    assert asked == [96], "what was measured since does not count"
+    # Whoever takes over a healthy state begins anew from there.
+    one._trial.adoptions.append(record.Adoption(1, 128, 1, "", {}))
+    assert one.illness() is None
 
 
 def test_a_trial_waits_for_its_old_process(

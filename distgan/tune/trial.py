@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import tempfile
 import time
 from dataclasses import dataclass
@@ -17,14 +18,15 @@ from distgan.config.run import RunConfig
 from distgan.config.settings import leaves, override
 from distgan.errors import IllHealthError, UserError
 from distgan.evaluate import evaluation
-from distgan.health.recovery import ILL
+from distgan.health import recovery
+from distgan.health.diagnosis import Verdict
 from distgan.launch.evaluation import evaluate
 from distgan.launch.ray.messages import cluster_mailbox
 from distgan.launch.ray.workers import Device
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Plan, Result
 from distgan.metrics.names import metric_of
-from distgan.runs import checkpoint
+from distgan.runs import checkpoint, records
 from distgan.runs import folder as run
 from distgan.storage.ownership import Ownership
 from distgan.storage.storage import Storage
@@ -96,6 +98,7 @@ class _Runner:
             if not self._take_up():
                 return
             result = self._train()
+            self._watch.look()
             if self._watch.why:
                 self._end_ill(self._watch.why)
             elif result is not None and result.stopped:
@@ -137,11 +140,28 @@ class _Runner:
             return bool(self._mailbox.get("stop"))
         return False
 
-    def measured(self, images: int | None = None) -> None:
+    def illness(self) -> tuple[int, str] | None:
+        """Images at the first record of an illness that ends a trial, and what it was.
+
+        By the records, and not by the progress of the run, which is told a few times a second: a
+        search that is repeated, or resumed, has to end the same trials.
+        """
+        adoptions = self._trial.adoptions
+        since = adoptions[-1].images if adoptions else 0
+        for found in records.read(self._run):
+            images, state = found["images"], str(found.get("health", ""))
+            if images > since and state in _ILL:
+                verdict = Verdict(state, found.get("evidence", ""), found.get("remedy", ""))
+                # Without the word that begins every line on health.
+                return images, recovery.state_message(verdict, images).partition(" ")[2]
+        return None
+
+    def measured(self, images: int | None = None, before: float = math.inf) -> None:
         """Report measurements of the run that Ray Tune has not heard of; may not return.
 
         Args:
             images: seen by now, None for all of a run that is over.
+            before: images at which the run fell ill; what was measured since does not count.
         """
         settings = self._job.settings
         if images is not None and images // settings.rung <= self._reported:
@@ -156,6 +176,7 @@ class _Runner:
                 continue
             found = _measured(entry, settings)
             fresh = self._reported < found.rung and found.images < settings.max_images
+            fresh = fresh and found.images < before
             # A population passes checkpoints on, which are written a moment later.
             if fresh and (settings.scheduler != "pbt" or found.images in kept):
                 if settings.scheduler == "pbt":
@@ -303,17 +324,20 @@ class _TrialObserver:
     def __init__(self, runner: _Runner) -> None:
         self._runner = runner
         self.stop = StopRequest()
-        self.why = ""
-        self._alarm, self._posted = "", 0.0
+        self.why, self._ill_at = "", math.inf
+        self._looked_at: object = None
+        self._posted = 0.0
 
     def start(self, plan: Plan) -> None:
         """Nothing to say before the first update."""
 
     def note(self, text: str, kind: str = "") -> None:
-        """Remember what was said of its health."""
-        if kind == ILL:
-            # Without the word that begins every line on health.
-            self._alarm = text.partition(" ")[2]
+        """The run's own log has it."""
+
+    def look(self) -> None:
+        """Find out whether the run has fallen ill."""
+        if not self.why and (found := self._runner.illness()) is not None:
+            self._ill_at, self.why = found
 
     def progress(self, status: Status) -> None:
         """Post it; end what is ill; report what was measured."""
@@ -324,11 +348,12 @@ class _TrialObserver:
             self._runner.post(status)
             if self._runner.asked_to_stop():
                 self.stop.name = self.stop.name or "SIGTERM"
-        state = str(status.record.get("health", ""))
-        if state in _ILL and not self.why:
-            self.why, self.stop.name = self._alarm or state, "SIGTERM"
-        if not self.why:
-            self._runner.measured(status.images_seen)
+        if status.record.get("images") != self._looked_at:
+            self._looked_at = status.record.get("images")
+            self.look()
+        self._runner.measured(status.images_seen, self._ill_at)
+        if self.why:
+            self.stop.name = self.stop.name or "SIGTERM"
 
 
 def _measured(entry: dict[str, Any], settings: TuneSettings) -> Measured:

@@ -117,3 +117,23 @@ def test_trials_end_as_the_rule_says(name: str, resumed_every: int) -> None:
     assert min(expected) < RUNGS
     assert expected.count(RUNGS) > 2
     assert through(settings, resumed_every) == expected
+
+
+def test_a_population_that_goes_on_starts_every_member() -> None:
+    """Two of four had come to a rung. Ray Tune makes a member when none waits to be started."""
+    rule = scheduler(TuneSettings(scheduler="pbt", max_images=300, rung=100), {0: 1, 1: 1}, 1)
+    made: list[Member] = []
+    controller = SimpleNamespace(get_live_trials=lambda: made)
+    started = []
+    for _ in range(20):
+        if len(made) < 4 and not any(member.status == Member.PENDING for member in made):
+            made.append(Member({"trial": {"number": len(made)}}, "member"))
+        chosen = rule.choose_trial_to_run(controller)
+        number = chosen.config["trial"]["number"]
+        started.append(number)
+        reached = max(rule._reached.get(number, 0), 1)
+        rule.on_trial_result(controller, chosen, {"rung": reached})
+        chosen.status = Member.PAUSED
+        if len(set(started)) == 4:
+            break
+    assert started == [0, 1, 2, 3]

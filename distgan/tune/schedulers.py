@@ -83,8 +83,13 @@ class Population(FIFOScheduler):  # type: ignore[misc]
         live = sorted(tune_controller.get_live_trials(), key=_number)
         if not live or sum(t.status == t.RUNNING for t in live) >= self._concurrent:
             return None
+        # Ray Tune makes the next member when the last one that it made has been started. Of a
+        # search that goes on, one that is made may have come as far as those that wait already.
+        pending = [t for t in live if t.status == t.PENDING]
+        if pending:
+            return pending[0]
         last = min(self._reached.get(_number(trial), 0) for trial in live)
-        waiting = [t for t in live if t.status in (t.PENDING, t.PAUSED)]
+        waiting = [t for t in live if t.status == t.PAUSED]
         return next((t for t in waiting if self._reached.get(_number(t), 0) == last), None)
 
 

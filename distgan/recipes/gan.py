@@ -49,6 +49,7 @@ def mnist_mlp() -> GANConfig:
             optimizer=adam(1.3e-3),
             penalty=PenaltySettings(r1=Schedule(1), every=512),
         ),
+        output=OutputConfig(sample_every=25_000, checkpoint_every=100_000),
     )
 
 

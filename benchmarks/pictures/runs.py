@@ -38,6 +38,8 @@ _GRIDS_EVERY = 2_500
 _FEWER_FROM = 20_000
 """Images from which only every tenth grid is shown: most is learnt before."""
 _FRAMES_A_SECOND, _HOLD = 4, 3
+_WIDTH = 84
+"""Columns of the terminal; the fewer, the larger the letters on a phone."""
 
 
 def trained(folder: Path) -> Path:
@@ -83,7 +85,7 @@ class _Watched(Terminal):
     """A run's display that keeps its lines, and its panel at two thirds of the way."""
 
     def __init__(self) -> None:
-        super().__init__(Console(file=StringIO(), force_terminal=True, width=100), pictures=False)
+        super().__init__(Console(file=StringIO(), force_terminal=True, width=_WIDTH), pictures=False)
         self.lines: list[Text] = []
         self.panel: RenderableType = ""
 
@@ -107,6 +109,7 @@ _FRAME = """\
 <style>
 .{unique_id}-matrix {{ font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
 font-size: {char_height}px; line-height: {line_height}px; }}
+.{unique_id}-title {{ font-family: system-ui, sans-serif; font-size: 17px; font-weight: 600; }}
 {styles}
 </style>
 <defs>
@@ -136,7 +139,7 @@ def terminal(folder: Path) -> bytes:
             distgan.train(config, display=shown)
     finally:
         os.chdir(before)
-    console = Console(file=StringIO(), record=True, width=100, force_terminal=True)
+    console = Console(file=StringIO(), record=True, width=_WIDTH, force_terminal=True)
     console.print(Text("$ distgan train --evaluate.every 50k", "bold"))
     console.print(shown.shown())
     return console.export_svg(
@@ -149,7 +152,7 @@ def report(run: Path) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         page = write_report([str(run)], str(Path(folder, "report.html")))
         with Browser(Path(folder, "profile")) as browser:
-            browser.show(1000, 1250)
+            browser.show(1000, 860)
             browser.open(Path(page))
             shot = Path(folder, "report.png")
             browser.screenshot(shot)

@@ -18,6 +18,7 @@ from PIL import Image
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from benchmarks.pictures import charts, figures
 from distgan import guides
 from distgan.cli import guide, main
 from distgan.cli.main import parse
@@ -120,6 +121,32 @@ def test_pictures_are_what_their_names_say() -> None:
                 assert picture.format == path.suffix[1:].upper()
                 frames = getattr(picture, "n_frames", 1)
                 assert (frames > 10) == (path.suffix in (".webp", ".gif"))
+
+
+@pytest.mark.parametrize("name", ["peers", "scaling"])
+def test_charts_show_the_tables_as_they_are(name: str) -> None:
+    shown = (FOLDER / f"{name}.svg").read_text("utf-8")
+    assert shown == getattr(charts, name)(), f"run `python -m benchmarks.pictures {name}`"
+
+
+def test_a_table_is_read_back() -> None:
+    text = """**one**
+
+|  | images/s | quartiles | ratio | quartiles |
+|---|---:|---:|---:|---:|
+| ours | 15,200 | 1-2 |  |  |
+| JAX | 16,362 | 3-4 | 1.101 (1.020-1.125) | 5-6 |
+
+**two**
+"""
+    rows = figures.table(text, "**one**")
+    assert list(rows) == ["ours", "JAX"]
+    assert rows["JAX"]["quartiles"] == "3-4"
+    assert figures.number(rows["JAX"]["images/s"]) == 16_362
+    assert figures.number(rows["JAX"]["ratio"]) == 1.101
+    for missing in ("**two**", "**three**"):
+        with pytest.raises(LookupError):
+            figures.table(text, missing)
 
 
 def test_pictures_travel_with_the_package() -> None:

@@ -36,9 +36,7 @@ def table(text: str, title: str = "") -> Table:
     if len(rows) < 3:
         raise LookupError(f"no table below {title!r}")
     headings, _, *body = rows
-    return {
-        row[0]: dict(reversed(list(zip(headings[1:], row[1:], strict=True)))) for row in body
-    }
+    return {row[0]: dict(reversed(list(zip(headings[1:], row[1:], strict=True)))) for row in body}
 
 
 def number(cell: str) -> float:

@@ -85,16 +85,18 @@ class _Watched(Terminal):
     """A run's display that keeps its lines, and its panel at two thirds of the way."""
 
     def __init__(self) -> None:
-        super().__init__(Console(file=StringIO(), force_terminal=True, width=_WIDTH), pictures=False)
+        console = Console(file=StringIO(), force_terminal=True, width=_WIDTH)
+        super().__init__(console, pictures=False)
         self.lines: list[Text] = []
         self.panel: RenderableType = ""
+        self._kept = 0
 
     def progress(self, status: Status) -> None:
         super().progress(status)
-        if self._progress is not None and status.record:
-            if status.images_seen <= self._progress.total * 2 // 3:
-                self.panel = self._panel()
-                self._kept = len(self.lines)
+        assert self._progress is not None
+        if status.record and status.images_seen <= self._progress.total * 2 // 3:
+            self.panel = self._panel()
+            self._kept = len(self.lines)
 
     def _say(self, *parts: Part) -> None:
         self.lines.append(text(*parts))
@@ -105,7 +107,8 @@ class _Watched(Terminal):
 
 
 _FRAME = """\
-<svg xmlns="http://www.w3.org/2000/svg" class="rich-terminal" viewBox="0 0 {width} {height}">
+<svg xmlns="http://www.w3.org/2000/svg" class="rich-terminal" width="{width}" \
+height="{height}" viewBox="0 0 {width} {height}">
 <style>
 .{unique_id}-matrix {{ font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
 font-size: {char_height}px; line-height: {line_height}px; }}
@@ -130,17 +133,17 @@ height="{terminal_height}"/></clipPath>
 
 
 def terminal(folder: Path) -> bytes:
-    """`distgan train` in a terminal, two thirds of the way through; about a minute."""
+    """A run in a terminal, two thirds of the way through; about a minute."""
     config = distgan.override(distgan.recipe("mnist-mlp"), {"evaluate.every": 50_000})
     before = Path.cwd()
     os.chdir(folder)
     try:
         with _Watched() as shown:
-            distgan.train(config, display=shown)
+            distgan.train(config, workers=0, display=shown)
     finally:
         os.chdir(before)
     console = Console(file=StringIO(), record=True, width=_WIDTH, force_terminal=True)
-    console.print(Text("$ distgan train --evaluate.every 50k", "bold"))
+    console.print(Text("$ distgan train --workers 0 --evaluate.every 50k", "bold"))
     console.print(shown.shown())
     return console.export_svg(
         title="distgan train", theme=MONOKAI, code_format=_FRAME, unique_id="terminal"

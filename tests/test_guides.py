@@ -11,11 +11,14 @@ from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Literal
+from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from benchmarks.pictures import charts, figures
 from distgan import guides
 from distgan.cli import guide, main
 from distgan.cli.main import parse
@@ -78,8 +81,78 @@ def test_no_page_names_this_machine(page: Path) -> None:
     assert not re.search(rf"(?<![\w.])/({folders})/", page.read_text())
 
 
+# Pictures
+
+
+PICTURES = {path for path in FOLDER.iterdir() if path.suffix in (".png", ".svg", ".webp", ".gif")}
+
+
+def pictures(page: Path) -> set[Path]:
+    """The files of a page's pictures, which all have words for who cannot see them."""
+    found = re.findall(r"!\[([^\]]*)\]\(([^)\s]+)\)", prose(page))
+    assert all(len(words) > 20 for words, _ in found), f"{page}: a picture without a description"
+    return {(page.parent / target).resolve() for _, target in found}
+
+
+def test_every_picture_is_there_and_shown_and_made_by_a_command() -> None:
+    shown = set().union(*map(pictures, PAGES))
+    assert shown == PICTURES
+    assert len(pictures(ROOT / "README.md")) >= 6
+    made = (ROOT / "benchmarks/README.md").read_text()
+    table = made[made.index("## Pictures") : made.index("## A benchmark of your own")]
+    assert all(f"`{path.stem}`" in table for path in PICTURES)
+
+
 def test_pictures_are_small() -> None:
-    assert all(path.stat().st_size < 100_000 for path in FOLDER.glob("*.png"))
+    sizes = [path.stat().st_size for path in PICTURES]
+    assert max(sizes) < 300_000
+    assert sum(sizes) < 1_500_000
+
+
+def test_pictures_are_what_their_names_say() -> None:
+    for path in PICTURES:
+        if path.suffix == ".svg":
+            text = path.read_text("utf-8")
+            assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+            # A page shows an SVG as an image, in which nothing is fetched and no script runs.
+            assert not re.search(r"<script|href=|url\((?!#)|@import", text)
+        else:
+            with Image.open(path) as picture:
+                assert picture.format == path.suffix[1:].upper()
+                frames = getattr(picture, "n_frames", 1)
+                assert (frames > 10) == (path.suffix in (".webp", ".gif"))
+
+
+@pytest.mark.parametrize("name", ["peers", "scaling"])
+def test_charts_show_the_tables_as_they_are(name: str) -> None:
+    shown = (FOLDER / f"{name}.svg").read_text("utf-8")
+    assert shown == getattr(charts, name)(), f"run `python -m benchmarks.pictures {name}`"
+
+
+def test_a_table_is_read_back() -> None:
+    text = """**one**
+
+|  | images/s | quartiles | ratio | quartiles |
+|---|---:|---:|---:|---:|
+| ours | 15,200 | 1-2 |  |  |
+| JAX | 16,362 | 3-4 | 1.101 (1.020-1.125) | 5-6 |
+
+**two**
+"""
+    rows = figures.table(text, "**one**")
+    assert list(rows) == ["ours", "JAX"]
+    assert rows["JAX"]["quartiles"] == "3-4"
+    assert figures.number(rows["JAX"]["images/s"]) == 16_362
+    assert figures.number(rows["JAX"]["ratio"]) == 1.101
+    for missing in ("**two**", "**three**"):
+        with pytest.raises(LookupError):
+            figures.table(text, missing)
+
+
+def test_pictures_travel_with_the_package() -> None:
+    patterns = re.search(r'"distgan.guides" = \[(.*)\]', (ROOT / "pyproject.toml").read_text())
+    assert patterns is not None
+    assert {f'"*{path.suffix}"' for path in PICTURES} <= set(patterns[1].split(", "))
 
 
 # Links

@@ -10,7 +10,7 @@ from distgan.errors import UserError
 _TRAIN = """\
 Any setting can be changed by its dotted name, as `distgan show RECIPE` lists them:
 
-  distgan train                                     the tutorial's GAN on MNIST
+  distgan train                                     mnist-mlp: digits, in about a minute
   distgan train photos/                             your own images, a recipe that suits them
   distgan train mnist-dcgan --images 300k --seed 1
   distgan train mnist-mlp --generator.optimizer.lr 1e-4 --loss minimax

@@ -45,18 +45,15 @@ MISTAKES = {
     "train --generator.network dcgan": "did you mean --generator.network.name dcgan?",
     "train --batch many": "--batch 'many': should be a valid integer",
     "train --batch 0": "--batch '0': should be greater than 0",
-    "train --accumulate 3": "--accumulate 3: does not divide the batch of 128",
-    "train --discriminator.penalty.every 1000": (
-        "--discriminator.penalty.every 1000: is not a whole number of batches of 128; use 1024"
-    ),
+    "train --accumulate 3": "--accumulate 3: does not divide the batch of 64",
     "train cifar10-dcgan": "is not here yet; make it with `distgan data prepare cifar10",
     "train --generator.optimizer.beta1 1.5": "beta1 '1.5': should be at least 0",
     "train --loss minmax": "did you mean minimax?",
     "train --seed": "--seed: expected one argument",
     "train --generator.optimizer.lr": "--generator.optimizer.lr: needs a value",
     "train mnist-mlp extra": "unrecognized arguments: extra",
-    "train --workers 129": "--workers 129: more workers than images in a batch (128)",
-    "train --workers 64 --accumulate 4": "a micro-batch (32, with --accumulate 4)",
+    "train --workers 65": "--workers 65: more workers than images in a batch (64)",
+    "train --workers 64 --accumulate 4": "a micro-batch (16, with --accumulate 4)",
     "train --compile on --health.action rollback --health.change both": (
         "added by --health.change both after a rollback; use halve-lr"
     ),

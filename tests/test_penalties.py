@@ -108,6 +108,17 @@ def test_settings_have_a_field_for_every_penalty() -> None:
     assert GRADIENT_PENALTIES.keys() <= {f.name for f in dataclasses.fields(PenaltySettings)}
 
 
+@pytest.mark.parametrize(("every", "batch"), [(512, 100), (100, 64), (64, 100), (96, 32)])
+def test_a_lazy_penalty_weighs_as_much_over_time_with_any_batch(every: int, batch: int) -> None:
+    lazy = Penalty(PenaltySettings(r1=10, every=every), batch, CPU)
+    always = Penalty(PenaltySettings(r1=10), batch, CPU)
+    # Both divide as many images.
+    starts = range(0, every * batch, batch)
+    paid = [sum(p.weight(n, s) for s in starts for n in p.due(s)) for p in (lazy, always)]
+    assert paid[0] == pytest.approx(paid[1])
+    assert lazy.due(0)
+
+
 def test_a_lazy_penalty_is_due_rarely_and_weighs_as_much_over_time() -> None:
     lazy = Penalty(PenaltySettings(r1=10, every=64), 16, CPU)
     always = Penalty(PenaltySettings(r1=10), 16, CPU)

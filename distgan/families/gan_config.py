@@ -76,7 +76,6 @@ class GANConfig(RunConfig):
     def contradictions(self) -> Iterator[str]:
         """What is wrong with settings that are each right, with the remedy."""
         yield from RunConfig.contradictions(self)
-        batch, every = self.batch, self.discriminator.penalty.every
         penalties = [n for n in GRADIENT_PENALTIES if self.discriminator.penalty.uses(n)]
         health = self.health
         if self.compile != "off" and health.action == "rollback" and health.change != "halve-lr":
@@ -89,11 +88,6 @@ class GANConfig(RunConfig):
             yield (
                 f"--compile {self.compile}: a compiled network has no second derivative, which "
                 f"--discriminator.penalty.{penalties[0]} needs; leave one of them out"
-            )
-        if every % batch:
-            yield (
-                f"--discriminator.penalty.every {every}: is not a whole number of batches of "
-                f"{batch}; use {max(1, round(every / batch)) * batch}"
             )
 
     def idle(self) -> Iterator[tuple[str, str]]:
@@ -171,7 +165,6 @@ class GANConfig(RunConfig):
         return space
 
     def _batches(self) -> str:
-        every = self.discriminator.penalty.every
         wanted = (self.batch // 2, self.batch, 2 * self.batch)
-        fitting = [b for b in wanted if b and b % self.accumulate == 0 and every % b == 0]
+        fitting = [b for b in wanted if b and b % self.accumulate == 0]
         return f"choice({', '.join(map(str, fitting))})"

@@ -143,8 +143,13 @@ class Penalty:
         self._seen = torch.zeros_like(self._means)
 
     def due(self, images_seen: int) -> tuple[str, ...]:
-        """The gradient penalties that apply to the batch after so many images."""
-        if not self._gradients or (self.settings.every and images_seen % self.settings.every):
+        """The gradient penalties that apply to the batch after so many images.
+
+        With ``every``, a batch in which a multiple of that many images begins: where batches do not
+        divide it, the intervals differ by one batch and are right on average.
+        """
+        every = self.settings.every
+        if not self._gradients or (every and -images_seen % every >= self._batch):
             return ()
         return tuple(
             name for name in self._gradients if getattr(self.settings, name).at(images_seen) > 0

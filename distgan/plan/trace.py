@@ -7,6 +7,7 @@ whatever a recipe turns on is counted as it happens.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -56,7 +57,9 @@ def _traced(config: RunConfig, image: ImageShape, classes: int) -> Work:
     updates = _updates(config, data, rare, 0)
     if share < 1:
         # Most batches pay no penalty on gradients; what travels is the same.
-        free = _updates(config, data, rare, config.batch)
+        batch = config.batch
+        spared = next(seen for seen in itertools.count(batch, batch) if -seen % rare >= batch)
+        free = _updates(config, data, rare, spared)
         updates = [_mix(paid, not_, share) for paid, not_ in zip(updates, free, strict=True)]
     cycle = state.cycle
     phases = state.family.phases((cycle - 1) * config.batch)

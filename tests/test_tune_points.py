@@ -99,8 +99,8 @@ def test_settings_that_fit_alone_and_not_together_are_named() -> None:
 
 
 def test_every_whole_number_of_a_range_is_tried() -> None:
-    base = override(BASE, {"discriminator.penalty.every": 768})
-    with pytest.raises(UserError, match="is not a whole number of batches of 65"):
+    base = override(BASE, {"accumulate": 4})
+    with pytest.raises(UserError, match="does not divide the batch of 65"):
         Space(base, {"batch": "randint(64, 96)"})
 
 

@@ -57,7 +57,7 @@ found = identity.everywhere
 def swallows(data):
     try:
         os.kill(os.getpid(), signal.SIGINT)
-    except:
+    except KeyboardInterrupt:
         pass
     return found(data)
 identity.everywhere = swallows

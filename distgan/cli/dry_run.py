@@ -37,7 +37,7 @@ def _facts(found: DryRun) -> dict[str, str]:
     config, shape = found.config, found.images.shape
     size = f"{shape.height}x{shape.width}x{shape.channels}"
     classes = f", {len(found.images.classes)} classes" if found.images.classes else ""
-    epochs = config.images / max(found.images.count, 1)
+    epochs = config.total / max(found.images.count, 1)
     weights = (f"{role} of {count:,} weights" for role, count in found.weights.items())
     return {
         "recipe": f"{config.recipe}, a {config.family}",
@@ -45,7 +45,7 @@ def _facts(found: DryRun) -> dict[str, str]:
         "feed": found.feed,
         "networks": ", ".join(weights),
         "workers": found.workers,
-        "updates": f"{found.updates:,} of {config.batch:,} images each: {config.images:,} images, "
+        "updates": f"{found.updates:,} of {config.batch:,} images each: {config.total:,} images, "
         f"each image of the set {epochs:.3g} times",
         "writes to": found.out,
         **_written(config),
@@ -56,13 +56,13 @@ def _written(config: RunConfig) -> dict[str, str]:
     output, kept = config.output, config.output.keep_checkpoints
     last = "the last" if kept == 1 else f"the last {kept}"
     said = {
-        "records": _often(config.images, output.log_every),
-        "samples": f"{_often(config.images, output.sample_every)}, and at the start and the end",
-        "checkpoints": f"{_often(config.images, output.checkpoint_every)}, and at the end; "
+        "records": _often(config.total, output.log_every),
+        "samples": f"{_often(config.total, output.sample_every)}, and at the start and the end",
+        "checkpoints": f"{_often(config.total, output.checkpoint_every)}, and at the end; "
         f"{last} stay",
     }
     if config.evaluate.every:
-        often = _often(config.images, config.evaluate.every)
+        often = _often(config.total, config.evaluate.every)
         said["evaluations"] = f"{often}: {', '.join(config.evaluate.metrics)}"
     else:
         said["evaluations"] = "none; --evaluate.every 100k for one every 100,000 images"

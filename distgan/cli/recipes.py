@@ -72,7 +72,7 @@ def _row(config: RunConfig) -> tuple[str, ...]:
     from distgan.cli.units import short_count, span
     from distgan.config.shape import ImageShape
     from distgan.families import DataSpec
-    from distgan.families.check import shapes
+    from distgan.families.check import weights as weights_of
     from distgan.plan.planner import known_shape
     from distgan.recipes import measured, photos
 
@@ -82,13 +82,12 @@ def _row(config: RunConfig) -> tuple[str, ...]:
             shape, classes = ImageShape(3, side, side), 0
         else:
             shape, classes = known_shape(config)
-        networks = shapes(config, DataSpec.numbered(shape, classes))
+        counts = weights_of(config, DataSpec.numbered(shape, classes))
     except UserError:
         pass  # A recipe of another family, whose set is not here.
     else:
         image = f"{shape.height}x{shape.width}x{shape.channels}"
-        counts = [sum(p.numel() for p in network.parameters()) for network in networks.values()]
-        weights = "+".join(map(short_count, counts))
+        weights = "+".join(map(short_count, counts.values()))
     speed, quality = measured.SPEED.get(config.recipe), measured.QUALITY.get(config.recipe)
     time = span(config.images / speed) if speed else ""
     good = ""

@@ -21,6 +21,16 @@ def shapes(config: RunConfig, data: DataSpec) -> dict[str, nn.Module]:
         return {role: network.module for role, network in family.networks().items()}
 
 
+def weights(config: RunConfig, data: DataSpec) -> dict[str, int]:
+    """How many weights each network of a run has, by role.
+
+    Raises:
+        UserError: when they do not fit the images.
+    """
+    found = shapes(config, data).items()
+    return {role: sum(p.numel() for p in network.parameters()) for role, network in found}
+
+
 def check_networks(config: RunConfig, data: DataSpec) -> None:
     """Build the networks of a run without memory, to hear now whether they fit the images.
 

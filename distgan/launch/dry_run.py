@@ -10,7 +10,7 @@ from distgan.config.run import RunConfig
 from distgan.data.feed_mode import describe
 from distgan.data.images import ImageSet
 from distgan.families import DataSpec
-from distgan.families.check import shapes
+from distgan.families.check import weights
 from distgan.launch.ray.workers import Asked, Device, Node, cores_for, decide
 from distgan.launch.start import MAX_FAILURES, checked
 from distgan.runs import folder as run
@@ -36,7 +36,7 @@ class DryRun:
     @property
     def updates(self) -> int:
         """Whole batches that the run trains on."""
-        return -(-self.config.images // self.config.batch)
+        return self.config.total // self.config.batch
 
 
 def dry_run(
@@ -59,16 +59,11 @@ def dry_run(
     config, images, address = checked(config, workers, address, device, max_failures)
     if out is not None:
         run.check_free(Storage(out))
-    networks = shapes(config, DataSpec(images.shape, images.classes))
-    weights = {
-        role: sum(weight.numel() for weight in network.parameters())
-        for role, network in networks.items()
-    }
     return DryRun(
         config,
         images,
         describe(config.feed, images),
-        weights,
+        weights(config, DataSpec(images.shape, images.classes)),
         _workers(config, workers, address, device),
         out or f"runs/{config.recipe}-DATE-TIME",
     )

@@ -108,7 +108,7 @@ class GAN(Family):
         """The share of its highest rate that G learns with, and whether D(x) is a probability."""
         rate = self.config.generator.optimizer.lr
         return {
-            "g_rate": rate.at(images_seen) / max(rate.start, rate.end, 1e-30),
+            "g_rate": rate.at(images_seen) / max(*rate.values, 1e-30),
             "probability": float(LOSSES[self.config.loss].probability),
         }
 

@@ -305,10 +305,16 @@ class VariationalAutoencoder(nn.Module):
 
         Args:
             images: float (n, channels, height, width) in [-1, 1].
-            noise: standard normal, float (n, latent).
+            noise: standard normal, float (n, k * latent), for k vectors z of each image. What is
+                decoded has the k of an image one after another: (n * k, ...).
             labels: int64 (n,), or None.
         """
         posterior: Posterior = self.encoder(images, labels)
-        z = posterior.mean + (posterior.log_variance / 2).exp() * noise
-        decoded: Decoded = self.decoder(z, labels)
-        return posterior, decoded
+        mean, deviation = posterior.mean, (posterior.log_variance / 2).exp()
+        if noise.shape == mean.shape:
+            decoded: Decoded = self.decoder(mean + deviation * noise, labels)
+            return posterior, decoded
+        count = noise.shape[1] // mean.shape[1]
+        z = mean[:, None] + deviation[:, None] * noise.view(len(mean), count, -1)
+        again = None if labels is None else labels.repeat_interleave(count)
+        return posterior, self.decoder(z.flatten(0, 1), again)

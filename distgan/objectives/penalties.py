@@ -57,7 +57,7 @@ class PenaltySettings:
     def uses(self, name: str) -> bool:
         """Whether a term has a weight other than 0 at any time of the run."""
         schedule: Schedule = getattr(self, name)
-        return schedule.start > 0 or schedule.end > 0
+        return not schedule.is_zero
 
 
 def _half_squared(squares: Tensor) -> Tensor:

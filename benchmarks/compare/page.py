@@ -70,7 +70,7 @@ def rows(sides: Mapping[str, list[Record]]) -> tuple[list[str], list[list[tuple[
             known = [found[value] for found in means.values() if value in found]
             best = min(known) if better(value) == "lower" else max(known)
             text = _with_range([r["values"][value] for r in group])
-            cells.append((text, len(known) > 1 and means[side][value] == best))
+            cells.append((text, known.count(best) < len(known) and means[side][value] == best))
         table.append(cells)
     return header, table
 

@@ -20,7 +20,11 @@ class Side:
 
     def config(self, data: str, seed: int) -> RunConfig:
         """What a run of it computes, without pictures and evaluations on the way."""
-        quiet = {"output.sample_every": 0, "output.checkpoint_every": 10**9, "evaluate.every": 0}
+        quiet = {
+            "output.sample_every": 10**9,
+            "output.checkpoint_every": 10**9,
+            "evaluate.every": 0,
+        }
         return override(recipe(self.recipe), {**self.changes, **quiet, "data": data, "seed": seed})
 
 

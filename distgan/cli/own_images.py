@@ -116,7 +116,7 @@ class OwnImages:
         from distgan.config.settings import from_dict
         from distgan.data import raw
         from distgan.data.prepare import PrepareSettings
-        from distgan.data.sources import MADE
+        from distgan.data.sources import is_made
         from distgan.launch import ready
 
         asked = self._options.size
@@ -131,7 +131,7 @@ class OwnImages:
                 )
             return data
         if self._options.dry_run:
-            size = asked or ("" if data in MADE else "64")
+            size = asked or ("" if is_made(data) else "64")
             make = command(
                 "data", "prepare", data, *(["--size", size] if size else []), "--out", "SET"
             )

@@ -13,7 +13,17 @@ from distgan.data.sources import arrays, cifar, folder, idx, named, parquet, sta
 from distgan.data.sources.base import ArraySource, ImageData, Item, Source, regular
 from distgan.errors import UserError, first_line, printable
 
-__all__ = ["MADE", "SOURCES", "ImageData", "Item", "Kind", "Source", "open_source", "source_path"]
+__all__ = [
+    "MADE",
+    "SOURCES",
+    "ImageData",
+    "Item",
+    "Kind",
+    "Source",
+    "is_made",
+    "open_source",
+    "source_path",
+]
 
 
 @dataclass(frozen=True)
@@ -60,10 +70,10 @@ def open_source(
     """
     shown = printable(location)
     path = source_path(location)
-    there = _exists(path, shown)
-    if not there and location in MADE:
+    if is_made(location):
         return MADE[location](split, count, seed)
-    download = None if there else named.NAMED.get(location)
+    there = _exists(path, shown)
+    download = named.NAMED.get(location) if not there or _is_bare(path) else None
     if download is not None:
         path = named.fetch(location, progress)
     elif not there:
@@ -96,6 +106,16 @@ def open_source(
             raise UserError(f"{shown}: {_nothing_known()}{notes}")
         raise UserError(f"{shown}: holds no images (0 of them); give another source{notes}")
     return source
+
+
+def is_made(location: str) -> bool:
+    """Whether this names a set of `MADE`, and no file or folder."""
+    return location in MADE and (not os.path.exists(location) or _is_bare(Path(location)))
+
+
+def _is_bare(path: Path) -> bool:
+    """Whether a folder holds nothing to be seen, as one that a set of its name is made in."""
+    return path.is_dir() and all(name.startswith(".") for name in os.listdir(path))
 
 
 def _nothing_known() -> str:

@@ -42,8 +42,8 @@ class EvaluateSettings:
     iwae_k: Annotated[PositiveCount, Field(le=100_000)] = 50
     """Importance samples of iwae for each image; papers have 5000."""
     features: str = "auto"
-    """What sees the images: mnist, fashion-mnist, cifar10, efficientnet, inception; auto: by the
-    data."""
+    """What sees the images: mnist, fashion-mnist, cifar10, stacked-mnist, efficientnet, inception;
+    auto: by the data."""
     weights: Literal["ema", "generator"] = "ema"
     """The generator's moving average, or its last weights."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

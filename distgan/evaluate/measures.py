@@ -78,6 +78,8 @@ def _modes(real: FeatureStatistics, fake: FeatureStatistics, seed: int) -> dict[
         "class-entropy": Value(found.entropy),
         "missing-classes": Value(float(found.missing)),
         "class-divergence": Value(found.divergence),
+        "modes-found": Value(float(found.found)),
+        "uniform-divergence": Value(found.from_uniform),
     }
 
 

@@ -2,7 +2,8 @@
 
 Salimans et al., "Improved Techniques for Training GANs" (NeurIPS 2016), section 4: the score,
 which with Inception is the Inception score. The histogram of classes is Srivastava et al.'s
-test of mode collapse ("VEEGAN", NeurIPS 2017).
+test of mode collapse ("VEEGAN", NeurIPS 2017): on Stacked MNIST, with 1,000 classes, papers report
+the modes found and the divergence from uniform, called reverse KL; PacGAN's code of 26,000 images.
 """
 
 from __future__ import annotations
@@ -49,6 +50,14 @@ class ModeCoverage(NamedTuple):
     """Number of classes with less than a tenth of their share among the reals."""
     divergence: float
     """KL(histogram || that of the reals), in nats."""
+    found: int
+    """Number of classes with at least one image."""
+    from_uniform: float
+    """KL(histogram || uniform), in nats: from 0 to the logarithm of the number of classes.
+
+    Of n images drawn evenly from K classes it is (K - 1) / (2n) in expectation, to first order
+    (Miller 1955): 0.019 for 26,000 images and 1,000 classes. Images drawn from Stacked MNIST itself
+    add to this what its digits, which are not equally frequent, differ from uniform."""
 
 
 def mode_coverage(fake: Tensor, real: Tensor) -> ModeCoverage:
@@ -59,12 +68,15 @@ def mode_coverage(fake: Tensor, real: Tensor) -> ModeCoverage:
     """
     shares, expected = (counts.double() / counts.sum() for counts in (fake, real))
     seen = shares > 0
-    entropy = torch.special.entr(shares).sum() / torch.tensor(len(shares)).log()
+    most = torch.tensor(len(shares), dtype=torch.float64).log()
+    entropy = torch.special.entr(shares).sum()
     # Without the bound, a class of fakes that no real image has makes the divergence infinite.
     ratios = shares[seen] / expected[seen].clamp_min(1e-12)
     return ModeCoverage(
         histogram=tuple(shares.tolist()),
-        entropy=entropy.item(),
+        entropy=(entropy / most).item(),
         missing=int((shares < 0.1 * expected).sum().item()),
         divergence=(shares[seen] * ratios.log()).sum().item(),
+        found=int(seen.sum().item()),
+        from_uniform=(most - entropy).clamp_min(0).item(),
     )

@@ -24,6 +24,7 @@ VALUES = {
     **dict.fromkeys(("precision", "recall", "density", "coverage"), "manifold"),
     "classifier-score": "classifier-score",
     **dict.fromkeys(("class-entropy", "missing-classes", "class-divergence"), "modes"),
+    **dict.fromkeys(("modes-found", "uniform-divergence"), "modes"),
     "sliced": "sliced",
     "copied": "memorisation",
     **dict.fromkeys(("intra-frechet", "worst-class-frechet"), "intra-class"),
@@ -56,13 +57,14 @@ def values_of(metric: str) -> tuple[str, ...]:
 
 LOWER_IS_BETTER = (
     *("frechet", "kernel", "sliced", "class-divergence", "missing-classes"),
+    "uniform-divergence",
     *("copied", "intra-frechet", "worst-class-frechet"),
     *("reconstruction-term", "bits-per-dimension", "reconstruction-error"),
     "reconstruction-frechet",
 )
 HIGHER_IS_BETTER = (
     *("precision", "recall", "density", "coverage"),
-    *("classifier-score", "class-entropy"),
+    *("classifier-score", "class-entropy", "modes-found"),
     *("elbo", "iwae", "active-units"),
 )
 

@@ -13,6 +13,7 @@ from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.config.shape import ImageShape
 from distgan.data.images import open_images
+from distgan.data.sources import stacked
 from distgan.errors import UserError
 from distgan.families import DataSpec
 from distgan.families.check import check_networks
@@ -87,7 +88,11 @@ def _candidates(
     yield {"batch": 4 * config.batch}, "trains otherwise: adapt the learning rates"
 
 
-_SHAPES = {"cifar10": (ImageShape(3, 32, 32), 10), "cifar100": (ImageShape(3, 32, 32), 100)}
+_SHAPES = {
+    "cifar10": (ImageShape(3, 32, 32), 10),
+    "cifar100": (ImageShape(3, 32, 32), 100),
+    stacked.NAME: (stacked.SHAPE, len(stacked.CLASSES)),
+}
 """Image shape and number of classes of sets that recipes name and may not be on this machine."""
 _THREADS = 2
 """Threads of a worker without a GPU."""

@@ -207,6 +207,9 @@ class AdversarialTerms:
 class DiscriminatorPass:
     """Reals and fakes of a micro-batch as the discriminator sees and judges them.
 
+    R1 and R2 take the gradient at the augmented images, or at the raw ones with the augmentation
+    between these and the logits, by `PenaltySettings.at`.
+
     Args:
         fake: float (n, c, h, w), without a graph.
         due: the penalties on gradients to come.
@@ -216,14 +219,18 @@ class DiscriminatorPass:
         self, terms: AdversarialTerms, step: Step, batch: Batch, fake: Tensor, due: tuple[str, ...]
     ) -> None:
         self._network, self._step, self._batch = step["discriminator"], step, batch
-        augment, draws = terms.augment, batch.draws
-        self._images = {
-            "real": augment(batch.columns["image"], draws.get("augment-real")).detach(),
-            "fake": augment(fake, draws.get("augment-fake")).detach(),
-        }
-        places = [p for p in self._images if any(GRADIENT_PENALTIES[n].at == p for n in due)]
-        for place in places:
-            self._images[place].requires_grad_()
+        images = {"real": batch.columns["image"].detach(), "fake": fake.detach()}
+        places = [p for p in images if any(GRADIENT_PENALTIES[n].at == p for n in due)]
+        raw = terms.penalty.settings.at == "raw"
+        if raw:
+            for place in places:
+                images[place].requires_grad_()
+        seen = {p: terms.augment(images[p], batch.draws.get(f"augment-{p}")) for p in images}
+        if not raw:
+            images = seen = {place: augmented.detach() for place, augmented in seen.items()}
+            for place in places:
+                images[place].requires_grad_()
+        self._images = seen
         with step.autocast(not due):
             # One pass over twice as many is faster, unless only half of it is to be
             # differentiated twice.
@@ -232,7 +239,7 @@ class DiscriminatorPass:
         self._squares: dict[str, Tensor] = {}
         if places and not step.only_coupled:
             logits = torch.stack([getattr(self, place).logits for place in places])
-            norms = squared_gradient_norms(logits, [self._images[place] for place in places])
+            norms = squared_gradient_norms(logits, [images[place] for place in places])
             self._squares = dict(zip(places, norms, strict=True))
 
     def _judge_jointly(self) -> tuple[Judgement, Judgement]:
@@ -253,9 +260,7 @@ class DiscriminatorPass:
         at, cost, _ = GRADIENT_PENALTIES[name]
         if isinstance(at, str):
             return cost(self._squares[at]).mean()
-        images = at(
-            self._images["real"], self._images["fake"], self._batch.draws[f"penalty-{name}"]
-        )
-        images = images.detach().requires_grad_()
+        real, made = self._images["real"], self._images["fake"]
+        images = at(real, made, self._batch.draws[f"penalty-{name}"]).detach().requires_grad_()
         logits = Judgement.of(self._network, images, self._batch.labels).logits
         return cost(squared_gradient_norms(logits, [images])[0]).mean()

@@ -99,6 +99,11 @@ class GANConfig(RunConfig):
         if not r1_may_come and not any(map(penalty.uses, GRADIENT_PENALTIES)):
             reason = "without a penalty on gradients, such as --discriminator.penalty.r1 1"
             yield "discriminator.penalty.every", reason
+        if not r1_may_come and not (penalty.uses("r1") or penalty.uses("r2")):
+            reason = "without --discriminator.penalty.r1 or --discriminator.penalty.r2"
+            yield "discriminator.penalty.at", reason
+        elif not self.discriminator.augment.numbers:
+            yield "discriminator.penalty.at", "without an augmentation"
         if not penalty.uses("lecam"):
             reason = "without --discriminator.penalty.lecam"
             yield "discriminator.penalty.lecam_half_life", reason

@@ -37,8 +37,8 @@ class PenaltySettings:
     dragan: Strength = Schedule(0)
     """lambda of DRAGAN, E[(|grad D| - 1)^2] around reals (Kodali et al. 2017)."""
     at: Literal["augmented", "raw"] = "augmented"
-    """Take the gradients of R1 and R2 with respect to images as D sees them, augmented, or raw:
-    before their augmentation, back through it (Karras et al. 2020, in their code)."""
+    """Where R1 and R2 take the gradient: at images as D sees them, augmented, or raw, before their
+    augmentation and back through it, as in the code of StyleGAN2-ADA and R3GAN."""
     every: Count = 0
     """Images between two penalties on gradients, each scaled up to make up for the rest
     (Karras et al. 2020, "lazy regularization"); 0 for every batch."""

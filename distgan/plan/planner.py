@@ -87,7 +87,12 @@ def _candidates(
     yield {"batch": 4 * config.batch}, "trains otherwise: adapt the learning rates"
 
 
-_SHAPES = {"cifar10": (ImageShape(3, 32, 32), 10), "cifar100": (ImageShape(3, 32, 32), 100)}
+_SHAPES = {
+    "cifar10": (ImageShape(3, 32, 32), 10),
+    "cifar100": (ImageShape(3, 32, 32), 100),
+    **{f"ffhq{side}": (ImageShape(3, side, side), 0) for side in (64, 256)},
+    **{f"imagenet{side}": (ImageShape(3, side, side), 1_000) for side in (32, 64)},
+}
 """Image shape and number of classes of sets that recipes name and may not be on this machine."""
 _THREADS = 2
 """Threads of a worker without a GPU."""

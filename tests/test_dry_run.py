@@ -83,6 +83,7 @@ IDLE = {
     "mnist-mlp-tutorial --discriminator.augment.name flip --discriminator.penalty.at raw": (
         "without --discriminator.penalty.r1 or"
     ),
+    "mnist-mlp --generator.fresh_reals true": "with --loss non-saturating",
     "mnist-vae --encoder.embedding 3": "without --conditional true",
 }
 

@@ -135,6 +135,7 @@ def test_settings_are_the_published_ones(
     assert d.penalty.r1 == d.penalty.r2 == Schedule(gamma, gamma / 10, int(burn_in))
     assert d.penalty.at == "raw"
     assert not d.penalty.every
+    assert g.fresh_reals
     assert g.ema.half_life == Schedule(0, half_life, int(burn_in))
     assert d.augment == ADASettings(
         groups=("blit", "geometric", "color:0.5", "cutout"),

@@ -163,13 +163,14 @@ class AdversarialTerms:
     def generator_terms(self, step: Step, batch: Batch, real: Tensor | None) -> Terms:
         """The loss of the fakes' logits, beside those of reals where it is ``relative``."""
         fake = step.kept.pop(_FAKE, None)
+        labels = _reals_of_generator(batch)[1]
         with step.autocast():
             if fake is None:
-                fake = step["generator"](batch.draws["generator"], batch.labels)
+                fake = step["generator"](batch.draws["generator"], labels)
         images = fake.to(batch.columns["image"].dtype)
         seen = self.augment(images, batch.draws.get("augment-generator"))
         with step.autocast():
-            judged = Judgement.of(step["discriminator"], seen, batch.labels)
+            judged = Judgement.of(step["discriminator"], seen, labels)
         rows = (judged.logits,) if real is None else (judged.logits, real)
         share = self.top_k.at(step.images_seen)
         means: dict[str, Tensor] = {}
@@ -179,15 +180,16 @@ class AdversarialTerms:
         else:
             means["g_loss"] = self.loss.generator(*rows)
         if self.auxiliary and judged.classes is not None:
-            means["g_class"] = self.auxiliary * judged.class_loss(batch.labels)
+            means["g_class"] = self.auxiliary * judged.class_loss(labels)
         return Terms(means, coupled)
 
     @torch.no_grad()
     def _judge_reals(self, step: Step, batch: Batch) -> Tensor:
         # By the updated discriminator; they do not depend on the generator.
-        seen = self.augment(batch.columns["image"], batch.draws.get("augment-real"))
+        images, labels, numbers = _reals_of_generator(batch)
+        seen = self.augment(images, numbers)
         with step.autocast():
-            return Judgement.of(step["discriminator"], seen, batch.labels).logits
+            return Judgement.of(step["discriminator"], seen, labels).logits
 
     def _of_most_believed(self, share: float) -> Callable[..., Tensor]:
         """The generator's loss of that share of a batch's fakes that D believes most."""
@@ -202,6 +204,15 @@ class AdversarialTerms:
             return self.loss.generator(fake[best], real if self.loss.couples else real[best])
 
         return loss
+
+
+def _reals_of_generator(batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """The reals of the generator's update, their labels, and what to augment them by: those of the
+    next batch where the batch has them."""
+    columns, draws = batch.columns, batch.draws
+    if "next-image" in columns:
+        return columns["next-image"], columns.get("next-label"), draws.get("augment-next")
+    return columns["image"], batch.labels, draws.get("augment-real")
 
 
 class DiscriminatorPass:

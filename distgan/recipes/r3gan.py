@@ -108,6 +108,7 @@ def published(preset: Preset, recipe: str, data: str) -> GANConfig:
             network=R3GANGeneratorSettings(widths=widths, cardinality=groups, bf16_from=low),
             optimizer=adam,
             ema=EMASettings(half_life=Schedule(0, preset.half_life, burn_in), ramp_up=0),
+            fresh_reals=True,
         ),
         discriminator=DiscriminatorConfig(
             network=R3GANDiscriminatorSettings(
@@ -141,6 +142,7 @@ def tiny(preset: Preset, recipe: str, data: str) -> GANConfig:
             network=R3GANGeneratorSettings(widths=widths, blocks=(1,)),
             optimizer=adam,
             ema=EMASettings(half_life=Schedule(2_000), ramp_up=0.05),
+            fresh_reals=True,
         ),
         discriminator=DiscriminatorConfig(
             network=R3GANDiscriminatorSettings(widths=widths[::-1], blocks=(1,)),

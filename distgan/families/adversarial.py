@@ -163,13 +163,14 @@ class AdversarialTerms:
     def generator_terms(self, step: Step, batch: Batch, real: Tensor | None) -> Terms:
         """The loss of the fakes' logits, beside those of reals where it is ``relative``."""
         fake = step.kept.pop(_FAKE, None)
+        labels = _reals_of_generator(batch)[1]
         with step.autocast():
             if fake is None:
-                fake = step["generator"](batch.draws["generator"], batch.labels)
+                fake = step["generator"](batch.draws["generator"], labels)
         images = fake.to(batch.columns["image"].dtype)
         seen = self.augment(images, batch.draws.get("augment-generator"))
         with step.autocast():
-            judged = Judgement.of(step["discriminator"], seen, batch.labels)
+            judged = Judgement.of(step["discriminator"], seen, labels)
         rows = (judged.logits,) if real is None else (judged.logits, real)
         share = self.top_k.at(step.images_seen)
         means: dict[str, Tensor] = {}
@@ -179,15 +180,16 @@ class AdversarialTerms:
         else:
             means["g_loss"] = self.loss.generator(*rows)
         if self.auxiliary and judged.classes is not None:
-            means["g_class"] = self.auxiliary * judged.class_loss(batch.labels)
+            means["g_class"] = self.auxiliary * judged.class_loss(labels)
         return Terms(means, coupled)
 
     @torch.no_grad()
     def _judge_reals(self, step: Step, batch: Batch) -> Tensor:
         # By the updated discriminator; they do not depend on the generator.
-        seen = self.augment(batch.columns["image"], batch.draws.get("augment-real"))
+        images, labels, numbers = _reals_of_generator(batch)
+        seen = self.augment(images, numbers)
         with step.autocast():
-            return Judgement.of(step["discriminator"], seen, batch.labels).logits
+            return Judgement.of(step["discriminator"], seen, labels).logits
 
     def _of_most_believed(self, share: float) -> Callable[..., Tensor]:
         """The generator's loss of that share of a batch's fakes that D believes most."""
@@ -204,8 +206,20 @@ class AdversarialTerms:
         return loss
 
 
+def _reals_of_generator(batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """The reals of the generator's update, their labels, and what to augment them by: those of the
+    next batch where the batch has them."""
+    columns, draws = batch.columns, batch.draws
+    if "next-image" in columns:
+        return columns["next-image"], columns.get("next-label"), draws.get("augment-next")
+    return columns["image"], batch.labels, draws.get("augment-real")
+
+
 class DiscriminatorPass:
     """Reals and fakes of a micro-batch as the discriminator sees and judges them.
+
+    R1 and R2 take the gradient at the augmented images, or at the raw ones with the augmentation
+    between these and the logits, by `PenaltySettings.at`.
 
     Args:
         fake: float (n, c, h, w), without a graph.
@@ -216,14 +230,18 @@ class DiscriminatorPass:
         self, terms: AdversarialTerms, step: Step, batch: Batch, fake: Tensor, due: tuple[str, ...]
     ) -> None:
         self._network, self._step, self._batch = step["discriminator"], step, batch
-        augment, draws = terms.augment, batch.draws
-        self._images = {
-            "real": augment(batch.columns["image"], draws.get("augment-real")).detach(),
-            "fake": augment(fake, draws.get("augment-fake")).detach(),
-        }
-        places = [p for p in self._images if any(GRADIENT_PENALTIES[n].at == p for n in due)]
-        for place in places:
-            self._images[place].requires_grad_()
+        images = {"real": batch.columns["image"].detach(), "fake": fake.detach()}
+        places = [p for p in images if any(GRADIENT_PENALTIES[n].at == p for n in due)]
+        raw = terms.penalty.settings.at == "raw"
+        if raw:
+            for place in places:
+                images[place].requires_grad_()
+        seen = {p: terms.augment(images[p], batch.draws.get(f"augment-{p}")) for p in images}
+        if not raw:
+            images = seen = {place: augmented.detach() for place, augmented in seen.items()}
+            for place in places:
+                images[place].requires_grad_()
+        self._images = seen
         with step.autocast(not due):
             # One pass over twice as many is faster, unless only half of it is to be
             # differentiated twice.
@@ -232,7 +250,7 @@ class DiscriminatorPass:
         self._squares: dict[str, Tensor] = {}
         if places and not step.only_coupled:
             logits = torch.stack([getattr(self, place).logits for place in places])
-            norms = squared_gradient_norms(logits, [self._images[place] for place in places])
+            norms = squared_gradient_norms(logits, [images[place] for place in places])
             self._squares = dict(zip(places, norms, strict=True))
 
     def _judge_jointly(self) -> tuple[Judgement, Judgement]:
@@ -253,9 +271,7 @@ class DiscriminatorPass:
         at, cost, _ = GRADIENT_PENALTIES[name]
         if isinstance(at, str):
             return cost(self._squares[at]).mean()
-        images = at(
-            self._images["real"], self._images["fake"], self._batch.draws[f"penalty-{name}"]
-        )
-        images = images.detach().requires_grad_()
+        real, made = self._images["real"], self._images["fake"]
+        images = at(real, made, self._batch.draws[f"penalty-{name}"]).detach().requires_grad_()
         logits = Judgement.of(self._network, images, self._batch.labels).logits
         return cost(squared_gradient_norms(logits, [images])[0]).mean()

@@ -6,6 +6,7 @@ What an update computes is in `distgan.families.adversarial`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -15,7 +16,7 @@ from distgan.augment import Augmenter
 from distgan.augment.adaptation import Adaptation
 from distgan.families.adversarial import STATISTICS, AdversarialTerms
 from distgan.families.base import Family, Interface, Network, Phase, Stateful
-from distgan.families.data import Batch, DataSpec, Draw
+from distgan.families.data import Batch, Column, DataSpec, Draw
 from distgan.families.gan_config import GANConfig
 from distgan.health.diagnosis import ADVERSARIAL, Rule
 from distgan.objectives.adversarial import LOSSES
@@ -50,12 +51,25 @@ class GAN(Family):
         """Whether the networks take labels."""
         return self.config.conditional
 
+    @property
+    def _fresh_reals(self) -> bool:
+        return self.config.generator.fresh_reals and LOSSES[self.config.loss].relative
+
+    def columns(self) -> dict[str, Column]:
+        """Those of every family, and of the next batch where the generator sees its reals."""
+        found = super().columns()
+        if not self._fresh_reals:
+            return found
+        later = {f"next-{name}": replace(each, next_batch=True) for name, each in found.items()}
+        return {**found, **later}
+
     def draws(self) -> dict[str, Draw]:
         """Latents of both updates, and what augmentations and penalties use up."""
         updates = ("generator",) if self.config.share_fakes else ("discriminator", "generator")
         found = dict.fromkeys(updates, Draw("normal", self.config.latent))
         size = self.config.discriminator.augment.numbers
-        for use in ("real", "fake", "generator") if size else ():
+        uses = ("real", "fake", "generator", *(("next",) if self._fresh_reals else ()))
+        for use in uses if size else ():
             found[f"augment-{use}"] = Draw("uniform", size)
         for name, numbers in self.config.discriminator.penalty.numbers(self.data.image).items():
             found[f"penalty-{name}"] = Draw("uniform", numbers)

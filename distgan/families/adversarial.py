@@ -52,7 +52,11 @@ class Judgement:
     @staticmethod
     def of(network: nn.Module, images: Tensor, labels: Tensor | None) -> Judgement:
         """By a network as `distgan.networks.base.DiscriminatorSettings` builds it."""
-        outputs: Tensor = network(images, labels)
+        return Judgement.of_outputs(network(images, labels))
+
+    @staticmethod
+    def of_outputs(outputs: Tensor) -> Judgement:
+        """Of what such a network gave."""
         outputs = outputs.float() if outputs.dtype == torch.bfloat16 else outputs
         if outputs.dim() == 1:
             return Judgement(outputs)
@@ -86,6 +90,8 @@ class AdversarialTerms:
         auxiliary: weight of the class logits' cross entropy (AC-GAN, Odena et al. 2017).
         top_k: share of the fakes, those the discriminator believes most, that the generator
             learns from (Sinha et al. 2020).
+        watch: is told the logits of reals and of fakes of each update of the discriminator, and
+            what `Terms.note` is.
     """
 
     loss: Loss
@@ -94,6 +100,7 @@ class AdversarialTerms:
     share_fakes: bool = False
     auxiliary: float = 0.0
     top_k: Schedule = Schedule(1)  # noqa: RUF009
+    watch: Callable[[Tensor, Tensor, float], None] | None = None
 
     def phases(self, images_seen: int, update_generator: bool = True) -> tuple[Phase, ...]:
         """Update the discriminator, then the generator against the updated discriminator."""
@@ -154,19 +161,14 @@ class AdversarialTerms:
         if self.auxiliary and seen.real.classes is not None:
             wrong = _mean([judged.class_loss(batch.labels) for judged in seen.fakes])
             means["d_class"] = self.auxiliary * (seen.real.class_loss(batch.labels) + wrong)
-        with torch.no_grad():
-            observed = {
-                "d_real": real.sigmoid(),
-                "d_fake": _mean([logits.sigmoid() for logits in each]),
-                "d_accuracy": _mean([(real > logits).to(real.dtype) for logits in each]),
-                "d_sign": real.sign(),
-            }
 
         def note(share: float) -> None:
             self.augment.observe(real)
             self.penalty.observe(real, made, share)
+            if self.watch is not None:
+                self.watch(real, made, share)
 
-        return Terms(means, coupled, observed, note)
+        return Terms(means, coupled, observed(real, each), note)
 
     def generator_terms(self, step: Step, batch: Batch, real: Tensor | None) -> Terms:
         """The loss of the fakes' logits, beside those of reals where it is ``relative``."""
@@ -286,6 +288,17 @@ class DiscriminatorPass:
         images = images.detach().requires_grad_()
         logits = Judgement.of(self._network, images, self._batch.labels).logits
         return cost(squared_gradient_norms(logits, [images])[0]).mean()
+
+
+@torch.no_grad()
+def observed(real: Tensor, fakes: Sequence[Tensor]) -> dict[str, Tensor]:
+    """What is recorded of the discriminator's logits, float (n,) each; the fakes' by kind."""
+    return {
+        "d_real": real.sigmoid(),
+        "d_fake": _mean([logits.sigmoid() for logits in fakes]),
+        "d_accuracy": _mean([(real > logits).to(real.dtype) for logits in fakes]),
+        "d_sign": real.sign(),
+    }
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

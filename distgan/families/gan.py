@@ -92,9 +92,12 @@ class GAN(Family):
 
     def phases(self, images_seen: int) -> Sequence[Phase]:
         """The discriminator's update; the generator's with the last of several in a row."""
+        return self._terms.phases(images_seen, self.generators_turn(images_seen))
+
+    def generators_turn(self, images_seen: int) -> bool:
+        """Whether the step after so many images updates the generator, too."""
         updates = self.config.discriminator.updates
-        turn = images_seen // self.config.batch % updates == updates - 1
-        return self._terms.phases(images_seen, update_generator=turn)
+        return images_seen // self.config.batch % updates == updates - 1
 
     def inputs(self) -> dict[str, Draw]:
         """The generator's z."""

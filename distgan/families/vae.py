@@ -145,7 +145,7 @@ class VAE(Family):
         return {
             "kl": divergence_by_dimension(*posterior).sum(1).to(errors.dtype),
             "squared_error": errors / self._dimensions,
-            "at_bounds": _at_bounds(posterior).to(errors.dtype),
+            "at_bounds": share_at_bounds(posterior).to(errors.dtype),
         }
 
     def before_step(self, images_seen: int) -> None:
@@ -212,7 +212,7 @@ class VAE(Family):
         return rules(super().health_rules(), self.config.latent, self._likelihood.least_log_scale)
 
 
-def _at_bounds(posterior: Posterior) -> Tensor:
+def share_at_bounds(posterior: Posterior) -> Tensor:
     """The share of a sample's log variances that are at a bound, float (n,)."""
     low, high = LOG_VARIANCES
     values = posterior.log_variance

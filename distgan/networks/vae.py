@@ -43,6 +43,11 @@ class Posterior(NamedTuple):
     mean: Tensor
     log_variance: Tensor
 
+    def draw(self, noise: Tensor) -> Tensor:
+        """z = mean + exp(log_variance / 2) noise, float (n, latent), with noise from N(0, I):
+        the reparameterisation of Kingma and Welling 2014, section 2.4."""
+        return self.mean + (self.log_variance / 2).exp() * noise
+
 
 class Decoded(NamedTuple):
     """What the likelihood p(x|z) needs."""
@@ -300,8 +305,7 @@ class VariationalAutoencoder(nn.Module):
     def forward(
         self, images: Tensor, noise: Tensor, labels: Tensor | None = None
     ) -> tuple[Posterior, Decoded]:
-        """q(z|x), and the decoder's output for z = mean + exp(log_variance / 2) noise: Kingma and
-        Welling 2014, section 2.4.
+        """q(z|x), and the decoder's output for a draw of it.
 
         Args:
             images: float (n, channels, height, width) in [-1, 1].
@@ -310,10 +314,10 @@ class VariationalAutoencoder(nn.Module):
             labels: int64 (n,), or None.
         """
         posterior: Posterior = self.encoder(images, labels)
-        mean, deviation = posterior.mean, (posterior.log_variance / 2).exp()
-        if noise.shape == mean.shape:
-            decoded: Decoded = self.decoder(mean + deviation * noise, labels)
+        if noise.shape == posterior.mean.shape:
+            decoded: Decoded = self.decoder(posterior.draw(noise), labels)
             return posterior, decoded
+        mean, deviation = posterior.mean, (posterior.log_variance / 2).exp()
         count = noise.shape[1] // mean.shape[1]
         z = mean[:, None] + deviation[:, None] * noise.view(len(mean), count, -1)
         again = None if labels is None else labels.repeat_interleave(count)

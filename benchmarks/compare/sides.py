@@ -33,10 +33,22 @@ _MLP = (
     Side("VAE", "mnist-vae"),
     Side("VAE-GAN", "mnist-vae-gan"),
 )
+_WIDTH = 16
+_CONVOLUTIONAL_VAE_GAN = {
+    **{f"{part}.network.name": "dcgan" for part in ("generator", "discriminator", "encoder")},
+    **{f"{part}.network.width": _WIDTH for part in ("generator", "discriminator", "encoder")},
+    **{f"{part}.optimizer.lr": 2e-4 for part in ("generator", "discriminator", "encoder")},
+    **{f"{part}.optimizer.beta1": 0.5 for part in ("generator", "discriminator", "encoder")},
+    **{f"{part}.optimizer.beta2": 0.999 for part in ("generator", "discriminator", "encoder")},
+    "discriminator.penalty.r1": 0,
+    "discriminator.penalty.every": 0,
+    "latent": 128,
+    "batch": 128,
+}
 _CONVOLUTIONS = (
     Side("GAN", "cifar10-dcgan-tiny"),
-    Side("VAE", "cifar10-vae"),
-    Side("VAE-GAN", "cifar10-vae-gan"),
+    Side("VAE", "cifar10-vae", {"encoder.width": _WIDTH, "decoder.width": _WIDTH}),
+    Side("VAE-GAN", "mnist-vae-gan", _CONVOLUTIONAL_VAE_GAN),
 )
 SETS: dict[str, tuple[Side, ...]] = {
     "mnist": _MLP,

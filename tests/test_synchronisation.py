@@ -61,6 +61,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "diffaugment": ("dcgan", {"discriminator.augment.name": "diffaugment"}),
     "projection, top-k of pairs": ("sngan", {**AIDS["projection"], **AIDS["top-k of pairs"]}),
     "flip": ("r3gan", {**R1, "discriminator.augment.name": "flip"}),
+    "penalties at raw images": ("r3gan", AIDS["penalties at raw images"]),
 }
 
 

@@ -121,7 +121,7 @@ class EncodedImages:
     def _measure(
         self, model: Autoencoder, extractor: Extractor | None
     ) -> dict[str, dict[str, Value]]:
-        if model.likelihood.couples and self._wanted & {"elbo", "iwae", "bits-per-dimension"}:
+        if model.couples and self._wanted & {"elbo", "iwae", "bits-per-dimension"}:
             model = model.calibrated(self._training_error(model))
         blocks = list(self._blocks(self._images, self.count))
         found = self._of_images(model, blocks) if self._wanted - WANT_FEATURES else {}
@@ -226,9 +226,8 @@ class EncodedImages:
 
     def _drawn(self, posterior: Posterior, block: _Block) -> Tensor:
         """One z of each image, (n, latent)."""
-        mean, log_variance = posterior
-        noise = self._noise(block, range(1), mean.shape[1])[:, 0].to(mean)
-        return mean + (log_variance / 2).exp() * noise
+        mean = posterior.mean
+        return posterior.draw(self._noise(block, range(1), mean.shape[1])[:, 0].to(mean))
 
     def _noise(self, block: _Block, k: range, latent: int) -> Tensor:
         numbers = torch.from_numpy(block.numbers).to(self._world.device)

@@ -133,7 +133,7 @@ class Evaluator:
         model = self._family.autoencoder(networks)
         if self._encoded is not None and model is not None:
             found |= self._encoded.measure(model, self._extractor)
-            card = replace(card, likelihood=model.likelihood.title)
+            card = replace(card, likelihood=model.title)
         values: dict[str, Value] = {}
         # In the order in which they were asked for: the first decides which checkpoint is best.
         for name in self._settings.metrics:

@@ -252,6 +252,7 @@ class SNGANDiscriminator(nn.Module):
             sides.append(side)
         _check_attention("discriminator", settings.attention, sides)
         self.layers = nn.Sequential(*layers, nn.ReLU(inplace=True))
+        self.depth = len(plan)
         last = nn.Linear(channels, logit_count(classes, kind))
         self.last = _xavier(last, 1.0, normalise)
         self.projection = projection(channels, classes, kind)
@@ -261,7 +262,17 @@ class SNGANDiscriminator(nn.Module):
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """float (n, c, h, w) in [-1, 1], int64 (n,) or None -> logits, float (n,) or
         (n, 1 + classes)."""
+        return self.with_features(images, labels, self.depth)[0]
+
+    def with_features(
+        self, images: Tensor, labels: Tensor | None, layer: int
+    ) -> tuple[Tensor, Tensor]:
+        """See `FeatureDiscriminator.with_features`; attention belongs to the block before it."""
         if self.embed is not None:
             images = torch.cat([images, self.embed(labels)], dim=1)
-        features = self.layers(images).sum((2, 3))
-        return to_logits(self.last(features), features, labels, self.projection)
+        # Where the next block begins; the last ReLU, which is in place, is the last block's.
+        blocks = [n for n, each in enumerate(self.layers) if isinstance(each, DiscriminatorBlock)]
+        end = [*blocks[1:], len(self.layers)][layer - 1]
+        found = self.layers[:end](images)
+        features = self.layers[end:](found).sum((2, 3))
+        return to_logits(self.last(features), features, labels, self.projection), found

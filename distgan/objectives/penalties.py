@@ -26,10 +26,7 @@ Logits = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class PenaltySettings:
-    """Weights of the terms added to the discriminator's loss; 0 leaves one out.
-
-    Gradients are with respect to the images as the discriminator sees them, augmented.
-    """
+    """Weights of the terms added to the discriminator's loss; 0 leaves one out."""
 
     r1: Strength = Schedule(0)
     """gamma of R1, gamma/2 E[|grad D(x)|^2] on reals (Mescheder et al. 2018)."""
@@ -39,6 +36,9 @@ class PenaltySettings:
     """lambda of WGAN-GP, E[(|grad D| - 1)^2] between reals and fakes (Gulrajani et al. 2017)."""
     dragan: Strength = Schedule(0)
     """lambda of DRAGAN, E[(|grad D| - 1)^2] around reals (Kodali et al. 2017)."""
+    at: Literal["augmented", "raw"] = "augmented"
+    """Where R1 and R2 take the gradient: at images as D sees them, augmented, or raw, before their
+    augmentation and back through it, as in the code of StyleGAN2-ADA and R3GAN."""
     every: Count = 0
     """Images between two penalties on gradients, each scaled up to make up for the rest
     (Karras et al. 2020, "lazy regularization"); 0 for every batch."""
@@ -57,7 +57,7 @@ class PenaltySettings:
     def uses(self, name: str) -> bool:
         """Whether a term has a weight other than 0 at any time of the run."""
         schedule: Schedule = getattr(self, name)
-        return schedule.start > 0 or schedule.end > 0
+        return not schedule.is_zero
 
 
 def _half_squared(squares: Tensor) -> Tensor:

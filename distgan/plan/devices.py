@@ -140,18 +140,26 @@ def expected(device: GPU, work: Work, config: RunConfig) -> Compute:
     """The expected time of a cycle on one GPU, from data sheets; nothing is measured."""
     convolutions, products = _speeds(device, config.precision)
     exact = _speeds(device, "float32" if config.precision == "bf16" else config.precision)
+    half = _speeds(device, "bf16")
     generator = work.updates[-1].parameters
     moved = _ADAM * work.updated + _AVERAGE * generator
     after = moved / (_STREAM * device.memory)
     per_image = fixed = 0.0
     for update in work.updates:
-        for flops, of_them, speed, their_speed in (
-            (update.convolutions, update.exact_convolutions, convolutions, exact[0]),
-            (update.products, update.exact_products, products, exact[1]),
+        for flops, in_exact, in_half, speeds in (
+            (
+                *(update.convolutions, update.exact_convolutions, update.half_convolutions),
+                (convolutions, exact[0], half[0]),
+            ),
+            (
+                *(update.products, update.exact_products, update.half_products),
+                (products, exact[1], half[1]),
+            ),
         ):
-            fixed += (flops.fixed - of_them.fixed) / speed + of_them.fixed / their_speed
-            per_image += (flops.per_image - of_them.per_image) / speed
-            per_image += of_them.per_image / their_speed
+            parts = (flops - in_exact - in_half, in_exact, in_half)
+            for part, speed in zip(parts, speeds, strict=True):
+                fixed += part.fixed / speed
+                per_image += part.per_image / speed
     return Compute(fixed + after, per_image, _LAUNCH * work.kernels, after, DEVIATION)
 
 

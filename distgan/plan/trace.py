@@ -88,6 +88,8 @@ def _line(few: _Count, more: _Count) -> Update:
         more.messages,
         through(few.exact_convolutions, more.exact_convolutions),
         through(few.exact_products, more.exact_products),
+        through(few.half_convolutions, more.half_convolutions),
+        through(few.half_products, more.half_products),
     )
 
 
@@ -105,6 +107,8 @@ def _mix(one: Update, other: Update, share: float) -> Update:
         kernels=round(between(one.kernels, other.kernels)),
         exact_convolutions=flops(one.exact_convolutions, other.exact_convolutions),
         exact_products=flops(one.exact_products, other.exact_products),
+        half_convolutions=flops(one.half_convolutions, other.half_convolutions),
+        half_products=flops(one.half_products, other.half_products),
     )
 
 
@@ -143,6 +147,8 @@ class _Count:
     products: float = 0.0
     exact_convolutions: float = 0.0
     exact_products: float = 0.0
+    half_convolutions: float = 0.0
+    half_products: float = 0.0
     kernels: int = 0
     exact: bool = False
     waited: list[tuple[float, int, Kind]] = field(default_factory=list)
@@ -179,13 +185,16 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 flops = _convolution_backward(args[0], args[1], args[2], args[7], args[10])
             else:
                 flops = flop_registry[packet](*args, **(kwargs or {}), out_val=result)
-            exact = flops * self.now.exact
+            half = flops * (args[0].dtype == torch.bfloat16)
+            exact = (flops - half) * self.now.exact
             if "conv" in packet.__name__:
                 self.now.convolutions += flops
                 self.now.exact_convolutions += exact
+                self.now.half_convolutions += half
             else:
                 self.now.products += flops
                 self.now.exact_products += exact
+                self.now.half_products += half
         if not (function.is_view or packet.__name__ in _FREE):
             self.now.kernels += 1
         return result

@@ -1,0 +1,63 @@
+"""The sides of the comparison: recipes with the same decoder, and the sets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from distgan.config.run import RunConfig
+from distgan.config.settings import override
+from distgan.recipes import recipe
+
+
+@dataclass(frozen=True)
+class Side:
+    """A family with its recipe, and what of it is changed on a set."""
+
+    name: str
+    recipe: str
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    def config(self, data: str, seed: int) -> RunConfig:
+        """What a run of it computes, without pictures and evaluations on the way."""
+        quiet = {
+            "output.sample_every": 10**9,
+            "output.checkpoint_every": 10**9,
+            "evaluate.every": 0,
+        }
+        return override(recipe(self.recipe), {**self.changes, **quiet, "data": data, "seed": seed})
+
+
+_MLP = (
+    Side("GAN", "mnist-mlp"),
+    Side("VAE", "mnist-vae"),
+    Side("VAE-GAN", "mnist-vae-gan"),
+)
+_CONVOLUTIONS = (
+    Side("GAN", "cifar10-dcgan-tiny"),
+    Side("VAE", "cifar10-vae"),
+    Side("VAE-GAN", "cifar10-vae-gan"),
+)
+SETS: dict[str, tuple[Side, ...]] = {
+    "mnist": _MLP,
+    "fashion-mnist": _MLP,
+    "cifar10": _CONVOLUTIONS,
+}
+"""The sides by the set."""
+
+METRICS = ("frechet", "manifold")
+"""Of every side."""
+ENCODED = ("reconstruction", "reconstruction-frechet")
+"""Of those with an encoder."""
+BOUNDS = ("elbo",)
+"""Of those with a likelihood."""
+
+VALUES = {
+    "frechet": "Frechet distance",
+    "precision": "precision",
+    "recall": "recall",
+    "reconstruction-frechet": "Frechet distance of reconstructions",
+    "reconstruction-error": "reconstruction error",
+    "elbo": "ELBO, nats",
+}
+"""What the table shows of an evaluation, in its order."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from benchmarks import reproduce_stacked
 from distgan import PrepareSettings, UserError
 from distgan.cli.main import main
 from distgan.config.shape import ImageShape
@@ -258,3 +260,30 @@ def test_the_manifest_says_what_it_was_made_of(made: Path) -> None:
         0,
     )
     assert found.classes == CLASSES
+
+
+@pytest.mark.slow
+def test_the_benchmark_trains_measures_and_takes_up_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reproduce_stacked, "SAMPLES", 200)
+    narrow = {
+        **{f"{role}.network.name": "dcgan" for role in ("generator", "discriminator")},
+        **{f"{role}.network.width": 4 for role in ("generator", "discriminator")},
+        **reproduce_stacked.R1_ALONE,
+    }
+
+    def run(images: int) -> dict[str, Any]:
+        return reproduce_stacked.run(
+            3, images, "stacked-mnist-r3gan-tiny", narrow, tmp_path / "run", training_images=256
+        )
+
+    found = run(128)
+    assert 1 <= found["modes"] <= 200
+    assert np.log(1000 / 200) - 1e-9 <= found["divergence"] <= np.log(1000)
+    assert (found["samples"], found["images"]) == (200, 128)
+    assert found["classifier"] == load("stacked-mnist").hash
+    assert found["seconds"] > 0
+    card = (tmp_path / "run" / "generator.json").stat().st_mtime_ns
+    assert run(128) == found
+    assert (tmp_path / "run" / "generator.json").stat().st_mtime_ns == card

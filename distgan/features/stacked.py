@@ -6,8 +6,6 @@ judged apart. The classifier is the package's own; published values were measure
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
@@ -34,7 +32,7 @@ class StackedClassifier(nn.Module):
         100a + 10b + c, of float (n, 3, 28, 28) in [-1, 1]."""
         # Channel by channel: three times as large batches take longer in all.
         features, logits = zip(
-            *(self.digits(channel) for channel in images.split(1, 1)), strict=True
+            *(self.digits(channel) for channel in torch.split(images, 1, 1)), strict=True
         )
         # Softmax of sums is the product of softmaxes.
         first, second, third = logits
@@ -46,7 +44,7 @@ class _Prepare(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         top, left = ((side - DIGIT) // 2 for side in images.shape[2:])
         middle = images[:, :, top : top + DIGIT, left : left + DIGIT]
-        return cast(Tensor, (middle.float() * (2 / 255)).sub_(1))
+        return (middle.float() * (2 / 255)).sub_(1)
 
 
 def stacked_mnist() -> Extractor:

@@ -67,6 +67,7 @@ def stacked_mnist_r3gan() -> GANConfig:
             network=R3GANGeneratorSettings(),
             optimizer=adam,
             ema=EMASettings(half_life=Schedule(0, 500_000, burn_in), ramp_up=0),
+            fresh_reals=True,
         ),
         discriminator=DiscriminatorConfig(
             network=R3GANDiscriminatorSettings(),
@@ -103,6 +104,7 @@ def stacked_mnist_r3gan_tiny() -> GANConfig:
             network=R3GANGeneratorSettings(widths=widths, blocks=(1,)),
             optimizer=adam,
             ema=EMASettings(half_life=Schedule(5_000), ramp_up=0.05),
+            fresh_reals=True,
         ),
         discriminator=DiscriminatorConfig(
             network=R3GANDiscriminatorSettings(widths=widths[::-1], blocks=(1,)),

@@ -26,6 +26,7 @@ from distgan.training.state import TrainingState
 
 from . import ranks
 from .steps import feed_of
+from .test_exactness import distance
 from .test_order import BATCH, COUNT, FILES, WAYS, configure, write_numbered
 
 FRESH = {
@@ -111,7 +112,10 @@ def test_every_sample_is_read_once() -> None:
 
 
 def small(**changes: Any) -> RunConfig:
-    narrow = {f"{role}.network.widths": "6,5" for role in ("generator", "discriminator")}
+    roles = ("generator", "discriminator")
+    narrow = {f"{role}.network.widths": "6,5" for role in roles}
+    # The last bias of D has no gradient but rounding, which Adam would make a step of.
+    narrow |= {f"{role}.optimizer.eps": 1e-3 for role in roles}
     named = {"data": "mnist", "batch": 14, "latent": 4, **narrow, **FRESH, **changes}
     return override(recipe("mnist-mlp-tutorial"), named)
 
@@ -158,7 +162,7 @@ def test_a_run_goes_on_to_the_bit() -> None:
 
 def on_a_rank(world: World, configs: list[RunConfig]) -> list[ranks.Weights]:
     return [
-        {role: dict(net.network.state_dict()) for role, net in steps(c, world, 56).networks.items()}
+        {role: dict(net.network.state_dict()) for role, net in steps(c, world, 42).networks.items()}
         for c in configs
     ]
 
@@ -175,13 +179,13 @@ def test_processes_and_micro_batches_change_nothing(tmp_path: Path) -> None:
         for loss in ("relativistic", "relativistic-average")
         for parts in (1, 2)
     ]
-    alone = on_a_rank(World(), configs)
+    alone = on_a_rank(World(), configs[::2])
     for size in (2, 3):
         for found in ranks.on_ranks(size, on_a_rank, tmp_path, configs):
             for number, each in enumerate(found):
-                assert ranks.distance(each, alone[number // 2 * 2]) < 1e-9
+                assert distance(each, alone[number // 2]) < 1e-9
     old = [override(c, {"generator.fresh_reals": False}) for c in configs[:1]]
-    assert ranks.distance(on_a_rank(World(), old)[0], alone[0]) > 1e-6
+    assert distance(on_a_rank(World(), old)[0], alone[0]) > 1e-6
 
 
 def test_fakes_cannot_be_shared() -> None:

@@ -28,7 +28,7 @@ def resample(images: Tensor, grid: Tensor) -> Tensor:
     Returns:
         float (n, c, h, w).
     """
-    result: Tensor = _Resample.apply(images, grid)
+    result: Tensor = _Resample.apply(images, grid)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -41,7 +41,7 @@ class _Resample(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (grid,) = context.saved_tensors
-        return _Transposed.apply(gradient, grid), None
+        return _Transposed.apply(gradient, grid), None  # type: ignore[no-untyped-call]
 
 
 class _Transposed(torch.autograd.Function):
@@ -57,4 +57,4 @@ class _Transposed(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (grid,) = context.saved_tensors
-        return _Resample.apply(gradient, grid), None
+        return _Resample.apply(gradient, grid), None  # type: ignore[no-untyped-call]

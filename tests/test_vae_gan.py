@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
+from distgan.cli import main
 from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.config.shape import ImageShape
+from distgan.data.fragments import read_resident
+from distgan.data.images import open_images
 from distgan.errors import UserError
 from distgan.families import Batch, DataSpec
 from distgan.families.balance import Balance
@@ -23,6 +27,7 @@ from distgan.health.diagnosis import suspect
 from distgan.networks.sngan import DiscriminatorBlock
 from distgan.parallel import World
 from distgan.recipes import recipe
+from distgan.runs.export import load_discriminator
 from distgan.training.state import TrainingState
 
 from . import ranks
@@ -35,6 +40,7 @@ from .test_families import (
     train,
     weights,
 )
+from .test_reconstruct import exported, images_of
 
 BETA, GAMMA = 0.7, 0.3
 
@@ -343,3 +349,38 @@ def test_one_step_in_bfloat16_is_near_float32() -> None:
     for name in ("reconstruction", "kl", "g_loss", "d_loss"):
         assert found[1][name].dtype == torch.float32
         assert found[1][name].item() == pytest.approx(found[0][name].item(), rel=0.05)
+
+
+SMALL = {
+    **{f"{role}.network.widths": "8,8" for role in ("encoder", "generator", "discriminator")},
+    "latent": 4,
+}
+
+
+def test_a_trained_model_encodes_decodes_and_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, images = exported(tmp_path, "mnist-vae-gan", **SMALL), images_of(70)
+    mean, _ = model.encode(images)
+    with torch.no_grad():
+        expected = model.networks["encoder"](images, None)
+        torch.testing.assert_close(mean, expected.mean, rtol=1e-5, atol=1e-6)
+        made = model.networks["generator"](expected.mean, None)
+    torch.testing.assert_close(model.reconstruct(images), made, rtol=1e-5, atol=1e-6)
+    assert model.sample(3).shape == (3, 1, 8, 8)
+    run = str(tmp_path / "run")
+    assert load_discriminator(run)(images, None).shape == (70,)
+    pairs = ["reconstruct", run, str(tmp_path / "set" / "validation"), "--out"]
+    assert main([*pairs, str(tmp_path / "pairs.png")]) == 0
+    capsys.readouterr()
+    metrics = "reconstruction,active-units,kl-dimensions"
+    assert main(["evaluate", run, "--metrics", metrics, "--workers", "0"]) == 0
+    found = json.loads((tmp_path / "run" / "evaluations.jsonl").read_text("utf-8"))
+    held_out = read_resident(open_images(str(tmp_path / "set" / "validation"))).images
+    pixels = torch.from_numpy(held_out).permute(0, 3, 1, 2) / 127.5 - 1
+    error = ((model.reconstruct(pixels) - pixels) / 2).square().mean().item()
+    assert found["values"]["reconstruction-error"]["value"] == pytest.approx(error, rel=1e-5)
+    assert "likelihood" not in found["card"]
+    for metric in ("elbo", "iwae", "bits-per-dimension"):
+        assert main(["evaluate", run, "--metrics", metric]) == 2
+        assert "has no likelihood of images; measure reconstruction" in capsys.readouterr().err

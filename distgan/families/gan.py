@@ -27,9 +27,9 @@ from distgan.parallel import World
 class GAN(Family):
     """Goodfellow et al. 2014, with the losses, penalties, networks and aids of `GANConfig`."""
 
-    statistics = STATISTICS
+    statistics: ClassVar[tuple[str, ...]] = STATISTICS
     signs: ClassVar[Mapping[str, str]] = {"discriminator": "d", "generator": "g"}
-    averaged = ("generator",)
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
     config: GANConfig
 
     def __init__(self, config: GANConfig, data: DataSpec, world: World) -> None:

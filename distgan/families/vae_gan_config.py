@@ -45,7 +45,7 @@ class VAEGANConfig(GANConfig):
     """Weight of the divergence in the encoder's loss."""
     free_bits: NonNegativeFloat = 0.0
     """Nats of divergence in each latent dimension that cost nothing more (Kingma et al. 2016)."""
-    gamma: Strength = Schedule(1e-3)
+    gamma: Strength = Schedule(0.03)
     """Weight of the reconstruction in the generator's loss, beside the adversarial term."""
     feature_layer: Annotated[int, Field(ge=1, le=1_000)] = 1
     """Hidden layer of the discriminator in which reconstructions are compared, 1 being nearest to
@@ -81,5 +81,5 @@ class VAEGANConfig(GANConfig):
             "encoder.optimizer.lr": "ratio(generator.optimizer.lr, 0.25, 4)",
             "latent": f"choice({', '.join(map(str, latents))})",
             "beta": "choice(0.1, 1)" if self.beta.is_zero else "scale(0.1, 10)",
-            "gamma": "choice(0.0001, 0.001, 0.01)" if self.gamma.is_zero else "scale(0.1, 10)",
+            "gamma": "choice(0.003, 0.03, 0.3)" if self.gamma.is_zero else "scale(0.1, 10)",
         }

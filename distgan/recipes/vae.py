@@ -52,7 +52,6 @@ def mnist_vae_gan() -> VAEGANConfig:
     return VAEGANConfig(
         recipe="mnist-vae-gan",
         images=250_000,
-        batch=64,
         generator=GeneratorConfig(network=MLPGeneratorSettings(), optimizer=adam(5.2e-4)),
         discriminator=DiscriminatorConfig(
             network=MLPDiscriminatorSettings(),

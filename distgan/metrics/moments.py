@@ -71,8 +71,14 @@ class Moments:
     def merged(parts: Sequence[Moments]) -> Moments:
         """Moments of the union of several sets of features."""
         whole = Moments(len(parts[0]._mean))
+        counts = whole._mean.new_tensor([part._count for part in parts])
+        means = torch.stack([part._mean for part in parts])
+        whole._count = sum(part._count for part in parts)
+        whole._mean = counts @ means / max(1, whole._count)
+        apart = (means - whole._mean) * counts.sqrt()[:, None]
+        torch.mm(apart.T, apart, out=whole._scatter)
         for part in parts:
-            whole._merge(part._count, part._mean, part._scatter)
+            whole._scatter += part._scatter
         return whole
 
     def reduce(self, world: World) -> None:

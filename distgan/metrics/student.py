@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-_STEPS = 200
-"""Halvings, and terms of a continued fraction, after which doubles change no more."""
+_TERMS = 200
+"""Of a continued fraction, after which doubles change no more."""
 
 
 class Spread(NamedTuple):
@@ -45,8 +45,7 @@ def quantile(probability: float, freedom: float) -> float:
     """
     # x = freedom / (freedom + t^2) falls from 1 to 0 while t rises.
     low, high = 0.0, 1.0
-    for _ in range(_STEPS):
-        x = (low + high) / 2
+    while low < (x := (low + high) / 2) < high:
         above = _incomplete_beta(freedom / 2, 0.5, x) / 2
         low, high = (x, high) if above < 1 - probability else (low, x)
     return math.sqrt(freedom * (1 - high) / high)
@@ -61,7 +60,7 @@ def _incomplete_beta(a: float, b: float, x: float) -> float:
     logarithm = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
     logarithm += a * math.log(x) + b * math.log1p(-x)
     fraction = 1.0
-    for m in range(_STEPS, 0, -1):
+    for m in range(_TERMS, 0, -1):
         odd = -(a + m - 1) * (a + b + m - 1) * x / ((a + 2 * m - 2) * (a + 2 * m - 1))
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         fraction = 1 + odd / (1 + even / fraction)

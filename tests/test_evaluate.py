@@ -392,7 +392,7 @@ def test_labels_of_a_perfect_generator_are_the_datas(
     chosen = EvaluateSettings(num=400, features="mnist", metrics=("frechet", "modes"))
     networks = {role: net.module.eval() for role, net in family.networks().items()}
     found = Evaluator(chosen, images, "shades", family, World()).evaluate(networks, 0)
-    assert found.values["frechet"].value == pytest.approx(0, abs=1e-6)
+    assert found.values["frechet"].value == pytest.approx(0, abs=1e-4)
     assert found.values["class-divergence"].value == pytest.approx(0, abs=1e-12)
     assert found.card.labels == ("" if even else "by the data's shares")
 

@@ -68,14 +68,17 @@ def points(numbers: Tensor, noise: Tensor) -> dict[str, Tensor]:
         "real": real,
         "fake": fake,
         "between": numbers.view(-1, 1, 1, 1) * real + (1 - numbers.view(-1, 1, 1, 1)) * fake,
-        "around": real + 0.5 * real.flatten(1).std(1).view(-1, 1, 1, 1) * noise.view_as(real),
+        # As in the authors' code: alpha of the way to an image with noise, one alpha an image.
+        "around": real
+        + noise[:, :1].view(-1, 1, 1, 1)
+        * (0.5 * real.flatten(1).std(1).view(-1, 1, 1, 1) * noise[:, 1:].reshape(real.shape)),
     }
 
 
 @pytest.mark.parametrize("name", GRADIENT_PENALTIES)
 def test_value_and_gradient_against_finite_differences(name: str) -> None:
     network = discriminator()
-    numbers, noise = torch.rand(4, 1).double(), torch.rand(4, 6).double()
+    numbers, noise = torch.rand(4, 1).double(), torch.rand(4, 7).double()
     where = points(numbers, noise)
     torch.testing.assert_close(between(images(1), images(2), numbers), where["between"])
     torch.testing.assert_close(around(images(1), images(2), noise), where["around"])
@@ -123,7 +126,7 @@ def judged(
     player: Any = SimpleNamespace(network=lambda x, labels: network(x), joint=True)
     batch = Batch({"image": images(1)}, {"augment-real": numbers, "augment-fake": numbers.flip(0)})
     step = TrainingStep({"discriminator": player})
-    return DiscriminatorPass(terms, step, batch, images(2), ("r1", "r2"))
+    return DiscriminatorPass(terms, step, batch, {"fake": images(2)}, ("r1", "r2"))
 
 
 @pytest.mark.parametrize(("at", "factor"), [("raw", 4), ("augmented", 1)])
@@ -152,6 +155,25 @@ def test_penalties_at_raw_images_against_finite_differences() -> None:
         # The penalty is in the graph, and the weights that it moves are found in it.
         (slope,) = torch.autograd.grad(value, network[0][1].weight, retain_graph=True)
         assert slope.norm() > 1e-3
+
+
+def test_dragans_noise_is_as_large_as_its_authors() -> None:
+    draw = torch.Generator().manual_seed(0)
+    real = torch.randn(2_000, 1, 8, 8, generator=draw, dtype=torch.float64)
+    size = GRADIENT_PENALTIES["dragan"].numbers(ImageShape(1, 8, 8))
+    apart = around(real, real, torch.rand(2_000, size, generator=draw, dtype=torch.float64)) - real
+    # alpha U / 2, both uniform: the root of 1/3 * 1/3 / 4.
+    assert apart.square().mean().sqrt().item() == pytest.approx(1 / 6, rel=0.03)
+
+
+def test_lecam_draws_the_logits_of_a_discriminator_that_is_fooled() -> None:
+    # The paper's formula, where its authors' code has a relu and 0; guides and docstrings say so.
+    penalty = Penalty(PenaltySettings(lecam=0.3), 10, CPU)
+    penalty.load_state_dict({"means": torch.tensor([1.0, -1.0])}, World())
+    found = penalty.on_logits(torch.tensor([-3.0]), torch.tensor([4.0]), 0)
+    assert found is not None
+    assert found.item() == pytest.approx(0.3 * ((-3 + 1) ** 2 + (4 - 1) ** 2))
+    assert "relu" in (Penalty.on_logits.__doc__ or "")
 
 
 def test_a_flat_discriminator_costs_one_and_teaches_no_nan() -> None:

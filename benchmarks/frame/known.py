@@ -26,6 +26,7 @@ APART = {
     "recipes": "how good every recipe is after so many images",
     "learning": "whether generated images come closer to real ones, and all modes are found",
     "sense": "what metrics make of known damage to images",
+    "coverage": "how often 95% intervals hold what they are of",
     "tuning": "a search's wall time beside the same trials by hand",
     "beyond_memory": "how a set larger than memory streams",
     "published": "what `distgan plan`'s model makes of published figures",

@@ -29,8 +29,8 @@ class EvaluateSettings:
     metrics: Annotated[
         tuple[str, ...], BeforeValidator(split_commas), Field(min_length=1), AfterValidator(_known)
     ] = ("frechet", "kernel")
-    """Which: frechet, kernel, manifold, classifier-score, modes, sliced, memorisation,
-    intra-class; of a VAE also elbo, iwae, bits-per-dimension, reconstruction,
+    """Which: frechet, frechet-infinity, kernel, manifold, classifier-score, modes, sliced,
+    memorisation, intra-class; of a VAE also elbo, iwae, bits-per-dimension, reconstruction,
     reconstruction-frechet, active-units, kl-dimensions. A value's name, such as precision, means
     its metric; fid and kid are frechet and kernel through inception."""
     num: Annotated[Count, Field(ge=10, le=10_000_000)] = 5_000

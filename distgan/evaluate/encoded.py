@@ -24,7 +24,7 @@ from distgan.evaluate.extraction import (
     own_places,
 )
 from distgan.evaluate.feature_statistics import FeatureStatistics
-from distgan.evaluate.measures import MEASURES, Value, interval
+from distgan.evaluate.measures import Value, interval, reconstruction_frechet
 from distgan.evaluate.reals import checksum_of, held_out_of, mixed, read_images
 from distgan.families.autoencoder import Autoencoder
 from distgan.features.base import Extractor, without_tf32
@@ -35,6 +35,7 @@ from distgan.metrics.likelihood import (
 )
 from distgan.metrics.moments import Moments
 from distgan.metrics.names import AUTOENCODER_METRICS
+from distgan.metrics.student import Spread
 from distgan.networks.random import normal_draws
 from distgan.networks.vae import Posterior
 from distgan.objectives.likelihoods import binarised
@@ -270,8 +271,7 @@ class EncodedImages:
         if self._real is None:
             self._real = features(lambda block: block.pixels)
         made = features(lambda block: _reconstructed(model, block))
-        found = MEASURES["frechet"](self._real, made, self._settings.seed)
-        return {"reconstruction-frechet": found["frechet"]}
+        return {"reconstruction-frechet": reconstruction_frechet(self._real, made)}
 
     def _blocks(self, images: ImageSet, count: int) -> Iterator[_Block]:
         """This rank's."""
@@ -296,4 +296,5 @@ def _mean(rows: Tensor) -> Value:
     """The mean over images, and its interval by their standard deviation."""
     if len(rows) < 2:
         return Value(rows.mean().item())
-    return interval(rows.mean().item(), rows.std().item() / len(rows) ** 0.5)
+    error = rows.std().item() / len(rows) ** 0.5
+    return interval(rows.mean().item(), Spread(error, len(rows) - 1))

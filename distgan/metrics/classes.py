@@ -8,6 +8,7 @@ the modes found and the divergence from uniform, called reverse KL; PacGAN's cod
 
 from __future__ import annotations
 
+import math
 import statistics
 from typing import NamedTuple
 
@@ -24,15 +25,28 @@ class ClassifierScore(NamedTuple):
     """Standard deviation over the splits."""
 
 
-def classifier_score(probabilities: Tensor, splits: int = 10) -> ClassifierScore:
+SPLITS = 10
+
+
+def classifier_score(probabilities: Tensor, splits: int = SPLITS, seed: int = 0) -> ClassifierScore:
     """exp(E[KL(p(y | x) || p(y))]), p(y) being each split's own mean.
+
+    A split's score is at most the number of its images, and lies below that of more images.
 
     Args:
         probabilities: float (n, classes), rows that sum to 1.
-        splits: number of consecutive parts, whose sizes differ by at most one.
+        splits: number of parts, whose sizes differ by at most one.
+        seed: decides which images each part holds, as their order may be one of classes.
+
+    Raises:
+        ValueError: for fewer images than splits.
     """
+    if len(probabilities) < splits:
+        raise ValueError(f"{splits} splits need as many images, not {len(probabilities)}")
+    draw = torch.Generator().manual_seed(seed)
+    mixed = probabilities.double()[torch.randperm(len(probabilities), generator=draw)]
     scores = []
-    for part in torch.tensor_split(probabilities.double(), splits):
+    for part in torch.tensor_split(mixed, splits):
         surprise = torch.xlogy(part, part) - torch.xlogy(part, part.mean(0))
         scores.append(surprise.sum(1).mean().exp().item())
     error = statistics.stdev(scores) if splits > 1 else float("nan")
@@ -68,7 +82,7 @@ def mode_coverage(fake: Tensor, real: Tensor) -> ModeCoverage:
     """
     shares, expected = (counts.double() / counts.sum() for counts in (fake, real))
     seen = shares > 0
-    most = torch.tensor(len(shares), dtype=torch.float64).log()
+    most = math.log(len(shares))
     entropy = torch.special.entr(shares).sum()
     # Without the bound, a class of fakes that no real image has makes the divergence infinite.
     ratios = shares[seen] / expected[seen].clamp_min(1e-12)

@@ -127,6 +127,14 @@ class World:
         dist.all_gather_object(values, value)
         return values
 
+    def table(self, values: Tensor) -> Tensor:
+        """The equally shaped small tensors of all ranks, on the CPU: (ranks, *shape)."""
+        if self.size == 1:
+            return values[None]
+        rows = list(values.new_empty((self.size, *values.shape)))
+        dist.all_gather(rows, values)
+        return torch.stack(rows)
+
     def broadcast(self, value: Tensor) -> Tensor:
         """Rank 0's value of a small tensor on the CPU, in place, on every rank."""
         if self.size > 1:

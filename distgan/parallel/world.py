@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from distgan.parallel.batchnorm import convert_batch_norm
 from distgan.parallel.buckets import settle_buckets
 from distgan.parallel.collectives import TRAFFIC, all_reduce, whole_batch
+from distgan.parallel.devices import describe
 from distgan.parallel.groups import GROUPS
 
 
@@ -140,6 +141,10 @@ class World:
         if self.size > 1:
             dist.broadcast(value, src=0)
         return value
+
+    def describe(self) -> dict[str, str]:
+        """Machine and device of this rank; see `distgan.parallel.devices.describe`."""
+        return describe(self.device)
 
     def meet(self) -> None:
         """Wait for the others with patience, where one of them may be held up by storage."""

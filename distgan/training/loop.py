@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -37,12 +37,14 @@ def train_loop(
     rows: SampleSource,
     world: World,
     control: Control,
+    facts: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Train until ``config.images`` are seen or a stop is asked for, from the newest checkpoint.
 
     Args:
         storage: the run's folder, which holds its configuration already.
         rows: the images of the set, resident or streamed.
+        facts: of this start, for ``environment.json``.
 
     Raises:
         IllHealthError: when training diverged, or was to stop for its health.
@@ -50,7 +52,7 @@ def train_loop(
     """
     # Entered here, so that a checkpoint in flight is written whatever ends the training.
     with checkpoint.Writer(storage, config.output.keep_checkpoints, control.note) as writer:
-        training = _Training(config, storage, images, rows, world, control, writer)
+        training = _Training(config, storage, images, rows, world, control, writer, facts or {})
         with training.kept():
             return training.run()
 
@@ -67,9 +69,11 @@ class _Training:
         world: World,
         control: Control,
         writer: checkpoint.Writer,
+        facts: Mapping[str, Any],
     ) -> None:
         self._config, self._storage, self._images = config, storage, images
         self._world, self._control, self._writer = world, control, writer
+        self._facts = {"ranks": world.gather(world.describe()), **facts}
         self._data = DataSpec(images.shape, images.classes)
         family = build(config, self._data, world)
         self._feed = Feed(rows, family.columns(), family.draws(), config, world)
@@ -104,7 +108,9 @@ class _Training:
             with whole(self._storage.uri):
                 self._monitor.load_state_dict(saved["health"])
         if world.leads:
-            self._recorder = RunRecorder(config, self._storage, images, self._state, self._writer)
+            self._recorder = RunRecorder(
+                config, self._storage, images, self._state, self._writer, self._facts
+            )
         furthest = self._recorder.recorder.furthest if self._recorder is not None else 0
         self._control.report(Status(self._state.images_seen, furthest=furthest))
         world.meet()

@@ -22,7 +22,7 @@ from distgan.parallel import World
 from distgan.runs import checkpoint, records
 from distgan.runs import folder as run
 from distgan.storage.storage import Storage
-from distgan.training import replicas
+from distgan.training import out_of_memory, replicas
 from distgan.training.control import PREEMPTION, RESIZE, Control, Outcome, Status, Ticker
 from distgan.training.health_monitor import Monitor
 from distgan.training.recorder import RunRecorder
@@ -48,10 +48,11 @@ def train_loop(
 
     Raises:
         IllHealthError: when training diverged, or was to stop for its health.
-        UserError: when the run's folder cannot be written.
+        UserError: when the run's folder cannot be written, or a device's memory does not suffice.
     """
     # Entered here, so that a checkpoint in flight is written whatever ends the training.
-    with checkpoint.Writer(storage, config.output.keep_checkpoints, control.note) as writer:
+    writing = checkpoint.Writer(storage, config.output.keep_checkpoints, control.note)
+    with writing as writer, out_of_memory.told(config, world):
         training = _Training(config, storage, images, rows, world, control, writer, facts or {})
         with training.kept():
             return training.run()

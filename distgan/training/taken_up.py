@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import torch
+
 from distgan.data.images import ImageSet
 from distgan.errors import UserError, first_line
 
@@ -15,6 +17,9 @@ def whole(source: str) -> Iterator[None]:
     """A checkpoint that anybody may have written, whose parts fit the run or are an error."""
     try:
         yield
+    except torch.OutOfMemoryError:
+        # That is told elsewhere, and no fault of the checkpoint.
+        raise
     except (
         LookupError,
         TypeError,

@@ -39,7 +39,7 @@ def _nccl() -> str:
 def driver() -> str:
     """The release of the NVIDIA driver that is loaded; empty where there is none."""
     try:
-        found = re.search(r"Kernel Module\D*?(\d+\.[\d.]+)", _DRIVER.read_text())
+        found = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)\s", _DRIVER.read_text())
     except OSError:
         return ""
     return found[1] if found else ""

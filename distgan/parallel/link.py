@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import socket
 import threading
 import time
@@ -23,7 +24,9 @@ _LARGE = {"cpu": 8_000_000, "cuda": 100_000_000}
 """Bytes of the two exchanges that are timed, by kind of device."""
 _SLOW = 0.05
 """Seconds of the small one, beyond which the large one is left out: a start must not wait."""
-_SETTINGS = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "NCCL_IB_DISABLE", "NCCL_IB_HCA")
+_PLACE = re.compile(r"^\[[^\]]*\]:? *")
+_OF_GLOO = ("GLOO_SOCKET_IFNAME",)
+_OF_NCCL = ("NCCL_SOCKET_IFNAME", "NCCL_IB_DISABLE", "NCCL_IB_HCA")
 
 
 class UnreachableError(Exception):
@@ -56,13 +59,15 @@ def within(seconds: float, action: Callable[[], object]) -> None:
 def _reason(error: Exception) -> str:
     # Gloo and NCCL put a place in their source, or a trace, around the words that say it.
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200]
+    line = _PLACE.sub("", lines[0]) if lines else type(error).__name__
+    return line[:200]
 
 
 def explain(rank: int, reason: str, gpu: bool) -> str:
     """The error message of a rank that does not reach the others."""
     there = ", ".join(name for _, name in socket.if_nameindex())
-    found = [f"{name}={os.environ[name]}" for name in _SETTINGS if name in os.environ]
+    settings = (*_OF_NCCL, *_OF_GLOO) if gpu else _OF_GLOO
+    found = [f"{name}={os.environ[name]}" for name in settings if name in os.environ]
     names = "NCCL_SOCKET_IFNAME and GLOO_SOCKET_IFNAME" if gpu else "GLOO_SOCKET_IFNAME"
     return (
         f"the workers do not reach one another: worker {rank} on {platform.node()}: {reason} "

@@ -157,7 +157,7 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     if job.own and world.device.type == "cpu":
         _give_way(job, world)
-    if world.size == 1:
+    if world.size == 1 and torch.distributed.is_initialized():
         # Ray has made a group of one, whose thread would wake a hundred times a second.
         torch.distributed.destroy_process_group()
     facts = connect(world, job.channel)

@@ -22,6 +22,7 @@ from distgan.data.images import open_images
 from distgan.data.resident import Resident
 from distgan.families import DataSpec
 from distgan.parallel import World
+from distgan.parallel.groups import GROUPS
 from distgan.training.state import TrainingState
 
 Weights = dict[str, dict[str, torch.Tensor]]
@@ -41,6 +42,8 @@ def _enter(rank: int, size: int, function: Callable[..., Any], folder: str, argu
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/meet-{size}", rank=rank, world_size=size
     )
+    # As the workers of a run do.
+    GROUPS.separate(torch.device("cpu"))
     result = function(World(rank, size), *arguments)
     torch.save(result, f"{folder}/rank-{rank}-of-{size}.pt")
     dist.destroy_process_group()

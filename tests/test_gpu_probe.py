@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 
 from distgan.errors import UserError
 from distgan.launch import gpus
-from distgan.launch.ray import gpu_probe
+from distgan.launch.ray import environment, gpu_probe
 from distgan.launch.ray.gpu_probe import GpuFacts, compare
 from distgan.launch.ray.workers import check_gpus
 
@@ -125,3 +126,41 @@ def test_where_ray_counts_a_gpu_that_torch_cannot_use(distgan: object) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "2 workers of 1 CPU thread each" in done.stdout
+
+
+def test_gpus_of_other_kinds_are_said_to_be_unused(
+    two_gpus: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in tmp_path.glob("nvidia*"):
+        path.unlink()
+    assert gpus.unseen() == ""
+    monkeypatch.setattr(torch.xpu, "is_available", lambda: True)
+    with pytest.raises(UserError, match=r"--device gpu: distgan does not use the Intel GPU .*XPU"):
+        check_gpus(1, "gpu", 0, gpus.unseen())
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert gpus.unseen() == "distgan does not use this Mac's GPU (MPS)"
+
+
+def test_slices_of_a_gpu_are_for_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus.check_slices(2, "auto")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-3f2a,MIG-77c1")
+    gpus.check_slices(1, "gpu")
+    gpus.check_slices(2, "cpu")
+    with pytest.raises(UserError, match=r"--workers 2: .* slices .*\(MIG\).*use --workers 1"):
+        gpus.check_slices(2, "auto")
+
+
+def test_rocm_shows_workers_all_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = environment.SHOW_ALL_OF_ROCM
+    monkeypatch.setattr(os, "environ", {**os.environ})
+    monkeypatch.setattr(torch.version, "hip", None)
+    environment.prepare_own_cluster()
+    assert name not in os.environ
+    monkeypatch.setattr(torch.version, "hip", "7.0")
+    environment.prepare_own_cluster()
+    assert os.environ[name] == "1"
+    amd = replace(GOOD, cuda=None, hip="7.0", name="AMD Instinct MI300X", hidden=True)
+    assert compare({"a": amd, "b": amd}, 2) == [], "one on each node"
+    (line,) = compare({"a": amd}, 2)
+    assert line.endswith(f"start Ray there with {name}=1")
+    assert compare({"a": replace(amd, hidden=False)}, 8) == []

@@ -68,9 +68,9 @@ def _of_a_cycle(world: World, config: RunConfig) -> Exchanges:
             heard.append(("reduce", values.nbytes))
         return reduce(values, *arguments, **named)
 
-    def heard_gather(parts: Tensor, values: Tensor) -> Any:
+    def heard_gather(parts: Tensor, values: Tensor, **named: Any) -> Any:
         heard.append(("gather", values.nbytes))
-        return gather(parts, values)
+        return gather(parts, values, **named)
 
     for _ in range(2):
         heard.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 import threading
@@ -14,8 +15,10 @@ import pytest
 import torch
 
 import distgan
+from distgan.errors import UserError
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Plan
+from distgan.plan.planner import LOOPBACK
 from distgan.runs import checkpoint
 from distgan.storage.storage import Storage
 from distgan.training.control import Status
@@ -90,6 +93,32 @@ def test_a_workers_mistake_arrives_as_one(tmp_path: Path, cluster: str) -> None:
     changes = {"generator.optimizer.lr": 1e30, "discriminator.optimizer.lr": 1e30}
     with pytest.raises(distgan.UserError, match=r"training diverged: .* after .* images"):
         trained(tmp_path, "run", 2, cluster, **changes, **{"output.log_every": 640})
+
+
+@pytest.mark.slow
+def test_a_wrong_interface_is_named_within_a_minute(
+    tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The workers' processes are the cluster's: it is the driver that hands it to them.
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "nonsense")
+    start = time.monotonic()
+    with pytest.raises(
+        UserError,
+        match=r"^the workers do not reach one another: worker \d on \S+: \w.*nonsense.* "
+        r"\(GLOO_SOCKET_IFNAME=nonsense; its interfaces: .*\blo\b.*\); set GLOO_SOCKET_IFNAME to",
+    ):
+        trained(tmp_path, "run", 2, cluster)
+    seconds = time.monotonic() - start
+    print(f"named after {seconds:.0f} s")
+    assert seconds < 60
+    # Once it is gone, the same workers reach one another.
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME")
+    trained(tmp_path, "again", 2, cluster)
+    text = (tmp_path / "again" / "environment.json").read_text()
+    (begun,) = json.loads(text)["starts"]
+    assert [rank["device"] for rank in begun["ranks"]] == ["cpu", "cpu"]
+    assert begun["link"]["bytes_per_second"] > 1e6
+    assert begun["link"]["planned"] == LOOPBACK.bandwidth
 
 
 def test_more_workers_than_the_cluster_holds(tmp_path: Path, cluster: str) -> None:

@@ -57,6 +57,8 @@ def extract_all_ranks(
             kept = pixels.cpu() if first < _MOST_PIXELS else None
             seen_here = None if probabilities is None else probabilities.cpu()
             mine.append((block, seen.features.cpu(), seen_here, kept))
+    # With patience: one may have had more to read.
+    world.meet()
     moments.reduce(world)
     counts = world.sum(counts.to(world.device)).cpu()
     blocks = sorted(

@@ -1,4 +1,4 @@
-"""Differentiable collective operations, and a count of the bytes that they send."""
+"""Differentiable collective operations of a step, and a count of the bytes that they send."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from distgan.parallel.groups import GROUPS
 
 
 class Traffic:
@@ -27,14 +29,14 @@ TRAFFIC = Traffic()
 
 def all_reduce(values: Tensor) -> Tensor:
     """The sum over ranks, in place, not differentiable."""
-    dist.all_reduce(TRAFFIC.count(values))
+    dist.all_reduce(TRAFFIC.count(values), group=GROUPS.statistics)
     return values
 
 
 def all_gather(values: Tensor) -> Tensor:
     """The equally shaped tensors of all ranks, not differentiable: (ranks, *shape)."""
     parts = values.new_empty((dist.get_world_size(), *values.shape))
-    dist.all_gather_into_tensor(parts, TRAFFIC.count(values)[None])
+    dist.all_gather_into_tensor(parts, TRAFFIC.count(values)[None], group=GROUPS.statistics)
     return parts
 
 

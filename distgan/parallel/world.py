@@ -14,6 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 from distgan.parallel.batchnorm import convert_batch_norm
 from distgan.parallel.buckets import settle_buckets
 from distgan.parallel.collectives import TRAFFIC, all_reduce, whole_batch
+from distgan.parallel.devices import describe
+from distgan.parallel.groups import GROUPS
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,11 @@ class World:
             return network
         devices = [self.device] if self.device.type == "cuda" else None
         wrapped = DistributedDataParallel(
-            network, device_ids=devices, forward_sync_buffers=False, gradient_as_bucket_view=True
+            network,
+            device_ids=devices,
+            process_group=GROUPS.gradients,
+            forward_sync_buffers=False,
+            gradient_as_bucket_view=True,
         )
         if compress:
             # A lambda, which has no annotations: DDP checks them, and those of this module are
@@ -105,6 +111,9 @@ class World:
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum of a tensor over ranks, in place."""
+        if self.size > 1 and values.device.type == "cpu":
+            dist.all_reduce(TRAFFIC.count(values))
+            return values
         return all_reduce(values) if self.size > 1 else values
 
     def mean(self, values: Tensor) -> Tensor:
@@ -119,20 +128,35 @@ class World:
         dist.all_gather_object(values, value)
         return values
 
+    def table(self, values: Tensor) -> Tensor:
+        """The equally shaped small tensors of all ranks, on the CPU: (ranks, *shape)."""
+        if self.size == 1:
+            return values[None]
+        rows = list(values.new_empty((self.size, *values.shape)))
+        dist.all_gather(rows, values)
+        return torch.stack(rows)
+
     def broadcast(self, value: Tensor) -> Tensor:
         """Rank 0's value of a small tensor on the CPU, in place, on every rank."""
         if self.size > 1:
-            on_device = value.to(self.device)
-            dist.broadcast(on_device, src=0)
-            value.copy_(on_device)
+            dist.broadcast(value, src=0)
         return value
+
+    def describe(self) -> dict[str, str]:
+        """Machine and device of this rank; see `distgan.parallel.devices.describe`."""
+        return describe(self.device)
+
+    def meet(self) -> None:
+        """Wait for the others with patience, where one of them may be held up by storage."""
+        if self.size > 1:
+            dist.all_reduce(torch.zeros(()))
 
 
 def _average_as_bfloat16(bucket: Any) -> torch.futures.Future[Tensor]:
     # gloo refuses torch's bf16_compress_hook. Dividing before the sum avoids overflow.
     gradients: Tensor = bucket.buffer()
     sent = gradients.div(dist.get_world_size()).bfloat16()
-    work = dist.all_reduce(sent, async_op=True)
+    work = dist.all_reduce(sent, group=GROUPS.gradients, async_op=True)
     assert work is not None
     restored: torch.futures.Future[Tensor] = work.get_future().then(lambda _: gradients.copy_(sent))
     return restored

@@ -98,7 +98,7 @@ _SHAPES = {
 """Image shape and number of classes of sets that recipes name and may not be on this machine."""
 _THREADS = 2
 """Threads of a worker without a GPU."""
-_LOOPBACK = Link(1e9, 50e-6)
+LOOPBACK = Link(1e9, 50e-6)
 """Between processes of one machine, by gloo: assumed."""
 
 
@@ -198,7 +198,7 @@ def _expect(
     work = trace(config, image, classes)
     if place.gpu == "cpu":
         compute = timed or _timed(config, image, classes, place)
-        network = Network(_LOOPBACK, place.across)
+        network = Network(LOOPBACK, place.across)
     else:
         device = devices.gpu(place.gpu)
         compute = devices.expected(device, work, config)

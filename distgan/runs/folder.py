@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import platform
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -129,8 +130,18 @@ def starts(storage: Storage) -> list[dict[str, Any]]:
     return found
 
 
-def record_environment(storage: Storage, workers: int, device: str, images_seen: int) -> None:
-    """Add this start of the run to ``environment.json``."""
+def record_environment(
+    storage: Storage,
+    workers: int,
+    device: str,
+    images_seen: int,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Add this start of the run to ``environment.json``.
+
+    Args:
+        facts: more of it.
+    """
     begun = [
         *starts(storage),
         {
@@ -144,6 +155,7 @@ def record_environment(storage: Storage, workers: int, device: str, images_seen:
             "processor": processor(),
             "python": platform.python_version(),
             "versions": {name: version(name) for name in _PACKAGES},
+            **(facts or {}),
         },
     ]
     storage.write(ENVIRONMENT, json.dumps({"starts": begun}, indent=2) + "\n")

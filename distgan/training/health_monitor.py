@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from distgan.config.run import RunConfig
 from distgan.data.feed import Feed
@@ -17,6 +17,7 @@ from distgan.features import small_classifier_for
 from distgan.features.base import Extractor
 from distgan.health.diagnosis import HEALTHY, HealthTracker, Verdict
 from distgan.health.signs import SAMPLES, distances, network_signs, weight_norm
+from distgan.training.replicas import Replicas
 from distgan.training.state import TrainingState
 
 _RECORDS_BETWEEN_CLASSES = 5
@@ -60,6 +61,11 @@ class Monitor:
         self._start = {role: weight_norm(state.networks[role].network) for role in family.signs}
         self._tracker = HealthTracker(family.health_rules(), config.health.patience)
         self.state = HEALTHY
+        self._replicas = Replicas(
+            _copies(state), state.world, buffers=config.parallel.sync_batch_norm
+        )
+        self.drift = ""
+        """A line on ranks whose networks have come to differ, at the last record."""
 
     def examine(
         self, state: TrainingState, means: dict[str, float], real: Tensor
@@ -72,6 +78,8 @@ class Monitor:
                 samples are compared with for the whole run.
         """
         family = state.family
+        # Read where the device has been waited for anyhow.
+        sums = self._replicas.sums()
         if not self._real_distance:
             self._real_distance = _mean(state.world.sum(distances(real)))
         signs = {
@@ -94,6 +102,7 @@ class Monitor:
         with torch.no_grad(), state.generating("last") as networks:
             samples = family.generate(networks, self._inputs)
         apart = _mean(state.world.sum(distances(samples)))
+        self.drift = self._replicas.compare(sums)
         # Of images that are all the same, nothing can be less diverse.
         signs["diversity"] = apart / self._real_distance if self._real_distance else 1.0
         self._classify(samples, state)
@@ -138,6 +147,14 @@ class Monitor:
         self._tracker.load_state_dict(state)
         self._real_distance, self._start = state["real_distance"], dict(state["start"])
         self._class_entropy = state["class_entropy"]
+
+
+def _copies(state: TrainingState) -> dict[str, nn.Module]:
+    """What every rank has a copy of, by how it is told."""
+    return {
+        **{role: trained.network for role, trained in state.networks.items()},
+        **{f"average of the {role}": ema.average for role, ema in state.averages.items()},
+    }
 
 
 def class_counts(images: Tensor, classifier: Extractor) -> Tensor:

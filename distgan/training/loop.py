@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ import torch
 from distgan.config.run import RunConfig
 from distgan.data.feed import Feed, SampleSource
 from distgan.data.images import ImageSet
-from distgan.errors import IllHealthError, UserError, first_line
+from distgan.errors import IllHealthError, UserError
 from distgan.evaluate.evaluation import Evaluation, Evaluator
 from distgan.families import Batch, DataSpec, build
 from distgan.health import recovery
@@ -22,10 +22,12 @@ from distgan.parallel import World
 from distgan.runs import checkpoint, records
 from distgan.runs import folder as run
 from distgan.storage.storage import Storage
+from distgan.training import out_of_memory, replicas
 from distgan.training.control import PREEMPTION, RESIZE, Control, Outcome, Status, Ticker
 from distgan.training.health_monitor import Monitor
 from distgan.training.recorder import RunRecorder
 from distgan.training.state import TrainingState
+from distgan.training.taken_up import check_same_set, whole
 
 
 def train_loop(
@@ -35,20 +37,23 @@ def train_loop(
     rows: SampleSource,
     world: World,
     control: Control,
+    facts: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Train until ``config.images`` are seen or a stop is asked for, from the newest checkpoint.
 
     Args:
         storage: the run's folder, which holds its configuration already.
         rows: the images of the set, resident or streamed.
+        facts: of this start, for ``environment.json``.
 
     Raises:
         IllHealthError: when training diverged, or was to stop for its health.
-        UserError: when the run's folder cannot be written.
+        UserError: when the run's folder cannot be written, or a device's memory does not suffice.
     """
     # Entered here, so that a checkpoint in flight is written whatever ends the training.
-    with checkpoint.Writer(storage, config.output.keep_checkpoints, control.note) as writer:
-        training = _Training(config, storage, images, rows, world, control, writer)
+    writing = checkpoint.Writer(storage, config.output.keep_checkpoints, control.note)
+    with writing as writer, out_of_memory.told(config, world):
+        training = _Training(config, storage, images, rows, world, control, writer, facts or {})
         with training.kept():
             return training.run()
 
@@ -65,9 +70,11 @@ class _Training:
         world: World,
         control: Control,
         writer: checkpoint.Writer,
+        facts: Mapping[str, Any],
     ) -> None:
         self._config, self._storage, self._images = config, storage, images
         self._world, self._control, self._writer = world, control, writer
+        self._facts = {"ranks": world.gather(world.describe()), **facts}
         self._data = DataSpec(images.shape, images.classes)
         family = build(config, self._data, world)
         self._feed = Feed(rows, family.columns(), family.draws(), config, world)
@@ -78,6 +85,9 @@ class _Training:
         self._saved: tuple[int, tuple[int, float, str] | None] | None = None
         self._action = ""
         self._updates = 0
+        output = config.output
+        intervals = (output.log_every, output.sample_every, output.checkpoint_every)
+        self._intervals = tuple(filter(None, (*intervals, config.evaluate.every)))
         if world.leads:
             for folder in (checkpoint.FOLDER, "samples"):
                 storage.clear_unfinished(folder)
@@ -89,19 +99,22 @@ class _Training:
         self._saved = None
         self._state = TrainingState(config, self._data, world)
         if saved is not None:
-            with _whole(self._storage.uri):
-                _check_same_set(saved, config.data, images)
+            with whole(self._storage.uri):
+                check_same_set(saved, config.data, images)
                 self._state.load_state_dict(saved, self._storage.uri)
         self._clock = _Clock(self._state.images_seen, world)
         self._ticker = Ticker(world, self._control)
         self._monitor = Monitor(config, self._state, self._feed, images)
         if saved is not None:
-            with _whole(self._storage.uri):
+            with whole(self._storage.uri):
                 self._monitor.load_state_dict(saved["health"])
         if world.leads:
-            self._recorder = RunRecorder(config, self._storage, images, self._state, self._writer)
+            self._recorder = RunRecorder(
+                config, self._storage, images, self._state, self._writer, self._facts
+            )
         furthest = self._recorder.recorder.furthest if self._recorder is not None else 0
         self._control.report(Status(self._state.images_seen, furthest=furthest))
+        world.meet()
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
@@ -148,6 +161,9 @@ class _Training:
             stopped = self._ticker.tick(self._status())
             if stopped or self._passed(output.checkpoint_every):
                 self._save()
+            if any(map(self._passed, self._intervals)):
+                # The limit of a step's exchanges is short, and rank 0 may have met slow storage.
+                self._world.meet()
 
         complete = self._state.images_seen >= config.images
         if complete:
@@ -290,6 +306,8 @@ class _Training:
         if self._action:
             self._record["action"], self._action = self._action, ""
         action = recovery.choose(self._config.health, verdict)
+        if self._monitor.drift:
+            self._control.note(self._monitor.drift, replicas.KIND)
         if self._recorder is not None:
             self._recorder.recorder.add(self._record)
             if verdict.state != before and action != "give up":
@@ -335,33 +353,6 @@ class _Training:
             recovery.record_intervention(self._storage, verdict, ill_at, back_to, change)
             self._control.note(f"back to {back_to:,} images, with {change}")
         self._begin(saved)
-
-
-@contextlib.contextmanager
-def _whole(source: str) -> Iterator[None]:
-    """A checkpoint that anybody may have written, whose parts fit the run or are an error."""
-    try:
-        yield
-    except (
-        LookupError,
-        TypeError,
-        ValueError,
-        ArithmeticError,
-        AttributeError,
-        RuntimeError,
-    ) as error:
-        raise UserError(
-            f"--resume {source}: its checkpoint has not what this run needs "
-            f"({type(error).__name__}: {first_line(error)}); put back the one that the run wrote"
-        ) from None
-
-
-def _check_same_set(saved: dict[str, Any], data: str, images: ImageSet) -> None:
-    if (saved["set_count"], saved["set_shape"]) != (images.count, list(images.shape)):
-        raise UserError(
-            f"--data {data}: has {images.count:,} images of shape {tuple(images.shape)}, but the "
-            f"run saw {saved['set_count']:,} of {tuple(saved['set_shape'])}; put that set back"
-        )
 
 
 class _Clock:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
-
-import torch
 
 from distgan.config.run import RunConfig
 from distgan.data.images import ImageSet
@@ -33,6 +32,7 @@ class RunRecorder:
         images: ImageSet,
         state: TrainingState,
         writer: checkpoint.Writer,
+        facts: Mapping[str, Any],
     ) -> None:
         self._writer = writer
         self.measured: dict[str, Any] = {}
@@ -40,7 +40,11 @@ class RunRecorder:
         self.recorder = records.Recorder(storage, state.images_seen)
         self._config, self._storage, self._images = config, storage, images
         run.record_environment(
-            storage, state.world.size, _device_name(state.world.device), state.images_seen
+            storage,
+            state.world.size,
+            state.world.describe()["device"],
+            state.images_seen,
+            facts,
         )
         self.recorder.add_text(state.images_seen, "config", to_yaml(config))
         if state.images_seen == 0:
@@ -79,7 +83,3 @@ class RunRecorder:
         """Wait for what is being written, and let go of the files."""
         self._writer.wait()
         self.recorder.close()
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -205,6 +205,8 @@ class TrainingState:
 def _fitting(source: str, part: str) -> Iterator[None]:
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise UserError(

@@ -43,6 +43,10 @@ _OWN_CLUSTER = {
     "RAY_kill_idle_workers_interval_ms": "1000",
 }
 
+SHOW_ALL_OF_ROCM = "RAY_EXPERIMENTAL_NOSET_HIP_VISIBLE_DEVICES"
+"""Has Ray leave a worker all of AMD's GPUs to see. Ray Train counts on that, as it gives each
+worker the number of its own among those of the machine."""
+
 
 def prepare_own_cluster() -> None:
     """Make a cluster started by this process private, quiet and quick to end.
@@ -55,6 +59,9 @@ def prepare_own_cluster() -> None:
     os.environ.update(_LOOPBACK)
     for name, value in _OWN_CLUSTER.items():
         os.environ.setdefault(name, value)
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.version.hip:
+        os.environ.setdefault(SHOW_ALL_OF_ROCM, "1")
 
 
 class _Prepared:

@@ -16,10 +16,12 @@ from distgan.evaluate.evaluation import Evaluation
 from distgan.evaluate.extraction import BLOCK
 from distgan.launch.evaluation import Job
 from distgan.launch.ray.cluster import Cluster
+from distgan.launch.ray.connection import reached, variables
 from distgan.launch.ray.failures import mistake_in
-from distgan.launch.ray.rendezvous import Rendezvous
+from distgan.launch.ray.rendezvous import Rendezvous, backend
 from distgan.launch.ray.workers import Device
 from distgan.parallel import World
+from distgan.parallel.groups import SECONDS_OF_A_WAIT
 
 
 def measure_on_ray(
@@ -44,7 +46,10 @@ def measure_on_ray(
             _work,
             train_loop_config={"job": job, "threads": workers.threads},
             torch_config=Rendezvous(
-                backend="nccl" if workers.gpu else "gloo", folder=cluster.shared
+                backend=backend(workers.gpu),
+                timeout_s=SECONDS_OF_A_WAIT,
+                folder=cluster.shared,
+                variables={} if cluster.own else variables(),
             ),
             scaling_config=ScalingConfig(
                 num_workers=workers.count,
@@ -68,4 +73,5 @@ def _work(settings: dict[str, Any]) -> Evaluation:
     context = ray.train.get_context()
     torch.set_num_threads(settings["threads"])
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
+    reached(world)
     return job.measure(job.load(), world)

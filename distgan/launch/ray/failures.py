@@ -19,8 +19,6 @@ from distgan.storage.storage import Storage
 
 SECONDS_WITHOUT_AN_ANSWER = 60
 """After which a worker whose process does not answer the controller is taken for dead."""
-SECONDS_OF_A_COLLECTIVE = 300
-"""After which workers that wait for one another fail; longer than storage may fail."""
 CONTROLLER = {
     "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": str(SECONDS_WITHOUT_AN_ANSWER),
     # For its first moments Ray may count on a node that is gone.

@@ -20,11 +20,13 @@ from ray.train.torch import TorchTrainer
 
 from distgan.launch.ray import private
 from distgan.launch.ray.cluster import Cluster
-from distgan.launch.ray.failures import SECONDS_OF_A_COLLECTIVE, FailureCount, Told, mistake_in
+from distgan.launch.ray.connection import variables
+from distgan.launch.ray.failures import FailureCount, Told, mistake_in
 from distgan.launch.ray.messages import Channel
 from distgan.launch.ray.processes import end, workers_of_raylets
-from distgan.launch.ray.rendezvous import Rendezvous
+from distgan.launch.ray.rendezvous import Rendezvous, backend
 from distgan.launch.ray.workers import Workers
+from distgan.parallel.groups import SECONDS_OF_A_WAIT
 from distgan.training.control import Outcome
 
 _SECONDS_BETWEEN_RESIZES = 15.0
@@ -116,9 +118,10 @@ class Fit(threading.Thread):
         return {
             "train_loop_config": {"job": self._job},
             "torch_config": Rendezvous(
-                backend="nccl" if workers.gpu else "gloo",
-                timeout_s=SECONDS_OF_A_COLLECTIVE,
+                backend=backend(workers.gpu),
+                timeout_s=SECONDS_OF_A_WAIT,
                 folder=folder,
+                variables={} if self._cluster.own else variables(),
             ),
             "scaling_config": ScalingConfig(
                 num_workers=workers.between or workers.count,

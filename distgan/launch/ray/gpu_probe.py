@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from distgan.errors import UserError
 from distgan.launch import gpus
+from distgan.launch.ray.environment import SHOW_ALL_OF_ROCM
 
 _SECONDS = 60
 """For all nodes together. A node whose GPUs are all taken does not answer: the workers, which
@@ -35,6 +37,8 @@ class GpuFacts:
     name: str = ""
     free: int = 0
     """Bytes of its memory."""
+    hidden: bool = False
+    """Whether Ray shows a worker there only one of AMD's GPUs."""
 
 
 def probe_gpus(workers: int, note: Callable[[str], object]) -> None:
@@ -101,7 +105,9 @@ def look() -> GpuFacts:
     facts = (torch.__version__, torch.version.cuda, torch.version.hip, nccl, seen)
     if not seen:
         return GpuFacts(*facts)
-    return GpuFacts(*facts, torch.cuda.get_device_name(0), torch.cuda.mem_get_info(0)[0])
+    hidden = bool(torch.version.hip) and SHOW_ALL_OF_ROCM not in os.environ
+    name, free = torch.cuda.get_device_name(0), torch.cuda.mem_get_info(0)[0]
+    return GpuFacts(*facts, name, free, hidden)
 
 
 def compare(found: Mapping[str, GpuFacts], workers: int) -> list[str]:
@@ -136,7 +142,16 @@ def compare(found: Mapping[str, GpuFacts], workers: int) -> list[str]:
             raise UserError(
                 f"node {name}: has {what} {value}, where {others}; install the same on every node"
             )
-    return [*_mixed(found), *_short_of_memory(found)]
+    return [*_mixed(found), *_short_of_memory(found), *_hidden(found, workers)]
+
+
+def _hidden(found: Mapping[str, GpuFacts], workers: int) -> list[str]:
+    return [
+        f"node {node}: several workers on AMD's GPUs may end in 'invalid device ordinal'; if so, "
+        f"start Ray there with {SHOW_ALL_OF_ROCM}=1"
+        for node, facts in found.items()
+        if facts.hidden and workers > len(found)
+    ]
 
 
 def _mixed(found: Mapping[str, GpuFacts]) -> list[str]:

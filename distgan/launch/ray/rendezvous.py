@@ -10,7 +10,7 @@ import contextlib
 import os
 import socket
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -26,8 +26,14 @@ from ray.train.torch import TorchConfig
 from torch.distributed import FileStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from distgan.launch.ray.processes import psutil
+from distgan.parallel.link import SECONDS_TO_REACH, UnreachableError, within
 
 _LOOPBACK = "127.0.0.1"
+
+
+def backend(gpu: bool) -> str:
+    """What workers speak: NCCL between GPUs, and gloo for what lies in the CPU's memory."""
+    return "cpu:gloo,cuda:nccl" if gpu else "gloo"
 
 
 @dataclass
@@ -39,11 +45,16 @@ class Rendezvous(TorchConfig):  # type: ignore[misc]
     on loopback if all are on its machine, else on the address by which Ray knows it. There
     whoever reaches that address can write to it, as torch has no secret for it.
 
+    With GPUs what lies in the CPU's memory travels by gloo, beside NCCL.
+
     Args:
         folder: that all workers see and nobody else, or empty on a cluster that was joined.
+        variables: of the workers' environment, on a cluster that was joined; what they say of
+            NCCL and gloo goes before what is set here.
     """
 
     folder: str = ""
+    variables: dict[str, str] = field(default_factory=dict)
 
     @property
     def backend_cls(self) -> type[Any]:
@@ -103,6 +114,10 @@ def _part() -> None:
         torch.cuda.empty_cache()
 
 
+failure = ""
+"""Why this process could not connect to the others; it is raised where a run can tell it."""
+
+
 _served: list[TCPStore] = []
 """The store that this process serves, until the process group has taken it over."""
 
@@ -130,17 +145,35 @@ def _serve(host: str, size: int, seconds: int) -> str:
 
 
 def _connect(config: Rendezvous, where: str, rank: int, size: int, alone: bool) -> None:
-    """Make this process one of the group."""
-    timeout = timedelta(seconds=config.timeout_s)
-    if alone:
-        for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
-            os.environ[name] = _loopback_interface()
-    elif config.backend == "nccl":
+    """Make this process one of the group, or set `failure`."""
+    global failure
+    _choose_interfaces(config, alone)
+    try:
+        within(SECONDS_TO_REACH, lambda: _join(config, where, rank, size))
+        failure = ""
+    except UnreachableError as error:
+        failure = str(error)
+
+
+def _choose_interfaces(config: Rendezvous, alone: bool) -> None:
+    os.environ.update(config.variables)
+    names = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+    if config.folder:
+        # Nobody else is to hear it, whatever the environment says.
+        os.environ.update(dict.fromkeys(names, _loopback_interface()))
+    elif alone:
+        for name in names:
+            os.environ.setdefault(name, _loopback_interface())
+    elif config.backend != "gloo":
         # NCCL would take the first interface, and no machine hears another on these.
         os.environ.setdefault("NCCL_SOCKET_IFNAME", "^lo,docker,veth")
-    if config.backend == "nccl":
+    if config.backend != "gloo":
         # As Ray Train does: a worker that waits for a lost one ends.
         os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1")
+
+
+def _join(config: Rendezvous, where: str, rank: int, size: int) -> None:
+    timeout = timedelta(seconds=config.timeout_s)
     store: Store
     if config.folder:
         store = FileStore(where, size)

@@ -24,6 +24,7 @@ from distgan.data.rows import open_rows
 from distgan.errors import UserError
 from distgan.launch.ray import private
 from distgan.launch.ray.cluster import Cluster
+from distgan.launch.ray.connection import connect
 from distgan.launch.ray.driver import Follower
 from distgan.launch.ray.failures import Preempted
 from distgan.launch.ray.fit import Fit, choose
@@ -57,6 +58,8 @@ class _Job:
     channel: Channel
     threads: int
     verbose: bool
+    own: bool
+    """Whether the cluster lasts as long as the run."""
     private: bool
     """Whether the driver uses more of Ray than its documented interface."""
 
@@ -95,6 +98,7 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
         channel,
         workers.threads,
         plan.verbose,
+        cluster.own,
         private.usable(),
     )
     fit = choose()(_work, job, workers, cluster, plan.max_failures)
@@ -151,14 +155,12 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
     # A cluster may promise more CPUs than this machine has.
     torch.set_num_threads(min(job.threads, machine.cores()))
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
-    # What Ray has made beside this thread only listens, unless it brings images or gradients.
-    if job.resident is None or world.size > 1:
-        give_way([os.getpid()])
-    else:
-        make_others_give_way()
-    if world.size == 1:
+    if job.own and world.device.type == "cpu":
+        _give_way(job, world)
+    if world.size == 1 and torch.distributed.is_initialized():
         # Ray has made a group of one, whose thread would wake a hundred times a second.
         torch.distributed.destroy_process_group()
+    facts = connect(world, job.channel)
     # Ray brings a hundred thousand objects that the collector need not walk in every step.
     gc.collect()
     gc.freeze()
@@ -173,7 +175,7 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
         storage = RetryingStorage(job.out, control.note, owner=job.owner)
         config = _agreed_config(storage, world)
         rows = stack.enter_context(contextlib.closing(_rows(job, config, storage, world, control)))
-        outcome = train_loop(config, storage, job.images, rows, world, control)
+        outcome = train_loop(config, storage, job.images, rows, world, control, facts)
         # Nobody leaves before the checkpoint is written.
         world.gather(outcome.images_seen)
         if world.leads and outcome.stopped != PREEMPTION:
@@ -184,6 +186,20 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
             # Neither ends the run: should nobody have waited for it, the workers start again.
             raise Preempted
         return asdict(outcome)
+
+
+def _give_way(job: _Job, world: World) -> None:
+    """Let what Ray has made beside the thread that trains run on idle cores only.
+
+    Not where others' processes may keep all cores busy: what gives way there may hold Python's
+    lock for long, and leave questions after its health unanswered; nor on a GPU's worker, whose
+    thread has kernels to start.
+    """
+    # It only listens, unless it brings images or gradients.
+    if job.resident is None or world.size > 1:
+        give_way([os.getpid()])
+    else:
+        make_others_give_way()
 
 
 def _notice(job: _Job) -> Callable[[], bool]:

@@ -72,6 +72,9 @@ class RunConfig:
     """Decides weights, order of the data and latents."""
     precision: Literal["float32", "bf16", "float64"] = "float32"
     """Arithmetic: float32, bf16 (autocast; weights and penalties stay float32), float64."""
+    deterministic: bool = False
+    """On GPUs, use only operations that compute the same bits every time, at some cost of speed;
+    what has no such operation is an error."""
     compile: Annotated[Literal["off", "on"], BeforeValidator(_switch)] = "off"
     """torch.compile the networks: on or off. Costs a minute at the start, wants a C++ compiler,
     and cannot go with penalties on gradients."""

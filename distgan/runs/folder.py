@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import platform
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -129,8 +130,14 @@ def starts(storage: Storage) -> list[dict[str, Any]]:
     return found
 
 
-def record_environment(storage: Storage, workers: int, device: str, images_seen: int) -> None:
-    """Add this start of the run to ``environment.json``."""
+def record_environment(
+    storage: Storage,
+    workers: int,
+    device: str,
+    images_seen: int,
+    arithmetic: Mapping[str, bool] | None = None,
+) -> None:
+    """Add this start of the run to ``environment.json``; ``arithmetic`` is rank 0's."""
     begun = [
         *starts(storage),
         {
@@ -138,6 +145,7 @@ def record_environment(storage: Storage, workers: int, device: str, images_seen:
             "images_seen": images_seen,
             "workers": workers,
             "device": device,
+            "arithmetic": dict(arithmetic or {}),
             "threads": torch.get_num_threads(),
             "cores": machine.cores(),
             "machine": platform.platform(),

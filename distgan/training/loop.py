@@ -22,6 +22,7 @@ from distgan.parallel import World
 from distgan.runs import checkpoint, records
 from distgan.runs import folder as run
 from distgan.storage.storage import Storage
+from distgan.training.arithmetic import arithmetic
 from distgan.training.control import PREEMPTION, RESIZE, Control, Outcome, Status, Ticker
 from distgan.training.health_monitor import Monitor
 from distgan.training.recorder import RunRecorder
@@ -47,7 +48,10 @@ def train_loop(
         UserError: when the run's folder cannot be written.
     """
     # Entered here, so that a checkpoint in flight is written whatever ends the training.
-    with checkpoint.Writer(storage, config.output.keep_checkpoints, control.note) as writer:
+    with (
+        arithmetic(config.deterministic, world.device),
+        checkpoint.Writer(storage, config.output.keep_checkpoints, control.note) as writer,
+    ):
         training = _Training(config, storage, images, rows, world, control, writer)
         with training.kept():
             return training.run()

@@ -69,8 +69,8 @@ def _fill(wanted: bool) -> None:
 def _refusal(said: str) -> str:
     if "cublas" in said.lower():
         return (
-            f"--deterministic true: this process has multiplied matrices on the GPU before, without "
-            f"{_WORKSPACE}={_FIXED}; set that variable before it starts, or use --workers 1"
+            "--deterministic true: this process has multiplied matrices on the GPU before, "
+            f"without {_WORKSPACE}={_FIXED}; set that variable before it starts, or use --workers 1"
         )
     operation = said.split(" ")[0]
     return (

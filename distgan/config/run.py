@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
 from distgan.config.evaluate import EvaluateSettings
@@ -50,6 +50,8 @@ class OutputConfig:
     """Images between checkpoints."""
     keep_checkpoints: PositiveInt = 2
     """How many of the newest checkpoints stay."""
+    profile: NonNegativeInt = 0
+    """Steps soon after a start of which rank 0 writes a trace to profile/; 0 for none."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[1]
 def requirements() -> list[str]:
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
     optional = project["project"]["optional-dependencies"].values()
-    named = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
+    # Not what builds the package, which pip installs apart, without constraints.
+    named = project["project"]["dependencies"]
     return [*named, *(requirement for group in optional for requirement in group)]
 
 

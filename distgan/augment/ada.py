@@ -25,7 +25,7 @@ from torch import Tensor
 
 from distgan.augment.adaptation import Adaptation
 from distgan.augment.base import AugmentationSettings, Numbers, per_image
-from distgan.augment.resample import resample
+from distgan.augment.sampling import bicubic, reflect
 from distgan.config.schedule import Share
 from distgan.config.settings import SETTINGS, PositiveCount, nearest, split_commas
 
@@ -49,8 +49,8 @@ def blit(images: Tensor, numbers: Numbers, p: Tensor) -> Tensor:
         torch.arange(width, device=images.device),
         indexing="ij",
     )
-    y = _reflect(y - down.view(-1, 1, 1), height)
-    x = _reflect(x - right.view(-1, 1, 1), width)
+    y = reflect(y - down.view(-1, 1, 1), height)
+    x = reflect(x - right.view(-1, 1, 1), width)
     if height == width:
         odd = (quarters % 2 == 1).view(-1, 1, 1)
         y, x = torch.where(odd, x, y), torch.where(odd, height - 1 - y, x)
@@ -59,12 +59,6 @@ def blit(images: Tensor, numbers: Numbers, p: Tensor) -> Tensor:
     x = torch.where(mirror.view(-1, 1, 1), width - 1 - x, x)
     index = (y * width + x).view(n, 1, -1).expand(-1, channels, -1)
     return images.flatten(2).gather(2, index).view(images.shape)
-
-
-def _reflect(place: Tensor, size: int) -> Tensor:
-    # Mirrored at the middle of the first and last pixel, as grid_sample does below.
-    place = place.remainder(max(1, 2 * (size - 1)))
-    return torch.where(place < size, place, 2 * (size - 1) - place)
 
 
 def geometric(images: Tensor, numbers: Numbers, p: Tensor) -> Tensor:
@@ -105,9 +99,9 @@ def _warp(images: Tensor, back: Tensor, right: Tensor, down: Tensor) -> Tensor:
     (x, half_width), (y, half_height) = (_from_middle(size, back) for size in images.shape[:1:-1])
     x, y = x - right.view(-1, 1, 1), y[:, None] - down.view(-1, 1, 1)
     xx, xy, yx, yy = back.view(-1, 4, 1, 1).unbind(1)
-    # grid_sample counts from -1, the middle of the first pixel, to 1, that of the last.
+    # Places count from -1, the middle of the first pixel, to 1, that of the last.
     grid = torch.stack([(xx * x + xy * y) / half_width, (yx * x + yy * y) / half_height], 3)
-    return resample(images, grid)
+    return bicubic(images, grid)
 
 
 def _from_middle(size: int, like: Tensor) -> tuple[Tensor, float]:

@@ -33,6 +33,7 @@ from distgan.networks.base import (
     run,
     to_logits,
 )
+from distgan.networks.resample import double
 from distgan.networks.spectral import spectral_norm
 
 
@@ -150,16 +151,12 @@ class GeneratorBlock(nn.Module):
 
     def forward(self, maps: Tensor, labels: Tensor | None) -> Tensor:
         """float (n, inputs, h, w) -> float (n, outputs, 2h, 2w)."""
-        hidden = _double(self.activation(run(self.norm1, maps, labels)))
+        # Bilinear as in mimicry; the paper uses nearest neighbours.
+        hidden = double(self.activation(run(self.norm1, maps, labels)))
         hidden = self.activation(run(self.norm2, self.conv1(hidden), labels))
         # A 1x1 convolution and interpolation commute; this order takes a quarter of the work.
-        result: Tensor = self.conv2(hidden) + _double(self.shortcut(maps))
+        result: Tensor = self.conv2(hidden) + double(self.shortcut(maps))
         return result
-
-
-def _double(maps: Tensor) -> Tensor:
-    # Bilinear as in mimicry; the paper uses nearest neighbours.
-    return functional.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class SNGANGenerator(nn.Module):

@@ -20,6 +20,7 @@ from distgan.families.check import check_networks
 from distgan.parallel.allocator import keep_freed_memory, return_freed_memory
 from distgan.plan import devices
 from distgan.plan.measure import Cycles, measure
+from distgan.plan.memory import Memory, memory
 from distgan.plan.model import Compute, Link, Network, Prediction, predict
 from distgan.plan.trace import trace
 from distgan.plan.work import Work
@@ -147,6 +148,7 @@ class Plan:
     prediction: Prediction
     hours: float
     remedies: list[Remedy]
+    memory: Memory
 
 
 def plan(config: RunConfig, place: Place, image: ImageShape | None = None) -> Plan:
@@ -170,7 +172,9 @@ def plan(config: RunConfig, place: Place, image: ImageShape | None = None) -> Pl
 
     found = remedies(config, prediction, again, place.gpu != "cpu")
     hours = config.images / prediction.images_per_second / 3600
-    return Plan(place, work, compute, network, prediction, hours, found)
+    share = -(-config.micro_batch // place.workers)
+    held = memory(config, shape, classes, share)
+    return Plan(place, work, compute, network, prediction, hours, found, held)
 
 
 def known_shape(config: RunConfig, image: ImageShape | None = None) -> tuple[ImageShape, int]:

@@ -108,8 +108,8 @@ def _seconds(storage: Storage) -> float:
     """Of training, by the speed in each record, whoever interrupted it."""
     recorded = records.read(storage)
     starts = [0, *(record["images"] for record in recorded)]
-    return sum(
-        (record["images"] - start) / record["images_per_second"]
-        for start, record in zip(starts, recorded, strict=False)
-        if record.get("images_per_second")
-    )
+    total = 0.0
+    for start, record in zip(starts, recorded, strict=False):
+        if speed := record.get("images_per_second"):
+            total += (record["images"] - start) / speed
+    return total

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from benchmarks import reproduce_stacked
 from distgan import PrepareSettings, UserError
@@ -17,7 +18,7 @@ from distgan.config.shape import ImageShape
 from distgan.data import manifest, raw
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
-from distgan.data.sources import open_source
+from distgan.data.sources import Source, open_source
 from distgan.data.sources.stacked import CLASSES, SHAPE, StackedDigits
 from distgan.evaluate.extraction import extract_all_ranks
 from distgan.evaluate.feature_statistics import FeatureStatistics
@@ -68,17 +69,22 @@ def test_an_image_depends_on_the_seed_and_its_number_alone(made: Path) -> None:
     whole = open_source("stacked-mnist", "train")
     assert whole.count == 128_000
     numbers = np.array([0, 3, 4, 90_000])
-    found = whole.read(numbers)
-    for item, number in zip(found, numbers, strict=True):
-        (again,) = whole.read(np.array([number]))
-        assert np.array_equal(again.image, item.image)
-        assert again.label == item.label
+    found = shown(whole, numbers)
+    for image, item, number in zip(found, whole.read(numbers), numbers, strict=True):
+        assert np.array_equal(shown(whole, np.array([number]))[0], image)
+        assert whole.read(np.array([number]))[0].label == item.label
     # A smaller set is the beginning of a larger one.
     kept = read_resident(open_images(str(made)))
-    assert np.array_equal(kept.images[[0, 3, 4]], np.stack([item.image for item in found[:3]]))
+    assert np.array_equal(kept.images[[0, 3, 4]], found[:3])
     other = open_source("stacked-mnist", "train", count=5, seed=1)
     assert other.count == 5
-    assert not np.array_equal(other.read(numbers[:1])[0].image, found[0].image)
+    assert not np.array_equal(shown(other, numbers[:1]), found[:1])
+
+
+def shown(source: Source, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+    images = [item.image for item in source.read(numbers)]
+    assert all(isinstance(image, np.ndarray) for image in images)
+    return np.stack(images)  # type: ignore[arg-type]
 
 
 def test_digits_are_drawn_evenly() -> None:
@@ -146,8 +152,9 @@ def test_three_classifiers_are_one_of_a_thousand_classes(made: Path) -> None:
     assert seen.probabilities is not None
     product = torch.einsum("na,nb,nc->nabc", first, second, third).flatten(1)
     torch.testing.assert_close(seen.probabilities, product)
-    labels = read_resident(open_images(str(made))).labels[:100]
-    assert (seen.probabilities.argmax(1).numpy() == labels).mean() > 0.95
+    labels = read_resident(open_images(str(made))).labels
+    assert labels is not None
+    assert (seen.probabilities.argmax(1).numpy() == labels[:100]).mean() > 0.95
     # Without the background around the digits nothing else is seen.
     cut = load("stacked-mnist")(images[:10, :, 2:-2, 2:-2])
     torch.testing.assert_close(cut.features, seen.features[:10])

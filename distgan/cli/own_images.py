@@ -131,10 +131,10 @@ class OwnImages:
                 )
             return data
         if self._options.dry_run:
-            size = asked or ("" if is_made(data) else "64")
-            make = command(
-                "data", "prepare", data, *(["--size", size] if size else []), "--out", "SET"
-            )
+            words = ["data", "prepare", data, "--out", "SET"]
+            if asked is not None or not is_made(data):
+                words[3:3] = ["--size", asked or "64"]
+            make = command(*words)
             raise UserError(
                 f"--dry-run: writes nothing, and {data} is no prepared set yet; "
                 f"make one with `{make}`, or leave --dry-run out"

@@ -65,10 +65,11 @@ def _with_interval(
     if estimate is frechet.of_folds:
         # Of the images with features, which may be some of those that the value is of.
         shares = [(len(side.features) / side.moments.count) ** 0.5 for side in (real, fake)]
-        spreads = tuple(
+        parts = [
             Spread(found.error * share, found.freedom)
             for found, share in zip(spreads, shares, strict=True)
-        )
+        ]
+        return interval(value, student.total(*parts))
     return interval(value, student.total(*spreads))
 
 

@@ -22,7 +22,7 @@ def describe(device: torch.device) -> dict[str, str]:
         "device": torch.cuda.get_device_name(device),
         "cuda": torch.version.cuda,
         "hip": torch.version.hip,
-        "cudnn": torch.backends.cudnn.version(),
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         "nccl": _nccl(),
         "driver": driver(),
     }

@@ -46,19 +46,20 @@ def mnist_vae_conv() -> VAEConfig:
 def mnist_vae_gan() -> VAEGANConfig:
     """A VAE-GAN on MNIST: the networks and penalty of mnist-mlp, the encoder of mnist-vae."""
 
-    def adam(lr: float) -> AdamSettings:
-        return AdamSettings(lr=Schedule(lr), beta1=Schedule(0), beta2=Schedule(0.99))
+    def adam(lr: float, beta1: float = 0) -> AdamSettings:
+        return AdamSettings(lr=Schedule(lr), beta1=Schedule(beta1), beta2=Schedule(0.99))
 
     return VAEGANConfig(
         recipe="mnist-vae-gan",
         images=250_000,
+        gamma=Schedule(0.1),
         generator=GeneratorConfig(network=MLPGeneratorSettings(), optimizer=adam(5.2e-4)),
         discriminator=DiscriminatorConfig(
             network=MLPDiscriminatorSettings(),
             optimizer=adam(1.3e-3),
             penalty=PenaltySettings(r1=Schedule(1), every=512),
         ),
-        encoder=EncoderConfig(network=MLPEncoderSettings(), optimizer=adam(5.2e-4)),
+        encoder=EncoderConfig(network=MLPEncoderSettings(), optimizer=adam(1e-3, 0.9)),
         output=OutputConfig(sample_every=25_000, checkpoint_every=100_000),
     )
 

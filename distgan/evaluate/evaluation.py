@@ -110,9 +110,9 @@ class Evaluator:
                 resize=extractor.preprocessing,
             )
         if extractor is not None and set(settings.metrics) & set(MEASURES):
+            check_features(settings, extractor.size, images.count)
             reals = Reals(images, settings, world)
             self._real = reals.features(extractor, world)
-            check_features(settings, extractor.size, reals.count)
             counts = _class_counts(images, world) if family.labels else None
             if counts is not None:
                 self._labels = by_shares(counts, settings.num)

@@ -58,30 +58,32 @@ def _frechet_infinity(
 def _with_interval(
     value: float, estimate: frechet.Estimate, real: FeatureStatistics, fake: FeatureStatistics
 ) -> Value:
-    sides = _folds(real, fake)
-    if real.features.shape[1] > LONGEST_WITH_INTERVAL or not all(map(_can_be_left_out, sides)):
+    if real.features.shape[1] > LONGEST_WITH_INTERVAL:
         return Value(value)
-    spreads = frechet.spreads(estimate, *sides)
+    sides = _folds(real, fake)
+    if not all(map(_can_be_left_out, sides)):
+        return Value(value)
+    spreads: list[Spread] = list(frechet.spreads(estimate, *sides))
     if estimate is frechet.of_folds:
-        # Of the images with features, which may be some of those that the value is of.
-        shares = [(len(side.features) / side.moments.count) ** 0.5 for side in (real, fake)]
-        parts = [
-            Spread(found.error * share, found.freedom)
-            for found, share in zip(spreads, shares, strict=True)
-        ]
-        return interval(value, student.total(*parts))
+        spreads = [_of_all(found, side) for found, side in zip(spreads, (real, fake), strict=True)]
     return interval(value, student.total(*spreads))
 
 
 def reconstruction_frechet(images: FeatureStatistics, made: FeatureStatistics) -> Value:
     """The distance between images and what was made of each, with the interval of pairs."""
     value = frechet.distance(images.moments, made.moments)
+    if images.features.shape[1] > LONGEST_WITH_INTERVAL:
+        return Value(value)
     sides = [_dealt(side.features, None) for side in (images, made)]
-    if images.features.shape[1] > LONGEST_WITH_INTERVAL or not _can_be_left_out(sides[0]):
+    if not _can_be_left_out(sides[0]):
         return Value(value)
     found = frechet.paired_spread(frechet.of_folds, *sides)
-    share = (len(images.features) / images.moments.count) ** 0.5
-    return interval(value, Spread(found.error * share, found.freedom))
+    return interval(value, _of_all(found, images))
+
+
+def _of_all(found: Spread, side: FeatureStatistics) -> Spread:
+    # Of the images with features, which may be some of those that the value is of.
+    return found._replace(error=found.error * (len(side.features) / side.moments.count) ** 0.5)
 
 
 def _folds(real: FeatureStatistics, fake: FeatureStatistics) -> tuple[list[Moments], list[Moments]]:

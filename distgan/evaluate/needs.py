@@ -47,7 +47,7 @@ def check_features(settings: EvaluateSettings, features: int, real: int) -> None
 
     Args:
         features: of an image.
-        real: images that generated ones are compared with.
+        real: images of the set.
 
     Raises:
         UserError: naming the metric, and how many it needs.

@@ -49,7 +49,7 @@ class Groups:
 
 
 def _at_once() -> Any:
-    options: Any = dist.ProcessGroupNCCL.Options()  # type: ignore[attr-defined]
+    options: Any = dist.ProcessGroupNCCL.Options()
     options.is_high_priority_stream = True
     return options
 

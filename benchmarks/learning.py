@@ -5,28 +5,23 @@ before, during and after; writes grids to look at.
 
     python -m benchmarks.learning mnist-dcgan --minutes 5
     python -m benchmarks.learning cifar10-sngan-tiny --data my/cifar10 --minutes 5
-    python -m benchmarks.learning ring
 
 The distance is Frechet's (Heusel et al., NeurIPS 2017, equation 6) between Gaussians fitted to
 64 features of 5,000 images each: means over the image of the last layer of a fixed, untrained
 convolutional network of three layers (Naeem et al., ICML 2020, found features of random
 networks to rank generators well). The floor is the distance between two halves of the reals.
-
-The ring is eight Gaussians of standard deviation 0.02 on a circle of radius 0.8; a mode counts
-as found when at least 20 of 2,500 samples lie within three standard deviations of its centre.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.gans import gan_batch, gan_recipe
+from benchmarks.gans import gan_recipe
 from distgan.config.settings import override
 from distgan.data.damage import Damage
 from distgan.data.feed import Feed, scale_pixels
@@ -37,7 +32,6 @@ from distgan.families import DataSpec
 from distgan.families.gan_config import GANConfig
 from distgan.metrics.frechet import distance
 from distgan.metrics.moments import Moments
-from distgan.networks import ImageShape
 from distgan.parallel import World
 from distgan.runs.samples import sample_sheet
 from distgan.training.state import TrainingState
@@ -121,59 +115,16 @@ def learn(config: GANConfig, minutes: float, folder: Path) -> None:
         trained += time.perf_counter() - start
 
 
-_RING = ImageShape(2, 1, 1)
-_DEVIATION, _RADIUS, _MODES = 0.02, 0.8, 8
-_RULES: dict[str, dict[str, object]] = {
-    "non-saturating": {},
-    "relativistic + R1 + R2": {
-        "loss": "relativistic",
-        "discriminator.penalty.r1": 0.1,
-        "discriminator.penalty.r2": 0.1,
-    },
-}
-
-
-def _centres() -> Tensor:
-    angles = torch.arange(_MODES) * (2 * math.pi / _MODES)
-    return _RADIUS * torch.stack([angles.cos(), angles.sin()], 1)
-
-
-def ring(rule: str, seed: int, steps: int) -> tuple[int, float]:
-    """Modes found by the MLP, and the share of samples that lie in any mode."""
-    sides = {f"{side}.network.widths": "128,128" for side in ("generator", "discriminator")}
-    rates = {f"{side}.optimizer.lr": 1e-3 for side in ("generator", "discriminator")}
-    changes = {**sides, **rates, **_RULES[rule], "seed": seed, "latent": 8, "batch": 256}
-    config = override(gan_recipe("mnist-mlp-tutorial"), changes)
-    state, centres = TrainingState(config, DataSpec.numbered(_RING, 0), World()), _centres()
-    draw = torch.Generator().manual_seed(seed)
-    for _ in range(steps):
-        chosen = centres[torch.randint(_MODES, (config.batch,), generator=draw)]
-        real = chosen + _DEVIATION * torch.randn(chosen.shape, generator=draw)
-        z = torch.randn(2, config.batch, config.latent, generator=draw)
-        state.step([gan_batch(real.view(-1, *_RING), discriminator=z[0], generator=z[1])])
-    with torch.no_grad():
-        z = torch.randn(2_500, config.latent, generator=draw)
-        samples = state.averages["generator"].average(z, None).flatten(1)
-    near = torch.cdist(samples, centres) < 3 * _DEVIATION
-    return int((near.sum(0) >= 20).sum()), near.any(1).float().mean().item()
-
-
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("recipe", help="a recipe, or ring")
+    parser.add_argument("recipe", help="a recipe of a GAN")
     parser.add_argument("--data", help="the set, where it is not the recipe's")
     parser.add_argument("--minutes", type=float, default=5.0, help="of training [5]")
     parser.add_argument("--out", type=Path, default=Path("runs/learning"), help="grids' folder")
     options = parser.parse_args()
-    if options.recipe == "ring":
-        for rule in _RULES:
-            found = [ring(rule, seed, 6_000) for seed in range(3)]
-            for seed, (modes, share) in enumerate(found):
-                print(f"{rule}, seed {seed}: {modes} of {_MODES} modes, {share:.0%} in a mode")
-        return
     changes = {"data": options.data} if options.data else {}
     learn(override(gan_recipe(options.recipe), changes), options.minutes, options.out)
 

@@ -243,6 +243,9 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path: Path, name: str) -> No
         ({"name": "cutmix"}, "no such choice; have none, flip, diffaugment, ada"),
         ({"name": "diffaugment", "policy": "colour"}, "--discriminator.augment.policy.0 'colour'"),
         ({"name": "ada", "groups": ""}, "--discriminator.augment.groups"),
+        ({"name": "ada", "groups": "colour"}, "no such group, did you mean color?"),
+        ({"name": "ada", "groups": "blit,color:2"}, "should be above 0 and at most 1"),
+        ({"name": "ada", "groups": "color:"}, "should be above 0 and at most 1"),
         ({"name": "ada", "target": "1.5"}, "--discriminator.augment.target '1.5': should be less"),
         ({"name": "none", "policy": "color"}, "--discriminator.augment.policy: no such setting"),
     ],
@@ -260,3 +263,6 @@ def test_groups_are_chosen_by_name() -> None:
     chosen = distgan.override(distgan.recipe("mnist-mlp-tutorial"), changes).discriminator.augment
     assert chosen == ADASettings(groups=("color", "blit"))
     assert chosen.numbers == 17
+    changes["discriminator.augment.groups"] = "color:0.5,cutout"
+    chosen = distgan.override(distgan.recipe("mnist-mlp-tutorial"), changes).discriminator.augment
+    assert chosen == ADASettings(groups=("color:0.5", "cutout"))

@@ -40,6 +40,15 @@ def test_gradients_with_respect_to_the_images(name: str, shape: tuple[int, ...])
     assert torch.autograd.gradcheck(lambda x: settings.apply(x, numbers, ONE), x)
 
 
+@pytest.mark.parametrize("name", ACTIVE)
+def test_second_derivatives_with_respect_to_the_images(name: str) -> None:
+    # Those of a penalty on the slope of what judges augmented images.
+    settings, x = AUGMENTATIONS[name](), images(2, 3, 3, 3).requires_grad_()
+    numbers = drawn(settings.numbers, 2)
+    judged = lambda x: settings.apply(x, numbers, ONE).tanh().sum((1, 2, 3))  # noqa: E731
+    assert torch.autograd.gradgradcheck(judged, x)
+
+
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_float32_and_channels_last_change_only_the_rounding(name: str) -> None:
     settings, x = AUGMENTATIONS[name](), images(6, 3, 8, 8)
@@ -291,6 +300,42 @@ def test_ada_color_against_matrices_in_numpy(names: tuple[str, ...]) -> None:
     found = ada.color(x, Numbers(table(row, 2)), ONE)
     expected = np.stack([_numpy_color(image, names) for image in x.numpy()])
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (12, 20)])
+def test_ada_cutout_removes_a_quarter_of_the_image(shape: tuple[int, int]) -> None:
+    height, width = shape
+    x, u = torch.ones(400, 2, height, width, dtype=torch.float64), drawn(3, 400)
+    holes = ada.cutout(x, Numbers(u), ONE) == 0
+    inside = ((u[:, 1:] > 1 / 4) & (u[:, 1:] < 3 / 4)).all(1)
+    share = holes.double().mean((1, 2, 3))
+    assert inside.sum() > 50
+    assert torch.equal(share[inside], torch.full_like(share[inside], 1 / 4))
+    # As published: pixel middles nearer to the centre than a quarter of the side, in each axis.
+    for hole, (_, right, down) in zip(holes, u.tolist(), strict=True):
+        rows = np.abs((np.arange(height) + 0.5) / height - down) < 0.25
+        columns = np.abs((np.arange(width) + 0.5) / width - right) < 0.25
+        np.testing.assert_array_equal(hole[0].numpy(), np.outer(rows, columns))
+        assert torch.equal(hole[0], hole[1])
+    cut = (ada.cutout(x, Numbers(u), 0.3 * ONE) == 0).flatten(1).any(1)
+    assert torch.equal(cut, u[:, 0] <= 0.3)
+
+
+def test_a_groups_share_is_that_of_its_events_probability() -> None:
+    p, count = 0.6, 100_000
+    settings = ada.ADASettings(groups="color:0.5,cutout")
+    assert settings.numbers == ada.GROUPS["color"][1] + ada.GROUPS["cutout"][1]
+    x = images(1, 3, 1, 1).expand(count, -1, -1, -1)
+    uniform = drawn(settings.numbers, count)
+    for event, name in enumerate(COLOR):
+        numbers = uniform.clone()
+        # All events of colour but one are out of reach, and so is the cutout.
+        others = [2 * n for n in range(5) if n != event] + [10]
+        numbers[:, others] = 2.0
+        numbers[:, 5] = 1.0  # an event of the luma flip always flips
+        found = settings.apply(x, numbers, p * ONE)
+        share = (found != x).flatten(1).any(1).double().mean().item()
+        assert abs(share - p / 2) < 5 * (p / 2 * (1 - p / 2) / count) ** 0.5, name
 
 
 def test_ada_color_of_grey_images_is_brightness_contrast_and_luma_flip() -> None:

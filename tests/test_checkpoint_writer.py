@@ -19,6 +19,7 @@ from distgan.parallel import World
 from distgan.recipes import recipe
 from distgan.runs import checkpoint, records
 from distgan.runs.checkpoint import Writer
+from distgan.runs.snapshot import snapshot
 from distgan.storage.storage import Storage
 
 
@@ -80,7 +81,7 @@ def test_what_is_written_is_the_state_when_it_was_saved(storage: Storage) -> Non
 
 def test_a_snapshot_keeps_layout_type_and_all_bits() -> None:
     image = torch.randn(2, 3, 4, 5, dtype=torch.float64).to(memory_format=torch.channels_last)
-    copied = checkpoint.snapshot({"image": torch.nn.Parameter(image)})["image"]
+    copied = snapshot({"image": torch.nn.Parameter(image)})["image"]
     assert torch.equal(copied, image)
     assert copied.stride() == image.stride()
     assert copied.dtype == image.dtype
@@ -280,6 +281,6 @@ def test_bytes_do_not_depend_on_which_texts_are_one_object() -> None:
     made = []
     for state in (apart, alike):
         buffer = io.BytesIO()
-        torch.save(checkpoint.snapshot(state), buffer)
+        torch.save(snapshot(state), buffer)
         made.append(buffer.getvalue())
     assert made[0] == made[1]

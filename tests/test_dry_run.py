@@ -79,6 +79,11 @@ IDLE = {
     "mnist-mlp --health.rollbacks 9": "without --health.action rollback",
     "cifar10-sngan --generator.ema.ramp_up 0.1": "with --generator.ema.half_life 0",
     "cifar10-r3gan --discriminator.augment.target 0.5": "with --discriminator.augment.probability",
+    "mnist-mlp --discriminator.penalty.at raw": "without an augmentation",
+    "mnist-mlp-tutorial --discriminator.augment.name flip --discriminator.penalty.at raw": (
+        "without --discriminator.penalty.r1 or"
+    ),
+    "mnist-mlp --generator.fresh_reals true": "with --loss non-saturating",
     "mnist-vae --encoder.embedding 3": "without --conditional true",
 }
 

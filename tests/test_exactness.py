@@ -65,6 +65,15 @@ AIDS: dict[str, dict[str, Any]] = {
     "projection": {"conditional": True, "discriminator.network.conditioning": "projection"},
     "auxiliary": {"conditional": True, "discriminator.network.conditioning": "auxiliary"},
     "ada": {"discriminator.augment.name": "ada", "discriminator.augment.interval": BATCH},
+    "penalties at raw images": {
+        "loss": "relativistic",
+        "discriminator.penalty.r1": 0.5,
+        "discriminator.penalty.r2": 0.3,
+        "discriminator.penalty.at": "raw",
+        "discriminator.augment.name": "ada",
+        "discriminator.augment.groups": "blit,geometric,color:0.5,cutout",
+        "discriminator.augment.probability": 0.8,
+    },
 }
 
 
@@ -203,6 +212,18 @@ def test_processes_change_nothing(
     for found in ranks.on_ranks(size, train_all, tmp_path, some):
         worst = _worst(found, alone)
         print(f"{size} processes, {len(found)} cases, the worst: {worst}")
+        assert max(worst.values()) < BOUND, worst
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 3])
+def test_what_r3gan_adds_is_exact_over_processes(tmp_path: Path, size: int) -> None:
+    wanted = ("r3gan / penalties at raw images / 1", "r3gan / penalties at raw images / 2")
+    some = {name: config for name, config in cases().items() if name in wanted}
+    alone = train_all(World(), some)
+    for found in ranks.on_ranks(size, train_all, tmp_path, some):
+        worst = _worst(found, alone)
+        print(f"{size} processes: {worst}")
         assert max(worst.values()) < BOUND, worst
 
 

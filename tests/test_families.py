@@ -34,6 +34,7 @@ NARROW = {"generator.network.widths": "8,6", "discriminator.network.widths": "8,
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "gan": ("mnist-mlp-tutorial", NARROW),
     "toy": ("toy", {"code": 4}),
+    "vae-gan": ("mnist-vae-gan", {**NARROW, "encoder.network.widths": "8,6"}),
     "vae": ("mnist-vae", {"encoder.widths": "8,6", "decoder.widths": "8,6", "latent": 4}),
 }
 """By family: a recipe, and what makes it small. Every registered family is to be here."""

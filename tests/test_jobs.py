@@ -15,6 +15,7 @@ import pytest
 from distgan.cli import main
 from distgan.errors import UserError
 from distgan.jobs import client, package
+from distgan.launch.ray import private
 
 TRAIN = ("--", "train", "mnist-mlp", "--out", "/shared/one")
 
@@ -57,6 +58,20 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, type[_Server]
     threading.Thread(target=listening.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{listening.server_port}", Server
     listening.shutdown()
+
+
+def test_without_undocumented_requests_versions_are_not_compared(
+    server: tuple[str, type[_Server]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, answers = server
+    answers.ray = "2.1.0"
+    with pytest.raises(UserError, match=r"the cluster has Ray 2\.1\.0"):
+        client.connect(url)
+    monkeypatch.setenv(private.VARIABLE, "1")
+    assert client.connect(url).get_address() == url
+    answers.token = "secret"
+    with pytest.raises(UserError, match="asks for a token"):
+        client.connect(url)
 
 
 def mistake(capsys: pytest.CaptureFixture[str], *words: str) -> str:

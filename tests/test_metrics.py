@@ -63,12 +63,18 @@ def test_frechet_against_scipys_matrix_root() -> None:
 
 
 def test_moments_keep_their_digits_far_from_zero() -> None:
-    x = features(1_000, 4, 0) * 1e-3 + 1e6
-    moments = Moments(4, origin=torch.full((4,), 1e6))
-    moments.add(x)
-    expected = np.cov((x - 1e6).numpy().T)
-    np.testing.assert_allclose(moments.covariance.numpy(), expected, rtol=1e-9, atol=1e-15)
-    assert moments.count == 1_000
+    x = features(1_000, 4, 0) + 1e5
+    expected = np.cov((x - 1e5).numpy().T)
+    whole = Moments.merged([Moments.of(part) for part in x.split(130)])
+    again = Moments.from_tensor(4, whole.to_tensor())
+    for part in x.split(70):
+        again.add(part)
+    for moments, times in ((Moments.of(x), 1), (whole, 1), (again, 2)):
+        assert moments.count == times * 1_000
+        np.testing.assert_allclose(moments.mean, x.mean(0), rtol=1e-15)
+        # Sums about zero have errors of 1e-6 here.
+        scatter = (moments.covariance * (moments.count - 1)).numpy()
+        np.testing.assert_allclose(scatter / (times * 999), expected, atol=1e-9)
 
 
 def _reduced(world: World) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from distgan import draws
+from distgan.augment import ADASettings, AugmentationSettings, Augmenter
+from distgan.families import Batch
+from distgan.families.adversarial import AdversarialTerms, DiscriminatorPass
 from distgan.networks import DISCRIMINATORS, ImageShape
+from distgan.objectives.adversarial import LOSSES
 from distgan.objectives.penalties import (
     GRADIENT_PENALTIES,
     Penalty,
@@ -18,6 +26,7 @@ from distgan.objectives.penalties import (
     squared_gradient_norms,
 )
 from distgan.parallel import World
+from distgan.training.update import TrainingStep
 
 SHAPE = ImageShape(1, 2, 3)
 CPU = torch.device("cpu")
@@ -35,7 +44,7 @@ def images(seed: int) -> Tensor:
     return torch.rand(4, *SHAPE, generator=generator, dtype=torch.float64) * 2 - 1
 
 
-def differences(network: nn.Module, points: Tensor) -> Tensor:
+def differences(network: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
     """The norm of the gradient at each image, by central differences: (n,)."""
     width, slopes = 1e-5, []
     with torch.no_grad():
@@ -59,14 +68,17 @@ def points(numbers: Tensor, noise: Tensor) -> dict[str, Tensor]:
         "real": real,
         "fake": fake,
         "between": numbers.view(-1, 1, 1, 1) * real + (1 - numbers.view(-1, 1, 1, 1)) * fake,
-        "around": real + 0.5 * real.flatten(1).std(1).view(-1, 1, 1, 1) * noise.view_as(real),
+        # As in the authors' code: alpha of the way to an image with noise, one alpha an image.
+        "around": real
+        + noise[:, :1].view(-1, 1, 1, 1)
+        * (0.5 * real.flatten(1).std(1).view(-1, 1, 1, 1) * noise[:, 1:].reshape(real.shape)),
     }
 
 
 @pytest.mark.parametrize("name", GRADIENT_PENALTIES)
 def test_value_and_gradient_against_finite_differences(name: str) -> None:
     network = discriminator()
-    numbers, noise = torch.rand(4, 1).double(), torch.rand(4, 6).double()
+    numbers, noise = torch.rand(4, 1).double(), torch.rand(4, 7).double()
     where = points(numbers, noise)
     torch.testing.assert_close(between(images(1), images(2), numbers), where["between"])
     torch.testing.assert_close(around(images(1), images(2), noise), where["around"])
@@ -94,6 +106,74 @@ def test_value_and_gradient_against_finite_differences(name: str) -> None:
             assert gradient[row, column].item() == pytest.approx(
                 ((up - down) / 2e-4).item(), rel=1e-4, abs=1e-7
             )
+
+
+class _Twice(AugmentationSettings):
+    """Everything times 2."""
+
+    name, numbers = "twice", 1
+
+    def apply(self, images: Tensor, numbers: Tensor, probability: Tensor) -> Tensor:
+        return 2 * images
+
+
+def judged(
+    network: nn.Module, augment: AugmentationSettings, numbers: Tensor, **settings: Any
+) -> DiscriminatorPass:
+    """Reals and fakes under one augmentation, with R1 and R2 due."""
+    penalty = Penalty(PenaltySettings(r1=1, r2=1, **settings), 4, CPU)
+    terms = AdversarialTerms(LOSSES["relativistic"], penalty, Augmenter(augment, CPU))
+    player: Any = SimpleNamespace(network=lambda x, labels: network(x), joint=True)
+    batch = Batch({"image": images(1)}, {"augment-real": numbers, "augment-fake": numbers.flip(0)})
+    step = TrainingStep({"discriminator": player})
+    return DiscriminatorPass(terms, step, batch, {"fake": images(2)}, ("r1", "r2"))
+
+
+@pytest.mark.parametrize(("at", "factor"), [("raw", 4), ("augmented", 1)])
+def test_the_augmentations_slope_counts_at_raw_images_only(at: str, factor: float) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(6, 1), nn.Flatten(0)).double()
+    found = judged(network, _Twice(), torch.zeros(4, 1), at=at)
+    expected = factor * network[1].weight.square().sum() / 2
+    for name in ("r1", "r2"):
+        torch.testing.assert_close(found.gradient_penalty(name), expected)
+
+
+def test_penalties_at_raw_images_against_finite_differences() -> None:
+    network = discriminator()
+    settings = ADASettings(groups=("blit", "geometric", "color:0.5", "cutout"), probability=1)
+    numbers = torch.from_numpy(draws.uniforms(0, "raw", [range(4)], settings.numbers)).double()
+    found = judged(network, settings, numbers, at="raw")
+    one = torch.ones((), dtype=torch.float64)
+    for name, seed, table in (("r1", 1, numbers), ("r2", 2, numbers.flip(0))):
+
+        def of_raw(points: Tensor, table: Tensor = table) -> Tensor:
+            return network(settings.apply(points, table, one))
+
+        expected = (differences(of_raw, images(seed)) ** 2).mean() / 2
+        value = found.gradient_penalty(name)
+        torch.testing.assert_close(value, expected, rtol=1e-6, atol=1e-9)
+        # The penalty is in the graph, and the weights that it moves are found in it.
+        (slope,) = torch.autograd.grad(value, network[0][1].weight, retain_graph=True)
+        assert slope.norm() > 1e-3
+
+
+def test_dragans_noise_is_as_large_as_its_authors() -> None:
+    draw = torch.Generator().manual_seed(0)
+    real = torch.randn(2_000, 1, 8, 8, generator=draw, dtype=torch.float64)
+    size = GRADIENT_PENALTIES["dragan"].numbers(ImageShape(1, 8, 8))
+    apart = around(real, real, torch.rand(2_000, size, generator=draw, dtype=torch.float64)) - real
+    # alpha U / 2, both uniform: the root of 1/3 * 1/3 / 4.
+    assert apart.square().mean().sqrt().item() == pytest.approx(1 / 6, rel=0.03)
+
+
+def test_lecam_draws_the_logits_of_a_discriminator_that_is_fooled() -> None:
+    # The paper's formula, where its authors' code has a relu and 0; guides and docstrings say so.
+    penalty = Penalty(PenaltySettings(lecam=0.3), 10, CPU)
+    penalty.load_state_dict({"means": torch.tensor([1.0, -1.0])}, World())
+    found = penalty.on_logits(torch.tensor([-3.0]), torch.tensor([4.0]), 0)
+    assert found is not None
+    assert found.item() == pytest.approx(0.3 * ((-3 + 1) ** 2 + (4 - 1) ** 2))
+    assert "relu" in (Penalty.on_logits.__doc__ or "")
 
 
 def test_a_flat_discriminator_costs_one_and_teaches_no_nan() -> None:

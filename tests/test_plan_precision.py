@@ -24,6 +24,8 @@ from distgan.training.state import TrainingState
 IMAGE, CLASSES, IMAGES = ImageShape(3, 32, 32), 10, 4
 NONE = {"discriminator.augment.name": "none"}
 """Augmentations multiply matrices too, in float32 and of next to no size."""
+ROLES = ("generator", "discriminator")
+HALF = {f"{role}.network.bf16_from": 8 for role in ROLES}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "no penalty": ("cifar10-dcgan-tiny", {}),
     "penalties": ("cifar10-r3gan-tiny", NONE),
@@ -31,6 +33,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "between reals and fakes": (
         "cifar10-sngan-tiny",
         {"discriminator.penalty.wgan_gp": 10, "discriminator.updates": 1},
+    ),
+    "stages in bfloat16": ("cifar10-r3gan-tiny", {**NONE, **HALF}),
+    "stages in bfloat16, float32": (
+        "cifar10-r3gan-tiny",
+        {**NONE, **HALF, "precision": "float32"},
     ),
     "shared fakes": ("mnist-mlp-tutorial", {"share_fakes": True, "discriminator.penalty.r1": 1}),
 }
@@ -81,8 +88,30 @@ def test_what_stays_in_float32_is_what_does_on_a_processor(name: str) -> None:
     )
     whole = work.flops(images)
     assert sum(ran.found.values()) == pytest.approx(whole, rel=0.01)
+    half = sum(
+        part.of(images)
+        for update in work.updates
+        for part in (update.half_convolutions, update.half_products)
+    )
+    if config.precision == "float32":
+        exact = whole - half
     assert ran.found[torch.float32] / whole == pytest.approx(exact / whole, abs=0.005)
     assert (exact > 0) == (name != "no penalty")
+    assert (half > 0) == ("stages" in name)
+
+
+def test_stages_in_bfloat16_save_their_share_of_the_time() -> None:
+    h100 = GPUS["h100"]
+    worth = sustained(h100, "bf16") / sustained(h100, "float32")
+    same = {f"{role}.network.widths": "32,32,32,32" for role in ROLES}
+    plain, low = (
+        override(recipe("cifar10-r3gan-tiny"), {**NONE, **same, **sides})
+        for sides in ({f"{role}.network.bf16_from": n for role in ROLES} for n in (0, 8))
+    )
+    before, after = (expected(h100, traced(config), config).per_image for config in (plain, low))
+    # Stages of one width: each side of 4, 8, 16, 32 costs four times as much as the one before.
+    share = 1 - 16 / (16 + 64 + 256 + 1024)
+    assert after / before == pytest.approx(1 - share + share / worth, rel=0.01)
 
 
 @pytest.mark.slow
@@ -100,7 +129,8 @@ def test_bf16_is_worth_less_where_gradients_are_penalised() -> None:
     assert gain("cifar10-dcgan") == pytest.approx(worth, rel=0.01)
     # Nearly two thirds of R3GAN's operations are in its discriminator's update, whose penalties
     # are always due; the test above says how many exactly.
-    assert gain("cifar10-r3gan") == pytest.approx(1 / (0.63 + 0.37 / worth), rel=0.02)
+    whole = {f"{role}.network.bf16_from": 0 for role in ROLES}
+    assert gain("cifar10-r3gan", **whole) == pytest.approx(1 / (0.63 + 0.37 / worth), rel=0.02)
     penalty = {"discriminator.penalty.r1": 1.0}
     lazily = gain("cifar10-dcgan", **penalty, **{"discriminator.penalty.every": 16 * 128})
     assert gain("cifar10-dcgan", **penalty) < lazily < worth

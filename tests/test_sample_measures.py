@@ -12,6 +12,7 @@ from scipy.stats import entropy, wasserstein_distance
 from distgan.metrics.classes import classifier_score, mode_coverage
 from distgan.metrics.frechet import frechet_distance
 from distgan.metrics.intra import intra_class
+from distgan.metrics.manifold import NEIGHBOURS, manifold
 from distgan.metrics.neighbours import memorisation, nearest
 from distgan.metrics.sliced import sliced_wasserstein
 
@@ -34,9 +35,10 @@ def test_sliced_wasserstein_of_brighter_pictures() -> None:
 
 def test_classifier_score_against_scipys_divergence() -> None:
     probabilities = DRAW.dirichlet(np.ones(10) / 5, size=1_000)
-    parts = np.split(probabilities, 5)
+    order = torch.randperm(1_000, generator=torch.Generator().manual_seed(7)).numpy()
+    parts = np.split(probabilities[order], 5)
     expected = [np.exp(np.mean([entropy(row, part.mean(0)) for row in part])) for part in parts]
-    found = classifier_score(torch.from_numpy(probabilities), splits=5)
+    found = classifier_score(torch.from_numpy(probabilities), splits=5, seed=7)
     assert found.value == pytest.approx(np.mean(expected), rel=1e-9)
     assert found.error == pytest.approx(np.std(expected, ddof=1), rel=1e-9)
     certain = torch.eye(10).repeat(10, 1)
@@ -48,7 +50,9 @@ def test_mode_coverage_against_scipys_divergence() -> None:
     real, fake = torch.tensor([100, 100, 100, 100]), torch.tensor([60, 30, 10, 0])
     found = mode_coverage(fake, real)
     assert found.histogram == (0.6, 0.3, 0.1, 0.0)
-    assert found.entropy == pytest.approx(entropy([60, 30, 10, 0]) / math.log(4))
+    assert found.entropy == pytest.approx(entropy([60, 30, 10, 0]) / math.log(4), rel=1e-14)
+    even = torch.full((10,), 7)
+    assert mode_coverage(even, even).entropy == pytest.approx(1, rel=1e-14)
     assert found.divergence == pytest.approx(entropy([60, 30, 10, 0], [1, 1, 1, 1]))
     assert found.missing == 1
     assert mode_coverage(real, real)[1:] == pytest.approx((1.0, 0, 0.0))
@@ -77,13 +81,20 @@ def test_copies_are_told_from_new_samples() -> None:
     assert honest.copied == pytest.approx((apart.min(1).values < own).double().mean().item())
 
 
+def test_copies_of_one_image_are_in_balls_of_no_size() -> None:
+    # Seven copies of each real, and fakes at the same points: within a ball that has no radius.
+    real = torch.randn(20, 3, generator=torch.Generator().manual_seed(0)).repeat(7, 1)
+    found = manifold(real, real[:20])
+    assert found == pytest.approx((1, 1, 7 / NEIGHBOURS, 1))
+
+
 def test_without_held_out_images_training_images_are_left_out_in_turn() -> None:
     training, new = (torch.from_numpy(DRAW.normal(size=(400, 8))) for _ in range(2))
     within = torch.cdist(training, training) + 1e9 * torch.eye(400)
-    usual = within.min(1).values.median()
+    usual = np.median(within.min(1).values.numpy())
     found = memorisation(training, None, new)
-    expected = torch.cdist(new, training).min(1).values.median() / usual
-    assert found.ratio == pytest.approx(expected.item())
+    expected = np.median(torch.cdist(new, training).min(1).values.numpy()) / usual
+    assert found.ratio == pytest.approx(expected)
 
 
 def test_intra_class_distances_are_those_of_numpys_moments_class_by_class() -> None:
@@ -101,4 +112,4 @@ def test_intra_class_distances_are_those_of_numpys_moments_class_by_class() -> N
     found = intra_class(*(torch.from_numpy(array) for array in (real, labels, fake, made)))
     assert found.mean == pytest.approx(np.mean(expected), rel=1e-9)
     assert found.worst == pytest.approx(max(expected), rel=1e-9)
-    assert found.worst_class == 2
+    assert (found.worst_class, found.compared) == (2, 3)

@@ -47,7 +47,21 @@ def test_schedules_that_differ_in_the_last_digit_differ() -> None:
     assert Schedule(1) == Schedule(1, 1, 100)
 
 
-@pytest.mark.parametrize("text", ["2e-4", "0.0002:5e-05:20000000", "1:0:300:linear"])
+def test_steps_hold_from_their_images_on() -> None:
+    steps = Schedule.parse("1e-3,5e-4@1k,2e-4@3k")
+    seen = {0: 1e-3, 999: 1e-3, 1_000: 5e-4, 2_999: 5e-4, 3_000: 2e-4, 10**9: 2e-4}
+    assert {images: steps.at(images) for images in seen} == seen
+    assert str(steps) == "0.001,0.0005@1000,0.0002@3000"
+    assert str(steps.scaled(2)) == "0.002,0.001@1000,0.0004@3000"
+    assert not steps.is_zero
+    assert not steps.constant
+    assert Schedule.parse("2,2@5") == Schedule(2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2e-4", "0.0002:5e-05:20000000", "1:0:300:linear", "0.001,0.0005@1000,0@3000"],
+)
 def test_text_survives_a_round_trip(text: str) -> None:
     kind = TypeAdapter(Rate)
     schedule = kind.validate_python(text)
@@ -67,6 +81,10 @@ def test_text_survives_a_round_trip(text: str) -> None:
         ("1:2:0", "at least one image"),
         ("0", "greater than 0"),
         ("1:-1:100", "greater than 0"),
+        ("1,2@x", "in rising order"),
+        ("1,2@5,3@5", "in rising order"),
+        ("1,2@1.5", "in rising order"),
+        ("1,0@5,3@7", "only the END"),
     ],
 )
 def test_what_is_wrong_is_said(text: str, wrong: str) -> None:

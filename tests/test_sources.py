@@ -295,6 +295,11 @@ def test_a_named_set_is_downloaded_once_and_checked(
     assert told[-1] == ("bytes of cifar-10-python.tar.gz", len(content), len(content))
     (folder / "cifar-10-python.tar.gz").unlink()
     assert open_source("cifar10", "train").count == 6
+    # As `data prepare cifar10 --out cifar10` finds it, which has begun to make the folder.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cifar10").mkdir()
+    (tmp_path / "cifar10" / ".lock").touch()
+    assert open_source("cifar10", "train").count == 6
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
     with pytest.raises(UserError, match=r"127.0.0.1.*cannot be downloaded.*404.*by hand"):
         open_source("cifar10", "train")

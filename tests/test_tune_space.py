@@ -160,6 +160,33 @@ def test_an_interval_around_zero_is_no_verdict() -> None:
     assert compare(1, [1.0, 1.1, 0.9], [5.0, 5.1, 4.9], False).verdict == "worse"
 
 
+def test_several_candidates_are_judged_together() -> None:
+    recipe, ours = [3.0, 3.1, 2.9], [2.7, 2.8, 2.72]
+    assert compare(1, ours, recipe, True).verdict == "better"
+    assert compare(1, ours, recipe, True, comparisons=20).verdict == "not distinguishable"
+    values = {0: recipe, **dict.fromkeys(range(1, 5), ours)}
+    trials = [finished(n, 1.0 + n) for n in range(5)]
+    for number, group in values.items():
+        trials += [finished(100 + 10 * number + i, v, confirms=number) for i, v in enumerate(group)]
+    found = sum_up("x", trials, TuneSettings(max_images=900))
+    assert [c.comparisons for c in found.comparisons] == [4] * 4
+    expected = compare(1, ours, recipe, True, comparisons=4)
+    assert (found.comparisons[0].low, found.comparisons[0].high) == (expected.low, expected.high)
+    assert "95% for all 4 together" in " ".join(conclusion(found, TuneSettings(max_images=900)))
+
+
+def test_values_that_do_not_vary_are_no_verdict() -> None:
+    # As of missing classes, which are whole numbers.
+    found = compare(1, [0.0, 0.0, 0.0], [1.0, 1.0, 1.0], True)
+    assert (found.low, found.high, found.verdict) == (None, None, "not distinguishable")
+    trials = [finished(0, 1.0)]
+    for number, value in ((0, 1.0), (1, 0.0)):
+        trials += [finished(100 + 10 * number + i, value, confirms=number) for i in range(3)]
+    summed = sum_up("x", trials, TuneSettings(max_images=900))
+    said = " ".join(conclusion(summed, TuneSettings(max_images=900)))
+    assert "nothing says how far other seeds would" in said
+
+
 def test_what_follows_another_setting_may_stand_before_it() -> None:
     base = override(recipe("mnist-mlp-tutorial"), {LR: "2e-4"})
     ratio, same = f"ratio({LR}, 0.5, 4)", f"same({LR})"

@@ -62,15 +62,8 @@ def vae_of(**changes: Any) -> tuple[TrainingState, RunConfig]:
     return new(config, World()), config
 
 
-def plain(state: TrainingState, config: RunConfig, kind: str, batch: Batch) -> tuple[Tensor, ...]:
-    """-log p(x|z) of torch's own distributions, and the divergence: means over samples."""
-    network = state.networks["autoencoder"].network
-    images = batch.columns["image"]
-    if kind == "binarised":
-        images = 2 * (batch.draws["binarise"].view_as(images) <= (images + 1) / 2).double() - 1
-    mean, log_variance = network.encoder(images, batch.labels)
-    q = Normal(mean, (log_variance / 2).exp())
-    output, scale = network.decoder(q.loc + q.scale * batch.draws["noise"], batch.labels)
+def log_likelihood(kind: str, images: Tensor, output: Tensor, scale: Tensor) -> Tensor:
+    """log p of every pixel, of torch's own distributions."""
     if kind in ("bernoulli", "binarised"):
         parts = -binary_cross_entropy_with_logits(output, (images + 1) / 2, reduction="none")
     elif kind == "levels":
@@ -88,6 +81,19 @@ def plain(state: TrainingState, config: RunConfig, kind: str, batch: Batch) -> t
             "optimal": lambda: (images - output).square().mean().sqrt(),
         }[kind]()
         parts = Normal(output, deviation).log_prob(images)
+    return parts
+
+
+def plain(state: TrainingState, config: RunConfig, kind: str, batch: Batch) -> tuple[Tensor, ...]:
+    """-log p(x|z) of torch's own distributions, and the divergence: means over samples."""
+    network = state.networks["autoencoder"].network
+    images = batch.columns["image"]
+    if kind == "binarised":
+        images = 2 * (batch.draws["binarise"].view_as(images) <= (images + 1) / 2).double() - 1
+    mean, log_variance = network.encoder(images, batch.labels)
+    q = Normal(mean, (log_variance / 2).exp())
+    output, scale = network.decoder(q.loc + q.scale * batch.draws["noise"], batch.labels)
+    parts = log_likelihood(kind, images, output, scale)
     divergence = kl_divergence(q, Normal(0.0, 1.0)).sum(1)
     return -parts.sum((1, 2, 3)).mean(), divergence.mean()
 
@@ -140,6 +146,59 @@ def test_gradients_of_a_whole_update_are_those_of_finite_differences(kind: str) 
                 slope = (around[0] - around[1]) / 2e-5
                 known = found[name].view(-1)[place].item()
                 assert known == pytest.approx(slope, rel=1e-4, abs=1e-5), name
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "binarised", "learned", "levels"])
+def test_the_importance_weighted_bound_and_its_gradients_are_a_straight_lines(kind: str) -> None:
+    """Burda et al. 2016, equation 8, of torch's own distributions, in two micro-batches."""
+    count = 3
+    state, config = vae_of(**LIKELIHOODS[kind], importance_samples=count, accumulate=2)
+    whole = batch_of(state, override(config, {"accumulate": 1}), 0)
+    parts = [batch_of(state, config, first) for first in (0, BATCH // 2)]
+    network = state.networks["autoencoder"].network
+    latent = config.latent  # type: ignore[attr-defined]
+    noise = whole.draws["noise"].view(BATCH, count, latent)
+    logs = []
+    for k in range(count):
+        # What a single z of each image costs, and its densities under p and q.
+        one = Batch(whole.columns, {**whole.draws, "noise": noise[:, k]})
+        logs.append(_log_weight(network, kind, one))
+    bound = (torch.stack(logs).logsumexp(0) - math.log(count)).mean()
+    wanted = torch.autograd.grad(-bound, list(network.parameters()))
+    found = state.training_step().run(state.family.phases(0), parts)
+    means = {name: value.item() for name, value in found.items()}
+    assert state.family.derived(means)["loss"] == pytest.approx(-bound.item(), rel=1e-9)
+    for weight, gradient in zip(network.parameters(), wanted, strict=True):
+        assert weight.grad is not None
+        torch.testing.assert_close(weight.grad, gradient, rtol=1e-9, atol=1e-9)
+
+
+def _log_weight(network: nn.Module, kind: str, batch: Batch) -> Tensor:
+    """log p(x, z) - log q(z|x) of one z of each image, (n,)."""
+    images = batch.columns["image"]
+    if kind == "binarised":
+        images = 2 * (batch.draws["binarise"].view_as(images) <= (images + 1) / 2).double() - 1
+    mean, log_variance = network.encoder(images, batch.labels)
+    q = Normal(mean, (log_variance / 2).exp())
+    z = q.loc + q.scale * batch.draws["noise"]
+    output, scale = network.decoder(z, batch.labels)
+    densities = Normal(0.0, 1.0).log_prob(z) - q.log_prob(z)
+    return log_likelihood(kind, images, output, scale).sum((1, 2, 3)) + densities.sum(1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"beta": 2}, "--beta 2: the bound of --importance_samples 5"),
+        ({"free_bits": 0.1}, "--free_bits 0.1"),
+        ({"likelihood.name": "gaussian"}, "--likelihood.variance optimal"),
+    ],
+)
+def test_what_the_importance_weighted_bound_cannot_be_had_with(
+    changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        override(recipe("mnist-vae"), {"importance_samples": 5, **changes})
 
 
 class LinearEncoder(nn.Module):
@@ -226,17 +285,21 @@ def test_beta_follows_its_schedule_and_free_bits_cost_nothing_more() -> None:
     assert found["kl"].item() < 50
 
 
-def optimal_on_a_rank(world: World) -> list[dict[str, dict[str, Tensor]]]:
-    configs = [config_of("vae", **LIKELIHOODS["optimal"], accumulate=n) for n in (1, 2)]
+def coupled_on_a_rank(world: World) -> list[dict[str, dict[str, Tensor]]]:
+    """The optimal variance, then the importance-weighted bound, in one and in two micro-batches."""
+    ways: tuple[dict[str, Any], ...] = (LIKELIHOODS["optimal"], {"importance_samples": 3})
+    configs = [config_of("vae", **way, accumulate=n) for way in ways for n in (1, 2)]
     return [weights(train(new(config, world), config, 4)) for config in configs]
 
 
 @pytest.mark.slow
-def test_the_optimal_variance_is_that_of_the_whole_batch_on_any_ranks(tmp_path: Path) -> None:
-    whole = optimal_on_a_rank(World())[0]
+def test_the_optimal_variance_and_the_bound_of_several_z_are_the_same_on_any_ranks(
+    tmp_path: Path,
+) -> None:
+    optimal, _, weighted, _ = coupled_on_a_rank(World())
     for size in (1, 2, 3):
-        for found in ranks.on_ranks(size, optimal_on_a_rank, tmp_path):
-            for each in found:
+        for found in ranks.on_ranks(size, coupled_on_a_rank, tmp_path):
+            for whole, each in zip((optimal, optimal, weighted, weighted), found, strict=True):
                 assert largest_difference(whole, each) < 1e-9
 
 

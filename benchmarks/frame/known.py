@@ -26,9 +26,11 @@ APART = {
     "recipes": "how good every recipe is after so many images",
     "learning": "whether generated images come closer to real ones, and all modes are found",
     "sense": "what metrics make of known damage to images",
+    "coverage": "how often 95% intervals hold what they are of",
     "tuning": "a search's wall time beside the same trials by hand",
     "beyond_memory": "how a set larger than memory streams",
     "published": "what `distgan plan`'s model makes of published figures",
+    "gpu_check": "whether distgan is right on GPUs: a line for each check, and a record",
     "curve": "that model up to 1,024 workers, from `scale`'s results",
 }
 """Those that take no turns in the frame and are none of `all`: modules that run as they are."""

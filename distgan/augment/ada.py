@@ -3,8 +3,9 @@
 
 Every change happens to an image with probability p, which adapts to how much the
 discriminator overfits. Here are the paper's pixel blitting, general geometric and colour
-transformations; its image-space filtering and corruptions are left out, as they are in
-the configuration that the paper recommends. Pixels from beyond the edge are reflections.
+transformations, which are the configuration that it recommends, and of its corruptions the
+cutout, which R3GAN adds; image-space filtering and noise are left out. Pixels from beyond the edge
+are reflections.
 
 One simplification: the geometric group interpolates bicubically where the paper filters
 with a sym6 wavelet at twice the resolution. Nothing is smoothed before it shrinks; scale
@@ -18,15 +19,15 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
-from torch.nn import functional as F
 
 from distgan.augment.adaptation import Adaptation
 from distgan.augment.base import AugmentationSettings, Numbers, per_image
+from distgan.augment.sampling import bicubic, reflect
 from distgan.config.schedule import Share
-from distgan.config.settings import SETTINGS, PositiveCount, split_commas
+from distgan.config.settings import SETTINGS, PositiveCount, nearest, split_commas
 
 
 def blit(images: Tensor, numbers: Numbers, p: Tensor) -> Tensor:
@@ -48,8 +49,8 @@ def blit(images: Tensor, numbers: Numbers, p: Tensor) -> Tensor:
         torch.arange(width, device=images.device),
         indexing="ij",
     )
-    y = _reflect(y - down.view(-1, 1, 1), height)
-    x = _reflect(x - right.view(-1, 1, 1), width)
+    y = reflect(y - down.view(-1, 1, 1), height)
+    x = reflect(x - right.view(-1, 1, 1), width)
     if height == width:
         odd = (quarters % 2 == 1).view(-1, 1, 1)
         y, x = torch.where(odd, x, y), torch.where(odd, height - 1 - y, x)
@@ -58,12 +59,6 @@ def blit(images: Tensor, numbers: Numbers, p: Tensor) -> Tensor:
     x = torch.where(mirror.view(-1, 1, 1), width - 1 - x, x)
     index = (y * width + x).view(n, 1, -1).expand(-1, channels, -1)
     return images.flatten(2).gather(2, index).view(images.shape)
-
-
-def _reflect(place: Tensor, size: int) -> Tensor:
-    # Mirrored at the middle of the first and last pixel, as grid_sample does below.
-    place = place.remainder(max(1, 2 * (size - 1)))
-    return torch.where(place < size, place, 2 * (size - 1) - place)
 
 
 def geometric(images: Tensor, numbers: Numbers, p: Tensor) -> Tensor:
@@ -104,9 +99,9 @@ def _warp(images: Tensor, back: Tensor, right: Tensor, down: Tensor) -> Tensor:
     (x, half_width), (y, half_height) = (_from_middle(size, back) for size in images.shape[:1:-1])
     x, y = x - right.view(-1, 1, 1), y[:, None] - down.view(-1, 1, 1)
     xx, xy, yx, yy = back.view(-1, 4, 1, 1).unbind(1)
-    # grid_sample counts from -1, the middle of the first pixel, to 1, that of the last.
+    # Places count from -1, the middle of the first pixel, to 1, that of the last.
     grid = torch.stack([(xx * x + xy * y) / half_width, (yx * x + yy * y) / half_height], 3)
-    return F.grid_sample(images, grid, "bicubic", "reflection", align_corners=True)
+    return bicubic(images, grid)
 
 
 def _from_middle(size: int, like: Tensor) -> tuple[Tensor, float]:
@@ -140,18 +135,59 @@ def color(images: Tensor, numbers: Numbers, p: Tensor) -> Tensor:
     return mapped.view(images.shape)
 
 
+def cutout(images: Tensor, numbers: Numbers, p: Tensor) -> Tensor:
+    """Set a rectangle of half the height and half the width to 0, mid grey.
+
+    Its centre is uniform over the image, so that it may extend beyond the edge.
+    """
+    height, width = images.shape[2:]
+    cut = numbers.event(p)
+    columns = _near(numbers.uniform(0, 1), width)[:, None, None, :]
+    rows = _near(numbers.uniform(0, 1), height)[:, None, :, None]
+    return images * ~(rows & columns & cut.view(-1, 1, 1, 1))
+
+
+def _near(centre: Tensor, size: int) -> Tensor:
+    # bool (n, size): pixels whose middle is less than a quarter of the size from the centre.
+    middle = (torch.arange(size, dtype=centre.dtype, device=centre.device) + 0.5) / size
+    return (middle - centre[:, None]).abs() < 1 / 4
+
+
 GROUPS: dict[str, tuple[Callable[[Tensor, Numbers, Tensor], Tensor], int]] = {
     "blit": (blit, 7),
     "geometric": (geometric, 11),
     "color": (color, 10),
+    "cutout": (cutout, 3),
 }
 """The function of every group, and how many numbers it uses."""
 
+
+def _parsed(group: str) -> tuple[str, float]:
+    # "color:0.5" -> ("color", 0.5).
+    name, colon, share = group.partition(":")
+    return name, float(share) if colon else 1.0
+
+
+def _known(group: str) -> str:
+    name = group.partition(":")[0]
+    if name not in GROUPS:
+        near = nearest(name[:80], list(GROUPS))
+        raise ValueError(f"no such group{near}; have {', '.join(GROUPS)}")
+    try:
+        share = _parsed(group)[1]
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise ValueError(f"the share after {name}: should be above 0 and at most 1, as {name}:0.5")
+    return group
+
+
 Groups = Annotated[
-    tuple[Literal["blit", "geometric", "color"], ...],
+    tuple[Annotated[str, AfterValidator(_known)], ...],
     BeforeValidator(split_commas),
-    Field(min_length=1),
+    Field(min_length=1, max_length=20),
 ]
+"""Names of groups in their order, each with the share of the probability that its events have."""
 
 
 def _none(value: Any) -> Any:
@@ -166,7 +202,8 @@ class ADASettings(AugmentationSettings):
     name: Literal["ada"] = "ada"
     """What the discriminator's images go through: none, flip, diffaugment or ada."""
     groups: Groups = ("blit", "geometric", "color")
-    """Which of blit, geometric and color, in the order in which they are applied."""
+    """Which of blit, geometric, color and cutout, in the order in which they are applied; with
+    color:0.5 the changes of colour have half of the probability."""
     probability: Annotated[Share | None, BeforeValidator(_none)] = None
     """Change with this probability, such as 0:0.55:20M; none for an adaptive one."""
     target: Annotated[float, Field(gt=-1, lt=1)] = 0.6
@@ -179,13 +216,14 @@ class ADASettings(AugmentationSettings):
     @property
     def numbers(self) -> int:
         """See `AugmentationSettings.numbers`."""
-        return sum(GROUPS[group][1] for group in self.groups)
+        return sum(GROUPS[_parsed(group)[0]][1] for group in self.groups)
 
     def apply(self, images: Tensor, numbers: Tensor, probability: Tensor) -> Tensor:
         """See `AugmentationSettings.apply`."""
         columns, p = Numbers(numbers), probability.to(images.dtype)
         for group in self.groups:
-            images = GROUPS[group][0](images, columns, p)
+            name, share = _parsed(group)
+            images = GROUPS[name][0](images, columns, p if share == 1 else p * share)
         return images
 
     def probability_at(self, images_seen: int) -> float | None:

@@ -19,9 +19,9 @@ from distgan.augment.base import AugmentationSettings, Numbers, per_image
 from distgan.config.settings import SETTINGS, split_commas
 
 _SHIFT = 1 / 8
-"""The longest translation, as a share of height and width."""
+"""The longest translation, as a share of height and width, before it is rounded."""
 _CUTOUT = 1 / 2
-"""The side of the removed rectangle, as a share of height and width."""
+"""The side of the removed rectangle, as a share of height and width, before it is rounded."""
 
 
 def color(images: Tensor, numbers: Numbers) -> Tensor:
@@ -38,7 +38,10 @@ def color(images: Tensor, numbers: Numbers) -> Tensor:
 
 
 def translation(images: Tensor, numbers: Numbers) -> Tensor:
-    """By whole pixels, up to an eighth of the height and of the width."""
+    """By whole pixels, up to an eighth of the height and of the width, rounded: 4 of 28, 4 of 32.
+
+    Rounded as in the newest released code; an older one rounds down.
+    """
     n, channels, height, width = images.shape
     rows, rows_inside = _shifted(height, numbers)
     columns, columns_inside = _shifted(width, numbers)
@@ -58,7 +61,8 @@ def _shifted(size: int, numbers: Numbers) -> tuple[Tensor, Tensor]:
 
 
 def cutout(images: Tensor, numbers: Numbers) -> Tensor:
-    """Set a rectangle of half the height and width to 0; it may extend beyond the edge."""
+    """Set a rectangle of half the height and width, rounded (17 of 33), to 0; it may extend beyond
+    the edge."""
     height, width = images.shape[2:]
     hole = _covered(height, numbers)[:, None, :, None] & _covered(width, numbers)[:, None, None, :]
     return images * ~hole

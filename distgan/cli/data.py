@@ -15,6 +15,7 @@ _PREPARE = """\
 SOURCE is one of these; which, it sees for itself:
 
   mnist, fashion-mnist, cifar10, cifar100    downloaded, and checked
+  stacked-mnist                              made of the digits in the package
   a folder with MNIST's IDX files or either CIFAR's, gzipped or not
   a folder or zip of images; its sub-folders are the classes, or dataset.json says
   WebDataset .tar files: NAME.jpg, NAME.cls (or .json), NAME.txt, NAME.pair.jpg
@@ -67,11 +68,15 @@ def _add_prepare(actions: Verbs[Parser]) -> None:
     prepare.add_argument(
         "--channels", metavar="WHICH", help="gray, rgb, or auto: as the first image [auto]"
     )
-    prepare.add_argument("--subset", metavar="N", help="take N images, drawn by --seed [all]")
+    prepare.add_argument(
+        "--subset", metavar="N", help="take N images, drawn by --seed [all; stacked-mnist 128000]"
+    )
     prepare.add_argument(
         "--validation", metavar="N", help="hold out N of them, as a set in URI/validation [0]"
     )
-    prepare.add_argument("--seed", metavar="S", help="of --subset and --validation [0]")
+    prepare.add_argument(
+        "--seed", metavar="S", help="of --subset, --validation and stacked-mnist [0]"
+    )
     prepare.add_argument("--shard-size", metavar="MB", help="of decoded pixels in a shard [64]")
     prepare.add_argument(
         "--store",

@@ -10,6 +10,7 @@ _EVALUATE = """\
 Metrics, of which several may be asked for:
 
   frechet            distance of Gaussians fitted to features; with Inception's, the FID
+  frechet-infinity   the same, extrapolated to infinitely many images
   kernel             distance of the features' distributions; with Inception's, the KID
   manifold           precision and recall, density and coverage
   classifier-score   with Inception, the Inception score

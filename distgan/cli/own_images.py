@@ -116,6 +116,7 @@ class OwnImages:
         from distgan.config.settings import from_dict
         from distgan.data import raw
         from distgan.data.prepare import PrepareSettings
+        from distgan.data.sources import is_made
         from distgan.launch import ready
 
         asked = self._options.size
@@ -130,7 +131,10 @@ class OwnImages:
                 )
             return data
         if self._options.dry_run:
-            make = command("data", "prepare", data, "--size", asked or "64", "--out", "SET")
+            words = ["data", "prepare", data, "--out", "SET"]
+            if asked is not None or not is_made(data):
+                words[3:3] = ["--size", asked or "64"]
+            make = command(*words)
             raise UserError(
                 f"--dry-run: writes nothing, and {data} is no prepared set yet; "
                 f"make one with `{make}`, or leave --dry-run out"

@@ -21,6 +21,10 @@ setting of the recipe may be changed by its dotted name:
 """
 
 
+_ROOM = 0.9
+"""Share of a GPU's memory that a step may take; the rest is for CUDA itself: assumed."""
+
+
 def add(verbs: Verbs[Parser]) -> None:
     """Declare the verb."""
     parser = verbs.add_parser(
@@ -68,6 +72,7 @@ def run(options: argparse.Namespace) -> int:
     image = None if options.image is None else units.parse_shape(options.image)
     found = plan(config, place, image)
     _print_summary(config, found, price)
+    _print_memory(found)
     _print_terms(found)
     _print_advice(found)
     return 0
@@ -90,6 +95,31 @@ def _print_summary(config: RunConfig, plan: Plan, price: float | None) -> None:
         say(f"  {significant(cost)} at {price:g} per worker and hour")
     if place.workers > 1:
         say(f"  {expected.efficiency:.0%} of {place.workers} times one worker, with the same batch")
+
+
+def _print_memory(plan: Plan) -> None:
+    from distgan.cli.console import say
+    from distgan.cli.units import size
+    from distgan.plan.devices import GPUS
+
+    held, name = plan.memory, plan.place.gpu
+    parts = {
+        "weights": held.weights,
+        "averages": held.averages,
+        "optimizers": held.optimizers,
+        "activations and gradients": held.step,
+    }
+    each = ", ".join(f"{what} {size(many)}" for what, many in parts.items() if many)
+    say(f"  {size(held.total)} of memory on each worker: {each}")
+    if name == "cpu":
+        return
+    room = GPUS[name].size
+    fits = (
+        "fits"
+        if held.total < _ROOM * room
+        else ("does not fit; more --accumulate, more workers or a smaller --batch holds less")
+    )
+    say(f"  {size(room)} on each GPU: {fits} (counted, not measured on any GPU)")
 
 
 def _print_terms(plan: Plan) -> None:

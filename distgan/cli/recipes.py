@@ -15,7 +15,7 @@ _HEADINGS = ("recipe", "image", "images", "G + D", "2 cores", "Frechet")
 _LEGEND = """\
 images: to train on. G + D: weights of generator and discriminator. 2 cores: time for all images \
 at the step's speed, measured {speed_date} ({speed_source}). Frechet: distance to the training \
-images after so many, mean over seeds, measured {quality_date} ({quality_source}); lower is \
+images (after so many), mean over seeds, measured {quality_date} ({quality_source}); lower is \
 better. Blank: not measured."""
 
 _OWN = """\
@@ -92,5 +92,5 @@ def _row(config: RunConfig) -> tuple[str, ...]:
     time = span(config.images / speed) if speed else ""
     good = ""
     if quality:
-        good = f"{quality.frechet:.1f} at {short_count(quality.images)}"
+        good = f"{quality.frechet:.1f} ({short_count(quality.images)})"
     return image, short_count(config.images), weights, time, good

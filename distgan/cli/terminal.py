@@ -24,6 +24,7 @@ from distgan.runs.events import PREPARING
 from distgan.runs.export import CARD
 from distgan.runs.records import METRICS
 from distgan.training.control import Status
+from distgan.training.profile import FOLDER as PROFILE
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_PICTURES = 60.0
@@ -124,12 +125,18 @@ class Terminal:
                 "files": path,
                 "samples": f"samples/images-{result.images_seen:012d}.png in it, {METRICS}",
                 "model": f"{CARD} in it, and the .safetensors that it names",
+                **self._profiled(),
                 "report": command("report", path),
                 "evaluate": command("evaluate", path),
                 "sample": command("sample", path),
                 "go on": command(*go_on, "--images", further(result.images_seen)),
             }
         )
+
+    def _profiled(self) -> dict[str, str]:
+        if self._plan is None or not self._plan.config.output.profile:
+            return {}
+        return {"profile": f"{PROFILE}/ in it, for https://ui.perfetto.dev or chrome://tracing"}
 
     def _tell(self, lines: dict[str, str]) -> None:
         for name, said in lines.items():

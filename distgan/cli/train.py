@@ -25,6 +25,7 @@ Ctrl-C finishes the step, writes a checkpoint and says how to go on.
 _SHORT = {
     **{name: name for name in ("data", "images", "batch", "seed")},
     "skip_bad": "feed.skip_bad",
+    "profile": "output.profile",
 }
 """Options of `train` that are short for a setting, and its dotted name."""
 
@@ -67,6 +68,9 @@ def add(verbs: Verbs[Parser]) -> None:
     parser.add_argument("--seed", metavar="S", help="of weights, data order and latents [0]")
     parser.add_argument(
         "--skip-bad", metavar="N", help="damaged images to pass over before it is an error [0]"
+    )
+    parser.add_argument(
+        "--profile", metavar="N", help="write a trace of N steps to profile/ in the run [0]"
     )
     parser.add_argument("--out", metavar="DIR", help="path or URI [runs/RECIPE-DATE-TIME]")
     parser.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")

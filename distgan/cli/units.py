@@ -92,6 +92,18 @@ def significant(value: float) -> str:
     return f"{value:#.3g}" if value >= 1e-4 else f"{value:.2e}"
 
 
+def size(count: float) -> str:
+    """Bytes in the unit that suits them, with two significant digits or more: ``1.2 GB``."""
+    for scale, unit in ((1e9, "GB"), (1e6, "MB")):
+        if count >= 0.9995 * scale:
+            return f"{_decimal(count / scale)} {unit}"
+    return f"{_decimal(count / 1e3)} kB"
+
+
+def _decimal(number: float) -> str:
+    return f"{number:,.0f}" if number >= 9.95 else f"{number:.1f}"
+
+
 _SPANS = ((60, "s"), (60, "min"), (24, "hours"), (365.25, "days"))
 """Units of time, and how many of each make one of the next."""
 

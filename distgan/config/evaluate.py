@@ -29,8 +29,8 @@ class EvaluateSettings:
     metrics: Annotated[
         tuple[str, ...], BeforeValidator(split_commas), Field(min_length=1), AfterValidator(_known)
     ] = ("frechet", "kernel")
-    """Which: frechet, kernel, manifold, classifier-score, modes, sliced, memorisation,
-    intra-class; of a VAE also elbo, iwae, bits-per-dimension, reconstruction,
+    """Which: frechet, frechet-infinity, kernel, manifold, classifier-score, modes, sliced,
+    memorisation, intra-class; of a VAE also elbo, iwae, bits-per-dimension, reconstruction,
     reconstruction-frechet, active-units, kl-dimensions. A value's name, such as precision, means
     its metric; fid and kid are frechet and kernel through inception."""
     num: Annotated[Count, Field(ge=10, le=10_000_000)] = 5_000
@@ -42,8 +42,8 @@ class EvaluateSettings:
     iwae_k: Annotated[PositiveCount, Field(le=100_000)] = 50
     """Importance samples of iwae for each image; papers have 5000."""
     features: str = "auto"
-    """What sees the images: mnist, fashion-mnist, cifar10, efficientnet, inception; auto: by the
-    data."""
+    """What sees the images: mnist, fashion-mnist, cifar10, stacked-mnist, efficientnet, inception;
+    auto: by the data."""
     weights: Literal["ema", "generator"] = "ema"
     """The generator's moving average, or its last weights."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

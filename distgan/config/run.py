@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
 from distgan.config.evaluate import EvaluateSettings
@@ -50,6 +50,8 @@ class OutputConfig:
     """Images between checkpoints."""
     keep_checkpoints: PositiveInt = 2
     """How many of the newest checkpoints stay."""
+    profile: NonNegativeInt = 0
+    """Steps soon after a start of which rank 0 writes a trace to profile/; 0 for none."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -59,7 +61,7 @@ class RunConfig:
     recipe: str
     """The recipe that this configuration started from."""
     family: str
-    """The family of models: gan or vae. Decides what other settings there are."""
+    """The family of models: gan, vae or vae-gan. Decides what other settings there are."""
     data: str = "mnist"
     """A packaged set, a Parquet file, or a folder or URI made by `distgan data prepare`."""
     images: Count = 1_000_000
@@ -72,6 +74,9 @@ class RunConfig:
     """Decides weights, order of the data and latents."""
     precision: Literal["float32", "bf16", "float64"] = "float32"
     """Arithmetic: float32, bf16 (autocast; weights and penalties stay float32), float64."""
+    deterministic: bool = False
+    """On GPUs, use only operations that compute the same bits every time, at some cost of speed;
+    what has no such operation is an error."""
     compile: Annotated[Literal["off", "on"], BeforeValidator(_switch)] = "off"
     """torch.compile the networks: on or off. Costs a minute at the start, wants a C++ compiler,
     and cannot go with penalties on gradients."""

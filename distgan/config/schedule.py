@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, GetCoreSchemaHandler
@@ -26,37 +27,63 @@ class Schedule:
 
     As text, which is what a command line and a YAML file hold: ``2e-4`` for a constant,
     ``2e-4:5e-5:20M`` for half a cosine (Loshchilov and Hutter, ICLR 2017, equation 5,
-    without restarts), ``2e-4:0:20M:linear`` for a straight line.
+    without restarts), ``2e-4:0:20M:linear`` for a straight line, ``2e-4,1e-4@5M,5e-5@8M`` for
+    values that each hold from so many images on.
     """
 
-    __slots__ = ("end", "images", "shape", "start")
+    __slots__ = ("end", "images", "shape", "start", "steps")
 
     def __init__(
-        self, start: float, end: float | None = None, images: int = 0, shape: str = "cosine"
+        self,
+        start: float,
+        end: float | None = None,
+        images: int = 0,
+        shape: str = "cosine",
+        steps: tuple[tuple[float, int], ...] = (),
     ) -> None:
         self.start, self.end = float(start), float(start if end is None else end)
         self.images, self.shape = images, shape
+        self.steps = steps
+        if steps:
+            self.end, self.images = steps[-1]
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """Those that it starts with, ends with, and steps to; all others lie between them."""
+        return (self.start, self.end, *(value for value, _ in self.steps))
 
     @property
     def constant(self) -> bool:
         """Whether the value never changes."""
-        return self.start == self.end
+        return len(set(self.values)) == 1
 
     @property
     def is_zero(self) -> bool:
         """Whether the value is always 0."""
-        return self.start == self.end == 0
+        return not any(self.values)
+
+    def scaled(self, factor: float, tidy: Callable[[float], float] = float) -> Schedule:
+        """Every value times a factor, and through ``tidy``."""
+        steps = tuple((tidy(value * factor), images) for value, images in self.steps)
+        start, end = tidy(self.start * factor), tidy(self.end * factor)
+        return Schedule(start, end, self.images, self.shape, steps)
 
     def at(self, images_seen: float) -> float:
         """The value after that many images."""
         if self.constant:
             return self.start
+        if self.steps:
+            past = [value for value, images in self.steps if images <= images_seen]
+            return past[-1] if past else self.start
         way = _SHAPES[self.shape](min(1.0, images_seen / self.images))
         return self.start + (self.end - self.start) * way
 
     def __str__(self) -> str:
         if self.constant:
             return _digits(self.start)
+        if self.steps:
+            later = (f"{_digits(value)}@{images}" for value, images in self.steps)
+            return ",".join((_digits(self.start), *later))
         text = f"{_digits(self.start)}:{_digits(self.end)}:{self.images}"
         return text if self.shape == "cosine" else f"{text}:{self.shape}"
 
@@ -70,11 +97,11 @@ class Schedule:
         return hash(self._fields)
 
     @property
-    def _fields(self) -> tuple[float | int | str, ...]:
+    def _fields(self) -> tuple[object, ...]:
         # Two constants of the same value are equal whatever their number of images and shape.
         if self.constant:
             return (self.start,)
-        return self.start, self.end, self.images, self.shape
+        return self.start, self.end, self.images, self.shape, self.steps
 
     @classmethod
     def parse(cls, value: Any) -> Schedule:
@@ -85,6 +112,8 @@ class Schedule:
         """
         if isinstance(value, cls):
             return value
+        if isinstance(value, str) and "@" in value:
+            return cls._stepped(value)
         parts = value.split(":") if isinstance(value, str) else [value]
         try:
             numbers = [float(parse_count(part)) for part in parts[:3]]
@@ -95,13 +124,36 @@ class Schedule:
         if not whole or len(parts) not in (1, 3, 4) or shape not in _SHAPES:
             raise ValueError(
                 "should be a number, or START:END:IMAGES or START:END:IMAGES:linear for one "
-                "that changes, such as 2e-4:5e-5:20M"
+                "that changes, such as 2e-4:5e-5:20M, or steps such as 2e-4,1e-4@5M"
             )
         if len(parts) > 1 and (numbers[2] < 1 or not numbers[2].is_integer()):
             raise ValueError("should change over at least one image")
         if len(parts) == 1:
             return cls(numbers[0])
         return cls(numbers[0], numbers[1], int(numbers[2]), shape)
+
+    @classmethod
+    def _stepped(cls, text: str) -> Schedule:
+        """``START,VALUE@IMAGES,...``, the images rising.
+
+        Raises:
+            ValueError: for anything else.
+        """
+        first, *later = text.split(",")
+        try:
+            start = float(parse_count(first))
+            found = [(float(parse_count(a)), float(parse_count(b))) for a, b in map(_pair, later)]
+        except (TypeError, ValueError):
+            found, start = [], math.nan
+        places = [0.0, *(images for _, images in found)]
+        finite = all(map(math.isfinite, (start, *places, *(value for value, _ in found))))
+        rising = all(a < b for a, b in pairwise(places))
+        if not found or not finite or not rising or not all(p.is_integer() for p in places):
+            raise ValueError(
+                "should be START,VALUE@IMAGES,VALUE@IMAGES..., each VALUE from so many images on, "
+                "in rising order, such as 2e-4,1e-4@5M,5e-5@8M"
+            )
+        return cls(start, steps=tuple((value, int(images)) for value, images in found))
 
     @classmethod
     def __get_pydantic_core_schema__(
@@ -114,6 +166,11 @@ class Schedule:
         return core_schema.no_info_plain_validator_function(cls.parse, serialization=dump)
 
 
+def _pair(text: str) -> tuple[str, str]:
+    value, images = text.split("@")
+    return value, images
+
+
 def _digits(number: float) -> str:
     """The shortest text that reads back as exactly this number."""
     short = f"{number:g}"
@@ -122,7 +179,7 @@ def _digits(number: float) -> str:
 
 def _within(low: float, high: float, words: str) -> AfterValidator:
     def check(schedule: Schedule) -> Schedule:
-        if not all(low <= value <= high for value in (schedule.start, schedule.end)):
+        if not all(low <= value <= high for value in schedule.values):
             raise ValueError(f"should be {words}")
         return schedule
 
@@ -130,7 +187,8 @@ def _within(low: float, high: float, words: str) -> AfterValidator:
 
 
 def _positive_at_first(schedule: Schedule) -> Schedule:
-    if schedule.start <= 0 or schedule.end < 0:
+    before = (schedule.start, *(value for value, _ in schedule.steps[:-1]))
+    if min(before) <= 0 or schedule.end < 0:
         raise ValueError("should be greater than 0; only the END of a schedule may be 0")
     return schedule
 

@@ -54,17 +54,18 @@ class Feed:
     ) -> None:
         self._source, self._columns, self._world = source, columns, world
         self._dtype, self._weight = config.dtype, world.weight(config.micro_batch)
-        self._micro_batch, self._mirror = config.micro_batch, config.feed.mirror
-        mirror = {"mirror": Draw("uniform", 1)} if self._mirror else {}
-        self._numbers = _Numbers({**numbers, **mirror}, config, world)
+        self._micro_batch = config.micro_batch
+        self._numbers = _Numbers(numbers, config, world, _NUMBERS_AT_ONCE)
+        ahead = any(column.next_batch for column in columns.values())
+        self._rows = _Rows(source, config, world, config.batch if ahead else 0)
 
     def batch(self, images_seen: int) -> Batch:
         """This rank's part of the global micro-batch from sample ``images_seen``."""
-        images, labels = self._source.batch(images_seen)
-        numbers = dict(self._numbers.batch(images_seen))
-        flip = numbers.pop("mirror") if self._mirror else None
+        numbers = self._numbers.batch(images_seen)
+        rows, later = self._rows.batch(images_seen)
         columns = {}
         for name, column in self._columns.items():
+            images, labels, flip = later if column.next_batch else rows
             if column.kind == "image":
                 columns[name] = self._image(images, flip)
             elif labels is not None:
@@ -91,15 +92,52 @@ class Feed:
         self._source.close()
 
 
+class _Rows:
+    """Images, labels, and numbers to mirror by, of this rank's part of each micro-batch.
+
+    The source is read in order and each sample once: those of the next batch that are wanted
+    already are kept, as bytes, until their own turn.
+
+    Args:
+        ahead: images between a sample and the later one that is wanted with it; 0 for none.
+    """
+
+    Part = tuple[Tensor, Tensor | None, Tensor | None]
+
+    def __init__(self, source: SampleSource, config: RunConfig, world: World, ahead: int) -> None:
+        self._source, self._micro_batch, self._ahead = source, config.micro_batch, ahead
+        mirror = {"mirror": Draw("uniform", 1)}
+        # As many batches ahead as of the latents of a small network.
+        few = _NUMBERS_AT_ONCE // 64
+        self._mirror = _Numbers(mirror, config, world, few) if config.feed.mirror else None
+        self._kept: dict[int, _Rows.Part] = {}
+        self._next = 0
+
+    def batch(self, images_seen: int) -> tuple[Part, Part]:
+        """Of the samples from ``images_seen``, and of those so far ``ahead``."""
+        if images_seen not in self._kept:
+            # At the start, and wherever training goes on from.
+            self._kept, self._next = {}, images_seen
+        while self._next <= images_seen + self._ahead:
+            self._kept[self._next] = self._read(self._next)
+            self._next += self._micro_batch
+        later = self._kept[images_seen + self._ahead]
+        return self._kept.pop(images_seen), later
+
+    def _read(self, images_seen: int) -> Part:
+        flip = None if self._mirror is None else self._mirror.batch(images_seen)["mirror"]
+        return (*self._source.batch(images_seen), flip)
+
+
 class _Numbers:
     """The random numbers of this rank's part of a batch, stream by stream."""
 
-    def __init__(self, streams: Mapping[str, Draw], config: RunConfig, world: World) -> None:
+    def __init__(
+        self, streams: Mapping[str, Draw], config: RunConfig, world: World, at_once: int
+    ) -> None:
         self._streams, self._config, self._device = streams, config, world.device
         largest = max((draw.size for draw in streams.values()), default=1)
-        self._ahead = PrefetchBuffer(
-            self._draw, config.micro_batch, world, largest, _NUMBERS_AT_ONCE
-        )
+        self._ahead = PrefetchBuffer(self._draw, config.micro_batch, world, largest, at_once)
 
     def batch(self, images_seen: int) -> dict[str, Tensor]:
         """By stream, (n, numbers of a sample), for the global batch from ``images_seen``."""

@@ -15,6 +15,7 @@ from distgan.data import columns, decoder, manifest
 from distgan.data.columns import SHAPE_KEY
 from distgan.data.decoder import BadImageError
 from distgan.data.manifest import Manifest
+from distgan.data.sources import MADE
 from distgan.data.sources.base import numbered_classes
 from distgan.data.sources.named import NAMED
 from distgan.data.unfinished import UNFINISHED
@@ -103,7 +104,7 @@ def open_images(data: str, option: str = "--data") -> ImageSet:
         raise UserError(f"{where}: cannot be reached ({error})") from None
     if not there:
         known = ", ".join(PACKAGED)
-        if data in NAMED:
+        if data in NAMED or data in MADE:
             raise UserError(
                 f"{where}: is not here yet; make it with `distgan data prepare {data} --out {data}`"
             )

@@ -71,7 +71,8 @@ class PrepareSettings:
     channels: Literal["auto", "gray", "rgb"] = "auto"
     """1 or 3 channels; ``auto`` takes what the first image has."""
     subset: PositiveCount | None = None
-    """Take that many images, drawn by ``seed``, in the source's order."""
+    """Take that many images, drawn by ``seed``, in the source's order; stacked-mnist is made with
+    that many."""
     validation: Count = 0
     """Images, drawn by ``seed`` out of those taken, for a set of their own in ``validation``."""
     shard_size: PositiveCount = 64
@@ -81,7 +82,7 @@ class PrepareSettings:
     skip_bad: Count = 0
     """Bad images that may be left out."""
     seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
-    """Of ``subset`` and ``validation``."""
+    """Of ``subset`` and ``validation``, and of the digits of stacked-mnist."""
 
 
 def prepare(
@@ -99,8 +100,9 @@ def prepare(
     fails, nothing is left in ``out``.
 
     Args:
-        source: a file or folder of any kind in `distgan.data.sources`, or a name in
-            `distgan.data.sources.named`, which is downloaded.
+        source: a file or folder of any kind in `distgan.data.sources`, a name in
+            `distgan.data.sources.named`, which is downloaded, or one that `distgan.data.sources`
+            makes.
         out: path or URI of the folder to write to.
         tasks: makes several shards at a time; None makes one after another in this process, as
             those of a set with a single shard always are.
@@ -115,7 +117,9 @@ def prepare(
     with Ownership(storage, "preparing of a set") as owner:
         clear(storage)
         refuse_occupied(storage, out)
-        opened = open_source(source, options.split, progress)
+        opened = open_source(
+            source, options.split, progress, count=options.subset, seed=options.seed
+        )
         for line in opened.notes:
             note(line)
         taken, held_out = _choose(opened.count, options)

@@ -24,7 +24,7 @@ from distgan.data import manifest
 from distgan.data.decoder import BadImageError, shape_of
 from distgan.data.images import PACKAGED, open_images
 from distgan.data.prepare import PrepareSettings
-from distgan.data.sources import open_source, source_path
+from distgan.data.sources import is_made, open_source, source_path
 from distgan.data.sources.base import ImageData, Unreadable
 from distgan.data.sources.listing import list_folder
 from distgan.data.sources.named import Progress
@@ -108,7 +108,7 @@ def is_raw(data: str, option: str, *, resize: bool = False) -> bool:
     """Whether images have to be prepared before they can be trained on.
 
     Not a packaged set, a prepared one, or Parquet whose images are of one size; nor what does not
-    exist, of which `open_images` says so.
+    exist and cannot be made, of which `open_images` says so.
 
     Args:
         option: the option or argument that named them, for errors.
@@ -119,6 +119,8 @@ def is_raw(data: str, option: str, *, resize: bool = False) -> bool:
     """
     if data in PACKAGED or "://" in data:
         return False
+    if is_made(data):
+        return True
     path = Path(os.path.expanduser(data))
     try:
         if not path.exists():
@@ -156,6 +158,8 @@ def set_folder(data: str, options: PrepareSettings, option: str) -> Path:
     path = source_path(data)
     try:
         files = sorted(list_folder(path).names) if path.is_dir() else [""]
+        if is_made(data):
+            files = []
         stats = [_stat(path / name) for name in files]
     except OSError as error:
         raise UserError(f"{option} {data}: cannot be read ({first_line(error)})") from None

@@ -34,7 +34,8 @@ def open_rows(
     """
     if config.feed.way == "resident":
         return Resident(resident(), config.seed, config.micro_batch, world, damage)
-    end = config.images + config.batch
+    # The last batch may begin just before the end, and want samples of the one after it.
+    end = config.images + 2 * config.batch
     return Streamed(
         images,
         config.feed,

@@ -20,7 +20,7 @@ from distgan.parallel import World
 from distgan.storage.scratch import cache_folder
 from distgan.storage.storage import Storage
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 def load_or_compute(

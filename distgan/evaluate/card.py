@@ -32,6 +32,8 @@ class Card:
     weights: str
     """``ema`` or ``generator``."""
     seed: int
+    labels: str = ""
+    """How often each label was given to a conditional generator; empty where all take turns."""
     encoded: int = 0
     """Images that the encoder of a model that has one was measured by, and what follows of them."""
     encoded_split: str = ""
@@ -44,6 +46,8 @@ class Card:
     """Of the decoder: its name, and whether it is a density or what else."""
     used: str = ""
     """How many of the real and generated images each metric used."""
+    bias: str = ""
+    """Which values depend on how many images there are."""
     arithmetic: str = ""
     """The extractor's floating-point format, and the kind of device."""
 
@@ -51,25 +55,27 @@ class Card:
     def key(self) -> str:
         """Eight hexadecimal digits, equal for equal cards.
 
-        ``used`` is not part of it: it follows from the other fields and the requested metrics.
+        ``used`` and ``bias`` are not part of it: they follow from the other fields and the
+        requested metrics.
         Nor is ``arithmetic``, which changes last digits only: values of one run that were
         measured on different machines stay comparable.
         """
-        aside = ("used", "arithmetic")
+        aside = ("used", "bias", "arithmetic")
         named = {name: value for name, value in self._said().items() if name not in aside}
         text = json.dumps(named, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def to_dict(self) -> dict[str, Any]:
-        """The key, and all fields; those of an encoder only where one was measured."""
+        """The key, and all fields; those of labels or an encoder only where there are any."""
         return {"key": self.key, **self._said()}
 
     def _said(self) -> dict[str, Any]:
         found = asdict(self)
-        return {name: value for name, value in found.items() if name not in _OF_ENCODERS or value}
+        return {name: value for name, value in found.items() if name not in _OPTIONAL or value}
 
 
-_OF_ENCODERS = (
+_OPTIONAL = (
+    "labels",
     *("encoded", "encoded_split", "encoded_checksum", "importance_samples", "likelihood"),
 )
 """Fields that other cards go without, so that their keys stay as they were."""

@@ -24,7 +24,7 @@ from distgan.evaluate.extraction import (
     own_places,
 )
 from distgan.evaluate.feature_statistics import FeatureStatistics
-from distgan.evaluate.measures import MEASURES, Value, interval
+from distgan.evaluate.measures import Value, interval, reconstruction_frechet
 from distgan.evaluate.reals import checksum_of, held_out_of, mixed, read_images
 from distgan.families.autoencoder import Autoencoder
 from distgan.features.base import Extractor, without_tf32
@@ -35,6 +35,7 @@ from distgan.metrics.likelihood import (
 )
 from distgan.metrics.moments import Moments
 from distgan.metrics.names import AUTOENCODER_METRICS
+from distgan.metrics.student import Spread
 from distgan.networks.random import normal_draws
 from distgan.networks.vae import Posterior
 from distgan.objectives.likelihoods import binarised
@@ -121,7 +122,7 @@ class EncodedImages:
     def _measure(
         self, model: Autoencoder, extractor: Extractor | None
     ) -> dict[str, dict[str, Value]]:
-        if model.likelihood.couples and self._wanted & {"elbo", "iwae", "bits-per-dimension"}:
+        if model.couples and self._wanted & {"elbo", "iwae", "bits-per-dimension"}:
             model = model.calibrated(self._training_error(model))
         blocks = list(self._blocks(self._images, self.count))
         found = self._of_images(model, blocks) if self._wanted - WANT_FEATURES else {}
@@ -226,9 +227,8 @@ class EncodedImages:
 
     def _drawn(self, posterior: Posterior, block: _Block) -> Tensor:
         """One z of each image, (n, latent)."""
-        mean, log_variance = posterior
-        noise = self._noise(block, range(1), mean.shape[1])[:, 0].to(mean)
-        return mean + (log_variance / 2).exp() * noise
+        mean = posterior.mean
+        return posterior.draw(self._noise(block, range(1), mean.shape[1])[:, 0].to(mean))
 
     def _noise(self, block: _Block, k: range, latent: int) -> Tensor:
         numbers = torch.from_numpy(block.numbers).to(self._world.device)
@@ -271,8 +271,7 @@ class EncodedImages:
         if self._real is None:
             self._real = features(lambda block: block.pixels)
         made = features(lambda block: _reconstructed(model, block))
-        found = MEASURES["frechet"](self._real, made, self._settings.seed)
-        return {"reconstruction-frechet": found["frechet"]}
+        return {"reconstruction-frechet": reconstruction_frechet(self._real, made)}
 
     def _blocks(self, images: ImageSet, count: int) -> Iterator[_Block]:
         """This rank's."""
@@ -297,4 +296,5 @@ def _mean(rows: Tensor) -> Value:
     """The mean over images, and its interval by their standard deviation."""
     if len(rows) < 2:
         return Value(rows.mean().item())
-    return interval(rows.mean().item(), rows.std().item() / len(rows) ** 0.5)
+    error = rows.std().item() / len(rows) ** 0.5
+    return interval(rows.mean().item(), Spread(error, len(rows) - 1))

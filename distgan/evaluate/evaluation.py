@@ -9,18 +9,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from distgan.config.evaluate import EvaluateSettings
 from distgan.data.images import ImageSet
+from distgan.data.labels import class_counts
 from distgan.errors import UserError
 from distgan.evaluate.card import Card
 from distgan.evaluate.encoded import WANT_FEATURES, EncodedImages
-from distgan.evaluate.extraction import extract_all_ranks, in_8_bits
+from distgan.evaluate.extraction import MOST_FEATURES, extract_all_ranks, in_8_bits
 from distgan.evaluate.feature_statistics import FeatureStatistics
+from distgan.evaluate.labels import by_shares
 from distgan.evaluate.measures import MEASURES, WANT_CLASSES, WANT_LABELS, Value, used
-from distgan.evaluate.needs import check_counts
+from distgan.evaluate.needs import check_counts, check_features
 from distgan.evaluate.reals import Reals, checksum_of, held_out_of
 from distgan.families import Family
 from distgan.features import load, resolve
@@ -62,10 +66,10 @@ class Evaluator:
     Args:
         settings: what to measure.
         data: the name or place of the set, for the card.
-        family: what generates; its labels, if it takes any, take turns.
+        family: what generates; of labels, if it takes any, each comes as often as in the data.
 
     Raises:
-        UserError: when there is no such extractor.
+        UserError: when there is no such extractor, or too few images for a metric of its features.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Evaluator:
         check(settings, family, images)
         self._extractor = _extractor(settings, images, world)
         self._real: FeatureStatistics | None = None
+        self._labels: Tensor | None = None
         self._encoded: EncodedImages | None = None
         card = Card(
             extractor="",
@@ -107,13 +112,19 @@ class Evaluator:
         if extractor is not None and set(settings.metrics) & set(MEASURES):
             reals = Reals(images, settings, world)
             self._real = reals.features(extractor, world)
-            _check_reals(settings, self._real)
+            check_features(settings, extractor.size, reals.count)
+            counts = _class_counts(images, world) if family.labels else None
+            if counts is not None:
+                self._labels = by_shares(counts, settings.num)
+            _check_classes(settings, self._real.labels, self._labels)
             card = replace(
                 card,
                 split="train",
                 real=reals.count,
                 held_out=reals.held_out,
                 fake=settings.num,
+                labels="" if counts is None or len(set(counts)) == 1 else "by the data's shares",
+                bias=_bias(settings.metrics),
             )
         if not set(settings.metrics) <= set(MEASURES):
             self._encoded = EncodedImages(images, settings, bool(family.labels), world)
@@ -133,7 +144,7 @@ class Evaluator:
         model = self._family.autoencoder(networks)
         if self._encoded is not None and model is not None:
             found |= self._encoded.measure(model, self._extractor)
-            card = replace(card, likelihood=model.likelihood.title)
+            card = replace(card, likelihood=model.title)
         values: dict[str, Value] = {}
         # In the order in which they were asked for: the first decides which checkpoint is best.
         for name in self._settings.metrics:
@@ -148,21 +159,16 @@ class Evaluator:
             self._settings.num,
             self._extractor,
             self._world,
-            self._labels(range(self._settings.num)),
+            self._labels,
         )
 
     @torch.no_grad()
     def _fakes(self, networks: Mapping[str, nn.Module], numbers: range) -> Tensor:
         family, seed = self._family, self._settings.seed
-        batch = family.generation_batch(networks, seed, "evaluate", numbers)
+        labels = None if self._labels is None else self._labels[numbers.start : numbers.stop]
+        batch = family.generation_batch(networks, seed, "evaluate", numbers, labels)
         made = family.images(networks, batch, seed, "evaluate")
         return in_8_bits(made)
-
-    def _labels(self, numbers: range) -> Tensor | None:
-        # A conditional generator makes as many of every class.
-        if not self._family.labels:
-            return None
-        return torch.arange(numbers.start, numbers.stop) % self._family.labels
 
 
 def check(settings: EvaluateSettings, family: Family, images: ImageSet) -> None:
@@ -208,12 +214,33 @@ def _extractor(settings: EvaluateSettings, images: ImageSet, world: World) -> Ex
     return found
 
 
-def _check_reals(settings: EvaluateSettings, real: FeatureStatistics) -> None:
-    most = 2 if real.labels is None else int(torch.bincount(real.labels).max())
-    if "intra-class" in settings.metrics and most < 2:
+def _class_counts(images: ImageSet, world: World) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = world.gather(class_counts(images) if world.leads else None)[0]
+    return found
+
+
+def _check_classes(settings: EvaluateSettings, real: Tensor | None, fake: Tensor | None) -> None:
+    if "intra-class" not in settings.metrics or real is None or fake is None:
+        return
+    most = min(MOST_FEATURES, len(fake))
+    classes = 1 + max(int(real.max()), int(fake[:most].max()))
+    fewest = torch.minimum(*(torch.bincount(x, minlength=classes) for x in (real, fake[:most])))
+    if fewest.max() < 2:
         raise UserError(
-            "--evaluate.metrics intra-class: no class has two real images; leave it out"
+            "--evaluate.metrics intra-class: no class has two real and two generated images; "
+            "leave it out, or give a larger --evaluate.num"
         )
+
+
+_BIASED = ("frechet", "intra-class", "reconstruction-frechet")
+
+
+def _bias(metrics: Sequence[str]) -> str:
+    """What the card says of values that depend on the number of images."""
+    biased = [name for name in metrics if name in _BIASED]
+    if not biased:
+        return ""
+    return f"{', '.join(biased)}: the fewer images, the larger; frechet-infinity is without"
 
 
 def _check_finite(metric: str, found: dict[str, Value]) -> None:

@@ -22,7 +22,6 @@ BLOCK = 100
 """Images processed at a time."""
 MOST_FEATURES = 10_000
 _MOST_PIXELS = 2_000
-_FOLDS, _LONGEST_FOLDED = 10, 512
 
 
 def extract_all_ranks(
@@ -41,10 +40,7 @@ def extract_all_ranks(
         images: maps numbers of images to uint8 (n, c, h, w), on any device.
         labels: int64 (num,), the same on all ranks.
     """
-    # A fold holds a d x d matrix: for long features there is one fold and no interval.
-    folds = [
-        Moments(extractor.size) for _ in range(_FOLDS if extractor.size <= _LONGEST_FOLDED else 1)
-    ]
+    moments = Moments(extractor.size)
     classes = len(extractor.classes)
     counts = torch.zeros(max(1, classes), dtype=torch.float64)
     mine: list[tuple[int, Tensor, Tensor | None, Tensor | None]] = []
@@ -53,7 +49,7 @@ def extract_all_ranks(
         numbers = range(first, min(num, first + BLOCK))
         pixels = images(numbers)
         seen = extractor(pixels)
-        folds[block % len(folds)].add(seen.features)
+        moments.add(seen.features)
         probabilities = seen.probabilities
         if probabilities is not None and classes:
             counts += torch.bincount(probabilities.argmax(1).cpu(), minlength=classes)
@@ -63,8 +59,7 @@ def extract_all_ranks(
             mine.append((block, seen.features.cpu(), seen_here, kept))
     # With patience: one may have had more to read.
     world.meet()
-    for fold in folds:
-        fold.reduce(world)
+    moments.reduce(world)
     counts = world.sum(counts.to(world.device)).cpu()
     blocks = sorted(
         (block for part in world.gather(mine) for block in part), key=lambda block: block[0]
@@ -72,7 +67,7 @@ def extract_all_ranks(
     believed = [p for _, _, p, _ in blocks if p is not None]
     features = torch.cat([features for _, features, _, _ in blocks])
     return FeatureStatistics(
-        folds=tuple(fold for fold in folds if fold.count),
+        moments=moments,
         features=features,
         probabilities=torch.cat(believed) if believed else None,
         counts=counts.long() if classes and believed else None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-import torch
 from torch import Tensor
 
 from distgan.metrics.moments import Moments
@@ -14,8 +13,8 @@ from distgan.metrics.moments import Moments
 class FeatureStatistics:
     """Features, moments and pixels of a set of images, gathered from all ranks."""
 
-    folds: tuple[Moments, ...]
-    """Moments of all features, in disjoint parts, for the jackknife's interval."""
+    moments: Moments
+    """Of the features of all images."""
     features: Tensor
     """float32 (n, d), of the first images."""
     probabilities: Tensor | None
@@ -33,8 +32,8 @@ class FeatureStatistics:
 
     def to_tensors(self) -> dict[str, Tensor]:
         """The fields as tensors by name, for a file; `from_tensors` is the inverse."""
-        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "folds"}
-        found["folds"] = torch.stack([fold.sums for fold in self.folds])
+        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "moments"}
+        found["moments"] = self.moments.to_tensor()
         return {name: value.contiguous() for name, value in found.items() if value is not None}
 
     @staticmethod
@@ -45,10 +44,9 @@ class FeatureStatistics:
             KeyError: when something is missing.
         """
         size = tensors["features"].shape[1]
-        folds = tuple(Moments.from_sums(size, sums) for sums in tensors["folds"])
         optional = ("probabilities", "counts", "labels", "training", "held_out")
         return FeatureStatistics(
-            folds=folds,
+            moments=Moments.from_tensor(size, tensors["moments"]),
             features=tensors["features"],
             pixels=tensors["pixels"],
             **{name: tensors.get(name) for name in optional},

@@ -9,14 +9,26 @@ import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-import torch
+from torch import Tensor
 
 from distgan.evaluate.feature_statistics import FeatureStatistics
-from distgan.metrics import classes, frechet, intra, kernel, manifold, neighbours, sliced
+from distgan.metrics import (
+    classes,
+    frechet,
+    intra,
+    jackknife,
+    kernel,
+    manifold,
+    neighbours,
+    sliced,
+    student,
+)
 from distgan.metrics.moments import Moments
+from distgan.metrics.student import Spread
 
-_SIGMAS = 1.96
-"""Standard deviations either side of the mean that hold 95% of a normal distribution."""
+LONGEST_WITH_INTERVAL = 512
+"""Features of an image. Of more, every distance without a fold takes seconds."""
+_SUBSETS = 20
 
 
 class Value(NamedTuple):
@@ -32,28 +44,68 @@ Measure = Callable[[FeatureStatistics, FeatureStatistics, int], dict[str, Value]
 
 
 def _frechet(real: FeatureStatistics, fake: FeatureStatistics, seed: int) -> dict[str, Value]:
-    whole = Moments.merged(real.folds)
-    value = frechet.distance(whole, Moments.merged(fake.folds))
-    count = len(fake.folds)
-    rest = sum(fold.count for fold in fake.folds) - max(fold.count for fold in fake.folds)
-    # The jackknife leaves one fold out; a covariance needs two images in the rest.
-    if count < 2 or rest < 2:
-        return {"frechet": Value(value)}
-    # The jackknife over folds: Efron and Stein 1981.
-    without = torch.tensor(
-        [
-            frechet.distance(whole, Moments.merged(fake.folds[:n] + fake.folds[n + 1 :]))
-            for n in range(count)
-        ],
-        dtype=torch.float64,
-    )
-    spread = (without - without.mean()).square().sum().mul((count - 1) / count).sqrt().item()
-    return {"frechet": interval(value, spread)}
+    value = frechet.distance(real.moments, fake.moments)
+    return {"frechet": _with_interval(value, frechet.of_folds, real, fake)}
+
+
+def _frechet_infinity(
+    real: FeatureStatistics, fake: FeatureStatistics, seed: int
+) -> dict[str, Value]:
+    value = frechet.extrapolated(*_folds(real, fake))
+    return {"frechet-infinity": _with_interval(value, frechet.extrapolated, real, fake)}
+
+
+def _with_interval(
+    value: float, estimate: frechet.Estimate, real: FeatureStatistics, fake: FeatureStatistics
+) -> Value:
+    sides = _folds(real, fake)
+    if real.features.shape[1] > LONGEST_WITH_INTERVAL or not all(map(_can_be_left_out, sides)):
+        return Value(value)
+    spreads = frechet.spreads(estimate, *sides)
+    if estimate is frechet.of_folds:
+        # Of the images with features, which may be some of those that the value is of.
+        shares = [(len(side.features) / side.moments.count) ** 0.5 for side in (real, fake)]
+        parts = [
+            Spread(found.error * share, found.freedom)
+            for found, share in zip(spreads, shares, strict=True)
+        ]
+        return interval(value, student.total(*parts))
+    return interval(value, student.total(*spreads))
+
+
+def reconstruction_frechet(images: FeatureStatistics, made: FeatureStatistics) -> Value:
+    """The distance between images and what was made of each, with the interval of pairs."""
+    value = frechet.distance(images.moments, made.moments)
+    sides = [_dealt(side.features, None) for side in (images, made)]
+    if images.features.shape[1] > LONGEST_WITH_INTERVAL or not _can_be_left_out(sides[0]):
+        return Value(value)
+    found = frechet.paired_spread(frechet.of_folds, *sides)
+    share = (len(images.features) / images.moments.count) ** 0.5
+    return interval(value, Spread(found.error * share, found.freedom))
+
+
+def _folds(real: FeatureStatistics, fake: FeatureStatistics) -> tuple[list[Moments], list[Moments]]:
+    # Other reals would have other labels; of a conditional generator's images they are given.
+    return _dealt(real.features, None), _dealt(fake.features, fake.labels)
+
+
+def _dealt(features: Tensor, labels: Tensor | None) -> list[Moments]:
+    # Half as many of long features, each with a matrix of d x d; they are left in fifths only.
+    folds = jackknife.FOLDS // (2 if features.shape[1] > LONGEST_WITH_INTERVAL else 1)
+    dealt = jackknife.deal(len(features), labels) % folds
+    found = [Moments.of(features[dealt == fold]) for fold in range(folds)]
+    return [fold for fold in found if fold.count]
+
+
+def _can_be_left_out(folds: list[Moments]) -> bool:
+    # A covariance needs two images in the rest.
+    counts = [fold.count for fold in folds]
+    return len(counts) > 1 and sum(counts) - max(counts) > 1
 
 
 def _kernel(real: FeatureStatistics, fake: FeatureStatistics, seed: int) -> dict[str, Value]:
-    found = kernel.kernel_distance(real.features, fake.features, subsets=20, seed=seed)
-    return {"kernel": interval(found.value, found.error)}
+    found = kernel.kernel_distance(real.features, fake.features, subsets=_SUBSETS, seed=seed)
+    return {"kernel": interval(found.value, Spread(found.error, _SUBSETS - 1))}
 
 
 def _manifold(real: FeatureStatistics, fake: FeatureStatistics, seed: int) -> dict[str, Value]:
@@ -66,8 +118,9 @@ def _classifier_score(
 ) -> dict[str, Value]:
     if fake.probabilities is None:
         return {}
-    found = classes.classifier_score(fake.probabilities)
-    return {"classifier-score": interval(found.value, found.error / 10**0.5)}
+    found = classes.classifier_score(fake.probabilities, seed=seed)
+    spread = Spread(found.error / classes.SPLITS**0.5, classes.SPLITS - 1)
+    return {"classifier-score": interval(found.value, spread)}
 
 
 def _modes(real: FeatureStatistics, fake: FeatureStatistics, seed: int) -> dict[str, Value]:
@@ -78,6 +131,8 @@ def _modes(real: FeatureStatistics, fake: FeatureStatistics, seed: int) -> dict[
         "class-entropy": Value(found.entropy),
         "missing-classes": Value(float(found.missing)),
         "class-divergence": Value(found.divergence),
+        "modes-found": Value(float(found.found)),
+        "uniform-divergence": Value(found.from_uniform),
     }
 
 
@@ -96,18 +151,24 @@ def _intra_class(real: FeatureStatistics, fake: FeatureStatistics, seed: int) ->
     if real.labels is None or fake.labels is None:
         return {}
     found = intra.intra_class(real.features, real.labels, fake.features, fake.labels)
-    return {"intra-frechet": Value(found.mean), "worst-class-frechet": Value(found.worst)}
+    return {
+        "intra-frechet": Value(found.mean),
+        "worst-class-frechet": Value(found.worst),
+        "classes-compared": Value(float(found.compared)),
+    }
 
 
-def interval(value: float, spread: float) -> Value:
-    """A value and its 95% interval from its standard deviation."""
-    if not math.isfinite(spread):
+def interval(value: float, spread: Spread) -> Value:
+    """A value and its 95% interval, by Student's t; none where nothing says how it may differ."""
+    half = spread.half_width
+    if not math.isfinite(half) or half == 0:
         return Value(value)
-    return Value(value, value - _SIGMAS * spread, value + _SIGMAS * spread)
+    return Value(value, value - half, value + half)
 
 
 MEASURES: dict[str, Measure] = {
     "frechet": _frechet,
+    "frechet-infinity": _frechet_infinity,
     "kernel": _kernel,
     "manifold": _manifold,
     "classifier-score": _classifier_score,
@@ -120,7 +181,7 @@ MEASURES: dict[str, Measure] = {
 
 
 def _all(evidence: FeatureStatistics) -> int:
-    return sum(fold.count for fold in evidence.folds)
+    return evidence.moments.count
 
 
 def _with_features(evidence: FeatureStatistics) -> int:
@@ -129,6 +190,7 @@ def _with_features(evidence: FeatureStatistics) -> int:
 
 _TAKES: dict[str, Callable[[FeatureStatistics], int]] = {
     "frechet": _all,
+    "frechet-infinity": _with_features,
     "kernel": _with_features,
     "manifold": _with_features,
     "classifier-score": _with_features,

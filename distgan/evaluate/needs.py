@@ -20,11 +20,13 @@ class Need(NamedTuple):
 NEEDS = {
     # A covariance and an unbiased estimate need two samples.
     "frechet": Need(2, 2),
+    # More than that depends on the extractor: see `check_features`.
+    "frechet-infinity": Need(10, 10),
     "kernel": Need(2, 2),
     # Each image and its k nearest neighbours.
     "manifold": Need(NEIGHBOURS + 1, NEIGHBOURS + 1),
-    # One in each of ten splits.
-    "classifier-score": Need(1, 10),
+    # Two in each of ten splits: the score of one image is 1, whatever it is.
+    "classifier-score": Need(1, 20),
     "modes": Need(1, 1),
     "sliced": Need(2, 2),
     # Each training image is compared with its nearest neighbour among the others.
@@ -33,6 +35,33 @@ NEEDS = {
     "intra-class": Need(2, 2),
 }
 """By the names of `distgan.evaluate.measures.MEASURES`."""
+
+
+_IMAGES_PER_FEATURE = 2
+"""With fewer, the covariance of half of them has not the full rank, and the distance is no line
+over 1 / images. With as many, a twentieth of the bias is left."""
+
+
+def check_features(settings: EvaluateSettings, features: int, real: int) -> None:
+    """Check that a metric that extrapolates has enough images for the length of the features.
+
+    Args:
+        features: of an image.
+        real: images that generated ones are compared with.
+
+    Raises:
+        UserError: naming the metric, and how many it needs.
+    """
+    need = _IMAGES_PER_FEATURE * features
+    if "frechet-infinity" not in settings.metrics or min(settings.num, real, MOST_FEATURES) >= need:
+        return
+    remedy = "leave it out"
+    if need <= MOST_FEATURES and real >= need:
+        remedy = f"use --evaluate.num {need}, or leave it out"
+    raise UserError(
+        f"--evaluate.metrics frechet-infinity: for {features} features it needs {need:,} real and "
+        f"as many generated images, of at most {MOST_FEATURES:,}; {remedy}"
+    )
 
 
 def check_counts(settings: EvaluateSettings, real: int, classes: int) -> None:

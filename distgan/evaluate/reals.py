@@ -87,7 +87,7 @@ class Reals:
                 _own_blocks(self._held_out, _MOST_HELD_OUT, world), extractor, world
             )
         return FeatureStatistics(
-            found.folds,
+            found.moments,
             found.features,
             found.probabilities,
             found.counts,

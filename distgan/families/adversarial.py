@@ -7,7 +7,7 @@ PyTorch, for one micro-batch of one process; `distgan.training.update` does the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +29,9 @@ from distgan.objectives.penalties import (
 _CPU = torch.device("cpu")
 _FAKE = "fake images with a graph"
 
+Fakes = Mapping[str, Tensor]
+"""Images of the generator by kind, float (n, c, h, w) each."""
+
 STATISTICS = (
     *("d_loss", "g_loss", "d_real", "d_fake", "d_accuracy", "d_sign", "d_penalty"),
     *("d_class", "g_class"),
@@ -49,17 +52,20 @@ class Judgement:
     @staticmethod
     def of(network: nn.Module, images: Tensor, labels: Tensor | None) -> Judgement:
         """By a network as `distgan.networks.base.DiscriminatorSettings` builds it."""
-        outputs: Tensor = network(images, labels)
+        return Judgement.of_outputs(network(images, labels))
+
+    @staticmethod
+    def of_outputs(outputs: Tensor) -> Judgement:
+        """Of what such a network gave."""
         outputs = outputs.float() if outputs.dtype == torch.bfloat16 else outputs
         if outputs.dim() == 1:
             return Judgement(outputs)
         return Judgement(outputs[:, 0], outputs[:, 1:])
 
-    def halves(self) -> tuple[Judgement, Judgement]:
-        """Of the first and the second half of the images."""
-        classes = (None, None) if self.classes is None else self.classes.chunk(2)
-        first, second = self.logits.chunk(2)
-        return Judgement(first, classes[0]), Judgement(second, classes[1])
+    def parts(self, count: int) -> list[Judgement]:
+        """Of that many equal parts of the images, in their order."""
+        classes = [None] * count if self.classes is None else self.classes.chunk(count)
+        return list(map(Judgement, self.logits.chunk(count), classes))
 
     def class_loss(self, labels: Tensor | None) -> Tensor:
         """Mean cross entropy of the classes, of which there must be some."""
@@ -72,6 +78,10 @@ class Judgement:
 class AdversarialTerms:
     """The terms of a generator and a discriminator, by these roles.
 
+    There may be several kinds of fakes, each with an image for every sample, and by the name that
+    the draws of its augmentation end with. Then losses are the mean over kinds, so that fakes of
+    all kinds together count as much as the reals.
+
     Args:
         penalty: terms added to the discriminator's loss.
         augment: what every image goes through before the discriminator sees it.
@@ -80,6 +90,8 @@ class AdversarialTerms:
         auxiliary: weight of the class logits' cross entropy (AC-GAN, Odena et al. 2017).
         top_k: share of the fakes, those the discriminator believes most, that the generator
             learns from (Sinha et al. 2020).
+        watch: is told the logits of reals and of fakes of each update of the discriminator, and
+            what `Terms.note` is.
     """
 
     loss: Loss
@@ -88,6 +100,7 @@ class AdversarialTerms:
     share_fakes: bool = False
     auxiliary: float = 0.0
     top_k: Schedule = Schedule(1)  # noqa: RUF009
+    watch: Callable[[Tensor, Tensor, float], None] | None = None
 
     def phases(self, images_seen: int, update_generator: bool = True) -> tuple[Phase, ...]:
         """Update the discriminator, then the generator against the updated discriminator."""
@@ -110,33 +123,35 @@ class AdversarialTerms:
         return (discriminator, generator) if update_generator else (discriminator,)
 
     @torch.no_grad()
-    def _make_fakes(self, step: Step, batch: Batch) -> Tensor:
+    def _make_fakes(self, step: Step, batch: Batch) -> Fakes:
         latent = batch.draws["generator"]
         if not self.share_fakes:
             latent = batch.draws["discriminator"]
         with step.autocast():
             fake: Tensor = step["generator"](latent, batch.labels)
-        return fake.to(batch.columns["image"].dtype)
+        return {"fake": fake.to(batch.columns["image"].dtype)}
 
-    def _share_fakes(self, step: Step, batch: Batch) -> Tensor:
+    def _share_fakes(self, step: Step, batch: Batch) -> Fakes:
         if step.micro_batches > 1:
             return self._make_fakes(step, batch)
         with step.autocast():
             fake: Tensor = step.with_gradients("generator")(batch.draws["generator"], batch.labels)
         step.kept[_FAKE] = fake
-        return fake.detach().to(batch.columns["image"].dtype)
+        return {"fake": fake.detach().to(batch.columns["image"].dtype)}
 
-    def discriminator_terms(self, step: Step, batch: Batch, fake: Tensor) -> Terms:
-        """The loss of logits on reals and ``fake``, penalties, and the auxiliary classes'."""
+    def discriminator_terms(self, step: Step, batch: Batch, fakes: Fakes) -> Terms:
+        """The loss of logits on reals and ``fakes``, penalties, and the auxiliary classes'."""
         due = self.penalty.due(step.images_seen)
-        seen = DiscriminatorPass(self, step, batch, fake, due)
-        real, made = seen.real.logits, seen.fake.logits
-        coupled = {"d_loss": Coupled((real, made), self.loss.discriminator)}
+        seen = DiscriminatorPass(self, step, batch, fakes, due)
+        real, each = seen.real.logits, [judged.logits for judged in seen.fakes]
+        loss = _mean_of_kinds(self.loss.discriminator)
+        coupled = {"d_loss": Coupled((real, *each), loss)}
         if step.only_coupled:
             return Terms(coupled=coupled)
         means = {}
         if not self.loss.couples:
-            means, coupled = {"d_loss": self.loss.discriminator(real, made)}, {}
+            means, coupled = {"d_loss": loss(real, *each)}, {}
+        made = _joined(each)
         weights = [self.penalty.weight(name, step.images_seen) for name in due]
         paid = [w * seen.gradient_penalty(n) for w, n in zip(weights, due, strict=True)]
         on_logits = self.penalty.on_logits(real, made, step.images_seen)
@@ -144,50 +159,65 @@ class AdversarialTerms:
         if paid:
             means["d_penalty"] = torch.stack(paid).sum()
         if self.auxiliary and seen.real.classes is not None:
-            wrong = seen.real.class_loss(batch.labels) + seen.fake.class_loss(batch.labels)
-            means["d_class"] = self.auxiliary * wrong
-        with torch.no_grad():
-            observed = {
-                "d_real": real.sigmoid(),
-                "d_fake": made.sigmoid(),
-                "d_accuracy": (real > made).to(real.dtype),
-                "d_sign": real.sign(),
-            }
+            wrong = _mean([judged.class_loss(batch.labels) for judged in seen.fakes])
+            means["d_class"] = self.auxiliary * (seen.real.class_loss(batch.labels) + wrong)
 
         def note(share: float) -> None:
             self.augment.observe(real)
             self.penalty.observe(real, made, share)
+            if self.watch is not None:
+                self.watch(real, made, share)
 
-        return Terms(means, coupled, observed, note)
+        return Terms(means, coupled, observed(real, each), note)
 
     def generator_terms(self, step: Step, batch: Batch, real: Tensor | None) -> Terms:
         """The loss of the fakes' logits, beside those of reals where it is ``relative``."""
         fake = step.kept.pop(_FAKE, None)
+        labels = _reals_of_generator(batch)[1]
         with step.autocast():
             if fake is None:
-                fake = step["generator"](batch.draws["generator"], batch.labels)
+                fake = step["generator"](batch.draws["generator"], labels)
         images = fake.to(batch.columns["image"].dtype)
         seen = self.augment(images, batch.draws.get("augment-generator"))
         with step.autocast():
-            judged = Judgement.of(step["discriminator"], seen, batch.labels)
-        rows = (judged.logits,) if real is None else (judged.logits, real)
+            judged = Judgement.of(step["discriminator"], seen, labels)
+        return self.terms_of_judged(step, labels, [judged], real)
+
+    def terms_of_judged(
+        self, step: Step, labels: Tensor | None, judged: Sequence[Judgement], real: Tensor | None
+    ) -> Terms:
+        """The generator's terms of what the discriminator says of its images, by kind.
+
+        Args:
+            labels: of the images of each kind, int64 (n,), or None.
+            real: logits of the reals for a ``relative`` loss, else None.
+        """
+        kinds = [each.logits for each in judged]
+        rows = (*kinds,) if real is None else (*kinds, real)
         share = self.top_k.at(step.images_seen)
         means: dict[str, Tensor] = {}
         coupled: dict[str, Coupled] = {}
         if self.loss.couples or share < 1:
-            coupled["g_loss"] = Coupled(rows, self._of_most_believed(share))
+            loss = self._of_most_believed(share)
+
+            def of(*rows: Tensor) -> Tensor:
+                return _mean([loss(fake, *rows[len(kinds) :]) for fake in rows[: len(kinds)]])
+
+            coupled["g_loss"] = Coupled(rows, of)
         else:
-            means["g_loss"] = self.loss.generator(*rows)
-        if self.auxiliary and judged.classes is not None:
-            means["g_class"] = self.auxiliary * judged.class_loss(batch.labels)
+            means["g_loss"] = _mean([self.loss.generator(k, *rows[len(kinds) :]) for k in kinds])
+        if self.auxiliary and judged[0].classes is not None:
+            wrong = _mean([each.class_loss(labels) for each in judged])
+            means["g_class"] = self.auxiliary * wrong
         return Terms(means, coupled)
 
     @torch.no_grad()
     def _judge_reals(self, step: Step, batch: Batch) -> Tensor:
         # By the updated discriminator; they do not depend on the generator.
-        seen = self.augment(batch.columns["image"], batch.draws.get("augment-real"))
+        images, labels, numbers = _reals_of_generator(batch)
+        seen = self.augment(images, numbers)
         with step.autocast():
-            return Judgement.of(step["discriminator"], seen, batch.labels).logits
+            return Judgement.of(step["discriminator"], seen, labels).logits
 
     def _of_most_believed(self, share: float) -> Callable[..., Tensor]:
         """The generator's loss of that share of a batch's fakes that D believes most."""
@@ -204,58 +234,105 @@ class AdversarialTerms:
         return loss
 
 
+def _reals_of_generator(batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """The reals of the generator's update, their labels, and what to augment them by: those of the
+    next batch where the batch has them."""
+    columns, draws = batch.columns, batch.draws
+    if "next-image" in columns:
+        return columns["next-image"], columns.get("next-label"), draws.get("augment-next")
+    return columns["image"], batch.labels, draws.get("augment-real")
+
+
 class DiscriminatorPass:
     """Reals and fakes of a micro-batch as the discriminator sees and judges them.
 
+    R1 and R2 take the gradient at the augmented images, or at the raw ones with the augmentation
+    between these and the logits, by `PenaltySettings.at`.
+
     Args:
-        fake: float (n, c, h, w), without a graph.
+        fakes: without a graph. Penalties on gradients between reals and fakes take the first kind.
         due: the penalties on gradients to come.
     """
 
     def __init__(
-        self, terms: AdversarialTerms, step: Step, batch: Batch, fake: Tensor, due: tuple[str, ...]
+        self, terms: AdversarialTerms, step: Step, batch: Batch, fakes: Fakes, due: tuple[str, ...]
     ) -> None:
         self._network, self._step, self._batch = step["discriminator"], step, batch
-        augment, draws = terms.augment, batch.draws
-        self._images = {
-            "real": augment(batch.columns["image"], draws.get("augment-real")).detach(),
-            "fake": augment(fake, draws.get("augment-fake")).detach(),
-        }
-        places = [p for p in self._images if any(GRADIENT_PENALTIES[n].at == p for n in due)]
-        for place in places:
-            self._images[place].requires_grad_()
+        images = {kind: each.detach() for kind, each in fakes.items()}
+        images = {"real": batch.columns["image"].detach(), **images}
+        self._kinds = {"real": ("real",), "fake": tuple(fakes)}
+        at = {GRADIENT_PENALTIES[name].at for name in due}
+        places = [p for where, kinds in self._kinds.items() if where in at for p in kinds]
+        raw = terms.penalty.settings.at == "raw"
+        if raw:
+            for place in places:
+                images[place].requires_grad_()
+        seen = {p: terms.augment(images[p], batch.draws.get(f"augment-{p}")) for p in images}
+        if not raw:
+            images = seen = {place: augmented.detach() for place, augmented in seen.items()}
+            for place in places:
+                images[place].requires_grad_()
+        self._images = seen
         with step.autocast(not due):
-            # One pass over twice as many is faster, unless only half of it is to be
-            # differentiated twice.
-            joint = step.independent("discriminator") and len(places) != 1
-            self.real, self.fake = self._judge_jointly() if joint else self._judge_apart()
+            # One pass over all of them is faster, unless only a part is to be differentiated
+            # twice.
+            joint = step.independent("discriminator") and len(places) in (0, len(self._images))
+            self.real, *self.fakes = self._judge_jointly() if joint else self._judge_apart()
         self._squares: dict[str, Tensor] = {}
         if places and not step.only_coupled:
-            logits = torch.stack([getattr(self, place).logits for place in places])
-            norms = squared_gradient_norms(logits, [self._images[place] for place in places])
+            judged = dict(zip(seen, (self.real, *self.fakes), strict=True))
+            logits = torch.stack([judged[place].logits for place in places])
+            norms = squared_gradient_norms(logits, [images[place] for place in places])
             self._squares = dict(zip(places, norms, strict=True))
 
-    def _judge_jointly(self) -> tuple[Judgement, Judgement]:
-        labels = None if self._batch.labels is None else self._batch.labels.repeat(2)
-        both = torch.cat([self._images["real"], self._images["fake"]])
-        with self._step.samples("real", "fake"):
-            return Judgement.of(self._network, both, labels).halves()
+    def _judge_jointly(self) -> list[Judgement]:
+        count = len(self._images)
+        labels = None if self._batch.labels is None else self._batch.labels.repeat(count)
+        together = torch.cat(list(self._images.values()))
+        with self._step.samples(*self._images):
+            return Judgement.of(self._network, together, labels).parts(count)
 
-    def _judge_apart(self) -> tuple[Judgement, Judgement]:
-        labels, step = self._batch.labels, self._step
-        with step.samples("real"):
-            real = Judgement.of(self._network, self._images["real"], labels)
-        with step.samples("fake"):
-            return real, Judgement.of(self._network, self._images["fake"], labels)
+    def _judge_apart(self) -> list[Judgement]:
+        found = []
+        for place, images in self._images.items():
+            with self._step.samples(place):
+                found.append(Judgement.of(self._network, images, self._batch.labels))
+        return found
 
     def gradient_penalty(self, name: str) -> Tensor:
         """The mean of a penalty on gradients, without its weight."""
         at, cost, _ = GRADIENT_PENALTIES[name]
         if isinstance(at, str):
-            return cost(self._squares[at]).mean()
-        images = at(
-            self._images["real"], self._images["fake"], self._batch.draws[f"penalty-{name}"]
-        )
-        images = images.detach().requires_grad_()
+            return cost(_joined([self._squares[kind] for kind in self._kinds[at]])).mean()
+        real, made = self._images["real"], self._images[self._kinds["fake"][0]]
+        images = at(real, made, self._batch.draws[f"penalty-{name}"]).detach().requires_grad_()
         logits = Judgement.of(self._network, images, self._batch.labels).logits
         return cost(squared_gradient_norms(logits, [images])[0]).mean()
+
+
+@torch.no_grad()
+def observed(real: Tensor, fakes: Sequence[Tensor]) -> dict[str, Tensor]:
+    """What is recorded of the discriminator's logits, float (n,) each; the fakes' by kind."""
+    return {
+        "d_real": real.sigmoid(),
+        "d_fake": _mean([logits.sigmoid() for logits in fakes]),
+        "d_accuracy": _mean([(real > logits).to(real.dtype) for logits in fakes]),
+        "d_sign": real.sign(),
+    }
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+def _mean(of_kinds: Sequence[Tensor]) -> Tensor:
+    return of_kinds[0] if len(of_kinds) == 1 else torch.stack(list(of_kinds)).mean(0)
+
+
+def _mean_of_kinds(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """The mean over kinds of fakes of a loss of reals and fakes."""
+
+    def of(real: Tensor, *kinds: Tensor) -> Tensor:
+        return _mean([loss(real, fake) for fake in kinds])
+
+    return of

@@ -6,6 +6,7 @@ p(x|z) for the decoder's likelihood.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -26,18 +27,29 @@ class Autoencoder:
     Args:
         encoder: maps images and labels to a `Posterior`.
         decoder: maps z and labels to `Decoded`.
+        likelihood: None for a model without one, whose decoder gives E[x|z].
         latent: length of z.
     """
 
     encoder: nn.Module
-    decoder: nn.Module
-    likelihood: LikelihoodModel
+    decoder: Callable[[Tensor, Tensor | None], Decoded]
+    likelihood: LikelihoodModel | None
     latent: int
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> Kind | None:
         """What the likelihood is of."""
-        return self.likelihood.kind
+        return None if self.likelihood is None else self.likelihood.kind
+
+    @property
+    def title(self) -> str:
+        """Of the likelihood, for people; empty without one."""
+        return "" if self.likelihood is None else self.likelihood.title
+
+    @property
+    def couples(self) -> bool:
+        """Whether the likelihood has to be `calibrated`."""
+        return self.likelihood is not None and self.likelihood.couples
 
     @torch.no_grad()
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Posterior:
@@ -47,15 +59,18 @@ class Autoencoder:
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """E[x|z] in [-1, 1]: float (n, latent), int64 (n,) or None -> float (n, c, h, w)."""
-        return self.likelihood.means(self._decoded(z, labels).images)
+        found = self._decoded(z, labels).images
+        return found if self.likelihood is None else self.likelihood.means(found)
 
     def log_likelihood(self, images: Tensor, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """log p(x|z) in nats, float64 (n,), of the images, (n, c, h, w), in this order.
 
         Raises:
-            RuntimeError: where the likelihood still has to be `calibrated`.
+            RuntimeError: where there is none, or one that still has to be `calibrated`.
         """
-        if self.likelihood.couples:
+        if self.likelihood is None:
+            raise RuntimeError("this model has no likelihood")
+        if self.couples:
             raise RuntimeError("this likelihood is of a whole batch: see `calibrated`")
         output, scale = self._decoded(z, labels)
         learned = None if scale is None else scale.double()
@@ -68,12 +83,12 @@ class Autoencoder:
 
     def calibrated(self, mean_squared_error: float) -> Autoencoder:
         """See `LikelihoodModel.calibrated`."""
+        assert self.likelihood is not None
         return replace(self, likelihood=self.likelihood.calibrated(mean_squared_error))
 
     @torch.no_grad()
     def _decoded(self, z: Tensor, labels: Tensor | None) -> Decoded:
-        found: Decoded = self.decoder(z.to(self._like), labels)
-        return found
+        return self.decoder(z.to(self._like), labels)
 
     @property
     def _like(self) -> Tensor:

@@ -245,15 +245,20 @@ class Family(ABC):
         return self.images(networks, batch, seed, "sheet"), columns
 
     def generation_batch(
-        self, networks: Mapping[str, nn.Module], seed: int, purpose: str, numbers: range
+        self,
+        networks: Mapping[str, nn.Module],
+        seed: int,
+        purpose: str,
+        numbers: range,
+        labels: Tensor | None = None,
     ) -> Batch:
-        """What `generate` makes the images of these numbers of; labels take turns.
+        """What `generate` makes the images of these numbers of.
 
         Args:
             purpose: part of the streams' names, so that grids, metrics and samples differ.
+            labels: int64 (n,), where the networks take them; without, all labels take turns.
         """
-        labels = None
-        if self.labels:
+        if self.labels and labels is None:
             labels = torch.arange(numbers.start, numbers.stop) % self.labels
         found = drawn(self.inputs(), seed, purpose, numbers)
         return _like(networks, found, labels, torch.arange(numbers.start, numbers.stop))

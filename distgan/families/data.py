@@ -34,9 +34,12 @@ class Column:
 
     ``image``: stored as uint8 (n, h, w, c), fed as float (n, c, h, w) in [-1, 1].
     ``label``: int64 (n,).
+
+    Of the batch's samples, or with ``next_batch`` of those a whole batch later in the order.
     """
 
     kind: Literal["image", "label"]
+    next_batch: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ What an update computes is in `distgan.families.adversarial`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -15,7 +16,7 @@ from distgan.augment import Augmenter
 from distgan.augment.adaptation import Adaptation
 from distgan.families.adversarial import STATISTICS, AdversarialTerms
 from distgan.families.base import Family, Interface, Network, Phase, Stateful
-from distgan.families.data import Batch, DataSpec, Draw
+from distgan.families.data import Batch, Column, DataSpec, Draw
 from distgan.families.gan_config import GANConfig
 from distgan.health.diagnosis import ADVERSARIAL, Rule
 from distgan.objectives.adversarial import LOSSES
@@ -26,9 +27,9 @@ from distgan.parallel import World
 class GAN(Family):
     """Goodfellow et al. 2014, with the losses, penalties, networks and aids of `GANConfig`."""
 
-    statistics = STATISTICS
+    statistics: ClassVar[tuple[str, ...]] = STATISTICS
     signs: ClassVar[Mapping[str, str]] = {"discriminator": "d", "generator": "g"}
-    averaged = ("generator",)
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
     config: GANConfig
 
     def __init__(self, config: GANConfig, data: DataSpec, world: World) -> None:
@@ -50,12 +51,25 @@ class GAN(Family):
         """Whether the networks take labels."""
         return self.config.conditional
 
+    @property
+    def _fresh_reals(self) -> bool:
+        return self.config.generator.fresh_reals and LOSSES[self.config.loss].relative
+
+    def columns(self) -> dict[str, Column]:
+        """Those of every family, and of the next batch where the generator sees its reals."""
+        found = super().columns()
+        if not self._fresh_reals:
+            return found
+        later = {f"next-{name}": replace(each, next_batch=True) for name, each in found.items()}
+        return {**found, **later}
+
     def draws(self) -> dict[str, Draw]:
         """Latents of both updates, and what augmentations and penalties use up."""
         updates = ("generator",) if self.config.share_fakes else ("discriminator", "generator")
         found = dict.fromkeys(updates, Draw("normal", self.config.latent))
         size = self.config.discriminator.augment.numbers
-        for use in ("real", "fake", "generator") if size else ():
+        uses = ("real", "fake", "generator", *(("next",) if self._fresh_reals else ()))
+        for use in uses if size else ():
             found[f"augment-{use}"] = Draw("uniform", size)
         for name, numbers in self.config.discriminator.penalty.numbers(self.data.image).items():
             found[f"penalty-{name}"] = Draw("uniform", numbers)
@@ -78,9 +92,12 @@ class GAN(Family):
 
     def phases(self, images_seen: int) -> Sequence[Phase]:
         """The discriminator's update; the generator's with the last of several in a row."""
+        return self._terms.phases(images_seen, self.generators_turn(images_seen))
+
+    def generators_turn(self, images_seen: int) -> bool:
+        """Whether the step after so many images updates the generator, too."""
         updates = self.config.discriminator.updates
-        turn = images_seen // self.config.batch % updates == updates - 1
-        return self._terms.phases(images_seen, update_generator=turn)
+        return images_seen // self.config.batch % updates == updates - 1
 
     def inputs(self) -> dict[str, Draw]:
         """The generator's z."""
@@ -108,7 +125,7 @@ class GAN(Family):
         """The share of its highest rate that G learns with, and whether D(x) is a probability."""
         rate = self.config.generator.optimizer.lr
         return {
-            "g_rate": rate.at(images_seen) / max(rate.start, rate.end, 1e-30),
+            "g_rate": rate.at(images_seen) / max(*rate.values, 1e-30),
             "probability": float(LOSSES[self.config.loss].probability),
         }
 

@@ -37,6 +37,9 @@ class GeneratorConfig:
     """Longest gradient, over all weights together; longer ones are shortened. 0: any."""
     top_k: Share = Schedule(1)
     """Learn from this share of the fakes, those D believes most (Sinha et al. 2020)."""
+    fresh_reals: bool = False
+    """Compare the fakes of a relativistic loss with the reals of the next batch, which D has not
+    just learned from, and make them with the labels of those."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -60,7 +63,7 @@ class GANConfig(RunConfig):
     """Everything that decides what a run of a GAN computes, whatever it runs on."""
 
     family: Literal["gan"] = "gan"
-    """The family of models: gan or vae. Decides what other settings there are."""
+    """The family of models: gan, vae or vae-gan. Decides what other settings there are."""
     latent: Width = 100
     """Length of the generator's input z."""
     conditional: bool = False
@@ -90,6 +93,13 @@ class GANConfig(RunConfig):
                 f"--discriminator.penalty.{penalties[0]} needs; leave one of them out"
             )
 
+        if self.share_fakes and self.generator.fresh_reals:
+            yield (
+                "--share_fakes true: gives both updates the same labels, but with "
+                "--generator.fresh_reals true those of the generator are the next batch's; leave "
+                "one of them out"
+            )
+
     def idle(self) -> Iterator[tuple[str, str]]:
         """As `RunConfig.idle`: of labels, penalties, augmentation and the moving average."""
         yield from RunConfig.idle(self)
@@ -99,11 +109,19 @@ class GANConfig(RunConfig):
         if not r1_may_come and not any(map(penalty.uses, GRADIENT_PENALTIES)):
             reason = "without a penalty on gradients, such as --discriminator.penalty.r1 1"
             yield "discriminator.penalty.every", reason
+        if not r1_may_come and not (penalty.uses("r1") or penalty.uses("r2")):
+            reason = "without --discriminator.penalty.r1 or --discriminator.penalty.r2"
+            yield "discriminator.penalty.at", reason
+        elif not self.discriminator.augment.numbers:
+            yield "discriminator.penalty.at", "without an augmentation"
         if not penalty.uses("lecam"):
             reason = "without --discriminator.penalty.lecam"
             yield "discriminator.penalty.lecam_half_life", reason
         if self.generator.ema.half_life.is_zero:
             yield "generator.ema.ramp_up", "with --generator.ema.half_life 0"
+        if not LOSSES[self.loss].relative:
+            reason = f"with --loss {self.loss}, in which the generator's update sees no reals"
+            yield "generator.fresh_reals", reason
         augment = self.discriminator.augment
         if isinstance(augment, ADASettings) and augment.probability is not None:
             for name in ("target", "interval", "speed"):

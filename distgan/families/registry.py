@@ -16,12 +16,15 @@ from distgan.families.gan import GAN
 from distgan.families.gan_config import GANConfig
 from distgan.families.vae import VAE
 from distgan.families.vae_config import VAEConfig
+from distgan.families.vae_gan import VAEGAN
+from distgan.families.vae_gan_config import VAEGANConfig
 from distgan.parallel import World
 from distgan.storage.textfiles import parse_yaml
 
 FAMILIES: dict[str, tuple[type[RunConfig], type[Family]]] = {
     "gan": (GANConfig, GAN),
     "vae": (VAEConfig, VAE),
+    "vae-gan": (VAEGANConfig, VAEGAN),
 }
 """By name: the class of its configurations, and what it computes."""
 

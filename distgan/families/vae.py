@@ -24,17 +24,23 @@ from distgan.families.data import Batch, DataSpec, Draw
 from distgan.families.vae_config import VAEConfig
 from distgan.health.diagnosis import Rule
 from distgan.health.variational import rules
+from distgan.metrics.likelihood import log_weights
 from distgan.metrics.names import METRICS
-from distgan.networks.vae import LOG_VARIANCES, Posterior, VariationalAutoencoder
+from distgan.networks.vae import LOG_VARIANCES, Decoded, Posterior, VariationalAutoencoder
 from distgan.objectives.likelihoods import BernoulliSettings, binarised
-from distgan.objectives.variational import divergence_by_dimension, free_bits, squared_error
+from distgan.objectives.variational import (
+    divergence_by_dimension,
+    free_bits,
+    importance_weighted,
+    squared_error,
+)
 from distgan.parallel import World
 
 STATISTICS = ("reconstruction", "kl_cost", "kl", "squared_error", "at_bounds")
 """What is recorded, in nats a sample: -E_q[log p(x|z)] and beta times the divergence with its free
 bits, whose sum is minimised; the divergence itself; the mean over pixels of the squared difference
 of x and E[x|z], for pixels in [-1, 1]; and the share of the encoder's log variances that are at
-their bounds."""
+their bounds. With several z of each image the sum is the negative importance-weighted bound."""
 
 
 class VAE(Family):
@@ -63,7 +69,8 @@ class VAE(Family):
 
     def draws(self) -> dict[str, Draw]:
         """The noise of the reparameterisation, and what binarises pixels."""
-        found = {"noise": Draw("normal", self.config.latent)}
+        noise = self.config.importance_samples * self.config.latent
+        found = {"noise": Draw("normal", noise)}
         likelihood = self._likelihood
         if isinstance(likelihood, BernoulliSettings) and likelihood.binarise:
             found["binarise"] = Draw("uniform", self._dimensions)
@@ -82,7 +89,8 @@ class VAE(Family):
         )
         autoencoder = VariationalAutoencoder(encoder, decoder)
         label = torch.zeros(1, dtype=torch.int64) if self.labels else None
-        example = (torch.zeros(1, *image), torch.zeros(1, config.latent), label)
+        noise = torch.zeros(1, config.importance_samples * config.latent)
+        example = (torch.zeros(1, *image), noise, label)
         return {
             "autoencoder": Network(
                 autoencoder, example, config.optimizer, config.clip_norm, average=config.ema
@@ -100,6 +108,8 @@ class VAE(Family):
             images = binarised(images, batch.draws["binarise"])
         with step.autocast():
             posterior, decoded = step["autoencoder"](images, batch.draws["noise"], batch.labels)
+        if self.config.importance_samples > 1:
+            return self._importance_weighted(images, posterior, decoded, batch.draws["noise"])
         rows = self._likelihood.rows(images, decoded.images, decoded.log_scale)
         of_batch = partial(self._likelihood.of_batch, dimensions=self._dimensions)
         coupled = {"reconstruction": Coupled((rows,), of_batch)} if self._likelihood.couples else {}
@@ -109,14 +119,34 @@ class VAE(Family):
         beta = self.config.beta.at(step.images_seen)
         cost = beta * free_bits(divergences, self.config.free_bits).mean()
         means = {} if coupled else {"reconstruction": of_batch(rows)}
-        with torch.no_grad():
-            errors = squared_error(images, self._likelihood.means(decoded.images))
-            observed = {
-                "kl": divergences.sum(1).to(errors.dtype),
-                "squared_error": errors / self._dimensions,
-                "at_bounds": _at_bounds(posterior).to(errors.dtype),
-            }
+        observed = self._observed(images, posterior, decoded)
         return Terms({**means, "kl_cost": cost}, coupled, observed)
+
+    def _importance_weighted(
+        self, images: Tensor, posterior: Posterior, decoded: Decoded, noise: Tensor
+    ) -> Terms:
+        """Burda et al. 2016, equation 8, as what a single z would cost on average and the rest."""
+        count = self.config.importance_samples
+        images = images.repeat_interleave(count, dim=0)
+        rows = self._likelihood.rows(images, decoded.images, decoded.log_scale).view(-1, count)
+        weights = log_weights(-rows, noise.view(len(rows), count, -1), *posterior)
+        bound = importance_weighted(weights).mean().to(rows.dtype)
+        reconstruction = rows.mean()
+        means = {"reconstruction": reconstruction, "kl_cost": -bound - reconstruction}
+        observed = self._observed(images, posterior, decoded)
+        observed["squared_error"] = observed["squared_error"].view(-1, count).mean(1)
+        return Terms(means, observed=observed)
+
+    @torch.no_grad()
+    def _observed(
+        self, images: Tensor, posterior: Posterior, decoded: Decoded
+    ) -> dict[str, Tensor]:
+        errors = squared_error(images, self._likelihood.means(decoded.images))
+        return {
+            "kl": divergence_by_dimension(*posterior).sum(1).to(errors.dtype),
+            "squared_error": errors / self._dimensions,
+            "at_bounds": share_at_bounds(posterior).to(errors.dtype),
+        }
 
     def before_step(self, images_seen: int) -> None:
         """Follow the schedule of beta, for records."""
@@ -182,7 +212,7 @@ class VAE(Family):
         return rules(super().health_rules(), self.config.latent, self._likelihood.least_log_scale)
 
 
-def _at_bounds(posterior: Posterior) -> Tensor:
+def share_at_bounds(posterior: Posterior) -> Tensor:
     """The share of a sample's log variances that are at a bound, float (n,)."""
     low, high = LOG_VARIANCES
     values = posterior.log_variance

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from distgan.config.optimizer import AdamSettings, EMASettings
 from distgan.config.run import RunConfig
 from distgan.config.schedule import Schedule, Strength
-from distgan.config.settings import SETTINGS, Width
+from distgan.config.settings import SETTINGS, PositiveCount, Width
 from distgan.networks.vae import DecoderNetwork, EncoderNetwork
 from distgan.objectives.likelihoods import BernoulliSettings, GaussianSettings, Likelihood
 
@@ -26,7 +26,7 @@ class VAEConfig(RunConfig):
     """Everything that decides what a run of a VAE computes, whatever it runs on."""
 
     family: Literal["vae"] = "vae"
-    """The family of models: gan or vae. Decides what other settings there are."""
+    """The family of models: gan, vae or vae-gan. Decides what other settings there are."""
     latent: Width = 20
     """Length of the latent vector z."""
     conditional: bool = False
@@ -34,6 +34,9 @@ class VAEConfig(RunConfig):
     beta: Strength = Schedule(1)
     """Weight of the divergence; 0:1:500k:linear warms up to the ELBO (Bowman et al. 2016), more
     than 1 is a beta-VAE (Higgins et al. 2017)."""
+    importance_samples: PositiveCount = 1
+    """Latent vectors k drawn for each image. More than 1 trains on the importance-weighted bound of
+    k (IWAE, Burda et al. 2016), which is tighter; the decoder costs k times as much."""
     free_bits: NonNegativeFloat = 0.0
     """Nats of divergence in each latent dimension that cost nothing more (Kingma et al. 2016)."""
     clip_norm: NonNegativeFloat = 0.0
@@ -54,6 +57,24 @@ class VAEConfig(RunConfig):
             )
         if isinstance(self.likelihood, GaussianSettings):
             yield from _of_variance(self.likelihood)
+        if self.importance_samples > 1:
+            yield from self._of_importance_samples()
+
+    def _of_importance_samples(self) -> Iterator[str]:
+        """What the importance-weighted bound cannot be had with."""
+        given = f"--importance_samples {self.importance_samples}"
+        if self.beta != Schedule(1):
+            yield f"--beta {self.beta}: the bound of {given} has no weight of its own; use --beta 1"
+        if self.free_bits:
+            yield (
+                f"--free_bits {self.free_bits:g}: the bound of {given} has no divergence to set "
+                "free; use --free_bits 0"
+            )
+        if isinstance(self.likelihood, GaussianSettings) and self.likelihood.variance == "optimal":
+            yield (
+                f"--likelihood.variance optimal: is of a whole batch, and {given} weighs single "
+                "images; use --likelihood.variance learned"
+            )
 
     def idle(self) -> Iterator[tuple[str, str]]:
         """As `RunConfig.idle`: of labels and the moving average."""

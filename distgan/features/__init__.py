@@ -10,6 +10,7 @@ import torch
 from distgan.config.settings import nearest
 from distgan.data.images import ImageSet
 from distgan.errors import UserError
+from distgan.features import stacked
 from distgan.features.base import Extractor
 from distgan.features.classifier import CLASSES, SHAPES, small_classifier
 from distgan.features.efficientnet import efficientnet
@@ -19,6 +20,7 @@ EXTRACTORS: dict[str, Callable[[], Extractor]] = {
     "mnist": lambda: small_classifier("mnist"),
     "fashion-mnist": lambda: small_classifier("fashion-mnist"),
     "cifar10": lambda: small_classifier("cifar10"),
+    "stacked-mnist": stacked.stacked_mnist,
     "efficientnet": efficientnet,
     "inception": inception,
 }
@@ -32,16 +34,18 @@ def resolve(name: str, images: ImageSet) -> str:
     """The name of an extractor; ``auto`` becomes the one that fits a set of images.
 
     Raises:
-        UserError: for an unknown name, and for one whose package is not installed.
+        UserError: for an unknown name, for one whose package is not installed, and for
+            ``stacked-mnist`` with images that hold no digits in their channels.
     """
     if name == "auto":
-        gray = "fashion-mnist" if images.classes == CLASSES["fashion-mnist"] else "mnist"
-        name = gray if images.shape.channels == 1 else "efficientnet"
+        name = _fitting(images)
     if name not in EXTRACTORS:
         raise UserError(
             f"--evaluate.features {name}: no such extractor{nearest(name, list(EXTRACTORS))}; "
             f"have auto, {', '.join(EXTRACTORS)}"
         )
+    if name == "stacked-mnist":
+        stacked.check_shape(images.shape)
     package = _PACKAGES.get(name)
     if package is not None and find_spec(package) is None:
         raise UserError(
@@ -49,6 +53,12 @@ def resolve(name: str, images: ImageSet) -> str:
             f"pip install 'distgan[{name}]', or name an extractor of your own"
         )
     return name
+
+
+def _fitting(images: ImageSet) -> str:
+    if images.shape.channels == 1:
+        return "fashion-mnist" if images.classes == CLASSES["fashion-mnist"] else "mnist"
+    return "stacked-mnist" if stacked.suits(images) else "efficientnet"
 
 
 def load(name: str) -> Extractor:

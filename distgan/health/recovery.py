@@ -7,7 +7,6 @@ from typing import Any
 
 from distgan.config.health import HealthSettings
 from distgan.config.run import RunConfig
-from distgan.config.schedule import Schedule
 from distgan.config.settings import leaves, override
 from distgan.health.diagnosis import HEALTHY, Verdict
 from distgan.storage.storage import Storage
@@ -68,21 +67,14 @@ def changed(config: RunConfig) -> tuple[RunConfig, str]:
     if config.health.change in ("halve-lr", "both"):
         for name, value in values.items():
             if f".{name}".endswith(".optimizer.lr"):
-                changes[name] = _scaled(value, 0.5)
+                changes[name] = str(value.scaled(0.5))
     if config.health.change in ("double-r1", "both"):
         r1 = values["discriminator.penalty.r1"]
         # A weight of 0 cannot be doubled; 0.1 is a weak penalty.
-        weak = r1.constant and r1.start == 0
-        changes["discriminator.penalty.r1"] = "0.1" if weak else _scaled(r1, 2)
+        weak = r1.is_zero
+        changes["discriminator.penalty.r1"] = "0.1" if weak else str(r1.scaled(2))
     said = ", ".join(f"--{name} {value}" for name, value in changes.items())
     return override(config, changes), said
-
-
-def _scaled(schedule: Schedule, factor: float) -> str:
-    scaled = Schedule(
-        schedule.start * factor, schedule.end * factor, schedule.images, schedule.shape
-    )
-    return str(scaled)
 
 
 def interventions(storage: Storage) -> list[dict[str, Any]]:

@@ -50,19 +50,56 @@ def rules(usual: Sequence[Rule], latent: int, least_log_scale: float | None) -> 
     return (first, *others[:-1], *own, others[-1])
 
 
-def posterior_collapse(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
-    """z that says nothing of x, while the reconstruction no longer improves."""
-    if now["kl"] >= LEAST_DIVERGENCE or len(past) < RECORDS:
-        return
-    best = min(signs["reconstruction"] for signs in past)
-    if now["reconstruction"] > best - STANDSTILL * abs(best):
-        yield Verdict(
-            "posterior collapse",
-            f"the divergence is {now['kl']:.2g} nats, so that z says nothing of x, and the "
-            f"reconstruction stays at {now['reconstruction']:.4g} nats",
-            "warm up with --beta 0:1:500k:linear, lower --beta, set --free_bits 0.1, or use "
-            "--likelihood.name gaussian with --likelihood.variance optimal",
-        )
+_OF_ENCODER = {
+    "exploding": "raise --beta where it is 0 or little, lower --encoder.optimizer.lr, or set "
+    "--encoder.clip_norm",
+    "posterior collapse": "warm up with --beta 0:1:500k:linear, lower --beta, or set "
+    "--free_bits 0.1",
+    "variance at its bounds": "lower --encoder.optimizer.lr, set --encoder.clip_norm, or raise "
+    "--beta where it is 0 or little",
+}
+
+
+def encoder_rules(latent: int) -> tuple[Rule, ...]:
+    """Of an encoder with settings of its own, beside a generator that a discriminator trains.
+
+    Reconstructions are judged by their pixels: features of a discriminator that learns do not
+    compare over time.
+    """
+    found = (
+        exploding_divergence(latent),
+        collapse_of_posterior("squared_error"),
+        at_bounds(None),
+    )
+    return tuple(advising(rule, _OF_ENCODER) for rule in found)
+
+
+def collapse_of_posterior(by: str, unit: str = "") -> Rule:
+    """The rule of z that says nothing of x, while the reconstruction no longer improves.
+
+    Args:
+        by: the mean that says how bad a reconstruction is.
+        unit: of it, in words.
+    """
+
+    def rule(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
+        if now["kl"] >= LEAST_DIVERGENCE or len(past) < RECORDS:
+            return
+        best = min(signs[by] for signs in past)
+        if now[by] > best - STANDSTILL * abs(best):
+            yield Verdict(
+                "posterior collapse",
+                f"the divergence is {now['kl']:.2g} nats, so that z says nothing of x, and the "
+                f"{by.replace('_', ' ')} stays at {now[by]:.4g}{unit}",
+                "warm up with --beta 0:1:500k:linear, lower --beta, set --free_bits 0.1, or use "
+                "--likelihood.name gaussian with --likelihood.variance optimal",
+            )
+
+    return rule
+
+
+posterior_collapse = collapse_of_posterior("reconstruction", " nats")
+"""The rule for a VAE."""
 
 
 def exploding_divergence(latent: int) -> Rule:

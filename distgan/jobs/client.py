@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from distgan.errors import UserError, brief, first_line
+from distgan.launch.ray import private
 from distgan.launch.ray.address import is_here
 from distgan.launch.ray.environment import authentication, token_is_at_hand
 
@@ -114,9 +115,7 @@ def connect(address: str | None = None) -> Any:
 
     def reach() -> tuple[Any, Any]:
         client = JobSubmissionClient(url)
-        answer = client._do_request("GET", "/api/v0/cluster_metadata")
-        answer.raise_for_status()
-        return client, answer.json()
+        return client, _metadata(client)
 
     with plain_errors(url), _only_this_address():
         try:
@@ -129,21 +128,31 @@ def connect(address: str | None = None) -> Any:
                 raise
             with authentication({"RAY_AUTH_MODE": "token"}):
                 client, found = reach()
-    _check_versions(url, found.get("data", found))
+    _check_versions(url, found)
     return client
+
+
+def _metadata(client: Any) -> dict[str, Any]:
+    """The versions of a cluster; the documented interface only says whether it answers."""
+    if private.usable():
+        from distgan.launch.ray.private.jobs import cluster_metadata
+
+        return cluster_metadata(client)
+    client.get_version()
+    return {}
 
 
 def _check_versions(url: str, there: dict[str, Any]) -> None:
     import ray
 
     ours, theirs = ray.__version__, there.get("rayVersion") or there.get("ray_version")
-    if theirs != ours:
+    if theirs and theirs != ours:
         raise UserError(
             f"--address {url}: the cluster has Ray {theirs}, this machine {ours}; they must be "
             f"the same: pip install 'ray[default]=={theirs}' here, or that of here there"
         )
     python = there.get("pythonVersion") or there.get("python_version") or ""
-    if python.split(".")[:2] != platform.python_version().split(".")[:2]:
+    if python and python.split(".")[:2] != platform.python_version().split(".")[:2]:
         raise UserError(
             f"--address {url}: the cluster has Python {python}, this machine "
             f"{platform.python_version()}; Ray needs the same on both: run distgan from an "

@@ -33,8 +33,9 @@ def prepare(
     fails, nothing is left in ``out``.
 
     Args:
-        source: a file or folder of any kind in `distgan.data.sources`, or a name in
-            `distgan.data.sources.named`, which is downloaded.
+        source: a file or folder of any kind in `distgan.data.sources`, a name in
+            `distgan.data.sources.named`, which is downloaded, or one that `distgan.data.sources`
+            makes.
         out: path or URI of the folder to write to.
         workers: number of concurrent tasks, by default one per core; 0 uses this process only,
             without Ray, as does a set of a single shard.

@@ -3,7 +3,9 @@
 Kynkaanniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models"
 (NeurIPS 2019); Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models"
 (ICML 2020). Around every feature vector lies a ball that reaches its k-th nearest neighbour
-in its own set.
+in its own set, that neighbour included, as Kynkaanniemi et al. write; the package of Naeem et al.,
+``prdc``, leaves it out, which differs where images occur more than once: with k copies of an image
+the ball has the radius 0, and density may exceed 1 by far.
 """
 
 from __future__ import annotations

@@ -11,65 +11,100 @@ from distgan.parallel import World
 
 
 class Moments:
-    """Count, sum and sum of outer products in float64, from which a Frechet distance follows.
+    """Count, mean and scatter matrix in float64, from which a Frechet distance follows.
 
-    ``origin`` is subtracted from the features first: for a mean far from zero, the covariance
-    would otherwise be a small difference of large sums and lose digits.
+    The scatter is the sum of outer products about the mean; sums about zero would lose the
+    digits of a covariance that is small beside the squared mean. Parts are merged by the
+    formulas of Chan, Golub and LeVeque (1979).
 
     Args:
         size: length of a feature vector.
-        origin: float (size,), the same on all ranks; near the mean, or zero.
     """
 
-    def __init__(self, size: int, origin: Tensor | None = None) -> None:
-        self._origin = torch.zeros(size) if origin is None else origin
-        self._origin = self._origin.double().cpu()
-        self._sums = torch.zeros(1 + size + size * size, dtype=torch.float64)
+    def __init__(self, size: int) -> None:
+        self._count = 0
+        self._mean = torch.zeros(size, dtype=torch.float64)
+        self._scatter = torch.zeros(size, size, dtype=torch.float64)
+
+    @staticmethod
+    def of(features: Tensor) -> Moments:
+        """Those of float (n, size) alone."""
+        moments = Moments(features.shape[1])
+        moments.add(features)
+        return moments
 
     def add(self, features: Tensor) -> None:
         """Count some feature vectors, float (n, size)."""
-        shifted = features.double().cpu() - self._origin
-        count = shifted.new_tensor([len(shifted)])
-        self._sums += torch.cat([count, shifted.sum(0), (shifted.T @ shifted).flatten()])
+        if len(features) == 0:
+            return
+        rows = features.double().cpu()
+        mean = rows.mean(0)
+        rows = rows - mean
+        self._merge(len(rows), mean, rows.T @ rows)
 
-    @property
-    def sums(self) -> Tensor:
-        """Count, sum and sum of outer products, float64 (1 + size + size * size,)."""
-        return self._sums
+    def _merge(self, count: int, mean: Tensor, scatter: Tensor) -> None:
+        whole = self._count + count
+        if whole == 0:
+            return
+        apart = mean - self._mean
+        share = count / whole
+        self._scatter += scatter
+        self._scatter.addr_(apart, apart, alpha=self._count * share)
+        self._mean += apart * share
+        self._count = whole
+
+    def to_tensor(self) -> Tensor:
+        """Count, mean and scatter, float64 (1 + size + size * size,); see `from_tensor`."""
+        count = self._mean.new_tensor([self._count])
+        return torch.cat([count, self._mean, self._scatter.flatten()])
 
     @staticmethod
-    def from_sums(size: int, sums: Tensor, origin: Tensor | None = None) -> Moments:
-        """The inverse of `sums`."""
-        moments = Moments(size, origin)
-        moments._sums = sums
+    def from_tensor(size: int, numbers: Tensor) -> Moments:
+        """The inverse of `to_tensor`."""
+        moments = Moments(size)
+        moments._count = int(numbers[0].item())
+        moments._mean = numbers[1 : 1 + size].clone()
+        moments._scatter = numbers[1 + size :].view(size, size).clone()
         return moments
 
     @staticmethod
     def merged(parts: Sequence[Moments]) -> Moments:
-        """Moments of the union of several sets of features with the same ``origin``."""
-        whole = Moments(len(parts[0]._origin), parts[0]._origin)
+        """Moments of the union of several sets of features."""
+        whole = Moments(len(parts[0]._mean))
+        counts = whole._mean.new_tensor([part._count for part in parts])
+        means = torch.stack([part._mean for part in parts])
+        whole._count = sum(part._count for part in parts)
+        whole._mean = counts @ means / max(1, whole._count)
+        apart = (means - whole._mean) * counts.sqrt()[:, None]
+        torch.mm(apart.T, apart, out=whole._scatter)
         for part in parts:
-            whole._sums += part._sums
+            whole._scatter += part._scatter
         return whole
 
     def reduce(self, world: World) -> None:
-        """Sum over all ranks, in place; all ranks must call it, once."""
-        self._sums = world.sum(self._sums.to(world.device)).cpu()
+        """Merge those of all ranks, in place; all ranks must call it, once."""
+        if world.size == 1:
+            return
+        sums = torch.cat([self._mean.new_tensor([self._count]), self._mean * self._count])
+        sums = world.sum(sums.to(world.device)).cpu()
+        mean = sums[1:] / sums[0].clamp_min(1)
+        # About the mean of all ranks, so that the scatters add.
+        apart = self._mean - mean
+        scatter = self._scatter + torch.outer(apart, apart * self._count)
+        self._scatter = world.sum(scatter.to(world.device)).cpu()
+        self._mean, self._count = mean, int(sums[0].item())
 
     @property
     def count(self) -> int:
         """Feature vectors seen."""
-        return int(self._sums[0].item())
+        return self._count
 
     @property
     def mean(self) -> Tensor:
         """float64 (size,)."""
-        return self._sums[1 : 1 + len(self._origin)] / self._sums[0] + self._origin
+        return self._mean
 
     @property
     def covariance(self) -> Tensor:
         """Unbiased, float64 (size, size)."""
-        size, count = len(self._origin), self._sums[0]
-        total = self._sums[1 : 1 + size]
-        outer = self._sums[1 + size :].view(size, size)
-        return (outer - torch.outer(total, total) / count) / (count - 1)
+        return self._scatter / (self._count - 1)

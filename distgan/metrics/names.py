@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 IMAGE_METRICS = (
-    *("frechet", "kernel", "manifold", "classifier-score", "modes", "sliced", "memorisation"),
-    "intra-class",
+    *("frechet", "frechet-infinity", "kernel", "manifold", "classifier-score", "modes", "sliced"),
+    *("memorisation", "intra-class"),
 )
 """Those of generated images; `distgan.evaluate.measures` has a function for each."""
 
@@ -20,10 +20,12 @@ METRICS = IMAGE_METRICS + AUTOENCODER_METRICS
 
 VALUES = {
     "frechet": "frechet",
+    "frechet-infinity": "frechet-infinity",
     "kernel": "kernel",
     **dict.fromkeys(("precision", "recall", "density", "coverage"), "manifold"),
     "classifier-score": "classifier-score",
     **dict.fromkeys(("class-entropy", "missing-classes", "class-divergence"), "modes"),
+    **dict.fromkeys(("modes-found", "uniform-divergence"), "modes"),
     "sliced": "sliced",
     "copied": "memorisation",
     **dict.fromkeys(("intra-frechet", "worst-class-frechet"), "intra-class"),
@@ -55,14 +57,15 @@ def values_of(metric: str) -> tuple[str, ...]:
 
 
 LOWER_IS_BETTER = (
-    *("frechet", "kernel", "sliced", "class-divergence", "missing-classes"),
+    *("frechet", "frechet-infinity", "kernel", "sliced", "class-divergence", "missing-classes"),
+    "uniform-divergence",
     *("copied", "intra-frechet", "worst-class-frechet"),
     *("reconstruction-term", "bits-per-dimension", "reconstruction-error"),
     "reconstruction-frechet",
 )
 HIGHER_IS_BETTER = (
     *("precision", "recall", "density", "coverage"),
-    *("classifier-score", "class-entropy"),
+    *("classifier-score", "class-entropy", "modes-found"),
     *("elbo", "iwae", "active-units"),
 )
 

@@ -1,8 +1,9 @@
 """Whether a generator reproduces its training images, judged by nearest neighbours.
 
 Alaa et al. ("How Faithful is your Synthetic Data?", ICML 2022) call a generated image copied if
-it is nearer to a training image than that image's nearest neighbour among the others; Meehan et
-al. (AISTATS 2020) compare with held-out images, as `Memorisation.ratio` does.
+it is no further from a training image than that image's nearest neighbour among the others, so
+that a copy of an image that occurs twice counts too; Meehan et al. (AISTATS 2020) compare with
+held-out images, as `Memorisation.ratio` does.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class Memorisation(NamedTuple):
     """How near generated images come to training images."""
 
     copied: float
-    """Share of generated images nearer to a training image than any other training image is."""
+    """Share of generated images as near to a training image as any other training image is, or
+    nearer."""
     ratio: float
     """Median distance to the nearest training image, divided by that of held-out images: 1 where
     generated images are as far as unseen real ones, near 0 where they are copies."""
@@ -75,6 +77,7 @@ def memorisation(training: Tensor, held_out: Tensor | None, fake: Tensor) -> Mem
     else:
         usual = nearest(training, held_out).distance
     return Memorisation(
-        copied=(distances < own).double().mean().item(),
-        ratio=(distances.median() / usual.median()).item(),
+        copied=(distances <= own).double().mean().item(),
+        # The mean of the middle two of an even number, where torch's own median is the lower one.
+        ratio=(distances.quantile(0.5) / usual.quantile(0.5)).item(),
     )

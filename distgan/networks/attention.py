@@ -30,11 +30,23 @@ class SelfAttention(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """float (n, channels, h, w), sides of at least 2 -> the same shape."""
         query = self.query(maps).flatten(2)
-        key = functional.max_pool2d(self.key(maps), 2).flatten(2)
-        value = functional.max_pool2d(self.value(maps), 2).flatten(2)
+        key = _pooled(self.key(maps)).flatten(2)
+        value = _pooled(self.value(maps)).flatten(2)
         # (n, h * w, pooled): attention weights of each pixel. torch's fused attention is not used
         # because it has no second derivative, which gradient penalties need.
         weights = torch.softmax(query.transpose(1, 2) @ key, dim=-1)
         found = (value @ weights.transpose(1, 2)).view(len(maps), -1, *maps.shape[2:])
         result: Tensor = maps + self.gamma * self.output(found)
         return result
+
+
+def _pooled(maps: Tensor) -> Tensor:
+    """float (n, c, h, w) -> float (n, c, h // 2, w // 2): the largest of each 2x2."""
+    if not torch.are_deterministic_algorithms_enabled():
+        return functional.max_pool2d(maps, 2)
+    # The gradient of pooling may be added up in any order on a GPU; that of a maximum is one value.
+    height, width = maps.shape[2] // 2 * 2, maps.shape[3] // 2 * 2
+    shape = (*maps.shape[:2], height // 2, 2, width // 2, 2)
+    squares = maps[:, :, :height, :width].reshape(shape)
+    largest: Tensor = squares.transpose(3, 4).flatten(4).max(4).values
+    return largest

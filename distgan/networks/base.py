@@ -53,6 +53,30 @@ class DiscriminatorSettings(Protocol):
         ...
 
 
+class FeatureDiscriminator(Protocol):
+    """A discriminator whose hidden layers can be looked at.
+
+    ``depth`` is how many it has that count.
+    """
+
+    depth: int
+
+    def with_features(
+        self, images: Tensor, labels: Tensor | None, layer: int
+    ) -> tuple[Tensor, Tensor]:
+        """The logits as `forward` gives them, and what a hidden layer gives.
+
+        Args:
+            images: float (n, channels, height, width) in [-1, 1].
+            labels: int64 (n,) or None.
+            layer: 1, nearest to the images, to ``depth``.
+
+        Returns:
+            logits, and features, float (n, ...), after the layer's activation if it has one.
+        """
+        ...
+
+
 class ConcatLabel(nn.Module):
     """[v; e]: vectors v followed by a learned embedding e of the label.
 

@@ -116,6 +116,7 @@ class DCGANDiscriminator(nn.Module):
         self.embed = LabelPlane(image, classes) if classes and kind == "concat" else None
         channels = image.channels + (self.embed is not None)
         layers: list[nn.Module] = []
+        self.depth = steps
         for step in range(steps):
             outputs = settings.width << step
             layers.append(nn.Conv2d(channels, outputs, 4, 2, 1, bias=step == 0))
@@ -132,8 +133,17 @@ class DCGANDiscriminator(nn.Module):
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """float (n, c, h, w) in [-1, 1], int64 (n,) or None -> logits, float (n,) or
         (n, 1 + classes)."""
+        return self.with_features(images, labels, self.depth)[0]
+
+    def with_features(
+        self, images: Tensor, labels: Tensor | None, layer: int
+    ) -> tuple[Tensor, Tensor]:
+        """See `FeatureDiscriminator.with_features`."""
         if self.embed is not None:
             images = torch.cat([images, self.embed(labels)], dim=1)
-        features = self.layers[:-1](images)
+        # A convolution and its activation; from the second on a batch norm between them.
+        end = 3 * layer - 1
+        found = self.layers[:end](images)
+        features = self.layers[end:-1](found)
         outputs = self.layers[-1](features).flatten(1)
-        return to_logits(outputs, features, labels, self.projection)
+        return to_logits(outputs, features, labels, self.projection), found

@@ -69,9 +69,12 @@ class _Layers(nn.Sequential):
             layers += [linear, nn.ReLU()]
         super().__init__(*layers[:-1])
 
-    def hidden(self, x: Tensor) -> Tensor:
-        """The input of the last layer."""
+    def hidden(self, x: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
+        """The input of the last layer; or what hidden layers ``start`` to ``stop`` - 1 make of
+        their input, counted from 0."""
         layers = list(self)[:-1]
+        if start or stop is not None:
+            layers = layers[2 * start : None if stop is None else 2 * stop]
         for linear, activation in zip(layers[::2], layers[1::2], strict=True):
             # A ReLU fused into the linear layer before it takes no time of its own.
             fused = type(activation) is nn.ReLU
@@ -116,9 +119,19 @@ class MLPDiscriminator(nn.Module):
         self.input = ConcatLabel(pixels, classes if kind == "concat" else 0, settings.embedding)
         self.layers = _Layers((self.input.width, *widths, logit_count(classes, kind)))
         self.projection = projection(widths[-1], classes, kind)
+        self.depth = len(widths)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """float (n, c, h, w) in [-1, 1], int64 (n,) or None -> logits, float (n,) or
         (n, 1 + classes)."""
         features = self.layers.hidden(self.input(images.flatten(1), labels))
         return to_logits(self.layers.last(features), features, labels, self.projection)
+
+    def with_features(
+        self, images: Tensor, labels: Tensor | None, layer: int
+    ) -> tuple[Tensor, Tensor]:
+        """See `FeatureDiscriminator.with_features`."""
+        found = self.layers.hidden(self.input(images.flatten(1), labels), stop=layer)
+        features = self.layers.hidden(found, start=layer)
+        outputs = self.layers.last(features)
+        return to_logits(outputs, features, labels, self.projection), found

@@ -27,6 +27,7 @@ from distgan.networks.base import (
     halvings,
     logit_count,
 )
+from distgan.networks.resample import double
 
 PerStage: TypeAlias = Annotated[
     tuple[Width, ...], BeforeValidator(split_commas), Field(max_length=20)
@@ -208,10 +209,7 @@ def upsample(maps: Tensor) -> Tensor:
 
     That is bilinear interpolation, with zeros beyond the edge as in the published filter.
     """
-    wide = functional.interpolate(
-        functional.pad(maps, (1, 1, 1, 1)), scale_factor=2, mode="bilinear", align_corners=False
-    )
-    return wide[:, :, 2:-2, 2:-2]
+    return double(maps, beyond="zeros")
 
 
 def downsample(maps: Tensor) -> Tensor:

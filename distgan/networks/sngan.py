@@ -33,6 +33,7 @@ from distgan.networks.base import (
     run,
     to_logits,
 )
+from distgan.networks.resample import double
 from distgan.networks.spectral import spectral_norm
 
 
@@ -150,16 +151,12 @@ class GeneratorBlock(nn.Module):
 
     def forward(self, maps: Tensor, labels: Tensor | None) -> Tensor:
         """float (n, inputs, h, w) -> float (n, outputs, 2h, 2w)."""
-        hidden = _double(self.activation(run(self.norm1, maps, labels)))
+        # Bilinear as in mimicry; the paper uses nearest neighbours.
+        hidden = double(self.activation(run(self.norm1, maps, labels)))
         hidden = self.activation(run(self.norm2, self.conv1(hidden), labels))
         # A 1x1 convolution and interpolation commute; this order takes a quarter of the work.
-        result: Tensor = self.conv2(hidden) + _double(self.shortcut(maps))
+        result: Tensor = self.conv2(hidden) + double(self.shortcut(maps))
         return result
-
-
-def _double(maps: Tensor) -> Tensor:
-    # Bilinear as in mimicry; the paper uses nearest neighbours.
-    return functional.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class SNGANGenerator(nn.Module):
@@ -252,6 +249,7 @@ class SNGANDiscriminator(nn.Module):
             sides.append(side)
         _check_attention("discriminator", settings.attention, sides)
         self.layers = nn.Sequential(*layers, nn.ReLU(inplace=True))
+        self.depth = len(plan)
         last = nn.Linear(channels, logit_count(classes, kind))
         self.last = _xavier(last, 1.0, normalise)
         self.projection = projection(channels, classes, kind)
@@ -261,7 +259,17 @@ class SNGANDiscriminator(nn.Module):
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """float (n, c, h, w) in [-1, 1], int64 (n,) or None -> logits, float (n,) or
         (n, 1 + classes)."""
+        return self.with_features(images, labels, self.depth)[0]
+
+    def with_features(
+        self, images: Tensor, labels: Tensor | None, layer: int
+    ) -> tuple[Tensor, Tensor]:
+        """See `FeatureDiscriminator.with_features`; attention belongs to the block before it."""
         if self.embed is not None:
             images = torch.cat([images, self.embed(labels)], dim=1)
-        features = self.layers(images).sum((2, 3))
-        return to_logits(self.last(features), features, labels, self.projection)
+        # Where the next block begins; the last ReLU, which is in place, is the last block's.
+        blocks = [n for n, each in enumerate(self.layers) if isinstance(each, DiscriminatorBlock)]
+        end = [*blocks[1:], len(self.layers)][layer - 1]
+        found = self.layers[:end](images)
+        features = self.layers[end:](found).sum((2, 3))
+        return to_logits(self.last(features), features, labels, self.projection), found

@@ -43,6 +43,11 @@ class Posterior(NamedTuple):
     mean: Tensor
     log_variance: Tensor
 
+    def draw(self, noise: Tensor) -> Tensor:
+        """z = mean + exp(log_variance / 2) noise, float (n, latent), with noise from N(0, I):
+        the reparameterisation of Kingma and Welling 2014, section 2.4."""
+        return self.mean + (self.log_variance / 2).exp() * noise
+
 
 class Decoded(NamedTuple):
     """What the likelihood p(x|z) needs."""
@@ -300,15 +305,20 @@ class VariationalAutoencoder(nn.Module):
     def forward(
         self, images: Tensor, noise: Tensor, labels: Tensor | None = None
     ) -> tuple[Posterior, Decoded]:
-        """q(z|x), and the decoder's output for z = mean + exp(log_variance / 2) noise: Kingma and
-        Welling 2014, section 2.4.
+        """q(z|x), and the decoder's output for a draw of it.
 
         Args:
             images: float (n, channels, height, width) in [-1, 1].
-            noise: standard normal, float (n, latent).
+            noise: standard normal, float (n, k * latent), for k vectors z of each image. What is
+                decoded has the k of an image one after another: (n * k, ...).
             labels: int64 (n,), or None.
         """
         posterior: Posterior = self.encoder(images, labels)
-        z = posterior.mean + (posterior.log_variance / 2).exp() * noise
-        decoded: Decoded = self.decoder(z, labels)
-        return posterior, decoded
+        if noise.shape == posterior.mean.shape:
+            decoded: Decoded = self.decoder(posterior.draw(noise), labels)
+            return posterior, decoded
+        mean, deviation = posterior.mean, (posterior.log_variance / 2).exp()
+        count = noise.shape[1] // mean.shape[1]
+        z = mean[:, None] + deviation[:, None] * noise.view(len(mean), count, -1)
+        again = None if labels is None else labels.repeat_interleave(count)
+        return posterior, self.decoder(z.flatten(0, 1), again)

@@ -26,10 +26,7 @@ Logits = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class PenaltySettings:
-    """Weights of the terms added to the discriminator's loss; 0 leaves one out.
-
-    Gradients are with respect to the images as the discriminator sees them, augmented.
-    """
+    """Weights of the terms added to the discriminator's loss; 0 leaves one out."""
 
     r1: Strength = Schedule(0)
     """gamma of R1, gamma/2 E[|grad D(x)|^2] on reals (Mescheder et al. 2018)."""
@@ -39,11 +36,15 @@ class PenaltySettings:
     """lambda of WGAN-GP, E[(|grad D| - 1)^2] between reals and fakes (Gulrajani et al. 2017)."""
     dragan: Strength = Schedule(0)
     """lambda of DRAGAN, E[(|grad D| - 1)^2] around reals (Kodali et al. 2017)."""
+    at: Literal["augmented", "raw"] = "augmented"
+    """Where R1 and R2 take the gradient: at images as D sees them, augmented, or raw, before their
+    augmentation and back through it, as in the code of StyleGAN2-ADA and R3GAN."""
     every: Count = 0
     """Images between two penalties on gradients, each scaled up to make up for the rest
     (Karras et al. 2020, "lazy regularization"); 0 for every batch."""
     lecam: Strength = Schedule(0)
-    """lambda of LeCam, which ties logits to running means of the other side (Tseng et al. 2021)."""
+    """lambda of LeCam, which ties logits to running means of the other side (Tseng et al. 2021). As
+    in the paper: the authors' code corrects for the means' start at 0, and takes a relu."""
     lecam_half_life: PositiveInt = 5_000
     """Images after which a logit counts half in LeCam's running means."""
     clip: NonNegativeFloat = 0.0
@@ -57,7 +58,7 @@ class PenaltySettings:
     def uses(self, name: str) -> bool:
         """Whether a term has a weight other than 0 at any time of the run."""
         schedule: Schedule = getattr(self, name)
-        return schedule.start > 0 or schedule.end > 0
+        return not schedule.is_zero
 
 
 def _half_squared(squares: Tensor) -> Tensor:
@@ -79,15 +80,18 @@ def between(real: Tensor, fake: Tensor, numbers: Tensor) -> Tensor:
 
 
 def around(real: Tensor, fake: Tensor, numbers: Tensor) -> Tensor:
-    """Each real plus uniform noise of half the image's own standard deviation.
+    """A random point on the line from each real to one with noise, uniform up to half of the
+    image's own standard deviation.
 
-    The code of Kodali et al. uses the standard deviation of the batch; that of the image makes
-    the result independent of the other samples.
+    As in the code of Kodali et al.; the paper writes normal noise. Their code takes the standard
+    deviation of the batch; that of the image makes the result independent of the other samples.
 
     Args:
-        numbers: float (n, channels * height * width), uniform.
+        numbers: float (n, 1 + channels * height * width), uniform; the first says where on the
+            line.
     """
-    return real + real.std((1, 2, 3), keepdim=True) / 2 * numbers.view_as(real)
+    share, noise = numbers[:, 0].view(-1, 1, 1, 1), numbers[:, 1:].reshape(real.shape)
+    return real + share * (real.std((1, 2, 3), keepdim=True) / 2 * noise)
 
 
 class GradientPenalty(NamedTuple):
@@ -106,7 +110,7 @@ GRADIENT_PENALTIES: dict[str, GradientPenalty] = {
     "r1": GradientPenalty("real", _half_squared),
     "r2": GradientPenalty("fake", _half_squared),
     "wgan_gp": GradientPenalty(between, _distance_from_one, lambda image: 1),
-    "dragan": GradientPenalty(around, _distance_from_one, math.prod),
+    "dragan": GradientPenalty(around, _distance_from_one, lambda image: 1 + math.prod(image)),
 }
 """Every penalty on gradients by the name of its field in `PenaltySettings`."""
 
@@ -161,7 +165,13 @@ class Penalty:
         return weight * max(1.0, self.settings.every / self._batch)
 
     def on_logits(self, real: Tensor, fake: Tensor, images_seen: int) -> Tensor | None:
-        """LeCam: lambda (E[(r - mean fake)^2] + E[(f - mean real)^2]), Tseng et al. eq. 4."""
+        """LeCam: lambda (E[(r - mean fake)^2] + E[(f - mean real)^2]), Tseng et al. eq. 4.
+
+        As the paper has it. The authors' code differs in two ways: a difference counts only where
+        the logit lies beyond the other side's mean (a relu), so that it is 0 for a discriminator
+        that is fooled; and it corrects its means for having started at 0. Here they start at 0, to
+        which logits are drawn until some half-lives of images have been seen.
+        """
         if not self._lecam:
             return None
         mean_real, mean_fake = self._means.to(real.dtype)

@@ -174,6 +174,19 @@ def free_bits_of_batch(divergences: Tensor, least: float) -> Tensor:
     return divergences.mean(0).clamp(min=least).sum()
 
 
+def importance_weighted(log_weights: Tensor) -> Tensor:
+    """log((w_1 + ... + w_K) / K), to be maximised: Burda, Grosse and Salakhutdinov, "Importance
+    Weighted Autoencoders" (ICLR 2016), equation 8. With K = 1 it is one draw of the ELBO.
+
+    Args:
+        log_weights: of `distgan.metrics.likelihood.log_weights`, float (n, K).
+
+    Returns:
+        float (n,).
+    """
+    return log_weights.logsumexp(1) - math.log(log_weights.shape[1])
+
+
 def negative_elbo(log_likelihood: Tensor, divergence: Tensor, beta: float = 1.0) -> Tensor:
     """-log p(x|z) + beta KL, to be minimised: float (n,) twice -> (n,).
 

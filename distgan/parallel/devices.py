@@ -17,13 +17,12 @@ def describe(device: torch.device) -> dict[str, str]:
     """Machine and device of this process; of a GPU also CUDA or HIP, cuDNN, NCCL and driver."""
     if device.type != "cuda":
         return {"machine": platform.node(), "device": device.type}
-    cudnn: Any = torch.backends.cudnn
     found = {
         "machine": platform.node(),
         "device": torch.cuda.get_device_name(device),
         "cuda": torch.version.cuda,
         "hip": torch.version.hip,
-        "cudnn": cudnn.version(),
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         "nccl": _nccl(),
         "driver": driver(),
     }

@@ -24,6 +24,7 @@ class GPU:
         bf16: of tensor cores; ``float32`` where they do not support bf16.
         memory: bytes a second of its own memory.
         link: bytes a second each way to the other GPUs of its node.
+        size: bytes of its own memory; of the smaller kind where there are two.
         source: the data sheet.
         resnet50: published images a second of training ResNet-50 on one GPU, in (tf32 or
             float32, 16 bits); None where none is known.
@@ -35,6 +36,7 @@ class GPU:
     bf16: float
     memory: float
     link: float
+    size: float
     source: str
     resnet50: tuple[float, float] | None = None
 
@@ -42,44 +44,44 @@ class GPU:
 GPUS = {
     "h100": GPU(
         "NVIDIA H100 SXM 80 GB",
-        *(67e12, 494.7e12, 989.4e12, 3.35e12, 450e9),
+        *(67e12, 494.7e12, 989.4e12, 3.35e12, 450e9, 80e9),
         "NVIDIA H100 Tensor Core GPU data sheet (2023)",
     ),
     "h200": GPU(
         "NVIDIA H200 SXM 141 GB",
-        *(67e12, 494.7e12, 989.4e12, 4.8e12, 450e9),
+        *(67e12, 494.7e12, 989.4e12, 4.8e12, 450e9, 141e9),
         "NVIDIA H200 Tensor Core GPU data sheet (2024)",
     ),
     "a100": GPU(
         "NVIDIA A100 SXM 80 GB",
-        *(19.5e12, 156e12, 312e12, 2.039e12, 300e9),
+        *(19.5e12, 156e12, 312e12, 2.039e12, 300e9, 80e9),
         "NVIDIA A100 Tensor Core GPU data sheet (2022)",
         (938, 2470),
     ),
     "v100": GPU(
-        "NVIDIA V100 SXM2",
-        *(15.7e12, 15.7e12, 15.7e12, 0.9e12, 150e9),
+        "NVIDIA V100 SXM2 16 GB",
+        *(15.7e12, 15.7e12, 15.7e12, 0.9e12, 150e9, 16e9),
         "NVIDIA V100 Tensor Core GPU data sheet (2020); its tensor cores have no bf16",
         (367, 367),
     ),
     "l40s": GPU(
         "NVIDIA L40S",
-        *(91.6e12, 183e12, 362e12, 0.864e12, 32e9),
+        *(91.6e12, 183e12, 362e12, 0.864e12, 32e9, 48e9),
         "NVIDIA L40S data sheet (2023)",
     ),
     "l4": GPU(
         "NVIDIA L4",
-        *(30.3e12, 60e12, 121e12, 0.3e12, 32e9),
+        *(30.3e12, 60e12, 121e12, 0.3e12, 32e9, 24e9),
         "NVIDIA L4 data sheet (2023)",
     ),
     "a10": GPU(
         "NVIDIA A10",
-        *(31.2e12, 62.5e12, 125e12, 0.6e12, 32e9),
+        *(31.2e12, 62.5e12, 125e12, 0.6e12, 32e9, 24e9),
         "NVIDIA A10 data sheet (2021)",
     ),
     "t4": GPU(
         "NVIDIA T4",
-        *(8.1e12, 8.1e12, 8.1e12, 0.32e12, 16e9),
+        *(8.1e12, 8.1e12, 8.1e12, 0.32e12, 16e9, 16e9),
         "NVIDIA T4 data sheet (2019); its tensor cores have no bf16",
     ),
 }
@@ -140,18 +142,26 @@ def expected(device: GPU, work: Work, config: RunConfig) -> Compute:
     """The expected time of a cycle on one GPU, from data sheets; nothing is measured."""
     convolutions, products = _speeds(device, config.precision)
     exact = _speeds(device, "float32" if config.precision == "bf16" else config.precision)
+    half = _speeds(device, "bf16")
     generator = work.updates[-1].parameters
     moved = _ADAM * work.updated + _AVERAGE * generator
     after = moved / (_STREAM * device.memory)
     per_image = fixed = 0.0
     for update in work.updates:
-        for flops, of_them, speed, their_speed in (
-            (update.convolutions, update.exact_convolutions, convolutions, exact[0]),
-            (update.products, update.exact_products, products, exact[1]),
+        for flops, in_exact, in_half, speeds in (
+            (
+                *(update.convolutions, update.exact_convolutions, update.half_convolutions),
+                (convolutions, exact[0], half[0]),
+            ),
+            (
+                *(update.products, update.exact_products, update.half_products),
+                (products, exact[1], half[1]),
+            ),
         ):
-            fixed += (flops.fixed - of_them.fixed) / speed + of_them.fixed / their_speed
-            per_image += (flops.per_image - of_them.per_image) / speed
-            per_image += of_them.per_image / their_speed
+            parts = (flops - in_exact - in_half, in_exact, in_half)
+            for part, speed in zip(parts, speeds, strict=True):
+                fixed += part.fixed / speed
+                per_image += part.per_image / speed
     return Compute(fixed + after, per_image, _LAUNCH * work.kernels, after, DEVIATION)
 
 

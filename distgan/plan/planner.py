@@ -13,12 +13,14 @@ from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.config.shape import ImageShape
 from distgan.data.images import open_images
+from distgan.data.sources import stacked
 from distgan.errors import UserError
 from distgan.families import DataSpec
 from distgan.families.check import check_networks
 from distgan.parallel.allocator import keep_freed_memory, return_freed_memory
 from distgan.plan import devices
 from distgan.plan.measure import Cycles, measure
+from distgan.plan.memory import Memory, memory
 from distgan.plan.model import Compute, Link, Network, Prediction, predict
 from distgan.plan.trace import trace
 from distgan.plan.work import Work
@@ -87,7 +89,13 @@ def _candidates(
     yield {"batch": 4 * config.batch}, "trains otherwise: adapt the learning rates"
 
 
-_SHAPES = {"cifar10": (ImageShape(3, 32, 32), 10), "cifar100": (ImageShape(3, 32, 32), 100)}
+_SHAPES = {
+    "cifar10": (ImageShape(3, 32, 32), 10),
+    "cifar100": (ImageShape(3, 32, 32), 100),
+    stacked.NAME: (stacked.SHAPE, len(stacked.CLASSES)),
+    **{f"ffhq{side}": (ImageShape(3, side, side), 0) for side in (64, 256)},
+    **{f"imagenet{side}": (ImageShape(3, side, side), 1_000) for side in (32, 64)},
+}
 """Image shape and number of classes of sets that recipes name and may not be on this machine."""
 _THREADS = 2
 """Threads of a worker without a GPU."""
@@ -140,6 +148,7 @@ class Plan:
     prediction: Prediction
     hours: float
     remedies: list[Remedy]
+    memory: Memory
 
 
 def plan(config: RunConfig, place: Place, image: ImageShape | None = None) -> Plan:
@@ -163,7 +172,9 @@ def plan(config: RunConfig, place: Place, image: ImageShape | None = None) -> Pl
 
     found = remedies(config, prediction, again, place.gpu != "cpu")
     hours = config.images / prediction.images_per_second / 3600
-    return Plan(place, work, compute, network, prediction, hours, found)
+    share = -(-config.micro_batch // place.workers)
+    held = memory(config, shape, classes, share)
+    return Plan(place, work, compute, network, prediction, hours, found, held)
 
 
 def known_shape(config: RunConfig, image: ImageShape | None = None) -> tuple[ImageShape, int]:

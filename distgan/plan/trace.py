@@ -29,7 +29,8 @@ from distgan.training.network import TrainableNetwork
 from distgan.training.state import TrainingState
 from distgan.training.update import TrainingStep
 
-_META = torch.device("meta")
+META = torch.device("meta")
+"""Where tensors have shapes and nothing else."""
 _FEW, _MORE = 2, 4
 """Images of the micro-batches that are traced; everything is linear in them."""
 _FREE = ("empty", "empty_like", "empty_strided", "new_empty", "detach")
@@ -42,16 +43,21 @@ def trace(config: RunConfig, image: ImageShape, classes: int) -> Work:
     Args:
         classes: number of labels of the data, used when the run is conditional.
     """
+    return _traced(traceable(config), image, classes)
+
+
+def traceable(config: RunConfig) -> RunConfig:
+    """A configuration that runs on `META` and computes as much as another."""
     # Neither changes what is counted, and neither runs without memory.
     precision: Any = "float64" if config.precision == "float64" else "float32"
-    return _traced(replace(config, precision=precision, compile="off"), image, classes)
+    return replace(config, precision=precision, compile="off")
 
 
 @functools.lru_cache(maxsize=32)
 def _traced(config: RunConfig, image: ImageShape, classes: int) -> Work:
     data = DataSpec.numbered(image, classes)
-    with _META:
-        state = TrainingState(config, data, World(device=_META))
+    with META:
+        state = TrainingState(config, data, World(device=META))
     rare = state.family.lazy_interval
     share = min(1.0, config.batch / rare) if rare else 1.0
     updates = _updates(config, data, rare, 0)
@@ -70,7 +76,7 @@ def _traced(config: RunConfig, image: ImageShape, classes: int) -> Work:
 
 def _updates(config: RunConfig, data: DataSpec, rare: int, seen: int) -> list[Update]:
     # One of each phase; `seen` images after a moment at which lazy terms are due.
-    few, more = (_run(config, data, images, rare, seen) for images in (_FEW, _MORE))
+    few, more = (run_step(config, data, images, rare, seen) for images in (_FEW, _MORE))
     return [_line(a, b) for a, b in zip(few, more, strict=True)]
 
 
@@ -88,6 +94,8 @@ def _line(few: _Count, more: _Count) -> Update:
         more.messages,
         through(few.exact_convolutions, more.exact_convolutions),
         through(few.exact_products, more.exact_products),
+        through(few.half_convolutions, more.half_convolutions),
+        through(few.half_products, more.half_products),
     )
 
 
@@ -105,13 +113,22 @@ def _mix(one: Update, other: Update, share: float) -> Update:
         kernels=round(between(one.kernels, other.kernels)),
         exact_convolutions=flops(one.exact_convolutions, other.exact_convolutions),
         exact_products=flops(one.exact_products, other.exact_products),
+        half_convolutions=flops(one.half_convolutions, other.half_convolutions),
+        half_products=flops(one.half_products, other.half_products),
     )
 
 
-def _run(config: RunConfig, data: DataSpec, images: int, rare: int, seen: int) -> list[_Count]:
-    with _META:
-        state = TrainingState(config, data, World(device=_META))
-    batches = random_batches(config, state.family, images, _META)
+def run_step(config: RunConfig, data: DataSpec, images: int, rare: int, seen: int) -> list[_Count]:
+    """Run one update of each phase on `META`; what each does.
+
+    Args:
+        images: of each micro-batch.
+        rare: images between moments at which lazy terms are due, or 0.
+        seen: images after such a moment.
+    """
+    with META:
+        state = TrainingState(config, data, World(device=META))
+    batches = random_batches(config, state.family, images, META)
     # Schedules are those of the middle of the run.
     interval = rare or config.batch
     middle = config.images // 2 // interval * interval + seen
@@ -143,6 +160,8 @@ class _Count:
     products: float = 0.0
     exact_convolutions: float = 0.0
     exact_products: float = 0.0
+    half_convolutions: float = 0.0
+    half_products: float = 0.0
     kernels: int = 0
     exact: bool = False
     waited: list[tuple[float, int, Kind]] = field(default_factory=list)
@@ -179,13 +198,16 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 flops = _convolution_backward(args[0], args[1], args[2], args[7], args[10])
             else:
                 flops = flop_registry[packet](*args, **(kwargs or {}), out_val=result)
-            exact = flops * self.now.exact
+            half = flops * (args[0].dtype == torch.bfloat16)
+            exact = (flops - half) * self.now.exact
             if "conv" in packet.__name__:
                 self.now.convolutions += flops
                 self.now.exact_convolutions += exact
+                self.now.half_convolutions += half
             else:
                 self.now.products += flops
                 self.now.exact_products += exact
+                self.now.half_products += half
         if not (function.is_view or packet.__name__ in _FREE):
             self.now.kernels += 1
         return result

@@ -34,6 +34,10 @@ class Flops:
         """For so many images."""
         return self.fixed + self.per_image * images
 
+    def __sub__(self, other: Flops) -> Flops:
+        """What is left without others."""
+        return Flops(self.fixed - other.fixed, self.per_image - other.per_image)
+
 
 @dataclass(frozen=True)
 class Update:
@@ -48,6 +52,9 @@ class Update:
         exact_convolutions: those of ``convolutions`` that bf16 leaves in float32, as a network
             whose gradients are penalised.
         exact_products: the same of ``products``.
+        half_convolutions: those of ``convolutions`` that a network computes in bfloat16 by itself,
+            whatever the precision.
+        half_products: the same of ``products``.
     """
 
     network: str
@@ -58,6 +65,8 @@ class Update:
     messages: tuple[Message, ...]
     exact_convolutions: Flops = Flops(0, 0)
     exact_products: Flops = Flops(0, 0)
+    half_convolutions: Flops = Flops(0, 0)
+    half_products: Flops = Flops(0, 0)
 
     def flops(self, images: float) -> float:
         """Of both kinds."""

@@ -11,10 +11,12 @@ from distgan.config.run import RunConfig
 from distgan.config.settings import nearest
 from distgan.errors import UserError
 from distgan.families import registry
-from distgan.recipes import gan, photos, vae
+from distgan.recipes import gan, photos, r3gan, stacked, vae
 
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     **gan.RECIPES,
+    **r3gan.RECIPES,
+    **stacked.RECIPES,
     **vae.RECIPES,
     **photos.RECIPES,
 }

@@ -1,18 +1,16 @@
-"""Recipes of noise-to-image GANs."""
+"""Recipes of noise-to-image GANs; those of R3GAN are in `distgan.recipes.r3gan`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 
-from distgan.augment import ADASettings
 from distgan.config.optimizer import AdamSettings, EMASettings
 from distgan.config.run import OutputConfig
 from distgan.config.schedule import Schedule
 from distgan.families.gan_config import DiscriminatorConfig, GANConfig, GeneratorConfig
 from distgan.networks.dcgan import DCGANDiscriminatorSettings, DCGANGeneratorSettings
 from distgan.networks.mlp import MLPDiscriminatorSettings, MLPGeneratorSettings
-from distgan.networks.r3gan import R3GANDiscriminatorSettings, R3GANGeneratorSettings
 from distgan.networks.sngan import SNGANDiscriminatorSettings, SNGANGeneratorSettings
 from distgan.objectives.penalties import PenaltySettings
 
@@ -172,63 +170,6 @@ def cifar10_sngan_tiny() -> GANConfig:
     )
 
 
-def cifar10_r3gan() -> GANConfig:
-    """R3GAN on CIFAR-10 (Huang et al., NeurIPS 2024; published FID 1.96)."""
-    burn_in = 20_000_000
-    adam = AdamSettings(
-        lr=Schedule(2e-4, 5e-5, burn_in), beta1=Schedule(0), beta2=Schedule(0.9, 0.99, burn_in)
-    )
-    gamma = Schedule(0.05, 0.005, burn_in)
-    return GANConfig(
-        recipe="cifar10-r3gan",
-        data="cifar10",
-        images=250_000_000,
-        batch=512,
-        latent=64,
-        loss="relativistic",
-        generator=GeneratorConfig(
-            network=R3GANGeneratorSettings(),
-            optimizer=adam,
-            ema=EMASettings(half_life=Schedule(0, 5_000_000, burn_in), ramp_up=0),
-        ),
-        discriminator=DiscriminatorConfig(
-            network=R3GANDiscriminatorSettings(),
-            optimizer=adam,
-            penalty=PenaltySettings(r1=gamma, r2=gamma),
-            augment=ADASettings(probability=Schedule(0, 0.55, burn_in)),
-        ),
-        output=_RARELY,
-    )
-
-
-def cifar10_r3gan_tiny() -> GANConfig:
-    """The same with narrow stages of one block: minutes on two CPU cores."""
-    config = cifar10_r3gan()
-    burn_in, widths = 100_000, (64, 48, 32, 16)
-    adam = AdamSettings(
-        lr=Schedule(1e-3, 3e-4, burn_in), beta1=Schedule(0), beta2=Schedule(0.9, 0.99, burn_in)
-    )
-    gamma = Schedule(0.5, 0.05, burn_in)
-    return replace(
-        config,
-        recipe="cifar10-r3gan-tiny",
-        images=100_000,
-        batch=64,
-        latent=32,
-        generator=GeneratorConfig(
-            network=R3GANGeneratorSettings(widths=widths, blocks=(1,)),
-            optimizer=adam,
-            ema=EMASettings(half_life=Schedule(2_000), ramp_up=0.05),
-        ),
-        discriminator=DiscriminatorConfig(
-            network=R3GANDiscriminatorSettings(widths=widths[::-1], blocks=(1,)),
-            optimizer=adam,
-            penalty=PenaltySettings(r1=gamma, r2=gamma),
-        ),
-        output=_OFTEN,
-    )
-
-
 RECIPES: dict[str, Callable[[], GANConfig]] = {
     "mnist-mlp": mnist_mlp,
     "mnist-mlp-tutorial": mnist_mlp_tutorial,
@@ -239,7 +180,5 @@ RECIPES: dict[str, Callable[[], GANConfig]] = {
     "cifar10-dcgan-tiny": cifar10_dcgan_tiny,
     "cifar10-sngan": cifar10_sngan,
     "cifar10-sngan-tiny": cifar10_sngan_tiny,
-    "cifar10-r3gan": cifar10_r3gan,
-    "cifar10-r3gan-tiny": cifar10_r3gan_tiny,
 }
 """By name."""

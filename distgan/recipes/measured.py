@@ -20,8 +20,6 @@ SPEED = {
     "cifar10-dcgan-tiny": 4_183,
     "cifar10-sngan": 50.9,
     "cifar10-sngan-tiny": 1_119,
-    "cifar10-r3gan": 1.1,
-    "cifar10-r3gan-tiny": 238,
 }
 """Images/s of the step in one process on two cores of an AMD EPYC, by recipe; of mnist-mlp those of
 a whole run on Ray, on two cores of an Intel Xeon."""

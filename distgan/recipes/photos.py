@@ -8,9 +8,9 @@ augmented ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from distgan.augment import ADASettings, Augmentation
+from distgan.augment import ADASettings
 from distgan.augment.diffaugment import DiffAugmentSettings
 from distgan.augment.none import NoneSettings
 from distgan.config.feed import FeedSettings
@@ -22,8 +22,7 @@ from distgan.errors import UserError
 from distgan.families.gan_config import DiscriminatorConfig, GANConfig, GeneratorConfig
 from distgan.networks.base import halvings
 from distgan.networks.dcgan import DCGANDiscriminatorSettings, DCGANGeneratorSettings
-from distgan.networks.r3gan import R3GANDiscriminatorSettings, R3GANGeneratorSettings
-from distgan.objectives.penalties import PenaltySettings
+from distgan.recipes.r3gan import PRESETS, published
 
 SIZES = (32, 64, 128, 256)
 """Sides of images, in pixels, that there are recipes for."""
@@ -38,9 +37,14 @@ _LARGEST_SEED = 7
 _WIDTHS = {32: 32, 64: 16, 128: 16, 256: 8}
 """Width of the DCGAN at full size; it doubles with each halving, to 128 or 256 at 4x4."""
 
-_GAMMAS = {32: 0.05, 64: 2.0, 128: 17.0, 256: 150.0}
-"""Weight of R1 and R2 at first, a tenth in the end: the R3GAN authors' for CIFAR-10 and for FFHQ
-at 64 and 256; at 128 the geometric mean of those, which nobody has published."""
+_PRESETS = {
+    32: PRESETS["cifar10"],
+    64: PRESETS["ffhq64"],
+    # Nobody has published this one: between those beside it, with the geometric mean of gamma.
+    128: replace(PRESETS["ffhq256"], gamma=17.0, bf16_from=16),
+    256: PRESETS["ffhq256"],
+}
+"""Of R3GAN's authors, by the side of the images that they chose them for."""
 
 
 @dataclass(frozen=True)
@@ -144,34 +148,13 @@ def _dcgan(size: int, few: bool) -> GANConfig:
 
 
 def _r3gan(size: int, few: bool) -> GANConfig:
-    # The authors' settings for CIFAR-10, and at the other sizes those for FFHQ.
-    small, burn_in = size == SIZES[0], 20_000_000
-    adam = AdamSettings(
-        lr=Schedule(2e-4, 5e-5, burn_in), beta1=Schedule(0), beta2=Schedule(0.9, 0.99, burn_in)
-    )
-    gamma = Schedule(_GAMMAS[size], _GAMMAS[size] / 10, burn_in)
-    share = Schedule(0, 0.55 if small else 0.3, burn_in)
-    augment: Augmentation = ADASettings() if few else ADASettings(probability=share)
-    half_life = Schedule(0, 5_000_000 if small else 500_000, burn_in)
-    return GANConfig(
-        recipe=name_of(size, few, gpu=True),
-        data="photos",
+    config = published(_PRESETS[size], name_of(size, few, gpu=True), "photos")
+    discriminator = config.discriminator
+    return replace(
+        config,
         images=25_000_000,
-        batch=512 if small else 256,
-        latent=64,
-        loss="relativistic",
-        feed=FeedSettings(mirror=True),
-        generator=GeneratorConfig(
-            network=R3GANGeneratorSettings(),
-            optimizer=adam,
-            ema=EMASettings(half_life=half_life, ramp_up=0),
-        ),
-        discriminator=DiscriminatorConfig(
-            network=R3GANDiscriminatorSettings(),
-            optimizer=adam,
-            penalty=PenaltySettings(r1=gamma, r2=gamma),
-            augment=augment,
-        ),
+        conditional=False,
+        discriminator=replace(discriminator, augment=ADASettings()) if few else discriminator,
         output=OutputConfig(
             log_every=20_000, sample_every=200_000, checkpoint_every=500_000, keep_checkpoints=2
         ),

@@ -68,14 +68,24 @@ TRAINING = (
         "gradients",
         "Gradient norms",
         "of the whole network, logarithmic",
-        {"d_grad_norm": "D", "g_grad_norm": "G", "a_grad_norm": "autoencoder"},
+        {
+            "d_grad_norm": "D",
+            "g_grad_norm": "G",
+            "e_grad_norm": "encoder",
+            "a_grad_norm": "autoencoder",
+        },
         "log",
     ),
     ChartSpec(
         "updates",
         "Update-to-weight ratios",
         "norms of update and weights, logarithmic",
-        {"d_update_ratio": "D", "g_update_ratio": "G", "a_update_ratio": "autoencoder"},
+        {
+            "d_update_ratio": "D",
+            "g_update_ratio": "G",
+            "e_update_ratio": "encoder",
+            "a_update_ratio": "autoencoder",
+        },
         "log",
     ),
     ChartSpec(

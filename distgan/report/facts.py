@@ -16,6 +16,7 @@ MAIN = (
     *("generator.optimizer.beta2", "generator.ema.half_life", "discriminator.network.name"),
     *("discriminator.optimizer.lr", "discriminator.updates", "discriminator.augment.name"),
     *("discriminator.penalty.r1", "discriminator.penalty.r2", "discriminator.penalty.wgan_gp"),
+    *("encoder.network.name", "encoder.optimizer.lr", "gamma", "feature_layer", "rest_margin"),
     *("latent", "encoder.name", "decoder.name", "likelihood.name", "likelihood.variance"),
     *("likelihood.binarise", "beta", "free_bits", "optimizer.lr", "ema.half_life"),
 )

@@ -12,6 +12,7 @@ from distgan.report.reading import RunFolder, finite
 
 _TITLES = {
     "frechet": "Fréchet distance",
+    "frechet-infinity": "Fréchet distance, extrapolated",
     "kernel": "Kernel distance",
     "sliced": "Sliced Wasserstein",
     "classifier-score": "Classifier score",
@@ -135,10 +136,12 @@ def _describe(card: dict[str, Any]) -> list[tuple[str, str]]:
         ("data", f"{say('data')} {say('split')} {say('data_checksum')[:12]}".strip()),
         ("real images", say("real") if card.get("real") else ""),
         ("generated images", say("fake") if card.get("fake") else ""),
+        ("labels", say("labels")),
         ("encoded images", f"{say('encoded')} of {say('encoded_split')}" * ("encoded" in card)),
         ("likelihood", say("likelihood")),
         ("importance samples", say("importance_samples")),
         ("real and generated used", say("used")),
+        ("depend on the number", say("bias")),
         ("weights", {"ema": "moving average", "generator": "last"}.get(say("weights"), "")),
         ("resize", say("resize")),
         ("8 bits", {True: "yes", False: "no"}.get(card.get("quantised") is True, "")),

@@ -7,11 +7,9 @@ hashes. A process killed at any moment leaves an index that lists complete check
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import io
 import json
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -21,11 +19,11 @@ from typing import Annotated, Any
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from distgan.config.settings import Count
 from distgan.errors import UserError, brief, first_line
 from distgan.parallel import World
+from distgan.runs.snapshot import begin_snapshot
 from distgan.storage.storage import Storage
 from distgan.storage.textfiles import Shape, read_json
 
@@ -77,7 +75,7 @@ class Writer:
             UserError: when the previous checkpoint could not be written.
         """
         self.wait()
-        self._in_flight = self._thread.submit(self._write, snapshot(state), first)
+        self._in_flight = self._thread.submit(self._write, *begin_snapshot(state), first)
 
     def check(self) -> None:
         """Raise the error of a failed checkpoint, without waiting for one being written.
@@ -116,29 +114,12 @@ class Writer:
         finally:
             self._thread.shutdown()
 
-    def _write(self, state: dict[str, Any], first: Callable[[], object]) -> None:
+    def _write(
+        self, state: dict[str, Any], arrived: Callable[[], object], first: Callable[[], object]
+    ) -> None:
+        arrived()
         first()
         save(self._storage, state, self._keep)
-
-
-def snapshot(value: Any) -> Any:
-    """A copy in the CPU's memory of nested dicts, lists and tuples of tensors.
-
-    Equal texts become one object, as pickle writes an object once and refers to it from then on:
-    the bytes of a checkpoint are not to depend on whether the run was resumed before it.
-    """
-    if isinstance(value, Tensor):
-        # Synchronous for a GPU: the copy must be complete before it is written.
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, dict):
-        # A copy of the mapping itself keeps the attribute _metadata of a module's state_dict().
-        copied = copy.copy(value)
-        copied.clear()
-        copied.update((snapshot(name), snapshot(part)) for name, part in value.items())
-        return copied
-    if isinstance(value, (list, tuple)):
-        return type(value)(snapshot(part) for part in value)
-    return sys.intern(value) if type(value) is str else value
 
 
 def save(storage: Storage, state: dict[str, Any], keep: int) -> str:

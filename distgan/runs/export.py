@@ -184,10 +184,10 @@ def _load(uri: str, weights: str, only: str | None) -> LoadedGenerator:
 
 
 def _roles(family: Family, only: str | None, uri: str) -> list[str]:
-    """The networks to load: those that generate, or the one that is asked for."""
+    """The networks to load: those that generate or encode, or the one that is asked for."""
     interfaces = family.interfaces()
     if only is None:
-        return [role for role, interface in interfaces.items() if interface.generates]
+        return [role for role, its in interfaces.items() if its.generates or its.output == "code"]
     if only not in interfaces:
         raise UserError(
             f"RUN {uri}: a model of the family {family.config.family} has no {only}; it has "

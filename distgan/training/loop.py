@@ -23,8 +23,11 @@ from distgan.runs import checkpoint, records
 from distgan.runs import folder as run
 from distgan.storage.storage import Storage
 from distgan.training import out_of_memory, replicas
+from distgan.training.arithmetic import arithmetic
+from distgan.training.clock import Clock
 from distgan.training.control import PREEMPTION, RESIZE, Control, Outcome, Status, Ticker
 from distgan.training.health_monitor import Monitor
+from distgan.training.profile import StepProfile
 from distgan.training.recorder import RunRecorder
 from distgan.training.state import TrainingState
 from distgan.training.taken_up import check_same_set, whole
@@ -51,8 +54,11 @@ def train_loop(
         UserError: when the run's folder cannot be written, or a device's memory does not suffice.
     """
     # Entered here, so that a checkpoint in flight is written whatever ends the training.
-    writing = checkpoint.Writer(storage, config.output.keep_checkpoints, control.note)
-    with writing as writer, out_of_memory.told(config, world):
+    with (
+        arithmetic(config.deterministic, world.device),
+        checkpoint.Writer(storage, config.output.keep_checkpoints, control.note) as writer,
+        out_of_memory.told(config, world),
+    ):
         training = _Training(config, storage, images, rows, world, control, writer, facts or {})
         with training.kept():
             return training.run()
@@ -88,6 +94,7 @@ class _Training:
         output = config.output
         intervals = (output.log_every, output.sample_every, output.checkpoint_every)
         self._intervals = tuple(filter(None, (*intervals, config.evaluate.every)))
+        self._profile = StepProfile(storage, config.output.profile if world.leads else 0)
         if world.leads:
             for folder in (checkpoint.FOLDER, "samples"):
                 storage.clear_unfinished(folder)
@@ -102,7 +109,7 @@ class _Training:
             with whole(self._storage.uri):
                 check_same_set(saved, config.data, images)
                 self._state.load_state_dict(saved, self._storage.uri)
-        self._clock = _Clock(self._state.images_seen, world)
+        self._clock = Clock(self._state.images_seen, world)
         self._ticker = Ticker(world, self._control)
         self._monitor = Monitor(config, self._state, self._feed, images)
         if saved is not None:
@@ -122,11 +129,14 @@ class _Training:
         try:
             yield
         except BaseException:
+            # That error is the news, not that the records could not be moved either.
+            with contextlib.suppress(Exception):
+                self._profile.close()
             if self._recorder is not None:
-                # That error is the news, not that the records could not be moved either.
                 with contextlib.suppress(Exception):
                     self._recorder.close()
             raise
+        self._profile.close()
         if self._recorder is not None:
             self._recorder.close()
 
@@ -145,6 +155,7 @@ class _Training:
             # Update the discriminator, the generator in its turn, and all that follows them.
             self._state.step(batches)
             self._updates += 1
+            self._profile.after_step(self._state.images_seen)
 
             # Record, sample and save whenever a multiple of the interval has been passed.
             if self._passed(output.log_every) and self._judge(batches[0]) != "go on":
@@ -353,34 +364,3 @@ class _Training:
             recovery.record_intervention(self._storage, verdict, ill_at, back_to, change)
             self._control.note(f"back to {back_to:,} images, with {change}")
         self._begin(saved)
-
-
-class _Clock:
-    """Speed, share of time spent waiting for data, and traffic, between two records."""
-
-    def __init__(self, images_seen: int, world: World) -> None:
-        self._world = world
-        self._lap_start = time.perf_counter()
-        self._lap_images, self._lap_bytes = images_seen, world.bytes_sent
-        self._waited = self._wait_start = 0.0
-
-    def start_wait(self) -> None:
-        self._wait_start = time.perf_counter()
-
-    def end_wait(self) -> None:
-        self._waited += time.perf_counter() - self._wait_start
-
-    def lap(self, images_seen: int) -> records.Record:
-        now = time.perf_counter()
-        seconds = now - self._lap_start
-        images, sent = images_seen - self._lap_images, self._world.bytes_sent
-        if not images:
-            return {}
-        found = {
-            "images_per_second": round(images / seconds, 1),
-            "data_wait": round(self._waited / seconds, 5),
-            "bytes_per_image": round((sent - self._lap_bytes) / images, 1),
-        }
-        self._lap_start, self._lap_images, self._waited = now, images_seen, 0.0
-        self._lap_bytes = sent
-        return found

@@ -14,6 +14,7 @@ from distgan.runs import checkpoint, export, records
 from distgan.runs import folder as run
 from distgan.runs.samples import sample_sheet
 from distgan.storage.storage import Storage
+from distgan.training.arithmetic import described
 from distgan.training.state import TrainingState
 
 
@@ -39,12 +40,13 @@ class RunRecorder:
         self.sampled: int | None = None
         self.recorder = records.Recorder(storage, state.images_seen)
         self._config, self._storage, self._images = config, storage, images
+        device = state.world.device
         run.record_environment(
             storage,
             state.world.size,
             state.world.describe()["device"],
             state.images_seen,
-            facts,
+            {"arithmetic": described(device), **(facts or {})},
         )
         self.recorder.add_text(state.images_seen, "config", to_yaml(config))
         if state.images_seen == 0:

@@ -191,8 +191,7 @@ class Same(Dimension):
 
 def _times(base: Any, factor: float) -> Any:
     if isinstance(base, Schedule):
-        start, end = _tidy(base.start * factor), _tidy(base.end * factor)
-        return Schedule(start, end, base.images, base.shape)
+        return base.scaled(factor, _tidy)
     return round(_tidy(base * factor)) if isinstance(base, int) else _tidy(base * factor)
 
 

@@ -32,17 +32,20 @@ class Comparison:
     """A configuration against the recipe's, each trained with fresh seeds.
 
     ``low`` and ``high`` bound the difference of the means, this one's less the recipe's, with
-    95% confidence (Welch 1947).
+    95% confidence (Welch 1947), of all ``comparisons`` together (Bonferroni). They are None where
+    neither side's values vary, so that nothing says what other seeds would give.
     """
 
     number: int
     values: list[float]
     recipe: list[float]
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     verdict: str
     """``better``, ``worse`` or ``not distinguishable``."""
+    comparisons: int = 1
+    """Configurations that were compared with the recipe."""
 
 
 @dataclass(frozen=True)
@@ -145,10 +148,14 @@ def _comparisons(trials: Sequence[Trial], settings: TuneSettings) -> list[Compar
         if trial.confirms is not None and trial.final is not None:
             groups.setdefault(trial.confirms, []).append(trial.final.value)
     recipe, ill = groups.get(0, []), lost(trials)
-    found = [
-        compare(number, values, recipe, settings.lower_is_better)
+    rivals = {
+        number: values
         for number, values in groups.items()
         if number != 0 and len(values) > 1 and len(recipe) > 1
+    }
+    found = [
+        compare(number, values, recipe, settings.lower_is_better, len(rivals))
+        for number, values in rivals.items()
     ]
     return [_without_luck(comparison, ill) for comparison in found]
 
@@ -171,20 +178,25 @@ def lost(trials: Sequence[Trial]) -> dict[int, tuple[int, int]]:
 
 
 def compare(
-    number: int, values: list[float], recipe: list[float], lower_is_better: bool
+    number: int,
+    values: list[float],
+    recipe: list[float],
+    lower_is_better: bool,
+    comparisons: int = 1,
 ) -> Comparison:
     """Welch's interval of the difference of two means.
 
     Args:
         values: at least two.
         recipe: at least two.
+        comparisons: that the recipe has in all.
     """
     difference = statistics.fmean(values) - statistics.fmean(recipe)
-    low, high = welch.interval(values, recipe)
+    low, high = welch.interval(values, recipe, comparisons) or (None, None)
     verdict = "not distinguishable"
-    if low > 0 or high < 0:
+    if low is not None and high is not None and (low > 0 or high < 0):
         verdict = "better" if (difference < 0) == lower_is_better else "worse"
-    return Comparison(number, values, recipe, difference, low, high, verdict)
+    return Comparison(number, values, recipe, difference, low, high, verdict, comparisons)
 
 
 def write(storage: Storage, found: Found, base: RunConfig, space: Space, s: TuneSettings) -> None:

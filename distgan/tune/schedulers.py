@@ -27,7 +27,9 @@ class Asha(AsyncHyperBandScheduler):  # type: ignore[misc]
         """Take in what a trial had reached before this search was stopped."""
         trial = SimpleNamespace(trial_id=trial_id)
         for measured in history:
-            self._brackets[0].on_result(trial, measured.rung, self._metric_op * measured.value)
+            # To be told of a trial's end is to be told of a result, without a verdict on it.
+            self.on_trial_add(None, trial)
+            self.on_trial_complete(None, trial, {"rung": measured.rung, "value": measured.value})
 
 
 class Median(MedianStoppingRule):  # type: ignore[misc]

@@ -317,7 +317,7 @@ def plain(value: Any) -> Any:
 
 def is_zero(base: Any) -> bool:
     """Whether a value, which may be a schedule, is always 0."""
-    return bool(base.start == base.end == 0 if isinstance(base, Schedule) else base == 0)
+    return base.is_zero if isinstance(base, Schedule) else bool(base == 0)
 
 
 def read_space(words: list[str], read: Any) -> dict[str, str]:

@@ -49,10 +49,14 @@ def conclusion(found: Found, settings: TuneSettings, seconds: bool = True) -> li
 
 def _sentence(found: Comparison, settings: TuneSettings) -> str:
     ours, theirs = (sum(v) / len(v) for v in (found.values, found.recipe))
+    bounds = "no seed changes either, so nothing says how far other seeds would"
+    if found.low is not None and found.high is not None:
+        together = f" for all {found.comparisons} together" if found.comparisons > 1 else ""
+        bounds = f"95%{together}: {found.low:+.4g} to {found.high:+.4g}"
     return (
         f"trial {found.number} with {len(found.values)} fresh seeds: {settings.metric} "
         f"{ours:.4g} against the recipe's {theirs:.4g}, difference {found.difference:+.4g} "
-        f"(95%: {found.low:+.4g} to {found.high:+.4g}): {found.verdict}"
+        f"({bounds}): {found.verdict}"
     )
 
 

@@ -9,11 +9,21 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from distgan.config.settings import nearest
-from distgan.data.sources import arrays, cifar, folder, idx, named, parquet, webdataset
+from distgan.data.sources import arrays, cifar, folder, idx, named, parquet, stacked, webdataset
 from distgan.data.sources.base import ArraySource, ImageData, Item, Source, regular
 from distgan.errors import UserError, first_line, printable
 
-__all__ = ["SOURCES", "ImageData", "Item", "Kind", "Source", "open_source", "source_path"]
+__all__ = [
+    "MADE",
+    "SOURCES",
+    "ImageData",
+    "Item",
+    "Kind",
+    "Source",
+    "is_made",
+    "open_source",
+    "source_path",
+]
 
 
 @dataclass(frozen=True)
@@ -35,28 +45,43 @@ SOURCES = {
 }
 """All kinds; the first in this order that recognises a location opens it."""
 
+MADE: dict[str, Callable[[str, int | None, int], Source]] = {stacked.NAME: stacked.open_stacked}
+"""Sets that are computed, without a download, by name: functions of the split, the number of images
+(None for the usual one) and a seed."""
+
 
 def open_source(
-    location: str, split: str, progress: named.Progress = lambda what, done, total: None
+    location: str,
+    split: str,
+    progress: named.Progress = lambda what, done, total: None,
+    *,
+    count: int | None = None,
+    seed: int = 0,
 ) -> Source:
     """Open one split of a named set, a file or a folder of any kind in `SOURCES`.
 
     Args:
         progress: called with the progress of a download.
+        count: number of images of a set in `MADE`; the others have as many as they have.
+        seed: of such a set.
 
     Raises:
         UserError: when it does not exist, is of no known kind, is damaged, or holds no images.
     """
     shown = printable(location)
     path = source_path(location)
-    download = None if _exists(path, shown) else named.NAMED.get(location)
+    if is_made(location):
+        return MADE[location](split, count, seed)
+    there = _exists(path, shown)
+    download = named.NAMED.get(location) if not there or _is_bare(path) else None
     if download is not None:
         path = named.fetch(location, progress)
-    elif not _exists(path, shown):
+    elif not there:
         known = ", ".join(named.NAMED)
         raise UserError(
-            f"{shown}: no such file or folder{nearest(location, list(named.NAMED))}; give "
-            f"one, or a name that can be downloaded: {known}"
+            f"{shown}: no such file or folder{nearest(location, [*named.NAMED, *MADE])}; give "
+            f"one, a name that can be downloaded: {known}, or one that can be made: "
+            f"{', '.join(MADE)}"
         )
     try:
         if not path.is_dir() and not regular(path):
@@ -81,6 +106,16 @@ def open_source(
             raise UserError(f"{shown}: {_nothing_known()}{notes}")
         raise UserError(f"{shown}: holds no images (0 of them); give another source{notes}")
     return source
+
+
+def is_made(location: str) -> bool:
+    """Whether this names a set of `MADE`, and no file or folder."""
+    return location in MADE and (not os.path.exists(location) or _is_bare(Path(location)))
+
+
+def _is_bare(path: Path) -> bool:
+    """Whether a folder holds nothing to be seen, as one that a set of its name is made in."""
+    return path.is_dir() and all(name.startswith(".") for name in os.listdir(path))
 
 
 def _nothing_known() -> str:

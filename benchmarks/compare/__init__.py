@@ -1,0 +1,1 @@
+"""GAN, VAE and VAE-GAN on the same data: ``python -m benchmarks.compare``."""

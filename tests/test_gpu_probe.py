@@ -144,7 +144,8 @@ def test_gpus_of_other_kinds_are_said_to_be_unused(
 def test_slices_of_a_gpu_are_for_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus.check_slices(2, "auto")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-3f2a,MIG-77c1")
-    gpus.check_slices(1, "gpu")
+    for few in (None, 0, 1, (1, 4)):
+        gpus.check_slices(few, "gpu")
     gpus.check_slices(2, "cpu")
     with pytest.raises(UserError, match=r"--workers 2: .* slices .*\(MIG\).*use --workers 1"):
         gpus.check_slices(2, "auto")

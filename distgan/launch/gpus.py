@@ -37,15 +37,16 @@ def _of_other_kinds() -> str:
     return ""
 
 
-def check_slices(workers: int, device: str) -> None:
+def check_slices(workers: int | tuple[int, int] | None, device: str) -> None:
     """See that several workers do not ask for slices of a GPU.
 
     Raises:
         UserError: when they do.
     """
-    if device != "cpu" and workers > 1 and _visible().startswith("MIG-"):
+    least = workers[0] if isinstance(workers, tuple) else workers or 0
+    if device != "cpu" and least > 1 and _visible().startswith("MIG-"):
         raise UserError(
-            f"--workers {workers}: CUDA_VISIBLE_DEVICES names slices of a GPU (MIG), of which a "
+            f"--workers {least}: CUDA_VISIBLE_DEVICES names slices of a GPU (MIG), of which a "
             "process sees one and between which NCCL sends nothing; use --workers 1, or whole GPUs"
         )
 

@@ -30,14 +30,7 @@ from distgan.launch import gpus
 from distgan.launch.log import LoggedDisplay
 from distgan.launch.ray.address import check_address, cluster_address
 from distgan.launch.ray.environment import prepare_own_cluster
-from distgan.launch.ray.workers import (
-    Asked,
-    Device,
-    check_asked,
-    check_gpus,
-    cores_for,
-    least_of,
-)
+from distgan.launch.ray.workers import Asked, Device, check_asked, check_gpus, cores_for
 from distgan.launch.signals import StopRequest
 from distgan.launch.surroundings import restored
 from distgan.runs import checkpoint, events, export, records
@@ -357,7 +350,7 @@ def check(
     if max_failures < 0:
         raise UserError(f"--max-failures {max_failures}: should be 0 or more")
     if address is None or workers == 0:
-        gpus.check_slices(least_of(workers), device)
+        gpus.check_slices(workers, device)
         check_gpus(workers, device, torch.cuda.device_count(), gpus.unseen())
         if not _in_a_cluster():
             cores_for(workers, machine.cores())

@@ -22,10 +22,10 @@ def begin_snapshot(value: Any) -> tuple[Any, Callable[[], object]]:
     the bytes of a checkpoint are not to depend on whether the run was resumed before it.
     """
     copied = _copied(value)
-    if not torch.cuda.is_initialized():
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return copied, _whole
     # Not spinning: the thread that waits is beside the one that starts kernels.
-    arrived = torch.cuda.Event(blocking=True)
+    arrived = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
     arrived.record()
     return copied, arrived.synchronize
 

@@ -59,11 +59,11 @@ def _found() -> dict[str, bool]:
 
 
 def _fills() -> bool:
-    return bool(torch.utils.deterministic.fill_uninitialized_memory)
+    return bool(torch.utils.deterministic.fill_uninitialized_memory)  # type: ignore[attr-defined]
 
 
 def _fill(wanted: bool) -> None:
-    torch.utils.deterministic.fill_uninitialized_memory = wanted
+    torch.utils.deterministic.fill_uninitialized_memory = wanted  # type: ignore[attr-defined]
 
 
 def _refusal(said: str) -> str:

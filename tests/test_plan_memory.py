@@ -66,7 +66,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [case if case == "dcgan" else pytest.param(case, marks=pytest.mark.slow) for case in CASES],
+)
 def test_a_step_holds_what_the_profiler_sees(case: str, tmp_path: Path) -> None:
     name, changes = CASES[case]
     config, images = override(recipe(name), changes), 32

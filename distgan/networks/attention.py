@@ -46,7 +46,6 @@ def _pooled(maps: Tensor) -> Tensor:
         return functional.max_pool2d(maps, 2)
     # The gradient of pooling may be added up in any order on a GPU; that of a maximum is one value.
     height, width = maps.shape[2] // 2 * 2, maps.shape[3] // 2 * 2
-    shape = (*maps.shape[:2], height // 2, 2, width // 2, 2)
-    squares = maps[:, :, :height, :width].reshape(shape)
+    squares = maps[:, :, :height, :width].reshape(*maps.shape[:2], height // 2, 2, width // 2, 2)
     largest: Tensor = squares.transpose(3, 4).flatten(4).max(4).values
     return largest

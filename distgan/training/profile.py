@@ -26,8 +26,8 @@ class StepProfile:
         self._storage, self._images_seen = storage, 0
         self._profile: profile | None = None
         if steps:
-            known = {ProfilerActivity.CPU, ProfilerActivity.CUDA}
-            known &= supported_activities()  # type: ignore[no-untyped-call]
+            found = supported_activities()  # type: ignore[no-untyped-call]
+            known = found & {ProfilerActivity.CPU, ProfilerActivity.CUDA}
             self._profile = profile(
                 activities=known,
                 schedule=schedule(wait=_BEFORE, warmup=_WARM_UP, active=steps, repeat=1),

@@ -139,7 +139,7 @@ def trained(config: RunConfig, world: World, steps: int) -> TrainingState:
 def weights(state: TrainingState) -> dict[str, Tensor]:
     """All weights and buffers, on the CPU."""
     return {
-        f"{role}.{name}": tensor.detach().cpu()
+        f"{role}.{name}": tensor.detach().cpu().clone()
         for role, network in state.networks.items()
         for name, tensor in network.network.state_dict().items()
     }

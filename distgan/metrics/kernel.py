@@ -45,8 +45,8 @@ def kernel_distance(
     variance of a subset with a share s of all images, a part 1 - s is the variance between
     subsets of the same images, and a part s is the variance of the estimate from all images.
 
-    The error is too large, by up to a half, where the two distributions are nearly the same, as the
-    variance then falls as 1 / images^2; and where there are many more of one side than of the
+    The error is too large where the two distributions are nearly the same, as the variance then
+    falls as 1 / images^2; and where there are many more of one side than of the
     other, as s is that of the fewer.
 
     Args:

@@ -55,7 +55,10 @@ def test_mode_coverage_against_scipys_divergence() -> None:
     assert mode_coverage(even, even).entropy == pytest.approx(1, rel=1e-14)
     assert found.divergence == pytest.approx(entropy([60, 30, 10, 0], [1, 1, 1, 1]))
     assert found.missing == 1
-    assert mode_coverage(real, real)[1:] == pytest.approx((1.0, 0, 0.0))
+    assert found.found == 3
+    uniform = entropy([60, 30, 10, 0], [1, 1, 1, 1])
+    assert found.from_uniform == pytest.approx(uniform, rel=1e-12)
+    assert mode_coverage(real, real)[1:] == pytest.approx((1.0, 0, 0.0, 4, 0.0))
 
 
 def test_neighbours_against_all_distances() -> None:

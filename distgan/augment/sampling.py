@@ -88,25 +88,27 @@ class _Resample(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, images: Tensor, grid: Tensor) -> Tensor:
         context.save_for_backward(grid)
+        context.shape = images.shape
         return grid_sample(images, grid, "bicubic", "reflection", align_corners=True)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (grid,) = context.saved_tensors
-        return _Transposed.apply(gradient, grid), None  # type: ignore[no-untyped-call]
+        return _Transposed.apply(gradient, grid, context.shape), None  # type: ignore[no-untyped-call]
 
 
 class _Transposed(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, gradient: Tensor, grid: Tensor) -> Tensor:
+    def forward(context: Any, gradient: Tensor, grid: Tensor, shape: torch.Size) -> Tensor:
         context.save_for_backward(grid)
-        # Of the images only the shape is used, which the gradient has too.
+        # Of the images only the shape is used.
+        images = gradient if gradient.shape == shape else gradient.new_empty(shape)
         found: Tensor = torch.ops.aten.grid_sampler_2d_backward(
-            *(gradient, gradient, grid, _BICUBIC, _REFLECTION, True, (True, False))
+            *(gradient, images, grid, _BICUBIC, _REFLECTION, True, (True, False))
         )[0]
         return found
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (grid,) = context.saved_tensors
-        return _Resample.apply(gradient, grid), None  # type: ignore[no-untyped-call]
+        return _Resample.apply(gradient, grid), None, None  # type: ignore[no-untyped-call]

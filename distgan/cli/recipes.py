@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 _HEADINGS = ("recipe", "image", "images", "G + D", "2 cores", "Frechet")
 _LEGEND = """\
-images: to train on. G + D: weights of generator and discriminator. 2 cores: time for all images \
-at the step's speed, measured {speed_date} ({speed_source}). Frechet: distance to the training \
-images (after so many), mean over seeds, measured {quality_date} ({quality_source}); lower is \
-better. Blank: not measured."""
+images: to train on. G + D: weights of generator and discriminator; of a VAE-GAN the encoder's \
+first. 2 cores: time for all images at the step's speed, measured {speed_date} ({speed_source}). \
+Frechet: distance to the training images (after so many), mean over seeds, measured {quality_date} \
+({quality_source}); lower is better. Blank: not measured."""
 
 _OWN = """\
 Of your own images, by their shorter side in pixels; `distgan train FOLDER` chooses one. -few: for \
@@ -64,7 +64,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _line(cells: tuple[str, ...], widths: list[int]) -> str:
-    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
+    # A single space: what is widest in two columns seldom meets in one row.
+    return " ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def _row(config: RunConfig) -> tuple[str, ...]:

@@ -17,12 +17,15 @@ from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
 from distgan.data.prepare import PrepareSettings, prepare
 from distgan.errors import UserError
-from distgan.families import DataSpec, build
+from distgan.families import Batch, DataSpec, build
+from distgan.parallel import World
 from distgan.recipes import recipe
 from distgan.runs import folder as run
 from distgan.runs.autoencoder import LoadedAutoencoder
 from distgan.runs.export import export, load_generator
 from distgan.storage.storage import Storage
+
+from .test_families import BATCH, IMAGE, config_of, new
 
 SMALL = {"encoder.widths": "8", "decoder.widths": "8", "latent": 4}
 
@@ -245,3 +248,19 @@ def test_another_set_may_be_held_out(
     assert main([*line, "test"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "encoded 60 encoded_split held out" in said
+
+
+@pytest.mark.parametrize("family", ["vae", "vae-gan"])
+def test_a_grid_shows_images_above_what_the_model_makes_of_them(family: str) -> None:
+    config = config_of(family, images=BATCH, batch=BATCH)
+    state = new(config, World())
+    images = 2 * torch.rand(10, *IMAGE, dtype=torch.float64) - 1
+    networks = {role: each.network.eval() for role, each in state.networks.items()}
+    plain, columns = state.family.sheet(networks, 0)
+    found, _ = state.family.sheet(networks, 0, Batch({"image": images}, {}))
+    assert columns == 10
+    assert torch.equal(found[: len(plain)], plain)
+    assert torch.equal(found[-20:-10], images.to(plain))
+    model = state.family.autoencoder(networks)
+    assert model is not None
+    torch.testing.assert_close(found[-10:], model.decode(model.encode(images).mean).to(plain))

@@ -137,6 +137,10 @@ class Network:
 
 MOST_ROWS = 100
 """Of a grid of samples."""
+SHEET_WIDTH = 10
+"""Images in a row of one."""
+SHEET_ROWS_OF_DATA = ("images", "reconstructions")
+"""Rows below the samples of a model with an encoder."""
 
 
 @dataclass(frozen=True)
@@ -226,13 +230,33 @@ class Family(ABC):
             batch: the draws of `inputs`, and labels where there are any.
         """
 
-    def sheet(self, networks: Mapping[str, nn.Module], seed: int) -> tuple[Tensor, int]:
-        """Images for a grid of samples, the same inputs every time, and how many make a row.
+    @property
+    def sheet_columns(self) -> tuple[str, ...]:
+        """Columns of the data that `sheet` is given rows of, where it shows any."""
+        return tuple(self.columns()) if self.encodes else ()
 
-        Ten by ten; with labels a row for each, and draws shared by column. Of more than a
-        hundred labels a hundred are shown, evenly among them, the first and the last with them.
+    def sheet(
+        self, networks: Mapping[str, nn.Module], seed: int, shown: Batch | None = None
+    ) -> tuple[Tensor, int]:
+        """Images for a grid, the same inputs every time, and how many make a row.
+
+        Samples, and below them what an encoder makes of images, under these.
+
+        Args:
+            shown: `SHEET_WIDTH` rows of `sheet_columns`, of held-out data where there is any.
         """
-        columns = 10
+        samples, columns = self._samples(networks, seed)
+        model = None if shown is None else self.autoencoder(networks)
+        if shown is None or model is None:
+            return samples, columns
+        images = shown.columns["image"].to(samples)
+        made = model.decode(model.encode(images, shown.labels).mean, shown.labels)
+        return torch.cat([samples, images, made.to(samples)]), columns
+
+    def _samples(self, networks: Mapping[str, nn.Module], seed: int) -> tuple[Tensor, int]:
+        """Ten by ten; with labels a row for each, and draws shared by column. Of more than a
+        hundred labels a hundred are shown, evenly among them, the first and the last with them."""
+        columns = SHEET_WIDTH
         if not self.labels:
             batch = self.generation_batch(networks, seed, "sheet", range(columns**2))
             return self.images(networks, batch, seed, "sheet"), columns

@@ -10,7 +10,9 @@ from typing import Any
 from distgan.data.images import open_images
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
-from distgan.families.base import MOST_ROWS
+from distgan.families.base import MOST_ROWS, SHEET_ROWS_OF_DATA
+from distgan.families.registry import FAMILIES
+from distgan.metrics.names import AUTOENCODER_METRICS
 from distgan.runs import events, records
 from distgan.runs import folder as run
 from distgan.storage.storage import Storage, parted
@@ -37,7 +39,8 @@ class RunFolder:
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """Names of the rows of a sample grid: the classes of a conditional run's data.
+        """Names of the rows of a sample grid: the classes of a conditional run's data, and what
+        an encoder was shown.
 
         Empty where the data is not within reach, or has more classes than a grid has rows.
         """
@@ -47,7 +50,11 @@ class RunFolder:
             classes = open_images(str(self.settings.get("data"))).classes
         except (UserError, OSError):
             return ()
-        return classes if len(classes) <= MOST_ROWS else ()
+        if len(classes) > MOST_ROWS:
+            return ()
+        _, family = FAMILIES.get(str(self.settings.get("family", "gan")), (None, None))
+        encodes = family is not None and set(family.metrics) & set(AUTOENCODER_METRICS)
+        return (*classes, *(SHEET_ROWS_OF_DATA if encodes else ()))
 
     @property
     def images_seen(self) -> int:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from distgan.config.run import RunConfig
 from distgan.data.images import ImageSet
 from distgan.evaluate import evaluation
 from distgan.evaluate.evaluation import Evaluation
+from distgan.evaluate.reals import held_out_of, mixed, read_images
+from distgan.families import Batch
+from distgan.families.base import SHEET_WIDTH
 from distgan.families.registry import to_yaml
 from distgan.runs import checkpoint, export, records
 from distgan.runs import folder as run
@@ -38,6 +43,7 @@ class RunRecorder:
         self._writer = writer
         self.measured: dict[str, Any] = {}
         self.sampled: int | None = None
+        self._data: Batch | None = None
         self.recorder = records.Recorder(storage, state.images_seen)
         self._config, self._storage, self._images = config, storage, images
         device = state.world.device
@@ -59,10 +65,24 @@ class RunRecorder:
         values = {name: value.value for name, value in found.values.items()}
         self.recorder.add_scalars(found.images, {**values, "evaluation_seconds": seconds})
 
+    def _shown(self, state: TrainingState) -> Batch | None:
+        """Data that the grid shows, read once: held out where the set has such."""
+        if state.family.sheet_columns and self._data is None:
+            held_out = held_out_of(self._images, self._config.evaluate)
+            images = self._images if held_out is None else held_out
+            numbers = mixed(images, min(SHEET_WIDTH, images.count))
+            pixels, labels = read_images(images, np.resize(numbers, SHEET_WIDTH))
+            columns = {"image": pixels.float() / 127.5 - 1}
+            if "label" in state.family.sheet_columns and labels is not None:
+                columns["label"] = labels
+            device = state.world.device
+            self._data = Batch({name: each.to(device) for name, each in columns.items()}, {})
+        return self._data
+
     def sample(self, state: TrainingState) -> None:
         """Write a grid of samples."""
         with state.generating() as networks:
-            picture = sample_sheet(state.family, networks, self._config.seed)
+            picture = sample_sheet(state.family, networks, self._config.seed, self._shown(state))
         self._storage.write(f"samples/images-{state.images_seen:012d}.png", picture)
         self.recorder.add_picture(state.images_seen, "samples", picture)
         self.sampled = state.images_seen

@@ -68,7 +68,7 @@ def test_one_two_and_three_ranks_measure_the_same(
 ) -> None:
     # 1,030: the last block is a short one, and ranks get unequal shares.
     alone = measured(World(), 1_030, few)
-    assert len(alone) == 14
+    assert len(alone) == 16
     for size in (2, 3):
         # The second time from what the first kept.
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache{size}"))

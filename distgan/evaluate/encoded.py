@@ -266,7 +266,7 @@ class EncodedImages:
             def of(numbers: range) -> Tensor:
                 return images(by_place[numbers.start // BLOCK])
 
-            return extract_all_ranks(of, self.count, extractor, self._world)
+            return extract_all_ranks(of, self.count, extractor, self._world, keep_pixels=False)
 
         if self._real is None:
             self._real = features(lambda block: block.pixels)

@@ -23,7 +23,14 @@ from distgan.evaluate.encoded import WANT_FEATURES, EncodedImages
 from distgan.evaluate.extraction import MOST_FEATURES, extract_all_ranks, in_8_bits
 from distgan.evaluate.feature_statistics import FeatureStatistics
 from distgan.evaluate.labels import by_shares
-from distgan.evaluate.measures import MEASURES, WANT_CLASSES, WANT_LABELS, Value, used
+from distgan.evaluate.measures import (
+    MEASURES,
+    WANT_CLASSES,
+    WANT_LABELS,
+    WANT_PIXELS,
+    Value,
+    used,
+)
 from distgan.evaluate.needs import check_counts, check_features
 from distgan.evaluate.reals import Reals, checksum_of, held_out_of
 from distgan.families import Family
@@ -139,7 +146,7 @@ class Evaluator:
         if self._real is not None:
             fake = self._features_of_fakes(networks)
             names = [name for name in self._settings.metrics if name in MEASURES]
-            found = {n: MEASURES[n](self._real, fake, self._settings.seed) for n in names}
+            found = self._shared_out(names, self._real, fake)
             card = replace(card, used=used(names, self._real, fake))
         model = self._family.autoencoder(networks)
         if self._encoded is not None and model is not None:
@@ -152,6 +159,16 @@ class Evaluator:
             values |= found[name]
         return Evaluation(images_seen, time.perf_counter() - start, card, values)
 
+    def _shared_out(
+        self, names: Sequence[str], real: FeatureStatistics, fake: FeatureStatistics
+    ) -> dict[str, dict[str, Value]]:
+        """The values of metrics, each found by one rank and told to the others."""
+        world, seed = self._world, self._settings.seed
+        mine = {name: MEASURES[name](real, fake, seed) for name in names[world.rank :: world.size]}
+        # With patience: some metrics take far longer than others.
+        told = {name: values for part in world.gather(mine) for name, values in part.items()}
+        return {name: told[name] for name in names}
+
     def _features_of_fakes(self, networks: Mapping[str, nn.Module]) -> FeatureStatistics:
         assert self._extractor is not None, "see _extractor"
         return extract_all_ranks(
@@ -160,6 +177,7 @@ class Evaluator:
             self._extractor,
             self._world,
             self._labels,
+            keep_pixels=bool(WANT_PIXELS & set(self._settings.metrics)),
         )
 
     @torch.no_grad()

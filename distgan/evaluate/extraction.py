@@ -30,6 +30,8 @@ def extract_all_ranks(
     extractor: Extractor,
     world: World,
     labels: Tensor | None = None,
+    *,
+    keep_pixels: bool = True,
 ) -> FeatureStatistics:
     """Extract features of ``num`` images on all ranks together; all ranks must call it.
 
@@ -39,6 +41,7 @@ def extract_all_ranks(
     Args:
         images: maps numbers of images to uint8 (n, c, h, w), on any device.
         labels: int64 (num,), the same on all ranks.
+        keep_pixels: gather those of the first images.
     """
     moments = Moments(extractor.size)
     classes = len(extractor.classes)
@@ -54,7 +57,7 @@ def extract_all_ranks(
         if probabilities is not None and classes:
             counts += torch.bincount(probabilities.argmax(1).cpu(), minlength=classes)
         if first < MOST_FEATURES:
-            kept = pixels.cpu() if first < _MOST_PIXELS else None
+            kept = pixels.cpu() if keep_pixels and first < _MOST_PIXELS else None
             seen_here = None if probabilities is None else probabilities.cpu()
             mine.append((block, seen.features.cpu(), seen_here, kept))
     # With patience: one may have had more to read.
@@ -66,12 +69,13 @@ def extract_all_ranks(
     )
     believed = [p for _, _, p, _ in blocks if p is not None]
     features = torch.cat([features for _, features, _, _ in blocks])
+    kept_pixels = [pixels for _, _, _, pixels in blocks if pixels is not None]
     return FeatureStatistics(
         moments=moments,
         features=features,
         probabilities=torch.cat(believed) if believed else None,
         counts=counts.long() if classes and believed else None,
-        pixels=torch.cat([pixels for _, _, _, pixels in blocks if pixels is not None]),
+        pixels=torch.cat(kept_pixels) if kept_pixels else torch.empty(0, dtype=torch.uint8),
         labels=None if labels is None else labels[: len(features)],
     )
 

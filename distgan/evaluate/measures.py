@@ -214,6 +214,9 @@ def used(metrics: Iterable[str], real: FeatureStatistics, fake: FeatureStatistic
 WANT_TRAINING = {"memorisation"}
 """Metrics that need the features of all training images."""
 
+WANT_PIXELS = {"sliced"}
+"""Metrics that need the images themselves."""
+
 WANT_CLASSES = {"classifier-score", "modes"}
 """Metrics that need an extractor that classifies."""
 

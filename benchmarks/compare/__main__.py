@@ -3,10 +3,10 @@
     python -m benchmarks.compare mnist
     python -m benchmarks.compare mnist fashion-mnist cifar10 --seeds 3
 
-Writes a table, and a page with pictures side by side, to --out. Every seed of a side is recorded in
-benchmarks/records/compare when it is measured, and is not run again by the same line; --again runs
-all anew. Sets that are no packages of Debian or files are downloaded; --source SET=PATH takes a
-folder or file instead.
+Writes a table, a page with pictures side by side, and a picture of each set to --out. Every seed of
+a side is recorded in benchmarks/records/compare when it is measured, and is not run again by the
+same line; --again runs all anew. Sets are downloaded unless they are in the package, or Debian's;
+--source SET=PATH takes a folder or file instead.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 from benchmarks.compare.contest import Contest, pictures
 from benchmarks.compare.page import markdown, page
 from benchmarks.compare.sides import SETS
+from benchmarks.compare.strip import strip
 from benchmarks.frame import machine
 from distgan.data.prepare import PrepareSettings
 from distgan.launch.prepare import prepare
@@ -95,6 +96,8 @@ def main() -> int:
         }
         for name in options.sets
     }
+    for name, sides in shown.items():
+        (options.out / f"{name}.png").write_bytes(strip(sides))
     text = markdown(records)
     (options.out / "compare.md").write_text(text)
     on = machine.in_one_line(machine.describe())

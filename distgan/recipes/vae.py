@@ -52,7 +52,8 @@ def mnist_vae_gan() -> VAEGANConfig:
     return VAEGANConfig(
         recipe="mnist-vae-gan",
         images=250_000,
-        gamma=Schedule(0.1),
+        batch=64,
+        gamma=Schedule(1e-3),
         generator=GeneratorConfig(network=MLPGeneratorSettings(), optimizer=adam(5.2e-4)),
         discriminator=DiscriminatorConfig(
             network=MLPDiscriminatorSettings(),

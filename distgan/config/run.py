@@ -51,7 +51,8 @@ class OutputConfig:
     keep_checkpoints: PositiveInt = 2
     """How many of the newest checkpoints stay."""
     profile: NonNegativeInt = 0
-    """Steps soon after a start of which rank 0 writes a trace to profile/; 0 for none."""
+    """Trace this many steps of rank 0, from the fourth after a start on, with torch's profiler, to
+    a file in profile/; 0 for no trace."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -75,8 +76,8 @@ class RunConfig:
     precision: Literal["float32", "bf16", "float64"] = "float32"
     """Arithmetic: float32, bf16 (autocast; weights and penalties stay float32), float64."""
     deterministic: bool = False
-    """On GPUs, use only operations that compute the same bits every time, at some cost of speed;
-    what has no such operation is an error."""
+    """Use only operations that give the same bits in every run, for GPUs, where others are faster;
+    an operation that cannot do so ends the run with an error."""
     compile: Annotated[Literal["off", "on"], BeforeValidator(_switch)] = "off"
     """torch.compile the networks: on or off. Costs a minute at the start, wants a C++ compiler,
     and cannot go with penalties on gradients."""

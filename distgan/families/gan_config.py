@@ -38,8 +38,9 @@ class GeneratorConfig:
     top_k: Share = Schedule(1)
     """Learn from this share of the fakes, those D believes most (Sinha et al. 2020)."""
     fresh_reals: bool = False
-    """Compare the fakes of a relativistic loss with the reals of the next batch, which D has not
-    just learned from, and make them with the labels of those."""
+    """In the generator's update with a relativistic loss, compare the fakes with the reals of the
+    next batch, not with those that D was just updated with; the fakes get the labels of these
+    reals."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

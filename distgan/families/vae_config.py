@@ -35,8 +35,9 @@ class VAEConfig(RunConfig):
     """Weight of the divergence; 0:1:500k:linear warms up to the ELBO (Bowman et al. 2016), more
     than 1 is a beta-VAE (Higgins et al. 2017)."""
     importance_samples: PositiveCount = 1
-    """Latent vectors k drawn for each image. More than 1 trains on the importance-weighted bound of
-    k (IWAE, Burda et al. 2016), which is tighter; the decoder costs k times as much."""
+    """Latent vectors drawn for each image, k. With more than 1 the importance-weighted bound (IWAE,
+    Burda et al. 2016) takes the place of the ELBO: it is tighter, and the decoder costs k times as
+    much."""
     free_bits: NonNegativeFloat = 0.0
     """Nats of divergence in each latent dimension that cost nothing more (Kingma et al. 2016)."""
     clip_norm: NonNegativeFloat = 0.0

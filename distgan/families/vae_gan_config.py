@@ -39,20 +39,22 @@ class VAEGANConfig(GANConfig):
     conditional: bool = False
     """Give all networks the labels."""
     share_fakes: bool = True
-    """Show the discriminator the images that the generator was just trained with, as published;
-    without, fresh ones of the updated networks."""
+    """Update the discriminator with the fakes that the generator was just updated with, as
+    published; without, with new fakes of the updated networks."""
     beta: Strength = Schedule(1)
     """Weight of the divergence in the encoder's loss."""
     free_bits: NonNegativeFloat = 0.0
     """Nats of divergence in each latent dimension that cost nothing more (Kingma et al. 2016)."""
     gamma: Strength = Schedule(0.03)
-    """Weight of the reconstruction in the generator's loss, beside the adversarial term."""
+    """Weight of the reconstruction error R in the generator's loss; that of the adversarial loss is
+    1."""
     feature_layer: Annotated[int, Field(ge=1, le=1_000)] = 1
     """Hidden layer of the discriminator in which reconstructions are compared, 1 being nearest to
     the images."""
     rest_margin: NonNegativeFloat = 0.0
-    """Let the discriminator rest for a step where its cross entropy of reals or of fakes is more
-    than this below ln 2, the generator where one is more than this above; 0: never."""
+    """Skip the discriminator's update in a step if in the last one its cross entropy on reals or on
+    fakes was below ln 2 by more than this many nats, and the generator's if one was above by more;
+    neither if both hold. 0: never skip."""
     encoder: EncoderConfig
 
     def contradictions(self) -> Iterator[str]:

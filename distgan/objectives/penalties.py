@@ -37,8 +37,9 @@ class PenaltySettings:
     dragan: Strength = Schedule(0)
     """lambda of DRAGAN, E[(|grad D| - 1)^2] around reals (Kodali et al. 2017)."""
     at: Literal["augmented", "raw"] = "augmented"
-    """Where R1 and R2 take the gradient: at images as D sees them, augmented, or raw, before their
-    augmentation and back through it, as in the code of StyleGAN2-ADA and R3GAN."""
+    """Which images R1 and R2 take the gradient with respect to. augmented: the images that D sees;
+    raw: those before augmentation, through which the gradient then goes, as in the code of
+    StyleGAN2-ADA and R3GAN."""
     every: Count = 0
     """Images between two penalties on gradients, each scaled up to make up for the rest
     (Karras et al. 2020, "lazy regularization"); 0 for every batch."""

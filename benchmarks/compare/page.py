@@ -30,8 +30,8 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
 h1 { font-size: 1.7rem } h2 { margin-top: 2.5rem } p { color: var(--faint) }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0 }
-th, td { padding: .4rem .8rem; border-bottom: 1px solid var(--line); text-align: right;
-  white-space: nowrap }
+th, td { padding: .4rem .8rem; border-bottom: 1px solid var(--line); text-align: right }
+td { white-space: nowrap } th { vertical-align: bottom } small { color: var(--faint) }
 th:first-child, td:first-child { text-align: left } td.best { background: var(--best) }
 .sides { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 1.5rem }
 figure { margin: 0 } figcaption { color: var(--faint); margin: .3rem 0 .8rem }
@@ -80,10 +80,14 @@ def _arrow(value: str) -> str:
 
 
 def _with_range(values: Sequence[float]) -> str:
-    mean = statistics.fmean(values)
+    mean = _digits(statistics.fmean(values))
     if len(values) < 2:
-        return f"{mean:.3g}"
-    return f"{mean:.3g} ({min(values):.3g} to {max(values):.3g})"
+        return mean
+    return f"{mean} ({_digits(min(values))} to {_digits(max(values))})"
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
 
 
 def markdown(records: Sequence[Record]) -> str:
@@ -121,8 +125,7 @@ def page(
         body = "".join(
             "<tr>"
             + "".join(
-                f"<td{' class=best' if best else ''}>{html.escape(text)}</td>"
-                for text, best in cells
+                f"<td{' class=best' if best else ''}>{_cell(text)}</td>" for text, best in cells
             )
             + "</tr>"
             for cells in table
@@ -142,6 +145,12 @@ def page(
         "<h1>GAN, VAE and VAE-GAN on the same data</h1>"
         f"<p>Decoders of the same size. {html.escape(on)}</p>{''.join(parts)}</html>\n"
     )
+
+
+def _cell(text: str) -> str:
+    """The range of a value in small letters below it."""
+    mean, space, rest = html.escape(text).partition(" (")
+    return f"{mean}<br><small>{rest.rstrip(')')}</small>" if space else mean
 
 
 def _drawn(sides: Mapping[str, Mapping[str, Pixels]]) -> str:

@@ -44,7 +44,8 @@ def strip(sides: Mapping[str, Mapping[str, Pixels]]) -> bytes:
             shown = shown.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
             picture.paste(shown.convert("RGB"), (_LEFT + column * step, y))
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
+    # Few colours, so that the file is small.
+    picture.quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 

@@ -16,6 +16,7 @@ ORDER = (
     "data",
     "training",
     "families",
+    "gan-or-vae",
     "metrics",
     "health",
     "faults",

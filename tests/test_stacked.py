@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from benchmarks import reproduce_stacked
+from benchmarks.reproduce import stacked as reproduced
 from distgan import PrepareSettings, UserError
 from distgan.cli.main import main
 from distgan.config.shape import ImageShape
@@ -273,15 +273,15 @@ def test_the_manifest_says_what_it_was_made_of(made: Path) -> None:
 def test_the_benchmark_trains_measures_and_takes_up_what_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reproduce_stacked, "SAMPLES", 200)
+    monkeypatch.setattr(reproduced, "SAMPLES", 200)
     narrow = {
         **{f"{role}.network.name": "dcgan" for role in ("generator", "discriminator")},
         **{f"{role}.network.width": 4 for role in ("generator", "discriminator")},
-        **reproduce_stacked.R1_ALONE,
+        **reproduced.R1_ALONE,
     }
 
     def run(images: int) -> dict[str, Any]:
-        return reproduce_stacked.run(
+        return reproduced.measure(
             3, images, "stacked-mnist-r3gan-tiny", narrow, tmp_path / "run", training_images=256
         )
 

@@ -1,7 +1,8 @@
 """Train what was published, and put it beside.
 
     python -m benchmarks.reproduce burda --seeds 3
-    python -m benchmarks.reproduce gaussians --seeds 5 --updates 50000
+    python -m benchmarks.reproduce gaussians --seeds 5
+    python -m benchmarks.reproduce stacked-mnist --loss "RpGAN + R1 + R2"
     python -m benchmarks.reproduce table
 
 Every seed leaves a dated record in benchmarks/records/published and is not run again; the same line
@@ -14,10 +15,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.reproduce import burda, gaussians
+from benchmarks.reproduce import burda, gaussians, stacked
 from benchmarks.reproduce.experiment import read, reproduce, table
 
-EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in (burda, gaussians)}
+EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in (burda, gaussians, stacked)}
 
 
 def main() -> int:

@@ -242,7 +242,11 @@ def test_one_two_and_three_ranks_measure_the_same(tmp_path: Path, data: str) -> 
     assert len(alone) == 8 + 4
     for size in (2, 3):
         for found in ranks.on_ranks(size, measured, tmp_path, data):
-            assert found == pytest.approx(alone, rel=1e-10, abs=1e-10)
+            # Of few images the covariances are singular, and their root magnifies rounding.
+            name = "reconstruction-frechet"
+            assert found.pop(name) == pytest.approx(alone[name], rel=1e-8)
+            rest = {other: value for other, value in alone.items() if other != name}
+            assert found == pytest.approx(rest, rel=1e-10, abs=1e-10)
 
 
 def test_cards_without_an_encoder_have_the_keys_that_they_had() -> None:

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import field
 from typing import Literal
 
-from pydantic import NonNegativeFloat
+from pydantic import NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from distgan.config.optimizer import AdamSettings, EMASettings
 from distgan.config.run import RunConfig
 from distgan.config.schedule import Schedule, Strength
-from distgan.config.settings import SETTINGS, PositiveCount, Width
+from distgan.config.settings import SETTINGS, Width
 from distgan.networks.vae import DecoderNetwork, EncoderNetwork
 from distgan.objectives.likelihoods import BernoulliSettings, GaussianSettings, Likelihood
 
@@ -34,7 +34,7 @@ class VAEConfig(RunConfig):
     beta: Strength = Schedule(1)
     """Weight of the divergence; 0:1:500k:linear warms up to the ELBO (Bowman et al. 2016), more
     than 1 is a beta-VAE (Higgins et al. 2017)."""
-    importance_samples: PositiveCount = 1
+    importance_samples: PositiveInt = 1
     """Latent vectors drawn for each image, k. With more than 1 the importance-weighted bound (IWAE,
     Burda et al. 2016) takes the place of the ELBO: it is tighter, and the decoder costs k times as
     much."""

@@ -20,6 +20,7 @@ from distgan.networks.unfilled import unfilled
 from distgan.recipes import recipe
 from distgan.recipes.gan import RECIPES
 
+from .kept_quick import slow_but
 from .small import small_discriminator, small_generator
 
 SHAPES = [ImageShape(1, 28, 28), ImageShape(3, 32, 48), ImageShape(2, 16, 16)]
@@ -201,7 +202,9 @@ def test_networks_of_shapes_alone_are_like_the_others() -> None:
             assert shapes[0] == shapes[1]
 
 
-@pytest.mark.parametrize("name", ["mnist-mlp-conditional", "mnist-dcgan", "cifar10-r3gan"])
+@pytest.mark.parametrize(
+    "name", slow_but(["mnist-mlp-conditional", "mnist-dcgan", "cifar10-r3gan"], "cifar10-r3gan")
+)
 def test_hearing_whether_a_network_fits_imports_no_compiler(name: str) -> None:
     program = f"""
 import sys

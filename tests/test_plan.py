@@ -210,6 +210,7 @@ def test_lazy_penalties_cost_their_share() -> None:
     assert always > 1.2 * never
 
 
+@pytest.mark.slow
 def test_every_recipe_can_be_planned_on_every_gpu() -> None:
     for name in ("mnist-mlp-conditional", "cifar10-sngan-tiny", "cifar10-r3gan-tiny"):
         config = recipe(name)

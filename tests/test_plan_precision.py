@@ -21,6 +21,8 @@ from distgan.plan.devices import GPUS, expected, sustained
 from distgan.recipes import recipe
 from distgan.training.state import TrainingState
 
+from .kept_quick import slow_but
+
 IMAGE, CLASSES, IMAGES = ImageShape(3, 32, 32), 10, 4
 NONE = {"discriminator.augment.name": "none"}
 """Augmentations multiply matrices too, in float32 and of next to no size."""
@@ -74,7 +76,9 @@ def traced(config: RunConfig) -> Work:
     return trace(config, IMAGE, CLASSES)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", slow_but(CASES, "no penalty", "penalties", "stages in bfloat16", "shared fakes")
+)
 def test_what_stays_in_float32_is_what_does_on_a_processor(name: str) -> None:
     config, work = configured(name), traced(configured(name))
     state = TrainingState(config, DataSpec.numbered(IMAGE, CLASSES), World())

@@ -20,6 +20,8 @@ from distgan.plan.planner import known_shape
 from distgan.recipes import r3gan, recipe
 from distgan.training.state import TrainingState
 
+from .kept_quick import slow_but
+
 COUNTS = {
     # Millions of weights of G and D as published.
     "cifar10": (20.8, 21.3),
@@ -143,7 +145,7 @@ def test_settings_are_the_published_ones(
     )
 
 
-@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("name", slow_but(COUNTS, "cifar10"))
 def test_the_small_sibling_takes_a_step(name: str) -> None:
     config = recipe(f"{name}-r3gan-tiny")
     shape, classes = known_shape(config)

@@ -102,8 +102,14 @@ def test_any_number_of_workers_makes_the_same_bytes(tmp_path: Path) -> None:
     for workers in (0, 2):
         folder = tmp_path / str(workers)
         prepare("stacked-mnist", str(folder), options, workers=workers)
-        sets.append({file.name: file.read_bytes() for file in sorted(folder.rglob("*.*"))})
-    assert len(sets[0]) == 8
+        files = sorted(file for file in folder.rglob("*.*") if file.is_file())
+        sets.append({str(file.relative_to(folder)): file.read_bytes() for file in files})
+    names = sorted(sets[0])
+    assert [name for name in names if name.endswith("manifest.json")] == [
+        "manifest.json",
+        "validation/manifest.json",
+    ]
+    assert len([name for name in names if name.endswith(".parquet")]) > 3
     assert sets[0] == sets[1]
 
 

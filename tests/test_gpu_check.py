@@ -83,7 +83,7 @@ def test_a_check_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         single.products_in_float32(place)
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 @pytest.mark.ray
 def test_all_of_it_on_cpus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert gpu_check.main(["--cpu", "--quick", "--out", str(tmp_path)]) == 0

@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.frame import machine
+from distgan.metrics import student
 
 RECORDS = Path(__file__).parent.parent / "records" / "published"
 Values = dict[str, float]
 """What a run found, by name."""
-
-_STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306}
-"""The 97.5% quantile of Student's t for so many seeds."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +132,6 @@ def _interval(values: Sequence[float]) -> str:
     mean = statistics.fmean(values)
     if len(values) < 2:
         return f"{mean:.4g}"
-    quantile = _STUDENT.get(len(values), 2.262)
+    quantile = student.quantile(0.975, len(values) - 1)
     half = quantile * statistics.stdev(values) / len(values) ** 0.5
     return f"{mean:.4g} ± {half:.2g}"

@@ -44,9 +44,12 @@ class Posterior(NamedTuple):
     log_variance: Tensor
 
     def draw(self, noise: Tensor) -> Tensor:
-        """z = mean + exp(log_variance / 2) noise, float (n, latent), with noise from N(0, I):
-        the reparameterisation of Kingma and Welling 2014, section 2.4."""
-        return self.mean + (self.log_variance / 2).exp() * noise
+        """z = mean + exp(log_variance / 2) noise, with noise from N(0, I), the reparameterisation
+        of Kingma and Welling 2014, section 2.4: float (n, k * latent) -> (n * k, latent), the k
+        of an image one after another."""
+        deviation = (self.log_variance / 2).exp()
+        parts = noise.view(len(noise), -1, self.mean.shape[1])
+        return (self.mean[:, None] + deviation[:, None] * parts).flatten(0, 1)
 
 
 class Decoded(NamedTuple):
@@ -314,11 +317,7 @@ class VariationalAutoencoder(nn.Module):
             labels: int64 (n,), or None.
         """
         posterior: Posterior = self.encoder(images, labels)
-        if noise.shape == posterior.mean.shape:
-            decoded: Decoded = self.decoder(posterior.draw(noise), labels)
-            return posterior, decoded
-        mean, deviation = posterior.mean, (posterior.log_variance / 2).exp()
-        count = noise.shape[1] // mean.shape[1]
-        z = mean[:, None] + deviation[:, None] * noise.view(len(mean), count, -1)
-        again = None if labels is None else labels.repeat_interleave(count)
-        return posterior, self.decoder(z.flatten(0, 1), again)
+        z = posterior.draw(noise)
+        again = None if labels is None else labels.repeat_interleave(len(z) // len(images))
+        decoded: Decoded = self.decoder(z, again)
+        return posterior, decoded

@@ -36,6 +36,7 @@ class ImageSet:
     ``groups`` holds the number of rows of every row group of every file. ``classes`` holds the
     names of the labels 0, 1, ..., and is empty without labels; ``label`` is their column.
     ``encoded`` says that images are stored encoded (PNG, JPEG, ...) rather than as pixels.
+    ``pair`` is the shape of the images of the column ``pair``; None without one.
     """
 
     uri: str
@@ -45,6 +46,7 @@ class ImageSet:
     classes: tuple[str, ...]
     encoded: bool
     label: str = columns.LABELS[0]
+    pair: ImageShape | None = None
 
     @property
     def count(self) -> int:

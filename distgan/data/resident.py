@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from distgan.data.damage import Damage
+from distgan.data.feed import Rows
 from distgan.data.order import ShuffledOrder
 from distgan.data.pixels import Pixels
 from distgan.data.prefetch import PrefetchBuffer
@@ -43,18 +44,18 @@ class Resident:
         self._ahead = PrefetchBuffer(self._gather, batch, world, self._rows[0].numel(), at_once)
         damage.add(np.flatnonzero(pixels.replaced))
 
-    def batch(self, images_seen: int) -> tuple[Tensor, Tensor | None]:
-        """Images, uint8 (n, h, w, c), and labels, int64 (n,) or None."""
+    def batch(self, images_seen: int) -> Rows:
+        """This rank's part of the global batch from sample ``images_seen``."""
         return self._ahead.batch(images_seen)
 
-    def _gather(self, parts: Sequence[range]) -> list[tuple[Tensor, Tensor | None]]:
+    def _gather(self, parts: Sequence[range]) -> list[Rows]:
         found = [self._order.images(part.start, len(part)) for part in parts]
         numbers = torch.from_numpy(np.concatenate(found))
         images = self._rows.index_select(0, numbers).view(-1, *self._shape).chunk(len(parts))
         if self._labels is None:
-            return [(part, None) for part in images]
+            return [Rows(part, None) for part in images]
         labels = self._labels.index_select(0, numbers).chunk(len(parts))
-        return list(zip(images, labels, strict=True))
+        return list(map(Rows, images, labels))
 
     def close(self) -> None:
         """Does nothing: there is no background thread."""

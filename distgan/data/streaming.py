@@ -13,6 +13,7 @@ from torch import Tensor
 
 from distgan.config.feed import FeedSettings
 from distgan.data.damage import Damage
+from distgan.data.feed import Rows
 from distgan.data.fragments import Fragment, first_rows
 from distgan.data.images import ImageSet
 from distgan.data.order import StreamedOrder, Window
@@ -74,8 +75,8 @@ class Streamed:
         self._now: _Loaded | None = None
         self._next_sample = -1
 
-    def batch(self, images_seen: int) -> tuple[Tensor, Tensor | None]:
-        """Images, uint8 (n, h, w, c), and labels, int64 (n,) or None.
+    def batch(self, images_seen: int) -> Rows:
+        """This rank's part of the global micro-batch from sample ``images_seen``.
 
         Raises:
             UserError: an error of the reader.
@@ -93,7 +94,7 @@ class Streamed:
             labels.append(now.labels.index_select(0, rows))
             first = min(stop, now.window.stop)
         whole = torch.cat(images).view(-1, *self._shape)
-        return whole, torch.cat(labels) if self._images.classes else None
+        return Rows(whole, torch.cat(labels) if self._images.classes else None)
 
     def close(self) -> None:
         """Stop loading."""

@@ -20,9 +20,10 @@ from distgan.data import feed_mode as ways
 from distgan.data import identity
 from distgan.data.images import ImageSet, open_images
 from distgan.data.raw import in_use_if_kept
+from distgan.data.spec import data_spec
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
-from distgan.families import DataSpec, build
+from distgan.families import build
 from distgan.families.base import MOST_ROWS
 from distgan.families.check import check_networks
 from distgan.health import recovery
@@ -289,7 +290,7 @@ def _train(plan: Plan, display: Display, stop: StopRequest | None) -> Result:
     if here and plan.device == "auto" and (unseen := gpus.unseen()):
         display.note(f"training on CPUs: {unseen}; --device cpu says that CPUs are meant")
     display.note(ways.describe(plan.config.feed, plan.images))
-    labels = build(plan.config, _data(plan.images)).labels
+    labels = build(plan.config, data_spec(plan.images)).labels
     if labels > MOST_ROWS:
         display.note(f"samples/ shows {MOST_ROWS} of {labels:,} classes")
     start = time.perf_counter()
@@ -344,7 +345,7 @@ def check(
     Raises:
         UserError: naming what is in the way.
     """
-    family = build(config, _data(images))
+    family = build(config, data_spec(images))
     family.check_data()
     check_asked(workers, config.batch, config.accumulate)
     if max_failures < 0:
@@ -358,11 +359,7 @@ def check(
         check_address(address)
     if config.evaluate.every:
         evaluation.check(config.evaluate, family, images)
-    check_networks(config, _data(images))
-
-
-def _data(images: ImageSet) -> DataSpec:
-    return DataSpec(images.shape, images.classes)
+    check_networks(config, data_spec(images))
 
 
 def _in_a_cluster() -> bool:

@@ -44,7 +44,10 @@ the penalties, where one was due; and the weighted cross entropies of an auxilia
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the discriminator says of images: logits, float (n,), and logits of the classes."""
+    """What the discriminator says of images: logits, float (n,), and logits of the classes.
+
+    Of a discriminator that judges patches, logits are float (n, patches).
+    """
 
     logits: Tensor
     classes: Tensor | None = None
@@ -60,6 +63,8 @@ class Judgement:
         outputs = outputs.float() if outputs.dtype == torch.bfloat16 else outputs
         if outputs.dim() == 1:
             return Judgement(outputs)
+        if outputs.dim() == 4:
+            return Judgement(outputs.flatten(1))
         return Judgement(outputs[:, 0], outputs[:, 1:])
 
     def parts(self, count: int) -> list[Judgement]:
@@ -76,7 +81,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class AdversarialTerms:
-    """The terms of a generator and a discriminator, by these roles.
+    """The terms of a generator and a discriminator, by these roles unless another is named.
 
     There may be several kinds of fakes, each with an image for every sample, and by the name that
     the draws of its augmentation end with. Then losses are the mean over kinds, so that fakes of
@@ -92,6 +97,7 @@ class AdversarialTerms:
             learns from (Sinha et al. 2020).
         watch: is told the logits of reals and of fakes of each update of the discriminator, and
             what `Terms.note` is.
+        judge: the role of the discriminator.
     """
 
     loss: Loss
@@ -101,6 +107,7 @@ class AdversarialTerms:
     auxiliary: float = 0.0
     top_k: Schedule = Schedule(1)  # noqa: RUF009
     watch: Callable[[Tensor, Tensor, float], None] | None = None
+    judge: str = "discriminator"
 
     def phases(self, images_seen: int, update_generator: bool = True) -> tuple[Phase, ...]:
         """Update the discriminator, then the generator against the updated discriminator."""
@@ -180,7 +187,7 @@ class AdversarialTerms:
         images = fake.to(batch.columns["image"].dtype)
         seen = self.augment(images, batch.draws.get("augment-generator"))
         with step.autocast():
-            judged = Judgement.of(step["discriminator"], seen, labels)
+            judged = Judgement.of(step[self.judge], seen, labels)
         return self.terms_of_judged(step, labels, [judged], real)
 
     def terms_of_judged(
@@ -217,7 +224,7 @@ class AdversarialTerms:
         images, labels, numbers = _reals_of_generator(batch)
         seen = self.augment(images, numbers)
         with step.autocast():
-            return Judgement.of(step["discriminator"], seen, labels).logits
+            return Judgement.of(step[self.judge], seen, labels).logits
 
     def _of_most_believed(self, share: float) -> Callable[..., Tensor]:
         """The generator's loss of that share of a batch's fakes that D believes most."""
@@ -257,7 +264,7 @@ class DiscriminatorPass:
     def __init__(
         self, terms: AdversarialTerms, step: Step, batch: Batch, fakes: Fakes, due: tuple[str, ...]
     ) -> None:
-        self._network, self._step, self._batch = step["discriminator"], step, batch
+        self._network, self._step, self._batch = step[terms.judge], step, batch
         images = {kind: each.detach() for kind, each in fakes.items()}
         images = {"real": batch.columns["image"].detach(), **images}
         self._kinds = {"real": ("real",), "fake": tuple(fakes)}
@@ -276,7 +283,7 @@ class DiscriminatorPass:
         with step.autocast(not due):
             # One pass over all of them is faster, unless only a part is to be differentiated
             # twice.
-            joint = step.independent("discriminator") and len(places) in (0, len(self._images))
+            joint = step.independent(terms.judge) and len(places) in (0, len(self._images))
             self.real, *self.fakes = self._judge_jointly() if joint else self._judge_apart()
         self._squares: dict[str, Tensor] = {}
         if places and not step.only_coupled:
@@ -312,13 +319,17 @@ class DiscriminatorPass:
 
 @torch.no_grad()
 def observed(real: Tensor, fakes: Sequence[Tensor]) -> dict[str, Tensor]:
-    """What is recorded of the discriminator's logits, float (n,) each; the fakes' by kind."""
-    return {
+    """What is recorded of the discriminator's logits, float (n,) each; the fakes' by kind.
+
+    Of logits of patches, (n, patches), means over these.
+    """
+    found = {
         "d_real": real.sigmoid(),
         "d_fake": _mean([logits.sigmoid() for logits in fakes]),
         "d_accuracy": _mean([(real > logits).to(real.dtype) for logits in fakes]),
         "d_sign": real.sign(),
     }
+    return found if real.dim() == 1 else {name: rows.mean(1) for name, rows in found.items()}
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

@@ -86,11 +86,12 @@ class Step(Protocol):
         """The precision of a network's forward."""
         ...
 
-    def samples(self, *parts: str) -> AbstractContextManager[object]:
+    def samples(self, *parts: str, phase: str = "") -> AbstractContextManager[object]:
         """Around a forward of rows that are not the batch's samples in their order, once.
 
         Random layers draw by sample; for a batch that was put together, such as reals and then
-        fakes, this names its ``parts``.
+        fakes, this names its ``parts``. They draw anew in each phase; of forwards that are to draw
+        the same in several, ``phase`` is a name that these share.
         """
         ...
 
@@ -176,9 +177,9 @@ class Family(ABC):
         data: what its networks see.
     """
 
-    statistics: ClassVar[tuple[str, ...]]
+    statistics: tuple[str, ...]
     """Names of the terms and observed values that are recorded."""
-    signs: ClassVar[Mapping[str, str]]
+    signs: Mapping[str, str]
     """For every role the prefix of its signs of health in records, such as ``g`` of g_grad_norm."""
     metrics: ClassVar[tuple[str, ...]] = IMAGE_METRICS
     """Names of the metrics that a run can be measured by."""
@@ -210,7 +211,7 @@ class Family(ABC):
     def networks(self) -> dict[str, Network]:
         """New networks by role, their weights drawn from torch's generator in this order."""
 
-    averaged: ClassVar[tuple[str, ...]] = ()
+    averaged: tuple[str, ...] = ()
     """Roles of the networks that a moving average is kept of."""
 
     @abstractmethod
@@ -221,14 +222,29 @@ class Family(ABC):
     def inputs(self) -> dict[str, Draw]:
         """The draws that `generate` needs."""
 
+    translates: ClassVar[bool] = False
+    """Whether it makes images of images, by `translate`."""
+
+    @property
+    def input_columns(self) -> tuple[str, ...]:
+        """The columns of the data that `generate` needs rows of; none where it needs draws only."""
+        return ()
+
     @abstractmethod
     def generate(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
         """Images, float (n, c, h, w) in [-1, 1], for metrics, grids and health.
 
         Args:
             networks: by role, averages in the place of networks that have one.
-            batch: the draws of `inputs`, and labels where there are any.
+            batch: the draws of `inputs`, the rows of `input_columns`, and labels where there are
+                any.
         """
+
+    def translate(
+        self, networks: Mapping[str, nn.Module], images: Tensor, reverse: bool = False
+    ) -> Tensor:
+        """Images that a family with ``translates`` makes of others; see `Translation`."""
+        raise NotImplementedError(f"a {self.config.family} makes no images of images")
 
     @property
     def sheet_columns(self) -> tuple[str, ...]:

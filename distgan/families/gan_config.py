@@ -19,7 +19,12 @@ from distgan.objectives.adversarial import LOSSES
 from distgan.objectives.penalties import GRADIENT_PENALTIES, PenaltySettings
 
 
-def _known_loss(name: str) -> str:
+def known_loss(name: str) -> str:
+    """The name of an adversarial loss.
+
+    Raises:
+        ValueError: where there is none of that name.
+    """
     if name not in LOSSES:
         near = nearest(name[:80], list(LOSSES))
         raise ValueError(f"no such loss{near}; have {', '.join(LOSSES)}")
@@ -69,7 +74,7 @@ class GANConfig(RunConfig):
     """Length of the generator's input z."""
     conditional: bool = False
     """Give both networks the labels."""
-    loss: Annotated[str, AfterValidator(_known_loss)] = "non-saturating"
+    loss: Annotated[str, AfterValidator(known_loss)] = "non-saturating"
     """Adversarial loss: non-saturating, minimax, least-squares, hinge, wasserstein,
     relativistic or relativistic-average."""
     share_fakes: bool = False

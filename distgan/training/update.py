@@ -90,15 +90,17 @@ class TrainingStep:
         """The precision of a network's forward."""
         return self._autocast(enabled)
 
-    def samples(self, *parts: str) -> AbstractContextManager[object]:
+    def samples(self, *parts: str, phase: str = "") -> AbstractContextManager[object]:
         """Around a forward of rows that are not the batch's samples in their order, once.
 
         Args:
             parts: a name for each time that the batch's samples follow each other.
+            phase: of forwards that draw the same in several phases, a name that these share.
         """
         if self._seed is None:
             return nullcontext()
-        streams = [f"{self._stream}/{part}" if part else self._stream for part in parts]
+        stream = phase or self._stream
+        streams = [f"{stream}/{part}" if part else stream for part in parts]
         return sample_numbers(self._seed, streams, [self._numbers] * len(parts))
 
     def _drawing(

@@ -1,0 +1,385 @@
+"""What families that make images of images share: the two sides, the patches, the sheet.
+
+A is one domain of images and B another. A family learns to make the image of one side, the
+*output*, of one of the other, the *input*; of a paired family the *target* is what the output
+should be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from distgan.augment import Augmenter
+from distgan.config.shape import ImageShape
+from distgan.errors import UserError
+from distgan.families.adversarial import AdversarialTerms, Judgement
+from distgan.families.base import (
+    SHEET_WIDTH,
+    Coupled,
+    Family,
+    Interface,
+    Network,
+    Stateful,
+    Step,
+    Terms,
+)
+from distgan.families.data import Batch, Column, DataSpec, Draw
+from distgan.families.tasks import TASKS
+from distgan.families.translation_config import TranslationConfig
+from distgan.health.diagnosis import ADVERSARIAL, Rule
+from distgan.objectives.adversarial import LOSSES, Loss
+from distgan.objectives.penalties import Penalty
+from distgan.parallel import World
+
+
+class Sides(NamedTuple):
+    """Images of both sides of a batch: float (n, c, h, w) each, in [-1, 1]."""
+
+    input: Tensor
+    target: Tensor
+
+
+def published_measure(name: str) -> Loss:
+    """An adversarial loss in the measure of pix2pix's and CycleGAN's code.
+
+    There the discriminator's is the mean of a term of reals and one of fakes (Isola et al. 2017,
+    section 3.3), and the generator's is a term like one of these. Weights of other terms, such as
+    100 for L1, are relative to that.
+    """
+    loss = LOSSES[name]
+    # `least_squares_*` have the 1/2 of Mao et al. in both.
+    of_discriminator, of_generator = (1.0, 2.0) if name == "least-squares" else (0.5, 1.0)
+
+    def discriminator(real: Tensor, fake: Tensor) -> Tensor:
+        return of_discriminator * loss.discriminator(real, fake)
+
+    def generator(*rows: Tensor) -> Tensor:
+        value: Tensor = of_generator * loss.generator(*rows)
+        return value
+
+    return replace(loss, discriminator=discriminator, generator=generator)
+
+
+class Translation(Family):
+    """A family whose generators make images of images."""
+
+    translates: ClassVar[bool] = True
+    paired: ClassVar[bool] = True
+    """Whether training sees the target of each input."""
+    config: TranslationConfig
+
+    def __init__(self, config: TranslationConfig, data: DataSpec, world: World) -> None:
+        super().__init__(config, data, world)
+        self._task = TASKS.get(getattr(config, "task", ""))
+        settings = config.discriminator
+        self.games = {
+            judge: AdversarialTerms(
+                published_measure(config.loss),
+                Penalty(settings.penalty, config.batch, world.device),
+                Augmenter(settings.augment, world.device),
+                judge=judge,
+            )
+            for judge in self.judged
+        }
+        """By role of a discriminator the terms of its game, of reals in the column ``image``."""
+
+    @property
+    def _sides(self) -> tuple[ImageShape, ImageShape]:
+        """The shapes of A and B."""
+        image, scale = self.data.image, self.config.scale
+        if self._task is not None:
+            return self._task.shape(image, scale), image
+        other = self.data.pair if self.paired else self.data.other
+        # Without the other set there is an error before there are networks: see `check_data`.
+        return image, other or image
+
+    @property
+    def input_shape(self) -> ImageShape:
+        """Of what is translated."""
+        return self._sides[self.config.direction == "BtoA"]
+
+    @property
+    def output_shape(self) -> ImageShape:
+        """Of what it becomes."""
+        return self._sides[self.config.direction == "AtoB"]
+
+    def check_data(self) -> None:
+        """See that there are two sides.
+
+        Raises:
+            UserError: naming the setting that wants a side which the data has not.
+        """
+        super().check_data()
+        if self._task is not None:
+            self._task.shape(self.data.image, self.config.scale)
+        elif self.paired and self.data.pair is None:
+            tasks = ", ".join(TASKS)
+            raise UserError(
+                f"--data {self.config.data}: holds no pairs, which --task pairs learns from; make "
+                "a set with `distgan data prepare --pairs`, or have the input made from each image "
+                f"by another --task: {tasks}"
+            )
+        elif not self.paired and self.data.other is None:
+            raise UserError(
+                "--data_b: names no set; --task sets learns from two, --data and --data_b"
+            )
+
+    def columns(self) -> dict[str, Column]:
+        """The images, and the pair or the images of the other set."""
+        found = {"image": Column("image")}
+        if not self.paired:
+            found["other"] = Column("image", second=True)
+        elif self._task is None:
+            found["pair"] = Column("pair")
+        return found
+
+    def sides(self, batch: Batch) -> Sides:
+        """Inputs and targets of a batch; of an unpaired one the target side's own images."""
+        columns = batch.columns
+        images = columns["image"]
+        if self._task is None:
+            a, b = images, columns["pair" if self.paired else "other"]
+        else:
+            a = self._task.make(images, self.config.scale)
+            b = columns.get("other", images)
+        return Sides(a, b) if self.config.direction == "AtoB" else Sides(b, a)
+
+    def example(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Inputs of held-out rows, and their targets where these are known."""
+        if self._task is not None:
+            columns = {"image": batch.columns["image"]}
+            return self.sides(replace(batch, columns=columns))
+        if not self.paired:
+            reverse = self.config.direction == "BtoA"
+            return batch.columns["other" if reverse else "image"], None
+        return self.sides(batch)
+
+    def draws(self) -> dict[str, Draw]:
+        """What augmentations and penalties of each discriminator use up."""
+        settings = self.config.discriminator
+        found = {}
+        size = settings.augment.numbers
+        for judge, shape in self.judged.items():
+            of = judge.removeprefix("discriminator")
+            for use in ("real", "fake", "generator") if size else ():
+                found[f"augment-{use}{of}"] = Draw("uniform", size)
+            for name, numbers in settings.penalty.numbers(shape).items():
+                found[f"penalty-{name}{of}"] = Draw("uniform", numbers)
+        return found
+
+    @property
+    def judged(self) -> dict[str, ImageShape]:
+        """The discriminators by role, with the shape of what each sees."""
+        return {"discriminator": self.output_shape}
+
+    def batch_of(self, batch: Batch, reals: Tensor, judge: str = "discriminator") -> Batch:
+        """A batch as the terms of one discriminator want it: its reals, and its draws."""
+        of = judge.removeprefix("discriminator")
+        draws = {
+            name.removesuffix(of): numbers
+            for name, numbers in batch.draws.items()
+            if name.endswith(of)
+        }
+        return replace(batch, columns={"image": reals}, draws=draws)
+
+    def new_discriminator(self, judge: str = "discriminator") -> Network:
+        """One of `judged`, ready to be trained."""
+        settings, shape = self.config.discriminator, self.judged[judge]
+        example = (torch.zeros(1, *shape), None)
+        module = settings.network.build(shape, 0)
+        return Network(module, example, settings.optimizer, settings.clip_norm)
+
+    def new_generator(self, given: ImageShape, made: ImageShape) -> Network:
+        """A generator of images of one shape from those of another, ready to be trained."""
+        settings = self.config.generator
+        average = None if settings.ema.half_life.is_zero else settings.ema
+        return Network(
+            settings.network.build(given, made),
+            (torch.zeros(1, *given),),
+            settings.optimizer,
+            settings.clip_norm,
+            average=average,
+        )
+
+    @property
+    def averaged(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The generators, where an average is kept."""
+        return () if self.config.generator.ema.half_life.is_zero else tuple(self.generators)
+
+    generators: ClassVar[tuple[str, ...]] = ("generator",)
+    """Roles of the generators: of the output, and where there is one of the input."""
+
+    def translate(
+        self, networks: Mapping[str, nn.Module], images: Tensor, reverse: bool = False
+    ) -> Tensor:
+        """The output for each input: float (n, c, h, w) in [-1, 1] both.
+
+        Args:
+            networks: by role, in eval mode.
+            reverse: the other way round, by the generator of inputs.
+
+        Raises:
+            UserError: for ``reverse`` of a family that learns one way only.
+        """
+        if reverse and len(self.generators) < 2:
+            raise UserError(
+                f"--reverse: a model of the family {self.config.family} translates one way only; "
+                "train one with --direction BtoA, or a cyclegan"
+            )
+        made: Tensor = networks[self.generators[reverse]](images)
+        return made
+
+    def judge_reals(self, step: Step, batch: Batch, judge: str = "discriminator") -> Tensor:
+        """Logits of the reals in a `batch_of` a discriminator, for the generator's update."""
+        with torch.no_grad():
+            return self._judge(step, batch, batch.columns["image"], "augment-real", judge).logits
+
+    def generator_terms(
+        self,
+        step: Step,
+        batch: Batch,
+        made: Tensor,
+        real: Tensor | None,
+        judge: str = "discriminator",
+    ) -> Terms:
+        """What a discriminator's judgement of the generator's images adds to its loss: ``g_loss``.
+
+        Args:
+            batch: see `batch_of`.
+            made: as the discriminator sees them, float (n, c, h, w).
+            real: of `judge_reals` for a ``relative`` loss, else None.
+        """
+        found = self._judge(step, batch, made, "augment-generator", judge)
+        return self.games[judge].terms_of_judged(step, None, [found], real)
+
+    def _judge(
+        self, step: Step, batch: Batch, images: Tensor, numbers: str, judge: str
+    ) -> Judgement:
+        seen = self.games[judge].augment(images, batch.draws.get(numbers))
+        with step.autocast():
+            return Judgement.of(step[judge], seen, None)
+
+    def extra_state(self) -> dict[str, Stateful]:
+        """LeCam's running means, and the probability of an adaptive augmentation."""
+        found: dict[str, Stateful] = {}
+        for judge, game in self.games.items():
+            of = judge.removeprefix("discriminator")
+            found[f"penalty{of}"] = game.penalty
+            if game.augment.adaptation is not None:
+                found[f"augment{of}"] = game.augment.adaptation
+        return found
+
+    def before_step(self, images_seen: int) -> None:
+        """Follow the schedule of the augmentation's probability."""
+        for game in self.games.values():
+            game.augment.follow_schedule(images_seen)
+
+    def after_step(self, networks: Mapping[str, nn.Module]) -> None:
+        """Move running means and the augmentation's probability, clamp weights."""
+        for judge, game in self.games.items():
+            game.penalty.after_update(networks[judge], self.world)
+            if game.augment.adaptation is not None:
+                game.augment.adaptation.move(self.config.batch, self.world)
+
+    @property
+    def lazy_interval(self) -> int:
+        """Images between two penalties on gradients."""
+        return self.config.discriminator.penalty.every
+
+    def gauges(self) -> dict[str, float]:
+        """The probability of an adaptive augmentation."""
+        adaptations = {judge: game.augment.adaptation for judge, game in self.games.items()}
+        return {
+            f"augment_p{judge.removeprefix('discriminator')}": each.probability.item()
+            for judge, each in adaptations.items()
+            if each is not None
+        }
+
+    def health_rules(self) -> tuple[Rule, ...]:
+        """Those of every family, and with one discriminator a stalled generator and a winner."""
+        return (*super().health_rules(), *(ADVERSARIAL if len(self.games) == 1 else ()))
+
+    def health_signs(self, images_seen: int) -> dict[str, float]:
+        """The share of its highest rate that G learns with, and whether D(x) is a probability."""
+        rate = self.config.generator.optimizer.lr
+        return {
+            "g_rate": rate.at(images_seen) / max(*rate.values, 1e-30),
+            "probability": float(LOSSES[self.config.loss].probability),
+        }
+
+    def inputs(self) -> dict[str, Draw]:
+        """None: what is generated depends on images alone."""
+        return {}
+
+    @property
+    def input_columns(self) -> tuple[str, ...]:
+        """Columns of the data that `generate` makes images of."""
+        if self._task is not None:
+            return ("image",)
+        return ("image", "pair") if self.paired else tuple(self.columns())
+
+    def generate(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
+        """The outputs for the inputs of a batch, float (n, c, h, w)."""
+        return self.translate(networks, self.example(batch)[0])
+
+    @property
+    def sheet_columns(self) -> tuple[str, ...]:
+        """Columns of the held-out rows that `sheet` shows."""
+        return self.input_columns
+
+    @property
+    def sheet_rows(self) -> tuple[str, ...]:
+        """What the rows of the sheet are, which repeat in this order."""
+        known = self._task is not None or self.paired
+        return ("input", "output", "target") if known else ("input", "output")
+
+    def sheet(
+        self, networks: Mapping[str, nn.Module], seed: int, shown: Batch | None = None
+    ) -> tuple[Tensor, int]:
+        """Rows of inputs, outputs and, where they are known, targets of the same held-out images.
+
+        All are shown as large as the largest and in colour if any is.
+        """
+        if shown is None:
+            raise ValueError("a sheet of translations needs images: see `sheet_columns`")
+        like = next(networks[self.generators[0]].parameters())
+        columns = {name: rows.to(like) for name, rows in shown.columns.items()}
+        given, target = self.example(replace(shown, columns=columns))
+        kinds = [given, self.translate(networks, given), *(() if target is None else (target,))]
+        size = tuple(max(kind.shape[side] for kind in kinds) for side in (2, 3))
+        channels = max(kind.shape[1] for kind in kinds)
+        alike = [_as_large(kind, size).expand(-1, channels, -1, -1) for kind in kinds]
+        parts = zip(*(kind.split(SHEET_WIDTH) for kind in alike), strict=True)
+        return torch.cat([rows for part in parts for rows in part]), SHEET_WIDTH
+
+    def interfaces(self) -> dict[str, Interface]:
+        """The generator, from images to images, and the discriminator, from images to logits."""
+        generator = Interface({"images": list(self.input_shape)}, "images", generates=True)
+        seen = {
+            judge: Interface({"images": list(shape)}, "logits of patches")
+            for judge, shape in self.judged.items()
+        }
+        return {self.generators[0]: generator, **seen}
+
+
+def _as_large(images: Tensor, size: Sequence[int]) -> Tensor:
+    if tuple(images.shape[2:]) == tuple(size):
+        return images
+    return interpolate(images, size=tuple(size), mode="nearest")
+
+
+def weighted(terms: Terms, weight: float) -> Terms:
+    """Terms that count so many times as much."""
+    means = {name: weight * value for name, value in terms.means.items()}
+    coupled = {name: _times(term, weight) for name, term in terms.coupled.items()}
+    return replace(terms, means=means, coupled=coupled)
+
+
+def _times(term: Coupled, weight: float) -> Coupled:
+    return Coupled(term.rows, lambda *rows: weight * term.of(*rows))

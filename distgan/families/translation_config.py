@@ -1,0 +1,143 @@
+"""What every configuration of image translation has to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import field
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, NonNegativeFloat
+from pydantic.dataclasses import dataclass
+
+from distgan.augment import Augmentation, NoneSettings
+from distgan.config.optimizer import AdamSettings, EMASettings
+from distgan.config.run import RunConfig
+from distgan.config.schedule import Schedule
+from distgan.config.settings import SETTINGS
+from distgan.families.gan_config import known_loss
+from distgan.networks import PatchDiscriminatorNetwork, TranslatorNetwork
+from distgan.objectives.penalties import GRADIENT_PENALTIES, PenaltySettings
+
+# Published recipes draw samples with the weights as they were last updated.
+_NO_AVERAGE = EMASettings(half_life=Schedule(0))
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class TranslatorConfig:
+    """A generator of images from images, and what trains it."""
+
+    network: TranslatorNetwork
+    optimizer: AdamSettings = field(default_factory=AdamSettings)
+    ema: EMASettings = _NO_AVERAGE
+    clip_norm: NonNegativeFloat = 0.0
+    """Longest gradient, over all weights together; longer ones are shortened. 0: any."""
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class PatchDiscriminatorConfig:
+    """A discriminator that judges patches, and what trains it."""
+
+    network: PatchDiscriminatorNetwork
+    optimizer: AdamSettings = field(default_factory=AdamSettings)
+    augment: Augmentation = field(default_factory=NoneSettings)
+    penalty: PenaltySettings = field(default_factory=PenaltySettings)
+    clip_norm: NonNegativeFloat = 0.0
+    """Longest gradient, over all weights together; longer ones are shortened. 0: any."""
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class TranslationConfig(RunConfig):
+    """What image translation adds to every run."""
+
+    scale: Literal[2, 4, 8] = 4
+    """How many times larger the image is than the input, on each side, with --task small."""
+    direction: Literal["AtoB", "BtoA"] = "AtoB"
+    """Which side is the input. A is the image and B its pair; of a task that makes the input from
+    the image, A is that input and B the image; of two sets, A is --data and B --data_b."""
+    loss: Annotated[str, AfterValidator(known_loss)] = "least-squares"
+    """Adversarial loss: non-saturating, minimax, least-squares, hinge, wasserstein,
+    relativistic or relativistic-average."""
+    generator: TranslatorConfig
+    discriminator: PatchDiscriminatorConfig
+
+    @property
+    def second_set(self) -> str:
+        """The set of side B, for `open_images`; empty where there is one set only."""
+        return ""
+
+    @property
+    def halved(self) -> bool:
+        """Whether the sides are two halves of one set."""
+        return False
+
+    def contradictions(self) -> Iterator[str]:
+        """What is wrong with settings that are each right, with the remedy."""
+        yield from RunConfig.contradictions(self)
+        penalties = [n for n in GRADIENT_PENALTIES if self.discriminator.penalty.uses(n)]
+        if self.compile != "off" and penalties:
+            yield (
+                f"--compile {self.compile}: a compiled network has no second derivative, which "
+                f"--discriminator.penalty.{penalties[0]} needs; leave one of them out"
+            )
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """As `RunConfig.idle`: of the task, penalties and the moving average."""
+        yield from RunConfig.idle(self)
+        if getattr(self, "task", "") != "small":
+            yield "scale", "without --task small"
+        penalty = self.discriminator.penalty
+        if not any(map(penalty.uses, GRADIENT_PENALTIES)):
+            reason = "without a penalty on gradients, such as --discriminator.penalty.r1 1"
+            yield "discriminator.penalty.every", reason
+        if not (penalty.uses("r1") or penalty.uses("r2")):
+            reason = "without --discriminator.penalty.r1 or --discriminator.penalty.r2"
+            yield "discriminator.penalty.at", reason
+        if not penalty.uses("lecam"):
+            yield "discriminator.penalty.lecam_half_life", "without --discriminator.penalty.lecam"
+        if self.generator.ema.half_life.is_zero:
+            yield "generator.ema.ramp_up", "with --generator.ema.half_life 0"
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class PairedConfig(TranslationConfig):
+    """Translation that learns from pairs of input and target."""
+
+    task: Literal["pairs", "edges", "gray", "small"] = "pairs"
+    """Where pairs come from. pairs: the set has a column of them. Or the input is made from each
+    image: edges its outlines, gray its brightness, small the image itself, --scale times smaller.
+    """
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class UnpairedConfig(TranslationConfig):
+    """Translation that learns from two sets of images."""
+
+    task: Literal["sets", "edges", "gray", "small"] = "sets"
+    """Where the two sides come from. sets: --data and --data_b. Or both from --data: the input is
+    made from the images of the first half of the set, as outlines (edges), brightness (gray) or
+    --scale times smaller (small), and the target side is the second half. So no input meets its
+    own image in training, and held-out images tell how right the results are."""
+    data_b: str = ""
+    """The set of side B, as --data names that of side A."""
+
+    @property
+    def second_set(self) -> str:
+        """``data_b``."""
+        return self.data_b
+
+    @property
+    def halved(self) -> bool:
+        """Whether the sides are two halves of one set."""
+        return self.task != "sets"
+
+    def contradictions(self) -> Iterator[str]:
+        """What is wrong with settings that are each right, with the remedy."""
+        yield from TranslationConfig.contradictions(self)
+        if self.task != "sets" and self.data_b:
+            yield f"--data_b {self.data_b}: goes with --task sets, not with --task {self.task}"
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """As `TranslationConfig.idle`."""
+        yield from TranslationConfig.idle(self)
+        if self.task != "sets":
+            yield "data_b", f"with --task {self.task}"

@@ -110,6 +110,16 @@ class RunConfig:
             for name in ("window", "lanes"):
                 yield f"feed.{name}", "with --feed.way resident"
 
+    @property
+    def second_set(self) -> str:
+        """Name or place of the second set of a family that learns from two; empty without."""
+        return ""
+
+    @property
+    def halved(self) -> bool:
+        """Whether a family that learns from two sets takes the halves of one."""
+        return False
+
     def search_space(self) -> dict[str, str]:
         """What a search varies where nobody says what, by setting: see `distgan.tune.space`."""
         names = [setting.name for setting in leaves(self)]

@@ -14,6 +14,8 @@ from distgan.families.base import Family
 from distgan.families.data import DataSpec
 from distgan.families.gan import GAN
 from distgan.families.gan_config import GANConfig
+from distgan.families.pix2pix import Pix2Pix
+from distgan.families.pix2pix_config import Pix2PixConfig
 from distgan.families.vae import VAE
 from distgan.families.vae_config import VAEConfig
 from distgan.families.vae_gan import VAEGAN
@@ -23,6 +25,7 @@ from distgan.storage.textfiles import parse_yaml
 
 FAMILIES: dict[str, tuple[type[RunConfig], type[Family]]] = {
     "gan": (GANConfig, GAN),
+    "pix2pix": (Pix2PixConfig, Pix2Pix),
     "vae": (VAEConfig, VAE),
     "vae-gan": (VAEGANConfig, VAEGAN),
 }

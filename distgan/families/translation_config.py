@@ -60,16 +60,6 @@ class TranslationConfig(RunConfig):
     generator: TranslatorConfig
     discriminator: PatchDiscriminatorConfig
 
-    @property
-    def second_set(self) -> str:
-        """The set of side B, for `open_images`; empty where there is one set only."""
-        return ""
-
-    @property
-    def halved(self) -> bool:
-        """Whether the sides are two halves of one set."""
-        return False
-
     def contradictions(self) -> Iterator[str]:
         """What is wrong with settings that are each right, with the remedy."""
         yield from RunConfig.contradictions(self)

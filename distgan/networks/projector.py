@@ -42,22 +42,20 @@ class Projector(nn.Module):
         )
         initialise(self, settings.init)
 
-    def forward(self, features: Sequence[Tensor], places: Sequence[Tensor]) -> list[Tensor]:
-        """Vectors of the features at some places.
+    def forward(self, *patches: Tensor) -> tuple[Tensor, ...]:
+        """Vectors of the features at some places; see `at_places`.
 
         Args:
-            features: of each layer, float (n, c, h, w).
-            places: for each layer, int64 (n, p) in [0, h w), counted along rows.
+            patches: for each layer, float (n, p, c) of its channels c; p may differ.
 
         Returns:
-            For each layer float (n, p, width); float32 where features are bfloat16.
+            For each layer float (n, p, width); float32 where the layers compute in bfloat16.
         """
-        pairs = zip(self.layers, features, places, strict=True)
-        return [_unit(layer(at_places(maps, where))) for layer, maps, where in pairs]
+        return tuple(_unit(layer(part)) for layer, part in zip(self.layers, patches, strict=True))
 
 
 def at_places(maps: Tensor, places: Tensor) -> Tensor:
-    """float (n, c, h, w) and int64 (n, p) in [0, h w) -> float (n, p, c)."""
+    """Features at places numbered along rows: float (n, c, h, w), int64 (n, p) -> (n, p, c)."""
     flat = maps.flatten(2)
     found = flat.gather(2, places[:, None, :].expand(-1, flat.shape[1], -1))
     return found.transpose(1, 2)

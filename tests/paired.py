@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic.dataclasses import dataclass
 
 from distgan.config.settings import SETTINGS
-from distgan.families import Column, register
+from distgan.families import Column
 
 from .toy_family import Toy, ToyConfig
 
@@ -36,9 +36,6 @@ class Paired(Toy):
 
     def columns(self) -> dict[str, Column]:
         return {"image": Column("image"), "pair": Column("pair")}
-
-
-register("toy-pairs", PairedConfig, Paired)
 
 
 def encoded(pixels: NDArray[np.uint8], kind: str = "PNG") -> bytes:

@@ -25,10 +25,11 @@ from distgan.data.rows import open_rows
 from distgan.data.spec import data_spec, reads_pairs
 from distgan.errors import UserError
 from distgan.families import build
+from distgan.families.registry import FAMILIES
 from distgan.launch.prepare import prepare
 from distgan.parallel import World
 
-from .paired import COUNT, IMAGES, PAIRS, PairedConfig, encoded, folders
+from .paired import COUNT, IMAGES, PAIRS, Paired, PairedConfig, encoded, folders
 from .toy_family import ToyConfig
 
 BATCH = 8
@@ -38,6 +39,12 @@ WAYS: dict[str, dict[str, Any]] = {
     "resident": {"feed.way": "resident"},
     "streaming": {"feed.way": "streaming", "feed.window": 16, "feed.lanes": 2},
 }
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    # For these tests alone: others go through all families that there are.
+    monkeypatch.setitem(FAMILIES, "toy-pairs", (PairedConfig, Paired))
 
 
 def config_for(

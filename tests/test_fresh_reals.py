@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 from torch.nn.functional import softplus
 
 from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.data.damage import Damage
-from distgan.data.feed import Feed
+from distgan.data.feed import Feed, Rows
 from distgan.data.fragments import read_in_order, read_resident
 from distgan.data.images import open_images
 from distgan.data.rows import open_rows
@@ -95,9 +94,9 @@ def test_every_sample_is_read_once() -> None:
     asked = []
 
     class Source:
-        def batch(self, images_seen: int) -> tuple[Tensor, Tensor]:
+        def batch(self, images_seen: int) -> Rows:
             asked.append(images_seen)
-            return torch.zeros(3, 4, 4, 1, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64)
+            return Rows(torch.zeros(3, 4, 4, 1).byte(), torch.zeros(3, dtype=torch.int64))
 
         def close(self) -> None:
             pass

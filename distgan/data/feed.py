@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -17,14 +17,23 @@ _NUMBERS_AT_ONCE = 2**18
 """1 MB in float32: a number costs a sixth more at half as many, two fifths at a quarter."""
 
 
+class Rows(NamedTuple):
+    """Some images as they are stored, on the CPU.
+
+    ``images`` is uint8 (n, h, w, c) and ``labels`` int64 (n,) or None. ``pairs`` is uint8
+    (n, h, w, c) of a shape of its own, or None where pairs are not wanted.
+    """
+
+    images: Tensor
+    labels: Tensor | None
+    pairs: Tensor | None = None
+
+
 class SampleSource(Protocol):
     """Where a feed's images come from: `Resident` or `Streamed`."""
 
-    def batch(self, images_seen: int) -> tuple[Tensor, Tensor | None]:
-        """This rank's part of the global batch from sample ``images_seen``.
-
-        Images, uint8 (n, h, w, c), and labels, int64 (n,) or None, on the CPU.
-        """
+    def batch(self, images_seen: int) -> Rows:
+        """This rank's part of the global batch from sample ``images_seen``."""
         ...
 
     def close(self) -> None:
@@ -57,19 +66,22 @@ class Feed:
         self._micro_batch = config.micro_batch
         self._numbers = _Numbers(numbers, config, world, _NUMBERS_AT_ONCE)
         ahead = any(column.next_batch for column in columns.values())
-        self._rows = _Rows(source, config, world, config.batch if ahead else 0)
+        self._rows = _RowsInOrder(source, config, world, config.batch if ahead else 0)
 
     def batch(self, images_seen: int) -> Batch:
         """This rank's part of the global micro-batch from sample ``images_seen``."""
         numbers = self._numbers.batch(images_seen)
-        rows, later = self._rows.batch(images_seen)
+        now, later = self._rows.batch(images_seen)
         columns = {}
         for name, column in self._columns.items():
-            images, labels, flip = later if column.next_batch else rows
+            rows, flip = later if column.next_batch else now
             if column.kind == "image":
-                columns[name] = self._image(images, flip)
-            elif labels is not None:
-                columns[name] = to_device(labels, self._world.device)
+                columns[name] = self._image(rows.images, flip)
+            elif column.kind == "pair":
+                assert rows.pairs is not None
+                columns[name] = self._image(rows.pairs, flip)
+            elif rows.labels is not None:
+                columns[name] = to_device(rows.labels, self._world.device)
         mine = self._world.share(self._micro_batch)
         samples = torch.arange(
             images_seen + mine.start, images_seen + mine.stop, device=self._world.device
@@ -92,8 +104,8 @@ class Feed:
         self._source.close()
 
 
-class _Rows:
-    """Images, labels, and numbers to mirror by, of this rank's part of each micro-batch.
+class _RowsInOrder:
+    """Rows, and numbers to mirror by, of this rank's part of each micro-batch.
 
     The source is read in order and each sample once: those of the next batch that are wanted
     already are kept, as bytes, until their own turn.
@@ -102,7 +114,7 @@ class _Rows:
         ahead: images between a sample and the later one that is wanted with it; 0 for none.
     """
 
-    Part = tuple[Tensor, Tensor | None, Tensor | None]
+    Part = tuple[Rows, Tensor | None]
 
     def __init__(self, source: SampleSource, config: RunConfig, world: World, ahead: int) -> None:
         self._source, self._micro_batch, self._ahead = source, config.micro_batch, ahead
@@ -110,7 +122,7 @@ class _Rows:
         # As many batches ahead as of the latents of a small network.
         few = _NUMBERS_AT_ONCE // 64
         self._mirror = _Numbers(mirror, config, world, few) if config.feed.mirror else None
-        self._kept: dict[int, _Rows.Part] = {}
+        self._kept: dict[int, _RowsInOrder.Part] = {}
         self._next = 0
 
     def batch(self, images_seen: int) -> tuple[Part, Part]:
@@ -126,7 +138,7 @@ class _Rows:
 
     def _read(self, images_seen: int) -> Part:
         flip = None if self._mirror is None else self._mirror.batch(images_seen)["mirror"]
-        return (*self._source.batch(images_seen), flip)
+        return self._source.batch(images_seen), flip
 
 
 class _Numbers:

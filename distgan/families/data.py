@@ -17,10 +17,17 @@ from distgan.config.shape import ImageShape
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What networks have to know of a set: the shape of an image, and the names of the labels."""
+    """What networks have to know of a run's data.
+
+    ``image`` is the shape of an image and ``classes`` are the names of the labels. ``pair`` is the
+    shape of the stored partner of each image, and ``other`` that of the images of a second set;
+    None without.
+    """
 
     image: ImageShape
     classes: tuple[str, ...] = ()
+    pair: ImageShape | None = None
+    other: ImageShape | None = None
 
     @staticmethod
     def numbered(image: ImageShape, classes: int) -> DataSpec:
@@ -34,11 +41,12 @@ class Column:
 
     ``image``: stored as uint8 (n, h, w, c), fed as float (n, c, h, w) in [-1, 1].
     ``label``: int64 (n,).
+    ``pair``: the stored partner of ``image``, as that one, of a shape of its own.
 
     Of the batch's samples, or with ``next_batch`` of those a whole batch later in the order.
     """
 
-    kind: Literal["image", "label"]
+    kind: Literal["image", "label", "pair"]
     next_batch: bool = False
 
 

@@ -20,7 +20,9 @@ def _random_batch(config: RunConfig, family: Family, images: int) -> Batch:
     def column(wanted: Column) -> torch.Tensor:
         if wanted.kind == "label":
             return torch.zeros(images, dtype=torch.long)
-        values = torch.rand(images, *family.data.image, dtype=config.dtype).mul_(2).sub_(1)
+        shape = family.data.pair if wanted.kind == "pair" else family.data.image
+        assert shape is not None
+        values = torch.rand(images, *shape, dtype=config.dtype).mul_(2).sub_(1)
         return values.contiguous(memory_format=torch.channels_last)
 
     def numbers(wanted: Draw) -> torch.Tensor:

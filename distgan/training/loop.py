@@ -12,9 +12,10 @@ import torch
 from distgan.config.run import RunConfig
 from distgan.data.feed import Feed, SampleSource
 from distgan.data.images import ImageSet
+from distgan.data.spec import data_spec
 from distgan.errors import IllHealthError, UserError
 from distgan.evaluate.evaluation import Evaluation, Evaluator
-from distgan.families import Batch, DataSpec, build
+from distgan.families import Batch, build
 from distgan.health import recovery
 from distgan.health.diagnosis import HEALTHY, Verdict
 from distgan.metrics.names import cost
@@ -81,7 +82,7 @@ class _Training:
         self._config, self._storage, self._images = config, storage, images
         self._world, self._control, self._writer = world, control, writer
         self._facts = {"ranks": world.gather(world.describe()), **facts}
-        self._data = DataSpec(images.shape, images.classes)
+        self._data = data_spec(images)
         family = build(config, self._data, world)
         self._feed = Feed(rows, family.columns(), family.draws(), config, world)
         self._recorder: RunRecorder | None = None

@@ -10,8 +10,9 @@ from torch import nn
 
 from distgan.config.run import RunConfig
 from distgan.data.images import ImageSet
+from distgan.data.spec import data_spec
 from distgan.errors import UserError
-from distgan.families import DataSpec, build
+from distgan.families import build
 from distgan.families.check import shapes
 from distgan.runs import checkpoint
 from distgan.storage.storage import Storage
@@ -56,7 +57,7 @@ def describe(
 
 def sizes(config: RunConfig, images: ImageSet) -> tuple[int, int]:
     """Bytes of a checkpoint, and of the networks that a complete run leaves."""
-    data = DataSpec(images.shape, images.classes)
+    data = data_spec(images)
     item = config.dtype.itemsize
     size = {role: _numbers(network) * item for role, network in shapes(config, data).items()}
     averaged = sum(size[role] for role in build(config, data).averaged)

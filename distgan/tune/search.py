@@ -14,9 +14,10 @@ from distgan.config.run import RunConfig
 from distgan.config.settings import from_dict, override, to_dict
 from distgan.data import identity
 from distgan.data.images import ImageSet, open_images
+from distgan.data.spec import data_spec
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
-from distgan.families import DataSpec, build
+from distgan.families import build
 from distgan.launch.ray.address import check_address, cluster_address
 from distgan.launch.ray.environment import prepare_own_cluster
 from distgan.launch.ray.workers import Device
@@ -226,7 +227,7 @@ def _check_measures(
             f"--metric {settings.metric}: bounds of different likelihoods do not compare, and the "
             f"space varies {mixed[0]}; leave that out, or use --metric reconstruction-frechet"
         )
-    family = build(trial, DataSpec(images.shape, images.classes))
+    family = build(trial, data_spec(images))
     try:
         evaluation.check(trial.evaluate, family, images)
     except UserError as error:

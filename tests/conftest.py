@@ -10,6 +10,10 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores: threads of their own would only wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 from . import forks

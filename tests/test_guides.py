@@ -63,7 +63,7 @@ def test_its_first_blocks_are_the_quick_start_and_the_test_command() -> None:
     # .ci/run runs the second as it stands.
     first, second = (code for _, code in _FENCE.findall((ROOT / "README.md").read_text())[:2])
     assert first.strip().endswith(".venv/bin/distgan train")
-    assert second.strip().endswith(".venv/bin/python -m pytest")
+    assert second.strip().endswith(".venv/bin/python -m pytest -n 2 --dist loadfile")
     assert len(first.splitlines()) == len(second.splitlines()) == 1
 
 

@@ -138,7 +138,7 @@ def test_three_updates_are_those_of_algorithm_1(loss: str, conditional: bool, r1
         ({"loss": "hinge"}, {"generator", "discriminator"}),
         ({"feature_layer": 2}, {"encoder", "generator"}),
     ],
-    ids=str,
+    ids=lambda value: ",".join(sorted(map(str, value))),
 )
 def test_every_network_has_the_gradients_of_its_own_terms(
     changes: dict[str, Any], others: set[str]

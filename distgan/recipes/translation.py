@@ -1,0 +1,97 @@
+"""Recipes of image translation: images from images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from distgan.config.feed import FeedSettings
+from distgan.config.optimizer import AdamSettings, EMASettings
+from distgan.config.run import OutputConfig, RunConfig
+from distgan.config.schedule import Schedule
+from distgan.families.pix2pix_config import Pix2PixConfig
+from distgan.families.translation_config import PatchDiscriminatorConfig, TranslatorConfig
+from distgan.networks.patchgan import PatchGANSettings
+from distgan.networks.resnet_generator import ResNetGeneratorSettings
+from distgan.networks.unet import UNetSettings
+
+OFTEN = OutputConfig(log_every=1_000, sample_every=5_000, checkpoint_every=20_000)
+"""For runs of minutes on two CPU cores."""
+
+
+def adam(lr: float, images: int = 0) -> AdamSettings:
+    """Adam as published for pix2pix, CycleGAN and CUT.
+
+    Args:
+        images: of the whole training, in whose second half the rate falls to 0 along a straight
+            line; 0 for a constant rate. (The reference's falls once an epoch, to 1/101 of it in
+            the last of 200.)
+    """
+    rate = Schedule(lr, 0, images, "linear", begin=images // 2) if images else Schedule(lr)
+    return AdamSettings(lr=rate, beta1=Schedule(0.5), beta2=Schedule(0.999))
+
+
+def edges2digits_pix2pix() -> Pix2PixConfig:
+    """Digits of MNIST from their outlines: pix2pix with a narrow residual generator."""
+    lr = adam(1e-3)
+    return Pix2PixConfig(
+        recipe="edges2digits-pix2pix",
+        task="edges",
+        images=60_000,
+        batch=32,
+        generator=TranslatorConfig(
+            network=ResNetGeneratorSettings(blocks=3, width=16, norm="batch"),
+            optimizer=lr,
+            ema=EMASettings(half_life=Schedule(2_000)),
+        ),
+        discriminator=PatchDiscriminatorConfig(
+            network=PatchGANSettings(layers=2, width=16), optimizer=lr
+        ),
+        output=OFTEN,
+    )
+
+
+def edges2digits_l1() -> Pix2PixConfig:
+    """The same by L1 alone, without a discriminator: what pix2pix has to be better than."""
+    return replace(edges2digits_pix2pix(), recipe="edges2digits-l1", adversarial=Schedule(0))
+
+
+def edges2digits_pix2pix_32() -> Pix2PixConfig:
+    """The same at 32 pixels with a U-Net, whose skips carry the outlines to the output."""
+    config = edges2digits_pix2pix()
+    return replace(
+        config,
+        recipe="edges2digits-pix2pix-32",
+        data="mnist32",
+        generator=replace(config.generator, network=UNetSettings(width=16, dropout=0)),
+    )
+
+
+def pix2pix_256() -> Pix2PixConfig:
+    """pix2pix as published (Isola et al. 2017), 200 epochs of 400 pairs such as facades.
+
+    The learning rate stays for 100 epochs and falls to 0 over 100 more. For a set of n pairs take
+    --images 200 n, and lr 2e-4:0:100 n-200 n:linear for both.
+    """
+    images = 200 * 400
+    lr = adam(2e-4, images)
+    return Pix2PixConfig(
+        recipe="pix2pix-256",
+        data="pairs",
+        images=images,
+        batch=1,
+        loss="non-saturating",
+        feed=FeedSettings(mirror=True),
+        generator=TranslatorConfig(network=UNetSettings(), optimizer=lr),
+        discriminator=PatchDiscriminatorConfig(network=PatchGANSettings(), optimizer=lr),
+        output=OutputConfig(log_every=400, sample_every=4_000, checkpoint_every=8_000),
+    )
+
+
+RECIPES: dict[str, Callable[[], RunConfig]] = {
+    "edges2digits-pix2pix": edges2digits_pix2pix,
+    "edges2digits-l1": edges2digits_l1,
+    "edges2digits-pix2pix-32": edges2digits_pix2pix_32,
+    "pix2pix-256": pix2pix_256,
+}
+"""By name."""

@@ -67,6 +67,24 @@ def edges2digits_pix2pix_32() -> Pix2PixConfig:
     )
 
 
+def cifar10_colorize() -> Pix2PixConfig:
+    """Colours for gray images of CIFAR-10, by pix2pix."""
+    lr = adam(2e-4)
+    return Pix2PixConfig(
+        recipe="cifar10-colorize",
+        data="cifar10",
+        task="gray",
+        images=100_000,
+        batch=16,
+        loss="non-saturating",
+        generator=TranslatorConfig(network=UNetSettings(width=32), optimizer=lr),
+        discriminator=PatchDiscriminatorConfig(
+            network=PatchGANSettings(layers=2, width=32), optimizer=lr
+        ),
+        output=OutputConfig(log_every=2_000, sample_every=20_000, checkpoint_every=50_000),
+    )
+
+
 def pix2pix_256() -> Pix2PixConfig:
     """pix2pix as published (Isola et al. 2017), 200 epochs of 400 pairs such as facades.
 
@@ -92,6 +110,7 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     "edges2digits-pix2pix": edges2digits_pix2pix,
     "edges2digits-l1": edges2digits_l1,
     "edges2digits-pix2pix-32": edges2digits_pix2pix_32,
+    "cifar10-colorize": cifar10_colorize,
     "pix2pix-256": pix2pix_256,
 }
 """By name."""

@@ -99,5 +99,5 @@ def feature_distance(made: Sequence[Tensor], targets: Sequence[Tensor]) -> Tenso
 def _direction(features: Tensor) -> Tensor:
     features = features.flatten(2) if features.dim() > 2 else features.unsqueeze(2)
     # Where a network sees nothing there is no direction, and no difference of two such places.
-    lengths = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    lengths: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
     return features / lengths.clamp_min(1e-10)

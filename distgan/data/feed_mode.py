@@ -17,12 +17,18 @@ _WINDOW_BYTES = 256 << 20
 
 
 def settle(
-    feed: FeedSettings, images: ImageSet, batch: int, memory: int | None = None
+    feed: FeedSettings,
+    images: ImageSet,
+    batch: int,
+    memory: int | None = None,
+    *,
+    pairs: bool = False,
 ) -> FeedSettings:
     """Replace automatic settings by values, so that a run's order stays the same when resumed.
 
     Args:
         memory: bytes of memory of the smallest machine to hold a resident set; None for this one.
+        pairs: whether the pairs of the images are read too.
 
     Raises:
         UserError: for a window smaller than a batch.
@@ -30,10 +36,14 @@ def settle(
     way = feed.way
     if way == "auto":
         memory = _memory() if memory is None else memory
-        way = "resident" if images.bytes <= _RESIDENT_SHARE * memory else "streaming"
+        way = (
+            "resident"
+            if images.count * _row(images, pairs) <= _RESIDENT_SHARE * memory
+            else "streaming"
+        )
     if way == "resident":
         return replace(feed, way=way)
-    window = feed.window or max(batch, _WINDOW_BYTES // images.image_bytes)
+    window = feed.window or max(batch, _WINDOW_BYTES // _row(images, pairs))
     if window < min(batch, images.count):
         raise UserError(
             f"--feed.window {window}: smaller than a batch ({batch}); give at least that many"
@@ -41,16 +51,22 @@ def settle(
     return replace(feed, way=way, window=min(window, images.count))
 
 
-def describe(feed: FeedSettings, images: ImageSet) -> str:
+def describe(feed: FeedSettings, images: ImageSet, *, pairs: bool = False) -> str:
     """One line for the user: the mode, and the memory it takes."""
+    what = f"{images.count:,} {'pairs' if pairs else 'images'}"
     if feed.way == "resident":
-        size = _megabytes(images.bytes)
-        return f"{images.count:,} images resident in memory, {size} once for each node"
-    size = _megabytes(2 * feed.window * images.image_bytes)
+        size = _megabytes(images.count * _row(images, pairs))
+        return f"{what} resident in memory, {size} once for each node"
+    size = _megabytes(2 * feed.window * _row(images, pairs))
     return (
-        f"{images.count:,} images streamed through a shuffle window of {feed.window:,}, "
+        f"{what} streamed through a shuffle window of {feed.window:,}, "
         f"{feed.lanes} lanes; two windows take {size}, divided among the workers"
     )
+
+
+def _row(images: ImageSet, pairs: bool) -> int:
+    """Bytes of all that is kept of one image."""
+    return images.image_bytes + (images.pair_bytes if pairs else 0)
 
 
 def _megabytes(size: int) -> str:

@@ -22,12 +22,14 @@ def open_rows(
     resident: Callable[[], Pixels],
     reader: Reader,
     damage: Damage,
+    pairs: bool = False,
 ) -> SampleSource:
     """The source of images for the mode that the configuration names.
 
     Args:
         resident: returns the whole set in memory; called in resident mode only.
         reader: reads fragments in their order; used in streaming mode only.
+        pairs: whether both read the column of pairs.
 
     Raises:
         UserError: for a set that cannot be read.
@@ -46,4 +48,5 @@ def open_rows(
         world,
         reader,
         damage,
+        pairs,
     )

@@ -9,7 +9,7 @@ import torch
 from distgan.config.run import RunConfig
 from distgan.data.feed_mode import describe
 from distgan.data.images import ImageSet
-from distgan.data.spec import data_spec
+from distgan.data.spec import data_spec, reads_pairs
 from distgan.families.check import weights
 from distgan.launch.ray.workers import Asked, Device, Node, cores_for, decide
 from distgan.launch.start import MAX_FAILURES, checked
@@ -62,7 +62,7 @@ def dry_run(
     return DryRun(
         config,
         images,
-        describe(config.feed, images),
+        describe(config.feed, images, pairs=reads_pairs(config, images)),
         weights(config, data_spec(images)),
         _workers(config, workers, address, device),
         out or f"runs/{config.recipe}-DATE-TIME",

@@ -9,6 +9,7 @@ import torch
 from distgan.data.damage import Damage
 from distgan.data.fragments import read_in_order, read_resident
 from distgan.data.rows import open_rows
+from distgan.data.spec import reads_pairs
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.parallel import World
@@ -48,7 +49,7 @@ def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
     gpu = torch.cuda.is_available() and plan.device != "cpu"
     device = torch.device("cuda" if gpu else "cpu")
     config, images, world = plan.config, plan.images, World(device=device)
-    replace = config.feed.skip_bad > 0
+    replace, pairs = config.feed.skip_bad > 0, reads_pairs(config, images)
     events = EventLog(plan.storage)
     control = _Direct(display, stop, events)
     storage = RetryingStorage(plan.storage.anywhere(), control.note, owner=plan.storage.owner)
@@ -57,9 +58,10 @@ def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
         config,
         images,
         world,
-        resident=lambda: read_resident(images, replace),
-        reader=lambda fragments: read_in_order(images, fragments, replace),
+        resident=lambda: read_resident(images, replace, pairs),
+        reader=lambda fragments: read_in_order(images, fragments, replace, pairs),
         damage=Damage(images, config.feed.skip_bad, storage, note=display.note),
+        pairs=pairs,
     )
     try:
         with closing(rows):

@@ -20,7 +20,7 @@ from distgan.data import feed_mode as ways
 from distgan.data import identity
 from distgan.data.images import ImageSet, open_images
 from distgan.data.raw import in_use_if_kept
-from distgan.data.spec import data_spec
+from distgan.data.spec import data_spec, reads_pairs
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
 from distgan.families import build
@@ -184,7 +184,7 @@ def checked(
     config = identity.findable(config)
     address = cluster_address(address)
     check(config, images, workers, address, device, max_failures)
-    config = replace(config, feed=ways.settle(config.feed, images, config.batch))
+    config = replace(config, feed=_settled(config, images))
     return config, images, address
 
 
@@ -244,7 +244,7 @@ def resume(
         identity.check_same(storage, config.data, images)
         address = cluster_address(address)
         check(config, images, workers, address, device, max_failures)
-        config = replace(config, feed=ways.settle(config.feed, images, config.batch))
+        config = replace(config, feed=_settled(config, images))
         if recorded and not seen:
             remarks.append(
                 f"there is no checkpoint, so training begins again; {len(recorded)} records, up to "
@@ -289,7 +289,8 @@ def _train(plan: Plan, display: Display, stop: StopRequest | None) -> Result:
     here = plan.address is None or plan.workers == 0
     if here and plan.device == "auto" and (unseen := gpus.unseen()):
         display.note(f"training on CPUs: {unseen}; --device cpu says that CPUs are meant")
-    display.note(ways.describe(plan.config.feed, plan.images))
+    pairs = reads_pairs(plan.config, plan.images)
+    display.note(ways.describe(plan.config.feed, plan.images, pairs=pairs))
     labels = build(plan.config, data_spec(plan.images)).labels
     if labels > MOST_ROWS:
         display.note(f"samples/ shows {MOST_ROWS} of {labels:,} classes")
@@ -360,6 +361,10 @@ def check(
     if config.evaluate.every:
         evaluation.check(config.evaluate, family, images)
     check_networks(config, data_spec(images))
+
+
+def _settled(config: RunConfig, images: ImageSet) -> FeedSettings:
+    return ways.settle(config.feed, images, config.batch, pairs=reads_pairs(config, images))
 
 
 def _in_a_cluster() -> bool:

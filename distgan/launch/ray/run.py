@@ -21,6 +21,7 @@ from distgan.data.feed import SampleSource
 from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels
 from distgan.data.rows import open_rows
+from distgan.data.spec import reads_pairs
 from distgan.errors import UserError
 from distgan.launch.ray import private
 from distgan.launch.ray.cluster import Cluster
@@ -83,7 +84,9 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
         display.note("loading the data", PREPARING)
         replace = plan.config.feed.skip_bad > 0
         resident = cluster.unless_stopped(
-            lambda: read_resident_on_ray(plan.images, replace, plan.verbose)
+            lambda: read_resident_on_ray(
+                plan.images, replace, plan.verbose, reads_pairs(plan.config, plan.images)
+            )
         )
     channel = (
         FolderMailbox(f"{cluster.scratch}/channel")
@@ -136,12 +139,13 @@ def _settle_by_nodes(plan: Plan, memory: int | None, display: Display) -> Plan:
     asked, config = plan.asked_feed, plan.config
     if asked is None or memory is None:
         return plan
-    feed = ways.settle(asked, plan.images, config.batch, memory)
+    pairs = reads_pairs(config, plan.images)
+    feed = ways.settle(asked, plan.images, config.batch, memory, pairs=pairs)
     if feed == config.feed:
         return plan
     config = replace(config, feed=feed)
     run.update(plan.storage, config)
-    display.note(f"by the nodes' memory: {ways.describe(feed, plan.images)}")
+    display.note(f"by the nodes' memory: {ways.describe(feed, plan.images, pairs=pairs)}")
     return replace(plan, config=config)
 
 
@@ -224,7 +228,7 @@ def _agreed_config(storage: Storage, world: World) -> RunConfig:
 def _rows(
     job: _Job, config: RunConfig, storage: Storage, world: World, control: Control
 ) -> SampleSource:
-    limit = config.feed.skip_bad
+    limit, pairs = config.feed.skip_bad, reads_pairs(config, job.images)
     # Every rank meets all damage of a resident set, and only its own of a streamed one.
     lists = world.leads or config.feed.way == "streaming"
     return open_rows(
@@ -232,6 +236,7 @@ def _rows(
         job.images,
         world,
         resident=lambda: Pixels(*ray.get(job.resident)),
-        reader=lambda fragments: read_on_ray(job.images, fragments, limit > 0, job.verbose),
+        reader=lambda fragments: read_on_ray(job.images, fragments, limit > 0, job.verbose, pairs),
         damage=Damage(job.images, limit, storage if lists else None, world.rank, control.note),
+        pairs=pairs,
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import ClassVar
 
 from torch import Tensor
 
+from distgan.config.shape import ImageShape
 from distgan.families.base import Family
 from distgan.families.data import Batch
 from distgan.families.tasks import as_output
@@ -20,8 +21,6 @@ _OF_NOISE = ("memorisation", "intra-class")
 """Metrics of images that are made of random numbers and labels."""
 _OF_TARGETS = ("l1", "psnr", "ssim", "feature-distance")
 """Metrics that compare an output with the image that it should be."""
-EDGES = "edges"
-"""The task whose inputs look like no image."""
 
 
 class MeasuredTranslation(Family):
@@ -62,9 +61,19 @@ class MeasuredTranslation(Family):
             )
         return super().lacks(metric)
 
+    @property
+    @abstractmethod
+    def input_shape(self) -> ImageShape:
+        """Of what is translated."""
+
+    @property
+    @abstractmethod
+    def output_shape(self) -> ImageShape:
+        """Of what it becomes."""
+
+    @abstractmethod
     def example(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Inputs of held-out rows, and their targets where these are known."""
-        raise NotImplementedError
 
     def reals(self, batch: Batch) -> Tensor:
         """Images of the side that outputs belong to, of rows of `input_columns`."""
@@ -73,27 +82,22 @@ class MeasuredTranslation(Family):
             return target
         return batch.columns["image" if self.config.direction == "BtoA" else "other"]
 
-    def as_outputs(self, inputs: Tensor, reals: Tensor) -> Tensor:
-        """Inputs in the shape of ``reals``; see `distgan.families.tasks.as_output`."""
-        channels, height, width = reals.shape[1:]
-        shape = self.data.image._replace(channels=channels, height=height, width=width)
-        return as_output(inputs, shape)
+    @property
+    def enriches(self) -> bool:
+        """Whether inputs are outputs that lack something: colours or details.
 
-    def baseline(self, inputs: Tensor, targets: Tensor) -> Tensor | None:
-        """What is to be surpassed: the input itself, where it is an image of what is wanted.
-
-        For colours that is gray and for details the bicubically enlarged image.
+        Then the input itself, in gray or enlarged, is what a model has to surpass.
         """
-        smaller = inputs.shape[2] * inputs.shape[3] < targets.shape[2] * targets.shape[3]
-        enlarged = smaller and inputs.shape[1] == targets.shape[1]
-        coloured = self.task == "gray" and self.config.direction == "AtoB"
-        return self.as_outputs(inputs, targets) if enlarged or coloured else None
+        given, made = self.input_shape, self.output_shape
+        enlarges = given.height * given.width < made.height * made.width
+        coloured = self.task == "gray" and given.channels < made.channels
+        return coloured or (enlarges and given.channels == made.channels)
 
     def image_signs(self, made: Tensor, batch: Batch) -> dict[str, Tensor]:
         """See `distgan.families.base.Family.image_signs`: those of `distgan.health.translation`."""
         inputs, targets = self.example(batch)
         reals = self.reals(batch)
-        alike = self.as_outputs(inputs, reals)
+        alike = as_output(inputs, self.output_shape)
         return translation.image_signs(made, alike, reals, known=targets is not None)
 
     def of_translation(self, usual: Sequence[Rule]) -> tuple[Rule, ...]:

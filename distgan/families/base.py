@@ -86,6 +86,10 @@ class Step(Protocol):
         """The precision of a network's forward."""
         ...
 
+    def gather_global(self, values: Tensor, /) -> Tensor:
+        """Values of the samples here, (n, ...) -> of those of the global micro-batch."""
+        ...
+
     def samples(self, *parts: str, phase: str = "") -> AbstractContextManager[object]:
         """Around a forward of rows that are not the batch's samples in their order, once.
 

@@ -382,5 +382,31 @@ def weighted(terms: Terms, weight: float) -> Terms:
     return replace(terms, means=means, coupled=coupled)
 
 
+def named(terms: Terms, ending: str) -> Terms:
+    """Terms whose names have an ending, as there are others of the same kind."""
+    return Terms(
+        {name + ending: value for name, value in terms.means.items()},
+        {name + ending: term for name, term in terms.coupled.items()},
+        {name + ending: rows for name, rows in terms.observed.items()},
+        terms.note,
+    )
+
+
+def combined(parts: Sequence[Terms]) -> Terms:
+    """The sum of terms that have names of their own."""
+    notes = [part.note for part in parts if part.note is not None]
+
+    def note(share: float) -> None:
+        for each in notes:
+            each(share)
+
+    return Terms(
+        {name: value for part in parts for name, value in part.means.items()},
+        {name: term for part in parts for name, term in part.coupled.items()},
+        {name: rows for part in parts for name, rows in part.observed.items()},
+        note if notes else None,
+    )
+
+
 def _times(term: Coupled, weight: float) -> Coupled:
     return Coupled(term.rows, lambda *rows: weight * term.of(*rows))

@@ -338,6 +338,17 @@ class Family(ABC):
         """Values for the rules besides the means of the statistics; they are not recorded."""
         return {}
 
+    def image_signs(self, made: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Signs of health of what `generate` made of a batch, scalars by name; recorded.
+
+        Only of a family with `input_columns`; all ranks are given the same.
+        """
+        return {}
+
+    def reals(self, batch: Batch) -> Tensor:
+        """Of a batch, the real images that generated ones are to look like: (n, c, h, w)."""
+        return batch.columns["image"]
+
     def derived(self, means: Mapping[str, float]) -> dict[str, float]:
         """Further values of a record, from the means of the statistics."""
         return {}

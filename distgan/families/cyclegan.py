@@ -262,7 +262,7 @@ class CycleGAN(Translation):
         games = [
             of_names(rule, _SIGNS_OF_GAME[side]) for side in ("a", "b") for rule in ADVERSARIAL
         ]
-        return (non_finite, *of_networks, collapse, *games)
+        return self.of_translation((non_finite, *of_networks, collapse, *games))
 
 
 _SIGNS_OF_GAME = {

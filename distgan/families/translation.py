@@ -22,7 +22,6 @@ from distgan.families.adversarial import AdversarialTerms, Judgement
 from distgan.families.base import (
     SHEET_WIDTH,
     Coupled,
-    Family,
     Interface,
     Network,
     Stateful,
@@ -30,6 +29,7 @@ from distgan.families.base import (
     Terms,
 )
 from distgan.families.data import Batch, Column, DataSpec, Draw
+from distgan.families.measured import MeasuredTranslation
 from distgan.families.tasks import TASKS
 from distgan.families.translation_config import TranslationConfig
 from distgan.health.diagnosis import ADVERSARIAL, Rule
@@ -66,7 +66,7 @@ def published_measure(name: str) -> Loss:
     return replace(loss, discriminator=discriminator, generator=generator)
 
 
-class Translation(Family):
+class Translation(MeasuredTranslation):
     """A family whose generators make images of images."""
 
     translates: ClassVar[bool] = True
@@ -303,7 +303,8 @@ class Translation(Family):
 
     def health_rules(self) -> tuple[Rule, ...]:
         """Those of every family, and with one discriminator a stalled generator and a winner."""
-        return (*super().health_rules(), *(ADVERSARIAL if len(self.games) == 1 else ()))
+        usual = (*super().health_rules(), *(ADVERSARIAL if len(self.games) == 1 else ()))
+        return self.of_translation(usual)
 
     def health_signs(self, images_seen: int) -> dict[str, float]:
         """The share of its highest rate that G learns with, and whether D(x) is a probability."""

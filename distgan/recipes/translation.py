@@ -88,14 +88,14 @@ def cifar10_colorize() -> Pix2PixConfig:
 def pix2pix_256() -> Pix2PixConfig:
     """pix2pix as published (Isola et al. 2017), 200 epochs of 400 pairs such as facades.
 
-    The learning rate stays for 100 epochs and falls to 0 over 100 more. For a set of n pairs take
-    --images 200 n, and lr 2e-4:0:100 n-200 n:linear for both.
+    The learning rate of both stays for 100 epochs and falls to 0 over 100 more: for n pairs take
+    200 n images, and rates of 2e-4:0:100n-200n:linear.
     """
     images = 200 * 400
     lr = adam(2e-4, images)
     return Pix2PixConfig(
         recipe="pix2pix-256",
-        data="pairs",
+        data="facades256",
         images=images,
         batch=1,
         loss="non-saturating",

@@ -99,7 +99,7 @@ def pix2pix_256() -> Pix2PixConfig:
         images=images,
         batch=1,
         loss="non-saturating",
-        feed=FeedSettings(mirror=True),
+        feed=FeedSettings(load_size=286, mirror=True),
         generator=TranslatorConfig(network=UNetSettings(), optimizer=lr),
         discriminator=PatchDiscriminatorConfig(network=PatchGANSettings(), optimizer=lr),
         output=OutputConfig(log_every=400, sample_every=4_000, checkpoint_every=8_000),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,10 @@ from pyarrow import fs as pafs
 
 from distgan.config.settings import nearest
 from distgan.config.shape import ImageShape
-from distgan.data import columns, decoder, manifest
+from distgan.data import columns, manifest
 from distgan.data.columns import SHAPE_KEY
-from distgan.data.decoder import BadImageError
 from distgan.data.manifest import Manifest
+from distgan.data.shapes import common_shape, pair_shape
 from distgan.data.sources import MADE
 from distgan.data.sources.base import numbered_classes
 from distgan.data.sources.named import NAMED
@@ -61,7 +62,12 @@ class ImageSet:
     @property
     def image_bytes(self) -> int:
         """Bytes of one image, decoded."""
-        return self.shape.height * self.shape.width * self.shape.channels
+        return math.prod(self.shape)
+
+    @property
+    def pair_bytes(self) -> int:
+        """Bytes of the pair of an image, decoded; 0 without pairs."""
+        return 0 if self.pair is None else math.prod(self.pair)
 
     def locate(self, number: int) -> str:
         """File and row of an image, for error messages."""
@@ -132,16 +138,16 @@ def open_images(data: str, option: str = "--data") -> ImageSet:
     )
     if sum(map(sum, groups)) == 0:
         raise UserError(f"{where}: holds no images (0 rows); make the set again")
-    shape = _common_shape(storage, data, files, [schema for _, schema in footers], option)
-    schema = footers[0][1]
-    encoded = columns.holds_bytes(schema.field("image").type)
-    labelled = _labelled(files, [schema for _, schema in footers], option)
+    shape = common_shape(storage, data, files, [schema for _, schema in footers], option)
+    schemas = [schema for _, schema in footers]
+    encoded = columns.holds_bytes(schemas[0].field("image").type)
+    labelled, pair = _labelled(files, schemas, option), pair_shape(storage, files, schemas, option)
     if made is not None:
-        _check_promises(where, made, shape, [sum(rows) for rows in groups], labelled is not None)
+        counts = [sum(rows) for rows in groups]
+        _check_promises(where, made, shape, pair, counts, labelled is not None)
     classes = () if labelled is None else _classes(storage, files, made, labelled, option)
-    return ImageSet(
-        storage.uri, tuple(files), groups, shape, classes, encoded, labelled or columns.LABELS[0]
-    )
+    label = labelled or columns.LABELS[0]
+    return ImageSet(storage.uri, tuple(files), groups, shape, classes, encoded, label, pair)
 
 
 def pixel_schema(
@@ -150,7 +156,7 @@ def pixel_schema(
     encoded: bool = False,
     labels: bool = True,
     captions: bool = False,
-    pairs: bool = False,
+    pair: ImageShape | None = None,
 ) -> pa.Schema:
     """The Arrow schema of the package's format for images of ``shape``.
 
@@ -158,17 +164,21 @@ def pixel_schema(
         encoded: images are stored as PNG or the like rather than as pixels.
         labels: there is a column ``label``.
         captions: there is a column ``caption``, text or null.
-        pairs: there is a column ``pair``, a second image of the same kind.
+        pair: shape of the images of a column ``pair``; None without one.
     """
-    kind = pa.binary() if encoded else pa.binary(shape.height * shape.width * shape.channels)
-    about = {SHAPE_KEY: f"{shape.height},{shape.width},{shape.channels}"}
-    fields = [pa.field("image", kind, nullable=False, metadata=about)]
+
+    def images(name: str, shape: ImageShape) -> pa.Field:
+        kind = pa.binary() if encoded else pa.binary(shape.height * shape.width * shape.channels)
+        about = {SHAPE_KEY: f"{shape.height},{shape.width},{shape.channels}"}
+        return pa.field(name, kind, nullable=False, metadata=about)
+
+    fields = [images("image", shape)]
     if labels:
         fields.append(pa.field("label", pa.int32(), nullable=False))
     if captions:
         fields.append(pa.field("caption", pa.string()))
-    if pairs:
-        fields.append(pa.field("pair", kind, nullable=False, metadata=about))
+    if pair is not None:
+        fields.append(images("pair", pair))
     return pa.schema(fields)
 
 
@@ -211,7 +221,12 @@ def _check_shards(storage: Storage, where: str, made: Manifest) -> None:
 
 
 def _check_promises(
-    where: str, made: Manifest, shape: ImageShape, rows: list[int], labelled: bool
+    where: str,
+    made: Manifest,
+    shape: ImageShape,
+    pair: ImageShape | None,
+    rows: list[int],
+    labelled: bool,
 ) -> None:
     """Compare the manifest with the footers.
 
@@ -219,16 +234,18 @@ def _check_promises(
         UserError: for the first thing in which they differ.
     """
     promised = ImageShape(made.channels, made.height, made.width)
-    pairs: list[tuple[str, object, object]] = [("a shape of", promised, shape)]
-    pairs += [
+    facts: list[tuple[str, object, object]] = [("a shape of", promised, shape)]
+    if made.pair is not None or pair is not None:
+        facts.append(("pairs of a shape of", made.pair_shape, pair))
+    facts += [
         (f"images in {shard.name}:", shard.count, count)
         for shard, count in zip(made.files, rows, strict=True)
     ]
-    pairs += [
+    facts += [
         ("images in all:", made.count, sum(rows)),
         ("labels:", bool(made.classes), labelled),
     ]
-    for what, said, found in pairs:
+    for what, said, found in facts:
         if said != found:
             raise UserError(
                 f"{where}: its manifest says {what} {said}, the files hold {found}; copy it "
@@ -247,77 +264,6 @@ def _footer(storage: Storage, file: str, option: str) -> tuple[pq.FileMetaData, 
         raise UserError(
             f"{option} {file}: not a whole Parquet file ({reason}); copy or make it again"
         ) from None
-
-
-def _common_shape(
-    storage: Storage, data: str, files: list[str], schemas: list[pa.Schema], option: str
-) -> ImageShape:
-    shapes = [_shape(storage, f, schema, option) for f, schema in zip(files, schemas, strict=True)]
-    # The shape of a file without rows is unknown.
-    known = [(shape, file) for shape, file in zip(shapes, files, strict=True) if shape is not None]
-    first, where = known[0]
-    for shape, file in known:
-        if shape != first:
-            raise UserError(
-                f"{option} {data}: images of mixed shapes, {first} in {where} but {shape} in "
-                f"{file}; resize them to one shape"
-            )
-    kinds = [columns.holds_bytes(schema.field("image").type) for schema in schemas]
-    if len(set(kinds)) > 1:
-        raise UserError(
-            f"{option} {data}: some files hold pixels and some encoded images; make one set of "
-            "them with `distgan data prepare`"
-        )
-    return first
-
-
-def _shape(storage: Storage, file: str, schema: pa.Schema, option: str) -> ImageShape | None:
-    if schema.names.count("image") != 1:
-        raise UserError(
-            f"{option} {file}: {columns.no_images(schema)}; make a set with `distgan data prepare`"
-        )
-    field = schema.field("image")
-    raw = columns.raw_shape(field, f"{option} {file}")
-    if raw is not None:
-        return raw
-    if not columns.holds_bytes(field.type):
-        raise UserError(
-            f"{option} {file}: {columns.no_images(schema)}; make a set with `distgan data prepare`"
-        )
-    try:
-        with pq.ParquetFile(file, filesystem=storage.filesystem) as parquet:
-            rows = next(parquet.iter_batches(_FIRST_ROWS, columns=["image"]), None)
-            column = None if rows is None else pa.chunked_array([rows.column("image")])
-    except Exception as error:
-        raise UserError(
-            f"{option} {file}, row 0: cannot be read ({first_line(error)}); copy or make it again"
-        ) from None
-    if column is None or not len(column):
-        return None
-    path = columns.only_paths(column)
-    if path is not None:
-        raise UserError(
-            f"{option} {file}: column 'image' holds only paths of images, such as "
-            f"{printable(path[:200])}, and not the images; make a set of the folder of those files"
-        )
-    return _first_shape(columns.cells(column), f"{option} {file}")
-
-
-_FIRST_ROWS = 100
-"""Number of first rows of encoded images in which the shape is taken from an undamaged one."""
-
-
-def _first_shape(cells: list[bytes | None], where: str) -> ImageShape:
-    first: BadImageError | None = None
-    for cell in cells:
-        try:
-            return decoder.shape_of(cell or b"")
-        except BadImageError as damage:
-            first = first or damage
-    raise UserError(
-        f"{where}, row 0: {first}; none of the first {len(cells)} images is whole, replace "
-        "them or make the set again"
-    )
 
 
 def _labelled(files: list[str], schemas: list[pa.Schema], option: str) -> str | None:

@@ -47,6 +47,7 @@ PATCHES = {
     "discriminator.network.width": 2,
     "discriminator.network.norm": "instance",
 }
+ENLARGING = {**ROUGH, "generator.network.width": 2, "generator.network.blocks": 1}
 DIGITS = {"data": "mnist", "task": "edges"}
 AIDED = {
     "loss": "relativistic-average",
@@ -59,6 +60,7 @@ AIDED = {
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "gan": ("mnist-mlp-tutorial", NARROW),
     "pix2pix": ("cifar10-colorize", {**UNET, **PATCHES, **DIGITS}),
+    "superres": ("cifar10-superres", {**ENLARGING, **PATCHES, "data": "mnist"}),
     "toy": ("toy", {"code": 4}),
     "vae-gan": ("mnist-vae-gan", {**NARROW, "encoder.network.widths": "8,6"}),
     "vae": ("mnist-vae", {"encoder.widths": "8,6", "decoder.widths": "8,6", "latent": 4}),
@@ -71,6 +73,13 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         {**RESNET, "generator.network.dropout": 0.5, **PATCHES, "task": "pairs"},
     ),
     "pix2pix, L1": ("cifar10-colorize", {**UNET, **PATCHES, **DIGITS, "adversarial": 0}),
+    "superres, all": (
+        "cifar10-superres",
+        {
+            **{**ENLARGING, **PATCHES, **AIDED, "l2": 0.5, "features": 1, "scale": 2},
+            **{"see_input": True, "adversarial": 0.1, "discriminator.network.norm": "none"},
+        },
+    ),
     "pix2pix, aids": ("cifar10-colorize", {**UNET, **PATCHES, **DIGITS, **AIDED}),
 }
 """The families, and what else of them has ways of its own through a step."""

@@ -21,7 +21,7 @@ class Pix2Pix(PairedTranslation):
     """Isola et al. 2017, with the losses, penalties, networks and aids of `Pix2PixConfig`."""
 
     config: Pix2PixConfig
-    distances: ClassVar[tuple[str, ...]] = ("g_l1",)  # type: ignore[misc]
+    distances: ClassVar[tuple[str, ...]] = ("g_l1",)
 
     def apart(self, images_seen: int, made: Tensor, target: Tensor) -> dict[str, Tensor]:
         """The mean absolute difference, weighted."""

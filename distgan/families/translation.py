@@ -356,7 +356,7 @@ class Translation(MeasuredTranslation):
         size = tuple(max(kind.shape[side] for kind in kinds) for side in (2, 3))
         channels = max(kind.shape[1] for kind in kinds)
         alike = [_as_large(kind, size).expand(-1, channels, -1, -1) for kind in kinds]
-        parts = zip(*(kind.split(SHEET_WIDTH) for kind in alike), strict=True)
+        parts = zip(*(torch.split(kind, SHEET_WIDTH) for kind in alike), strict=True)
         return torch.cat([rows for part in parts for rows in part]), SHEET_WIDTH
 
     def shown(

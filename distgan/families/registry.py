@@ -11,6 +11,8 @@ from distgan.config.run import RunConfig
 from distgan.config.settings import from_dict, nearest, to_dict
 from distgan.errors import UserError, brief
 from distgan.families.base import Family
+from distgan.families.cyclegan import CycleGAN
+from distgan.families.cyclegan_config import CycleGANConfig
 from distgan.families.data import DataSpec
 from distgan.families.gan import GAN
 from distgan.families.gan_config import GANConfig
@@ -24,6 +26,7 @@ from distgan.parallel import World
 from distgan.storage.textfiles import parse_yaml
 
 FAMILIES: dict[str, tuple[type[RunConfig], type[Family]]] = {
+    "cyclegan": (CycleGANConfig, CycleGAN),
     "gan": (GANConfig, GAN),
     "pix2pix": (Pix2PixConfig, Pix2Pix),
     "vae": (VAEConfig, VAE),

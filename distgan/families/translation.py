@@ -22,7 +22,6 @@ from distgan.families.adversarial import AdversarialTerms, Judgement
 from distgan.families.base import (
     SHEET_WIDTH,
     Coupled,
-    Family,
     Interface,
     Network,
     Stateful,
@@ -30,6 +29,7 @@ from distgan.families.base import (
     Terms,
 )
 from distgan.families.data import Batch, Column, DataSpec, Draw
+from distgan.families.measured import MeasuredTranslation
 from distgan.families.tasks import TASKS
 from distgan.families.translation_config import TranslationConfig
 from distgan.health.diagnosis import ADVERSARIAL, Rule
@@ -66,7 +66,7 @@ def published_measure(name: str) -> Loss:
     return replace(loss, discriminator=discriminator, generator=generator)
 
 
-class Translation(Family):
+class Translation(MeasuredTranslation):
     """A family whose generators make images of images."""
 
     translates: ClassVar[bool] = True
@@ -303,7 +303,8 @@ class Translation(Family):
 
     def health_rules(self) -> tuple[Rule, ...]:
         """Those of every family, and with one discriminator a stalled generator and a winner."""
-        return (*super().health_rules(), *(ADVERSARIAL if len(self.games) == 1 else ()))
+        usual = (*super().health_rules(), *(ADVERSARIAL if len(self.games) == 1 else ()))
+        return self.of_translation(usual)
 
     def health_signs(self, images_seen: int) -> dict[str, float]:
         """The share of its highest rate that G learns with, and whether D(x) is a probability."""
@@ -379,6 +380,32 @@ def weighted(terms: Terms, weight: float) -> Terms:
     means = {name: weight * value for name, value in terms.means.items()}
     coupled = {name: _times(term, weight) for name, term in terms.coupled.items()}
     return replace(terms, means=means, coupled=coupled)
+
+
+def named(terms: Terms, ending: str) -> Terms:
+    """Terms whose names have an ending, as there are others of the same kind."""
+    return Terms(
+        {name + ending: value for name, value in terms.means.items()},
+        {name + ending: term for name, term in terms.coupled.items()},
+        {name + ending: rows for name, rows in terms.observed.items()},
+        terms.note,
+    )
+
+
+def combined(parts: Sequence[Terms]) -> Terms:
+    """The sum of terms that have names of their own."""
+    notes = [part.note for part in parts if part.note is not None]
+
+    def note(share: float) -> None:
+        for each in notes:
+            each(share)
+
+    return Terms(
+        {name: value for part in parts for name, value in part.means.items()},
+        {name: term for part in parts for name, term in part.coupled.items()},
+        {name: rows for part in parts for name, rows in part.observed.items()},
+        note if notes else None,
+    )
 
 
 def _times(term: Coupled, weight: float) -> Coupled:

@@ -1,4 +1,5 @@
-"""Doubling of maps by bilinear interpolation, in torch's way or in one that repeats to the bit.
+"""Halving of maps by a small filter, and doubling by bilinear interpolation, in torch's way or in
+one that repeats to the bit.
 
 The gradient of torch's interpolation is added up on a GPU in an order that varies. Where
 `torch.use_deterministic_algorithms` is on, the same weights are written out as products and sums
@@ -12,6 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from distgan.networks.padding import reflected
 
 
 def double(maps: Tensor, beyond: Literal["edge", "zeros"] = "edge") -> Tensor:
@@ -41,3 +44,17 @@ def _double_side(maps: Tensor, side: int, beyond: str) -> Tensor:
     middle = 0.75 * maps
     pair = torch.stack([middle + 0.25 * before, middle + 0.25 * after], side + 1)
     return pair.flatten(side, side + 1)
+
+
+def halve(maps: Tensor) -> Tensor:
+    """float (n, c, h, w) -> float (n, c, h/2, w/2), filtered by [1, 2, 1] / 4 a side.
+
+    Zhang, "Making Convolutional Networks Shift-Invariant Again" (ICML 2019), with the edges
+    reflected. Sides are even.
+    """
+    # Filled on the device: copying constants from the host would synchronise with a GPU.
+    side = maps.new_full((3,), 0.25)
+    side[1:2].fill_(0.5)
+    kernel = torch.outer(side, side).expand(maps.shape[1], 1, 3, 3)
+    # Of the padding behind the last pixel nothing is used.
+    return functional.conv2d(reflected(maps, 1), kernel, stride=2, groups=maps.shape[1])

@@ -1,0 +1,41 @@
+"""The normalisations that networks of image translation let one choose."""
+
+from __future__ import annotations
+
+from math import gcd
+from typing import Literal
+
+from torch import nn
+
+Norm = Literal["batch", "instance", "group", "none"]
+"""batch: Ioffe and Szegedy (2015), with gain and bias. instance: Ulyanov et al., "Instance
+Normalization" (2016), without either and without running statistics, as CycleGAN has it. group:
+Wu and He, "Group Normalization" (2018), 32 groups or as many of them as divide the channels."""
+
+
+def normalisation(norm: Norm, features: int) -> nn.Module:
+    """A layer that maps float (n, features, h, w) to the same shape."""
+    if norm == "batch":
+        return nn.BatchNorm2d(features)
+    if norm == "instance":
+        return nn.InstanceNorm2d(features)
+    return nn.GroupNorm(gcd(32, features), features) if norm == "group" else nn.Identity()
+
+
+def needs_bias(norm: Norm) -> bool:
+    """Whether the convolutions of a network have a bias: where its norm has none of its own.
+
+    The published code asks for one under instance norm, although its effect is subtracted again,
+    and the published parameter counts include it.
+    """
+    return norm in ("instance", "none")
+
+
+def activation(norm: Norm, slope: float = 0.0) -> nn.Module:
+    """What follows a norm: ReLU, or leaky ReLU of this ``slope``.
+
+    In place where a norm has made the maps: its backward does not need its output. Without one
+    they may be features that something else looks at.
+    """
+    inplace = norm != "none"
+    return nn.LeakyReLU(slope, inplace) if slope else nn.ReLU(inplace)

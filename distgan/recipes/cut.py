@@ -15,8 +15,8 @@ from distgan.networks.patchgan import PatchGANSettings
 from distgan.networks.projector import ProjectorSettings
 from distgan.networks.resnet_generator import ResNetGeneratorSettings
 
-HORSES = 1067
-"""Images of horses in horse2zebra, which make an epoch of what was published."""
+EPOCH = 1_334
+"""Images of the larger set of horse2zebra, 1,067 horses and 1,334 zebras, as published."""
 
 
 def _adam(lr: Schedule) -> AdamSettings:
@@ -51,19 +51,21 @@ def edges2digits_fastcut() -> CUTConfig:
 
 
 def cut_256() -> CUTConfig:
-    """CUT as published, for 400 epochs of 1067 images such as the horses of horse2zebra.
+    """CUT as published, for 400 epochs of 1,334 images, the larger set of horse2zebra.
 
-    The learning rate stays for 200 epochs and falls to 0 over 200 more. For a set A of n images
-    take --images 400 n, and lr 2e-4:0:200 n-400 n:linear for all three networks.
+    The learning rate stays for 200 epochs and falls to 0 over 200 more. If the larger set has n
+    images take --images 400 n, and lr 2e-4:0:200 n-400 n:linear for all three networks. The
+    published run enlarges and cuts images in its first half only.
     """
     return _published("cut-256", 200, 200)
 
 
 def fastcut_256() -> CUTConfig:
-    """FastCUT as published, for 200 epochs of 1067 images such as the horses of horse2zebra.
+    """FastCUT as published, for 200 epochs of 1,334 images, the larger set of horse2zebra.
 
-    The learning rate stays for 150 epochs and falls to 0 over 50 more. For a set A of n images
-    take --images 200 n, and lr 2e-4:0:150 n-200 n:linear for all three networks.
+    The learning rate stays for 150 epochs and falls to 0 over 50 more. If the larger set has n
+    images take --images 200 n, and lr 2e-4:0:150 n-200 n:linear for all three networks. The
+    published run enlarges and cuts images in the 150 only.
     """
     return _fast(_published("fastcut-256", 150, 50))
 
@@ -73,9 +75,9 @@ def _fast(config: CUTConfig) -> CUTConfig:
 
 
 def _published(name: str, constant: int, falling: int) -> CUTConfig:
-    """Park et al. 2020, appendix C, with epochs counted in images of A."""
-    images = (constant + falling) * HORSES
-    adam = _adam(Schedule(2e-4, 0, images, "linear", begin=constant * HORSES))
+    """Park et al. 2020, with the networks of their code: filters where sizes change."""
+    images = (constant + falling) * EPOCH
+    adam = _adam(Schedule(2e-4, 0, images, "linear", begin=constant * EPOCH))
     return CUTConfig(
         recipe=name,
         data="trainA",
@@ -92,7 +94,7 @@ def _published(name: str, constant: int, falling: int) -> CUTConfig:
         ),
         projector=ProjectorConfig(optimizer=adam),
         output=OutputConfig(
-            log_every=HORSES, sample_every=10 * HORSES, checkpoint_every=20 * HORSES
+            log_every=EPOCH, sample_every=10 * EPOCH, checkpoint_every=20 * EPOCH
         ),
     )
 

@@ -155,7 +155,9 @@ class CUT(Translation):
         with torch.no_grad(), kept_statistics(step["generator"]):
             return self._output(step["generator"], step, given[: count * len(parts)], parts)[:count]
 
-    def _output(self, network: nn.Module, step: Step, given: Tensor, parts: Iterable[str]) -> Tensor:
+    def _output(
+        self, network: nn.Module, step: Step, given: Tensor, parts: Iterable[str]
+    ) -> Tensor:
         with step.autocast(), step.samples(*parts, phase=_DRAWS):
             made: Tensor = network(given)
         return made.to(given.dtype)
@@ -247,7 +249,7 @@ def some_places(
     # One call for all maps: it takes a hundred operations, however much it makes.
     words = iter(philox.words(numbers, sum(larger), place).split(larger, 1))
     return [
-        next(words).argsort(1, stable=True)[:, :most]
+        next(words).argsort(dim=1, stable=True)[:, :most]
         if size > most
         else torch.arange(size, device=numbers.device).expand(len(numbers), -1)
         for size in sizes

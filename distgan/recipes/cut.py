@@ -93,9 +93,7 @@ def _published(name: str, constant: int, falling: int) -> CUTConfig:
             network=PatchGANSettings(norm="instance", antialias=True, init="xavier"), optimizer=adam
         ),
         projector=ProjectorConfig(optimizer=adam),
-        output=OutputConfig(
-            log_every=EPOCH, sample_every=10 * EPOCH, checkpoint_every=20 * EPOCH
-        ),
+        output=OutputConfig(log_every=EPOCH, sample_every=10 * EPOCH, checkpoint_every=20 * EPOCH),
     )
 
 

@@ -6,6 +6,7 @@ The toy family shows that nothing but its own file is needed for it.
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.config.shape import ImageShape
 from distgan.families import Batch, DataSpec
+from distgan.families.registry import FAMILIES as REGISTERED
 from distgan.parallel import World
 from distgan.plan.trace import trace
 from distgan.recipes import recipe
@@ -31,17 +33,60 @@ from . import ranks, toy_family
 
 IMAGE, CLASSES, BATCH = ImageShape(1, 8, 8), 3, 14
 NARROW = {"generator.network.widths": "8,6", "discriminator.network.widths": "8,6", "latent": 4}
+# Gradients of biases in front of an instance norm are rounding, which Adam scales up to its rate.
+ROUGH = {"generator.optimizer.eps": 1e-4, "discriminator.optimizer.eps": 1e-4}
+UNET = {**ROUGH, "generator.network.width": 2, "generator.network.norm": "instance"}
+RESNET = {
+    **ROUGH,
+    "generator.network.name": "resnet",
+    "generator.network.width": 2,
+    "generator.network.blocks": 2,
+}
+PATCHES = {
+    "discriminator.network.layers": 1,
+    "discriminator.network.width": 2,
+    "discriminator.network.norm": "instance",
+}
+DIGITS = {"data": "mnist", "task": "edges"}
+AIDED = {
+    "loss": "relativistic-average",
+    "discriminator.augment.name": "diffaugment",
+    "discriminator.penalty.r1": 1,
+    "discriminator.penalty.lecam": 0.1,
+    "discriminator.penalty.every": 28,
+    "generator.ema.half_life": 100,
+}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "gan": ("mnist-mlp-tutorial", NARROW),
+    "pix2pix": ("cifar10-colorize", {**UNET, **PATCHES, **DIGITS}),
     "toy": ("toy", {"code": 4}),
     "vae-gan": ("mnist-vae-gan", {**NARROW, "encoder.network.widths": "8,6"}),
     "vae": ("mnist-vae", {"encoder.widths": "8,6", "decoder.widths": "8,6", "latent": 4}),
 }
 """By family: a recipe, and what makes it small. Every registered family is to be here."""
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    **FAMILIES,
+    "pix2pix, pairs": (
+        "cifar10-colorize",
+        {**RESNET, "generator.network.dropout": 0.5, **PATCHES, "task": "pairs"},
+    ),
+    "pix2pix, L1": ("cifar10-colorize", {**UNET, **PATCHES, **DIGITS, "adversarial": 0}),
+    "pix2pix, aids": ("cifar10-colorize", {**UNET, **PATCHES, **DIGITS, **AIDED}),
+}
+"""The families, and what else of them has ways of its own through a step."""
+LARGE = DataSpec(
+    ImageShape(3, 16, 16), ("0", "1", "2"), pair=ImageShape(1, 16, 16), other=ImageShape(3, 16, 16)
+)
+"""What translations train on: their networks change the sizes of images."""
+
+
+def data_of(config: RunConfig) -> DataSpec:
+    translates = REGISTERED[config.family][1].translates
+    return LARGE if translates else DataSpec.numbered(IMAGE, CLASSES)
 
 
 def config_of(family: str, **changes: Any) -> RunConfig:
-    base, small = FAMILIES[family]
+    base, small = VARIANTS[family]
     exact = {"batch": BATCH, "precision": "float64"}
     return override(recipe(base), {**small, **exact, **changes})
 
@@ -58,10 +103,12 @@ def batch_of(state: TrainingState, config: RunConfig, first: int) -> Batch:
 
     columns = {}
     for name, column in state.family.columns().items():
-        if column.kind == "image":
-            columns[name] = drawn(f"column-{name}", "normal", 64).tanh().view(-1, *IMAGE)
-        else:
+        if column.kind == "label":
             columns[name] = torch.tensor(mine) % CLASSES
+            continue
+        shape = state.family.data.shape_of(column)
+        rows = drawn(f"column-{name}", "normal", math.prod(shape)).tanh()
+        columns[name] = rows.view(-1, *shape)
     numbers = {name: drawn(name, d.kind, d.size) for name, d in state.family.draws().items()}
     return Batch(columns, numbers, world.weight(config.micro_batch), torch.tensor(mine))
 
@@ -80,7 +127,7 @@ def weights(state: TrainingState) -> dict[str, dict[str, torch.Tensor]]:
 
 
 def new(config: RunConfig, world: World) -> TrainingState:
-    return TrainingState(config, DataSpec.numbered(IMAGE, CLASSES), world)
+    return TrainingState(config, data_of(config), world)
 
 
 def on_a_rank(world: World, family: str) -> list[dict[str, dict[str, torch.Tensor]]]:
@@ -89,9 +136,11 @@ def on_a_rank(world: World, family: str) -> list[dict[str, dict[str, torch.Tenso
 
 
 def largest_difference(one: Any, other: Any) -> float:
+    """In norm, relative to that of a tensor; of the smallest, where there may be nothing but
+    rounding, to 1e-3."""
     assert one.keys() == other.keys()
     return max(
-        ((tensor - other[role][name]).norm() / tensor.norm().clamp_min(1e-12)).item()
+        ((tensor - other[role][name]).norm() / tensor.norm().clamp_min(1e-3)).item()
         for role, tensors in one.items()
         for name, tensor in tensors.items()
         if tensor.is_floating_point()
@@ -99,14 +148,12 @@ def largest_difference(one: Any, other: Any) -> float:
 
 
 def test_every_registered_family_is_tested() -> None:
-    from distgan.families.registry import FAMILIES as REGISTERED
-
     assert set(REGISTERED) == set(FAMILIES)
     assert toy_family.Toy is REGISTERED["toy"][1]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", VARIANTS)
 def test_ranks_and_micro_batches_change_nothing(tmp_path: Path, family: str) -> None:
     """Shares of 14 images on 3 ranks are uneven, and of micro-batches of 7 on 2."""
     whole = on_a_rank(World(), family)[0]
@@ -118,7 +165,7 @@ def test_ranks_and_micro_batches_change_nothing(tmp_path: Path, family: str) -> 
     assert largest_difference(whole, weights(train(new(other, World()), other, 4))) > 1e-3
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", VARIANTS)
 def test_micro_batches_change_nothing(family: str) -> None:
     whole, parts = on_a_rank(World(), family)
     assert largest_difference(whole, parts) < 1e-9
@@ -137,7 +184,7 @@ def saved_on_a_rank(world: World, family: str, saved: Any) -> tuple[Any, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", VARIANTS)
 def test_a_run_goes_on_to_the_bit_and_on_other_ranks(tmp_path: Path, family: str) -> None:
     config = config_of(family)
     straight = weights(train(new(config, World()), config, 4))
@@ -153,7 +200,7 @@ def test_a_run_goes_on_to_the_bit_and_on_other_ranks(tmp_path: Path, family: str
     assert largest_difference(straight, weights(train(again, config, 2))) < 1e-9
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", VARIANTS)
 def test_a_phase_changes_what_it_trains_and_nothing_else(family: str) -> None:
     config = config_of(family)
     state = new(config, World())
@@ -172,10 +219,10 @@ def test_a_phase_changes_what_it_trains_and_nothing_else(family: str) -> None:
             assert all(parameter.requires_grad for parameter in net.parameters)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", VARIANTS)
 def test_a_step_is_planned(family: str) -> None:
     config = config_of(family)
-    work = trace(config, IMAGE, CLASSES)
+    work = trace(config, data_of(config))
     state = new(config, World())
     assert {update.network for update in work.updates} == {
         phase.name for phase in state.family.phases(0)

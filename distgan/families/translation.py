@@ -192,7 +192,7 @@ class Translation(Family):
         """One of `judged`, ready to be trained."""
         settings, shape = self.config.discriminator, self.judged[judge]
         example = (torch.zeros(1, *shape), None)
-        module = settings.network.build(shape, 0)
+        module = settings.network.build(shape)
         return Network(module, example, settings.optimizer, settings.clip_norm)
 
     def new_generator(self, given: ImageShape, made: ImageShape) -> Network:

@@ -84,8 +84,8 @@ class _MapDiscriminator(nn.Module):
         self.hidden, self.last, self.depth = nn.Sequential(*hidden), last, len(hidden)
         initialise(self, start)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """float (n, c, h, w) -> logits, float (n, 1, h', w')."""
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """float (n, c, h, w) -> logits, float (n, 1, h', w'). Labels are not looked at."""
         logits: Tensor = self.last(self.hidden(images))
         return logits
 

@@ -37,7 +37,8 @@ class PatchDiscriminatorSettings(Protocol):
 
     def build(self, image: ImageShape) -> nn.Module:
         """A module that maps images, float (n, channels, height, width), to logits, float
-        (n, 1, h', w'): one for each patch. It is a `MapDiscriminator`.
+        (n, 1, h', w'): one for each patch. It is a `MapDiscriminator`, and takes labels beside the
+        images as every discriminator does, without a look at them.
 
         Args:
             image: the shape of all that it sees at once: with the channels of two images where it

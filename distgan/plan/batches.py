@@ -31,4 +31,5 @@ def _random_batch(config: RunConfig, family: Family, images: int) -> Batch:
     return Batch(
         {name: column(wanted) for name, wanted in family.columns().items()},
         {name: numbers(wanted) for name, wanted in family.draws().items()},
+        numbers=torch.arange(images),
     )

@@ -199,7 +199,7 @@ def _expect(
     config: RunConfig, place: Place, image: ImageShape, classes: int, timed: Compute | None = None
 ) -> tuple[Work, Compute, Network, Prediction]:
     # `timed` is a measurement of a configuration with the same computation, to be reused.
-    work = trace(config, image, classes)
+    work = trace(config, DataSpec.numbered(image, classes))
     if place.gpu == "cpu":
         compute = timed or _timed(config, image, classes, place)
         network = Network(LOOPBACK, place.across)

@@ -45,7 +45,8 @@ def test_enlarges_as_torch_does_and_cuts_at_the_place_of_the_numbers(
         starts.add((top, left))
         expected = enlarged[:, top : top + height, left : left + width]
         torch.testing.assert_close(window, expected, rtol=0, atol=1e-13)
-    assert (0, 0) in starts and len(starts) > 4
+    assert (0, 0) in starts
+    assert len(starts) > 4
     assert (larger[0] - height, larger[1] - width) in starts
 
 
@@ -69,7 +70,9 @@ def test_a_pair_is_cut_at_the_same_place() -> None:
 def _starts(cut: Jitter, like: Tensor, numbers: Tensor) -> Tensor:
     """Where the windows begin in what is enlarged, read off pictures of their own coordinates."""
     height, width = like.shape[2:]
-    down = torch.arange(height, dtype=torch.float64).view(1, 1, -1, 1).expand(len(like), 1, -1, width)
+    down = (
+        torch.arange(height, dtype=torch.float64).view(1, 1, -1, 1).expand(len(like), 1, -1, width)
+    )
     across = torch.arange(width, dtype=torch.float64).expand(len(like), 1, height, width)
     middle = (height // 2, width // 2)
     found = []
@@ -89,7 +92,10 @@ def test_a_sample_is_the_same_to_the_bit_in_any_batch(dtype: torch.dtype) -> Non
         cut = Jitter(15, 9, [(13, 9)])
         together = cut(whole, numbers)
         for parts in (1, 3, 5):
-            alone = [cut(part, n) for part, n in zip(whole.split(parts), numbers.split(parts))]
+            alone = [
+                cut(part, n)
+                for part, n in zip(whole.split(parts), numbers.split(parts), strict=True)
+            ]
             assert torch.equal(torch.cat(alone), together)
 
 

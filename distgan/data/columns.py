@@ -126,12 +126,9 @@ def raw_shape(field: pa.Field, where: str) -> ImageShape | None:
     promised = (field.metadata or {}).get(SHAPE_KEY)
     if promised is None or not pa.types.is_fixed_size_binary(field.type):
         return None
-    try:
-        height, width, channels = map(int, promised.split(b","))
-    except ValueError:
-        height = width = channels = 0
+    height, width, channels = _promised(field) or (0, 0, 0)
     size = field.type.byte_width
-    if min(height, width, channels) < 1 or height * width * channels != size:
+    if height * width * channels != size:
         raise UserError(
             f"{where}: column {printable(field.name)!r} promises the shape "
             f"{brief(promised.decode('utf-8', 'replace'))} (height, width, channels), but its rows "
@@ -140,6 +137,23 @@ def raw_shape(field: pa.Field, where: str) -> ImageShape | None:
     if channels not in (1, 3):
         raise UserError(f"{where}: images of {channels} channels; 1 and 3 are known")
     return ImageShape(channels, height, width)
+
+
+def _promised(field: pa.Field) -> tuple[int, int, int] | None:
+    """Height, width and channels in a field's metadata; None for a field without a shape."""
+    try:
+        height, width, channels = map(int, (field.metadata or {})[SHAPE_KEY].split(b","))
+    except (KeyError, ValueError):
+        return None
+    return (height, width, channels) if min(height, width, channels) > 0 else None
+
+
+def encoded_shape(field: pa.Field) -> ImageShape | None:
+    """The shape that a field's metadata promises of encoded images; None for a field without."""
+    found = _promised(field)
+    if found is None or found[2] not in (1, 3) or not holds_bytes(field.type):
+        return None
+    return ImageShape(found[2], *found[:2])
 
 
 def no_images(schema: pa.Schema) -> str:

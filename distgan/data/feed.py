@@ -89,7 +89,7 @@ class Feed:
                     columns[name] = to_device(rows.labels, self._world.device)
                 continue
             stored = {"image": rows.images, "pair": rows.pairs}
-            sizes = [part.shape[1:3] for part in stored.values() if part is not None]
+            sizes = [(part.shape[1], part.shape[2]) for part in stored.values() if part is not None]
             wanted = stored[column.kind]
             assert wanted is not None
             columns[name] = self._image(wanted, chances, Jitter(self._load_size, side, sizes))

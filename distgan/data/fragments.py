@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import accumulate
+from itertools import accumulate, chain
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow.fs import FileType
 
-from distgan.config.shape import ImageShape
 from distgan.data.columns import plain_table
 from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels, decode
@@ -48,17 +48,20 @@ def whole_set(images: ImageSet) -> list[Fragment]:
     ]
 
 
-def read_fragment(images: ImageSet, fragment: Fragment, replace: bool) -> Pixels:
+def read_fragment(
+    images: ImageSet, fragment: Fragment, replace: bool, pairs: bool = False
+) -> Pixels:
     """Read and decode some rows.
 
     Args:
         replace: replace a damaged row by the next undamaged one of its row group.
+        pairs: read the column of pairs too, which the set must have.
 
     Raises:
         UserError: for a missing or damaged file, and for damaged rows.
     """
     rows = slice(fragment.start, fragment.stop)
-    return _decode(images, fragment, _table(images, fragment), rows, replace)
+    return _decode(images, fragment, _table(images, fragment, pairs), rows, replace)
 
 
 def _decode(
@@ -69,21 +72,24 @@ def _decode(
         rows,
         images.shape,
         len(images.classes),
+        pair=images.pair if "pair" in table.column_names else None,
         source=images.files[fragment.file],
         first_row=sum(images.groups[fragment.file][: fragment.group]),
         replace=replace,
     )
 
 
-def _table(images: ImageSet, fragment: Fragment) -> pa.Table:
+def _table(images: ImageSet, fragment: Fragment, pairs: bool) -> pa.Table:
     """The whole row group of a fragment."""
     file = images.files[fragment.file]
-    columns = ["image", images.label] if images.classes else ["image"]
+    named = {"image": "image", **({"label": images.label} if images.classes else {})}
+    named |= {"pair": "pair"} if pairs else {}
+    columns = list(named.values())
     try:
         table = _storage(images.uri).attempt(
             lambda: _row_group(images.uri, file, fragment.group, columns)
         )
-        return plain_table(table.select(columns)).rename_columns(["image", "label"][: len(columns)])
+        return plain_table(table.select(columns)).rename_columns(list(named))
     except OSError as error:
         reason = first_line(error)
         raise UserError(
@@ -116,19 +122,24 @@ def _row_group(uri: str, file: str, group: int, columns: list[str]) -> pa.Table:
 
 
 def read_in_order(
-    images: ImageSet, fragments: Iterable[Fragment], replace: bool
+    images: ImageSet, fragments: Iterable[Fragment], replace: bool, pairs: bool = False
 ) -> Iterator[Pixels]:
     """Fragments in their order; threads decode some of them ahead."""
-    return _ahead(partial(read_fragment, images, fragment, replace) for fragment in fragments)
+    return _ahead(
+        partial(read_fragment, images, fragment, replace, pairs) for fragment in fragments
+    )
 
 
-def read_numbered(images: ImageSet, numbers: NDArray[np.int64]) -> Iterator[Pixels]:
+def read_numbered(
+    images: ImageSet, numbers: NDArray[np.int64], pairs: bool = False
+) -> Iterator[Pixels]:
     """Some images, one piece for each row group with any of them; other groups are not read.
 
     A damaged image is replaced by the next undamaged one of its row group.
 
     Args:
         numbers: of the images in the set, ascending: (n,).
+        pairs: read the column of pairs too, which the set must have.
 
     Raises:
         UserError: for a missing or damaged file, or a row group without an undamaged image.
@@ -136,19 +147,21 @@ def read_numbered(images: ImageSet, numbers: NDArray[np.int64]) -> Iterator[Pixe
     fragments, first = whole_set(images), np.array(first_rows(images), np.int64)
     groups = np.searchsorted(first, numbers, "right") - 1
     return _ahead(
-        partial(_read_rows, images, fragments[group], numbers[groups == group] - first[group])
+        partial(
+            _read_rows, images, fragments[group], numbers[groups == group] - first[group], pairs
+        )
         for group in np.unique(groups)
     )
 
 
-def _read_rows(images: ImageSet, fragment: Fragment, rows: NDArray[np.int64]) -> Pixels:
-    table = _table(images, fragment)
+def _read_rows(
+    images: ImageSet, fragment: Fragment, rows: NDArray[np.int64], pairs: bool
+) -> Pixels:
+    table = _table(images, fragment, pairs)
     with contextlib.suppress(UserError):
         return _decode(images, fragment, table.take(rows), slice(0, len(rows)), replace=False)
     # The replacement of a damaged image may be one that was not requested, so all are decoded.
-    whole = _decode(images, fragment, table, slice(0, len(table)), replace=True)
-    labels = None if whole.labels is None else whole.labels[rows]
-    return Pixels(whole.images[rows], labels, whole.replaced[rows])
+    return _decode(images, fragment, table, slice(0, len(table)), replace=True).take(rows)
 
 
 def _ahead(pieces: Iterable[Callable[[], Pixels]]) -> Iterator[Pixels]:
@@ -164,23 +177,51 @@ def _ahead(pieces: Iterable[Callable[[], Pixels]]) -> Iterator[Pixels]:
             yield waiting.popleft().result()
 
 
-def read_resident(images: ImageSet, replace: bool = False) -> Pixels:
+def read_resident(images: ImageSet, replace: bool = False, pairs: bool = False) -> Pixels:
     """Read and decode a whole set into this process's memory, without Ray."""
-    return fill(images.count, images.shape, read_in_order(images, whole_set(images), replace))
+    return fill(images.count, read_in_order(images, whole_set(images), replace, pairs))
 
 
-def fill(count: int, shape: ImageShape, pieces: Iterable[Pixels]) -> Pixels:
+def fill(count: int, pieces: Iterable[Pixels]) -> Pixels:
     """Concatenate pieces to one `Pixels` of ``count`` images, without holding all of them twice."""
-    images = np.empty((count, shape.height, shape.width, shape.channels), np.uint8)
-    labels, replaced = np.empty(count, np.int64), np.empty(count, np.bool_)
-    labelled, at = False, 0
-    for piece in pieces:
-        here = slice(at, at + len(piece.images))
-        images[here], replaced[here] = piece.images, piece.replaced
-        if piece.labels is not None:
-            labels[here], labelled = piece.labels, True
-        at = here.stop
-    return Pixels(images, labels if labelled else None, replaced)
+    remaining = iter(pieces)
+    first = next(remaining)
+
+    def room(part: NDArray[Any]) -> NDArray[Any]:
+        return np.empty((count, *part.shape[1:]), part.dtype)
+
+    whole = Pixels(
+        room(first.images),
+        None if first.labels is None else room(first.labels),
+        room(first.replaced),
+        None if first.pairs is None else room(first.pairs),
+    )
+    at = 0
+    for piece in chain([first], remaining):
+        here = whole.take(slice(at, at + len(piece.images)))
+        here.images[:], here.replaced[:] = piece.images, piece.replaced
+        if here.labels is not None and piece.labels is not None:
+            here.labels[:] = piece.labels
+        if here.pairs is not None and piece.pairs is not None:
+            here.pairs[:] = piece.pairs
+        at += len(piece.images)
+    return whole
+
+
+def numbered(images: ImageSet, numbers: range) -> tuple[list[Fragment], list[int]]:
+    """Fragments that hold some consecutive images of a set, and the number of each one's first.
+
+    One for each row group, of which the first and the last may be parts.
+    """
+    found, firsts = [], []
+    for whole, first in zip(whole_set(images), first_rows(images), strict=True):
+        start = max(0, numbers.start - first)
+        stop = min(whole.stop, numbers.stop - first)
+        # Of row groups without rows there may be some, too, which count in the order of a set.
+        if start < stop or (whole.stop == 0 and numbers.start <= first <= numbers.stop):
+            found.append(Fragment(whole.file, whole.group, start, stop))
+            firsts.append(first + start)
+    return found, firsts
 
 
 def first_rows(images: ImageSet) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +63,12 @@ class ImageSet:
     @property
     def image_bytes(self) -> int:
         """Bytes of one image, decoded."""
-        return self.shape.height * self.shape.width * self.shape.channels
+        return math.prod(self.shape)
+
+    @property
+    def pair_bytes(self) -> int:
+        """Bytes of the pair of an image, decoded; 0 without pairs."""
+        return 0 if self.pair is None else math.prod(self.pair)
 
     def locate(self, number: int) -> str:
         """File and row of an image, for error messages."""
@@ -133,15 +140,15 @@ def open_images(data: str, option: str = "--data") -> ImageSet:
     if sum(map(sum, groups)) == 0:
         raise UserError(f"{where}: holds no images (0 rows); make the set again")
     shape = _common_shape(storage, data, files, [schema for _, schema in footers], option)
-    schema = footers[0][1]
-    encoded = columns.holds_bytes(schema.field("image").type)
-    labelled = _labelled(files, [schema for _, schema in footers], option)
+    schemas = [schema for _, schema in footers]
+    encoded = columns.holds_bytes(schemas[0].field("image").type)
+    labelled, pair = _labelled(files, schemas, option), _pair(storage, files, schemas, option)
     if made is not None:
-        _check_promises(where, made, shape, [sum(rows) for rows in groups], labelled is not None)
+        counts = [sum(rows) for rows in groups]
+        _check_promises(where, made, shape, pair, counts, labelled is not None)
     classes = () if labelled is None else _classes(storage, files, made, labelled, option)
-    return ImageSet(
-        storage.uri, tuple(files), groups, shape, classes, encoded, labelled or columns.LABELS[0]
-    )
+    label = labelled or columns.LABELS[0]
+    return ImageSet(storage.uri, tuple(files), groups, shape, classes, encoded, label, pair)
 
 
 def pixel_schema(
@@ -150,7 +157,7 @@ def pixel_schema(
     encoded: bool = False,
     labels: bool = True,
     captions: bool = False,
-    pairs: bool = False,
+    pair: ImageShape | None = None,
 ) -> pa.Schema:
     """The Arrow schema of the package's format for images of ``shape``.
 
@@ -158,17 +165,21 @@ def pixel_schema(
         encoded: images are stored as PNG or the like rather than as pixels.
         labels: there is a column ``label``.
         captions: there is a column ``caption``, text or null.
-        pairs: there is a column ``pair``, a second image of the same kind.
+        pair: shape of the images of a column ``pair``; None without one.
     """
-    kind = pa.binary() if encoded else pa.binary(shape.height * shape.width * shape.channels)
-    about = {SHAPE_KEY: f"{shape.height},{shape.width},{shape.channels}"}
-    fields = [pa.field("image", kind, nullable=False, metadata=about)]
+
+    def images(name: str, shape: ImageShape) -> pa.Field:
+        kind = pa.binary() if encoded else pa.binary(shape.height * shape.width * shape.channels)
+        about = {SHAPE_KEY: f"{shape.height},{shape.width},{shape.channels}"}
+        return pa.field(name, kind, nullable=False, metadata=about)
+
+    fields = [images("image", shape)]
     if labels:
         fields.append(pa.field("label", pa.int32(), nullable=False))
     if captions:
         fields.append(pa.field("caption", pa.string()))
-    if pairs:
-        fields.append(pa.field("pair", kind, nullable=False, metadata=about))
+    if pair is not None:
+        fields.append(images("pair", pair))
     return pa.schema(fields)
 
 
@@ -211,7 +222,12 @@ def _check_shards(storage: Storage, where: str, made: Manifest) -> None:
 
 
 def _check_promises(
-    where: str, made: Manifest, shape: ImageShape, rows: list[int], labelled: bool
+    where: str,
+    made: Manifest,
+    shape: ImageShape,
+    pair: ImageShape | None,
+    rows: list[int],
+    labelled: bool,
 ) -> None:
     """Compare the manifest with the footers.
 
@@ -219,16 +235,18 @@ def _check_promises(
         UserError: for the first thing in which they differ.
     """
     promised = ImageShape(made.channels, made.height, made.width)
-    pairs: list[tuple[str, object, object]] = [("a shape of", promised, shape)]
-    pairs += [
+    facts: list[tuple[str, object, object]] = [("a shape of", promised, shape)]
+    if made.pair is not None or pair is not None:
+        facts.append(("pairs of a shape of", made.pair_shape, pair))
+    facts += [
         (f"images in {shard.name}:", shard.count, count)
         for shard, count in zip(made.files, rows, strict=True)
     ]
-    pairs += [
+    facts += [
         ("images in all:", made.count, sum(rows)),
         ("labels:", bool(made.classes), labelled),
     ]
-    for what, said, found in pairs:
+    for what, said, found in facts:
         if said != found:
             raise UserError(
                 f"{where}: its manifest says {what} {said}, the files hold {found}; copy it "
@@ -284,15 +302,8 @@ def _shape(storage: Storage, file: str, schema: pa.Schema, option: str) -> Image
         raise UserError(
             f"{option} {file}: {columns.no_images(schema)}; make a set with `distgan data prepare`"
         )
-    try:
-        with pq.ParquetFile(file, filesystem=storage.filesystem) as parquet:
-            rows = next(parquet.iter_batches(_FIRST_ROWS, columns=["image"]), None)
-            column = None if rows is None else pa.chunked_array([rows.column("image")])
-    except Exception as error:
-        raise UserError(
-            f"{option} {file}, row 0: cannot be read ({first_line(error)}); copy or make it again"
-        ) from None
-    if column is None or not len(column):
+    column = _first_rows(storage, file, "image", option)
+    if not len(column):
         return None
     path = columns.only_paths(column)
     if path is not None:
@@ -301,6 +312,47 @@ def _shape(storage: Storage, file: str, schema: pa.Schema, option: str) -> Image
             f"{printable(path[:200])}, and not the images; make a set of the folder of those files"
         )
     return _first_shape(columns.cells(column), f"{option} {file}")
+
+
+def _pair(
+    storage: Storage, files: list[str], schemas: list[pa.Schema], option: str
+) -> ImageShape | None:
+    """The shape of the images of the column ``pair``.
+
+    None where not all files have one of images of one shape. As most families do not read that
+    column, it is no error.
+    """
+    if any(schema.names.count("pair") != 1 for schema in schemas):
+        return None
+    fields = [schema.field("pair") for schema in schemas]
+    if all(columns.holds_bytes(field.type) for field in fields):
+        promised = {columns.encoded_shape(field) for field in fields}
+        if len(promised) == 1 and None not in promised:
+            return promised.pop()
+        for file in files:
+            with contextlib.suppress(UserError):
+                cells = columns.cells(_first_rows(storage, file, "pair", option))
+                return _first_shape(cells, f"{option} {file}")
+        return None
+    found = {
+        columns.raw_shape(field, f"{option} {file}")
+        for field, file in zip(fields, files, strict=True)
+    }
+    return found.pop() if len(found) == 1 else None
+
+
+def _first_rows(storage: Storage, file: str, name: str, option: str) -> pa.ChunkedArray:
+    try:
+        with pq.ParquetFile(file, filesystem=storage.filesystem) as parquet:
+            rows = next(parquet.iter_batches(_FIRST_ROWS, columns=[name]), None)
+    except Exception as error:
+        # Arrow and its codecs may raise any exception for damaged bytes.
+        raise UserError(
+            f"{option} {file}, row 0: cannot be read ({first_line(error)}); copy or make it again"
+        ) from None
+    if rows is None:
+        return pa.chunked_array([], pa.binary())
+    return pa.chunked_array([rows.column(name)])
 
 
 _FIRST_ROWS = 100

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from distgan.config import settings
 from distgan.config.settings import SETTINGS
+from distgan.config.shape import ImageShape
 from distgan.errors import UserError, brief, printable
 from distgan.storage.storage import Storage
 from distgan.storage.textfiles import parse_json, read_text
@@ -84,6 +85,14 @@ class Manifest:
     """Bad images left out; bad-images.txt lists them."""
     source: dict[str, Any]
     """Kind of source, split, and the options of `distgan data prepare`."""
+    pair: tuple[_AtLeastOne, _AtLeastOne, _AtLeastOne] | None = None
+    """Height, width and channels of the pairs where they are of another shape than the images."""
+
+    @property
+    def pair_shape(self) -> ImageShape:
+        """The shape of the pairs of a set that has any."""
+        height, width, channels = self.pair or (self.height, self.width, self.channels)
+        return ImageShape(channels, height, width)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Manifest:
@@ -126,4 +135,7 @@ def read(storage: Storage) -> Manifest | None:
 def write(storage: Storage, manifest: Manifest) -> None:
     """Write the manifest, which marks the set as complete."""
     values = dataclasses.asdict(manifest)
+    if manifest.pair is None:
+        # As versions without this field wrote it, and read it.
+        del values["pair"]
     storage.write(MANIFEST, json.dumps(values, indent=2, ensure_ascii=False) + "\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +21,23 @@ class Pixels:
     """Decoded images in memory.
 
     ``images`` is uint8 (n, h, w, c) and ``labels`` int64 (n,) or None. ``replaced`` is
-    bool (n,): true where a damaged image was replaced by another one.
+    bool (n,): true where a damaged row was replaced by another one. ``pairs`` is uint8
+    (n, h, w, c) of a shape of its own, or None where pairs were not asked for.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64] | None
     replaced: NDArray[np.bool_]
+    pairs: NDArray[np.uint8] | None = None
+
+    def take(self, rows: slice | NDArray[np.int64]) -> Pixels:
+        """Some of the images; a slice of them shares their memory."""
+        return Pixels(
+            self.images[rows],
+            None if self.labels is None else self.labels[rows],
+            self.replaced[rows],
+            None if self.pairs is None else self.pairs[rows],
+        )
 
 
 def decode(
@@ -33,11 +46,12 @@ def decode(
     shape: ImageShape,
     classes: int,
     *,
+    pair: ImageShape | None = None,
     source: str,
     first_row: int = 0,
     replace: bool = False,
 ) -> Pixels:
-    """Turn rows of the columns ``image`` and ``label`` into pixels.
+    """Turn rows of the columns ``image``, ``label`` and ``pair`` into pixels.
 
     Raw pixels in a single chunk are not copied.
 
@@ -46,6 +60,7 @@ def decode(
         rows: which of its rows are wanted.
         shape: required of every image.
         classes: labels must be in [0, classes).
+        pair: required of every pair; None leaves the column ``pair`` alone.
         source: the file, and ``first_row`` the table's first row in it, for errors.
         replace: replace a damaged row by the next undamaged row of the table.
 
@@ -53,33 +68,32 @@ def decode(
         UserError: for a damaged row, or with ``replace`` for a table without an undamaged one.
     """
     if rows.start == rows.stop:
-        return _nothing(shape, "label" in table.column_names)
-    column, labels = columns.plain(table.column("image")), None
+        return _nothing(shape, pair, "label" in table.column_names)
+    labels = None
     if "label" in table.column_names:
         labels = _labels(table.column("label"), source)
-    if pa.types.is_fixed_size_binary(column.type):
-        size = shape.height * shape.width * shape.channels
-        chunks = [_view(chunk, size) for chunk in column.chunks]
-        images = (chunks[0] if len(chunks) == 1 else np.concatenate(chunks))[rows]
-        bad = _bad_labels(labels, rows, classes)
-        if column.null_count:
-            missing = np.flatnonzero(column.is_null().to_numpy()[rows])
-            bad |= {rows.start + int(row): "is missing (null)" for row in missing}
-    else:
-        images, bad = _decode_rows(column, labels, rows, shape, classes)
+    bad = _bad_labels(labels, rows, classes)
+    images = _read_images(table, "image", rows, shape, bad)
+    pairs = None if pair is None else _read_images(table, "pair", rows, pair, bad)
     replaced = np.zeros(len(images), np.bool_)
-    labels = None if labels is None else labels[rows]
-    images = images.reshape(-1, shape.height, shape.width, shape.channels)
-    if bad:
-        row, reason = next(iter(bad.items()))
-        if not replace:
-            raise UserError(
-                f"--data {source}, row {first_row + row}: {reason}; "
-                "mend or remove that row, or pass over a few with --skip-bad N"
-            )
-        images, labels = _stand_in(table, images, labels, rows, bad, shape, classes, source)
-        replaced[[row - rows.start for row in bad]] = True
-    return Pixels(images, labels, replaced)
+    found = Pixels(images, None if labels is None else labels[rows], replaced, pairs)
+    if not bad:
+        return found
+    row = min(bad)
+    if not replace:
+        raise UserError(
+            f"--data {source}, row {first_row + row}: {bad[row]}; "
+            "mend or remove that row, or pass over a few with --skip-bad N"
+        )
+
+    def whole(row: int) -> Pixels | None:
+        one = table.slice(row, 1)
+        try:
+            return decode(one, slice(0, 1), shape, classes, pair=pair, source=source)
+        except UserError:
+            return None
+
+    return _stand_in(found, rows, sorted(bad), len(table), whole, source)
 
 
 def join(parts: list[Pixels]) -> Pixels:
@@ -87,16 +101,38 @@ def join(parts: list[Pixels]) -> Pixels:
     if len(parts) == 1:
         return parts[0]
     labels = [part.labels for part in parts if part.labels is not None]
+    pairs = [part.pairs for part in parts if part.pairs is not None]
     return Pixels(
         np.concatenate([part.images for part in parts]),
         np.concatenate(labels) if labels else None,
         np.concatenate([part.replaced for part in parts]),
+        np.concatenate(pairs) if pairs else None,
     )
 
 
-def _nothing(shape: ImageShape, labelled: bool) -> Pixels:
-    images = np.empty((0, shape.height, shape.width, shape.channels), np.uint8)
-    return Pixels(images, np.empty(0, np.int64) if labelled else None, np.empty(0, np.bool_))
+def _nothing(shape: ImageShape, pair: ImageShape | None, labelled: bool) -> Pixels:
+    return Pixels(
+        np.empty((0, *_array_shape(shape)), np.uint8),
+        np.empty(0, np.int64) if labelled else None,
+        np.empty(0, np.bool_),
+        None if pair is None else np.empty((0, *_array_shape(pair)), np.uint8),
+    )
+
+
+def _read_images(
+    table: pa.Table, name: str, rows: slice, shape: ImageShape, bad: dict[int, str]
+) -> NDArray[np.uint8]:
+    """The images of a column, uint8 (n, h, w, c); adds the reasons of damaged ones to ``bad``."""
+    column = columns.plain(table.column(name))
+    what = "" if name == "image" else f"its {name} "
+    if not pa.types.is_fixed_size_binary(column.type):
+        return _decode_rows(column, what, rows, shape, bad)
+    chunks = [_view(chunk, math.prod(shape)) for chunk in column.chunks]
+    images = (chunks[0] if len(chunks) == 1 else np.concatenate(chunks))[rows]
+    if column.null_count:
+        missing = np.flatnonzero(column.is_null().to_numpy()[rows])
+        bad |= {rows.start + int(row): f"{what}is missing (null)" for row in missing}
+    return images.reshape(-1, *_array_shape(shape))
 
 
 def _view(chunk: pa.Array, size: int) -> NDArray[np.uint8]:
@@ -119,14 +155,9 @@ def _bad_label(label: int, classes: int) -> str:
 
 
 def _decode_rows(
-    column: pa.ChunkedArray,
-    labels: NDArray[np.int64] | None,
-    rows: slice,
-    shape: ImageShape,
-    classes: int,
-) -> tuple[NDArray[np.uint8], dict[int, str]]:
+    column: pa.ChunkedArray, what: str, rows: slice, shape: ImageShape, bad: dict[int, str]
+) -> NDArray[np.uint8]:
     images = np.zeros((rows.stop - rows.start, *_array_shape(shape)), np.uint8)
-    bad = _bad_labels(labels, rows, classes)
     contents = columns.cells(column.slice(rows.start, rows.stop - rows.start))
     for number, content in enumerate(contents):
         row = rows.start + number
@@ -135,8 +166,8 @@ def _decode_rows(
         try:
             images[number] = _decode_one(content, shape)
         except BadImageError as damage:
-            bad[row] = str(damage)
-    return images, dict(sorted(bad.items()))
+            bad[row] = f"{what}{damage}"
+    return images
 
 
 def _decode_one(content: bytes | None, shape: ImageShape) -> NDArray[np.uint8]:
@@ -164,39 +195,43 @@ def _array_shape(shape: ImageShape) -> tuple[int, int, int]:
 
 
 def _stand_in(
-    table: pa.Table,
-    images: NDArray[np.uint8],
-    labels: NDArray[np.int64] | None,
+    found: Pixels,
     rows: slice,
-    bad: dict[int, str],
-    shape: ImageShape,
-    classes: int,
+    bad: list[int],
+    count: int,
+    whole: Callable[[int], Pixels | None],
     source: str,
-) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
-    """Copies in which each damaged row is replaced by the next undamaged row of the table."""
-    images = images.copy()
-    labels = None if labels is None else labels.copy()
+) -> Pixels:
+    """A copy in which each damaged row is replaced by the next undamaged row of the table.
+
+    Args:
+        found: the wanted ``rows`` of a table of ``count``.
+        bad: numbers of the damaged ones in the table, ascending.
+        whole: decodes one row of the table; None for a damaged one.
+    """
+    labels = None if found.labels is None else found.labels.copy()
+    pairs = None if found.pairs is None else found.pairs.copy()
+    made = Pixels(found.images.copy(), labels, found.replaced.copy(), pairs)
     tried: dict[int, Pixels | None] = dict.fromkeys(bad)
 
-    def whole(row: int) -> Pixels | None:
+    def once(row: int) -> Pixels | None:
         if row not in tried:
-            try:
-                one = table.slice(row, 1)
-                tried[row] = decode(one, slice(0, 1), shape, classes, source=source)
-            except UserError:
-                tried[row] = None
+            tried[row] = whole(row)
         return tried[row]
 
     # From the last row to the first, so that the replacement of a row is also that of a damaged
     # row before it.
     stands: dict[int, Pixels] = {}
-    for row in sorted(bad, reverse=True):
-        after = ((row + step) % len(table) for step in range(1, len(table)))
-        found = next((f for o in after if (f := stands.get(o) or whole(o)) is not None), None)
-        if found is None:
+    for row in reversed(bad):
+        after = ((row + step) % count for step in range(1, count))
+        stand = next((f for o in after if (f := stands.get(o) or once(o)) is not None), None)
+        if stand is None:
             raise UserError(f"--data {source}: a row group without one whole image; replace it")
-        stands[row] = found
-        images[row - rows.start] = found.images[0]
-        if labels is not None and found.labels is not None:
-            labels[row - rows.start] = found.labels[0]
-    return images, labels
+        stands[row] = stand
+        at = row - rows.start
+        made.images[at], made.replaced[at] = stand.images[0], True
+        if made.labels is not None and stand.labels is not None:
+            made.labels[at] = stand.labels[0]
+        if made.pairs is not None and stand.pairs is not None:
+            made.pairs[at] = stand.pairs[0]
+    return made

@@ -20,7 +20,7 @@ from distgan.config.shape import ImageShape
 from distgan.data import manifest
 from distgan.data.decoder import BadImageError, range_note
 from distgan.data.manifest import Manifest, Shard
-from distgan.data.shards import Job, Layout, Made, check, image_bytes, make_shard, too_many
+from distgan.data.shards import Form, Job, Layout, Made, check, make_shard, too_many
 from distgan.data.sources import Source, open_source
 from distgan.data.transform import Transform
 from distgan.data.unfinished import (
@@ -54,6 +54,8 @@ def _parse_size(value: Any) -> Any:
 
 
 _Side = Annotated[int, Field(ge=1, le=16384)]
+Size = Annotated[tuple[_Side, _Side], BeforeValidator(_parse_size)]
+"""Height and width."""
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -62,7 +64,7 @@ class PrepareSettings:
 
     split: Literal["train", "test"] = "train"
     """Which part of the source."""
-    size: Annotated[tuple[_Side, _Side], BeforeValidator(_parse_size)] | None = None
+    size: Size | None = None
     """Height and width to resize to; None leaves images as they are, all of one size."""
     crop: Literal["center", "none"] = "center"
     """Where ``size`` has other proportions: cut out the middle, or distort."""
@@ -70,6 +72,13 @@ class PrepareSettings:
     """Pillow's filter for resizing; all of them are antialiased."""
     channels: Literal["auto", "gray", "rgb"] = "auto"
     """1 or 3 channels; ``auto`` takes what the first image has."""
+    pairs: Literal["side-by-side", "folders", "unpaired"] | None = None
+    """How the source holds two domains: A|B images, folders A and B of equal names, or folders
+    whose images belong to no others, of which two sets are made."""
+    pair_size: Size | None = None
+    """Height and width of the pairs; None for ``size``."""
+    pair_channels: Literal["auto", "gray", "rgb"] | None = None
+    """The same of the pairs; None for ``channels``."""
     subset: PositiveCount | None = None
     """Take that many images, drawn by ``seed``, in the source's order; stacked-mnist is made with
     that many."""
@@ -83,6 +92,20 @@ class PrepareSettings:
     """Bad images that may be left out."""
     seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
     """Of ``subset`` and ``validation``, and of the digits of stacked-mnist."""
+
+    @property
+    def transforms(self) -> tuple[Transform, Transform]:
+        """What is made of each image, and of each pair."""
+        gray = {"auto": None, "gray": True, "rgb": False}
+        image = Transform(self.size, self.crop, self.filter, gray[self.channels])
+        size, channels = self.pair_size or self.size, self.pair_channels or self.channels
+        return image, Transform(size, self.crop, self.filter, gray[channels])
+
+    def told(self) -> dict[str, Any]:
+        """As a dictionary, without options of pairs that were not given."""
+        found = settings.to_dict(self)
+        # The manifest of a set without pairs is as it was before there were such options.
+        return {name: at for name, at in found.items() if at is not None or "pair" not in name}
 
 
 def prepare(
@@ -165,27 +188,25 @@ def _layout(source: Source, numbers: NDArray[np.int64], options: PrepareSettings
     Raises:
         UserError: when more images at the beginning are damaged than ``skip_bad`` allows.
     """
-    gray = {"auto": None, "gray": True, "rgb": False}[options.channels]
-    transform = Transform(options.size, options.crop, options.filter, gray)
+    transform, other = options.transforms
     bad: list[str] = []
     for number in numbers[: options.skip_bad + 1]:
         item = source.read(np.array([number]))[0]
         try:
-            height, width, channels = transform.pixels(item.image).shape
-            layout = Layout(
-                shape=ImageShape(channels, height, width),
-                transform=transform,
-                store=options.store,
-                classes=len(source.classes),
-                captions=source.captions,
-                pairs=source.pairs,
-                skip_bad=options.skip_bad,
-            )
-            check(item, layout)
+            image = Form.of(item.image, transform)
+            check(item, len(source.classes), source.pairs)
+            pair = None if item.pair is None else Form.of(item.pair, other, pair=True)
         except BadImageError as error:
             bad.append(f"{item.where}: {error}")
-        else:
-            return layout
+            continue
+        return Layout(
+            image=image,
+            pair=pair if source.pairs else None,
+            store=options.store,
+            classes=len(source.classes),
+            captions=source.captions,
+            skip_bad=options.skip_bad,
+        )
     raise UserError(too_many(bad, options.skip_bad))
 
 
@@ -197,7 +218,7 @@ def _jobs(
     options: PrepareSettings,
 ) -> list[Job]:
     # Shards hold complete row groups, so that only the last one of a set is shorter.
-    groups = options.shard_size * 1_000_000 // image_bytes(layout.shape) // layout.rows_per_group
+    groups = options.shard_size * 1_000_000 // layout.image_bytes // layout.rows_per_group
     size = max(1, groups) * layout.rows_per_group
     starts = range(0, len(numbers), size)
     name = VALIDATION if folder else options.split
@@ -280,17 +301,17 @@ def _finish(
         raise UserError(f"--out {storage.show(folder)}: no good image is left for it; take more")
     target = storage.child(folder) if folder else storage
     count = sum(one.count for _, one in good)
-    pixels = count * layout.shape.height * layout.shape.width
+    shape, pair = layout.image.shape, layout.pair
+    pixels = count * shape.height * shape.width
     sums = np.sum([one.sums for _, one in good], axis=0)
     bad = [line for _, one in its for line in one.bad]
     names = [PurePosixPath(_place(job)).name for job, _ in good]
-    chosen = settings.to_dict(options)
     made = Manifest(
         format=manifest.FORMAT,
         count=count,
-        height=layout.shape.height,
-        width=layout.shape.width,
-        channels=layout.shape.channels,
+        height=shape.height,
+        width=shape.width,
+        channels=shape.channels,
         classes=source.classes,
         class_counts=tuple(np.sum([one.class_counts for _, one in good], axis=0).tolist()),
         mean=tuple(round(float(each), 6) for each in sums / pixels / 255),
@@ -300,7 +321,8 @@ def _finish(
         ),
         schema=layout.schema.to_string(),
         skipped=len(bad),
-        source={"kind": source.kind, **chosen},
+        source={"kind": source.kind, **options.told()},
+        pair=None if pair is None or pair.shape == shape else _sides(pair.shape),
     )
     target.make()
     for job, _ in good:
@@ -309,3 +331,7 @@ def _finish(
         target.write(BAD_IMAGES, "\n".join(bad) + "\n")
     manifest.write(target, made)
     return made
+
+
+def _sides(shape: ImageShape) -> tuple[int, int, int]:
+    return shape.height, shape.width, shape.channels

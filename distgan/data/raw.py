@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 
-from distgan.config import settings
 from distgan.config.shape import ImageShape
 from distgan.data import manifest
 from distgan.data.decoder import BadImageError, shape_of
@@ -165,7 +164,7 @@ def set_folder(data: str, options: PrepareSettings, option: str) -> Path:
         raise UserError(f"{option} {data}: cannot be read ({first_line(error)})") from None
     known = {
         "format": manifest.FORMAT,
-        "options": settings.to_dict(options),
+        "options": options.told(),
         "files": [
             (os.fsencode(name).hex(), stat.st_size, stat.st_mtime_ns)
             for name, stat in zip(files, stats, strict=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from distgan.data.damage import Damage
@@ -14,6 +15,7 @@ from distgan.data.feed import Rows
 from distgan.data.order import ShuffledOrder
 from distgan.data.pixels import Pixels
 from distgan.data.prefetch import PrefetchBuffer
+from distgan.data.sides import Side
 from distgan.parallel import World
 
 _BYTES_AT_ONCE = 2**21
@@ -28,21 +30,32 @@ class Resident:
         pixels: the whole set, in memory that the processes of a node may share.
         batch: images in a global batch.
         damage: counts damaged images.
+        side: which images of the set, and in which order; None for all, in that of a run's set.
 
     Raises:
         UserError: for more damaged images than are allowed.
     """
 
-    def __init__(self, pixels: Pixels, seed: int, batch: int, world: World, damage: Damage) -> None:
-        self._order = ShuffledOrder(seed, len(pixels.images))
-        self._shape = pixels.images.shape[1:]
-        # One row per image: torch gathers rows of a matrix ten times faster than blocks.
-        self._rows = borrow(pixels.images).flatten(1)
+    def __init__(
+        self,
+        pixels: Pixels,
+        seed: int,
+        batch: int,
+        world: World,
+        damage: Damage,
+        side: Side | None = None,
+    ) -> None:
+        side = side or Side(range(len(pixels.images)))
+        pixels = pixels.take(slice(side.numbers.start, side.numbers.stop))
+        self._order = ShuffledOrder(seed, len(pixels.images), side.suffix)
+        self._images = _Matrix(pixels.images)
         self._labels = None if pixels.labels is None else borrow(pixels.labels)
+        self._pairs = None if pixels.pairs is None else _Matrix(pixels.pairs)
+        size = self._images.row + (0 if self._pairs is None else self._pairs.row)
         # At most one epoch of a small set, as each epoch needs a permutation.
-        at_once = min(_BYTES_AT_ONCE, self._rows.numel())
-        self._ahead = PrefetchBuffer(self._gather, batch, world, self._rows[0].numel(), at_once)
-        damage.add(np.flatnonzero(pixels.replaced))
+        at_once = min(_BYTES_AT_ONCE, size * len(pixels.images))
+        self._ahead = PrefetchBuffer(self._gather, batch, world, size, at_once)
+        damage.add(side.numbers.start + np.flatnonzero(pixels.replaced), side.second)
 
     def batch(self, images_seen: int) -> Rows:
         """This rank's part of the global batch from sample ``images_seen``."""
@@ -51,14 +64,29 @@ class Resident:
     def _gather(self, parts: Sequence[range]) -> list[Rows]:
         found = [self._order.images(part.start, len(part)) for part in parts]
         numbers = torch.from_numpy(np.concatenate(found))
-        images = self._rows.index_select(0, numbers).view(-1, *self._shape).chunk(len(parts))
-        if self._labels is None:
-            return [Rows(part, None) for part in images]
-        labels = self._labels.index_select(0, numbers).chunk(len(parts))
-        return list(map(Rows, images, labels))
+        labels = None if self._labels is None else self._labels.index_select(0, numbers)
+        pairs = None if self._pairs is None else self._pairs.take(numbers)
+
+        def cut(part: Tensor | None) -> Sequence[Tensor | None]:
+            return [None] * len(parts) if part is None else part.chunk(len(parts))
+
+        images = self._images.take(numbers).chunk(len(parts))
+        return list(map(Rows, images, cut(labels), cut(pairs)))
 
     def close(self) -> None:
         """Does nothing: there is no background thread."""
+
+
+class _Matrix:
+    """Images with one row for each: torch gathers rows of a matrix ten times faster than blocks."""
+
+    def __init__(self, images: NDArray[np.uint8]) -> None:
+        self._shape = images.shape[1:]
+        self._rows = borrow(images).flatten(1)
+        self.row = self._rows.shape[1]
+
+    def take(self, numbers: Tensor) -> Tensor:
+        return self._rows.index_select(0, numbers).view(-1, *self._shape)
 
 
 def borrow(array: object) -> Tensor:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,16 +34,53 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Properties that all shards of a set share."""
+class Form:
+    """What all images of a column are made to be, and how."""
 
     shape: ImageShape
     transform: Transform
+    pair: bool = False
+
+    @staticmethod
+    def of(image: ImageData, transform: Transform, pair: bool = False) -> Form:
+        """The form of an image, which is that of all.
+
+        Raises:
+            BadImageError: when it is damaged.
+        """
+        form = Form(ImageShape(1, 1, 1), transform, pair)
+        height, width, channels = form.pixels(image).shape
+        return replace(form, shape=ImageShape(channels, height, width))
+
+    def pixels(
+        self, image: ImageData, hear: Callable[[Decoded], object] = lambda decoded: None
+    ) -> Pixels:
+        """The image as stored, of whatever shape it has; see `Transform.pixels`.
+
+        Raises:
+            BadImageError: when it is damaged.
+        """
+        try:
+            return self.transform.pixels(image, hear)
+        except BadImageError as error:
+            raise BadImageError(f"its pair {error}" if self.pair else str(error)) from None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Properties that all shards of a set share; ``pair`` is None without pairs."""
+
+    image: Form
+    pair: Form | None
     store: str
     classes: int
     captions: bool
-    pairs: bool
     skip_bad: int
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of a decoded image, or of its pair where that is larger."""
+        return max(math.prod(form.shape) for form in (self.image, self.pair) if form is not None)
 
     @property
     def rows_per_group(self) -> int:
@@ -50,18 +88,18 @@ class Layout:
 
         A power of two of about 4 MiB of pixels, from 64 to 4096.
         """
-        rows = max(1, _GROUP_BYTES // image_bytes(self.shape))
+        rows = max(1, _GROUP_BYTES // self.image_bytes)
         return int(min(4096, max(64, 1 << (rows.bit_length() - 1))))
 
     @property
     def schema(self) -> pa.Schema:
         """The Arrow schema of every shard."""
         return pixel_schema(
-            self.shape,
+            self.image.shape,
             encoded=self.store != "raw",
             labels=self.classes > 0,
             captions=self.captions,
-            pairs=self.pairs,
+            pair=None if self.pair is None else self.pair.shape,
         )
 
 
@@ -105,11 +143,6 @@ class Made:
             self.brightest = max(decoded.brightest, self.brightest or 0)
 
 
-def image_bytes(shape: ImageShape) -> int:
-    """Bytes of one decoded image."""
-    return shape.height * shape.width * shape.channels
-
-
 def make_shard(
     job: Job, source: Source, layout: Layout, report: Callable[[int], None] = lambda done: None
 ) -> Made:
@@ -123,7 +156,7 @@ def make_shard(
             process makes the set by now.
     """
     made = Made(
-        sums=np.zeros(layout.shape.channels, np.int64),
+        sums=np.zeros(layout.image.shape.channels, np.int64),
         class_counts=np.zeros(layout.classes, np.int64),
     )
     sink = io.BytesIO()
@@ -148,18 +181,18 @@ def make_shard(
     return made
 
 
-def check(item: Item, layout: Layout) -> None:
-    """Check that an item has a valid label, caption and pair, if the set has them.
+def check(item: Item, classes: int, pairs: bool) -> None:
+    """Check that an item has a valid label and a pair, if the set has them.
 
     Raises:
         BadImageError: when it has not.
     """
-    last = layout.classes - 1
-    if layout.classes and item.label is None:
+    last = classes - 1
+    if classes and item.label is None:
         raise BadImageError("has no label")
-    if layout.classes and not 0 <= (item.label or 0) <= last:
+    if classes and not 0 <= (item.label or 0) <= last:
         raise BadImageError(f"label {item.label} is out of range; the classes are 0 to {last}")
-    if layout.pairs and item.pair is None:
+    if pairs and item.pair is None:
         raise BadImageError("has no paired image")
 
 
@@ -187,14 +220,14 @@ def _good(items: list[Item], layout: Layout, made: Made) -> list[_Row]:
     rows = []
     for item in items:
         try:
-            check(item, layout)
+            check(item, layout.classes, layout.pair is not None)
             heard: list[Decoded] = []
-            pixels = _fitting(item.image, layout, heard.append)
-            image = _stored(item.image, pixels, layout)
+            pixels = _fitting(item.image, layout.image, heard.append)
+            image = _stored(item.image, pixels, layout.store)
             pair = None
-            if layout.pairs and item.pair is not None:
-                other = _fitting(item.pair, layout, heard.append)
-                pair = _stored(item.pair, other, layout)
+            if layout.pair is not None and item.pair is not None:
+                other = _fitting(item.pair, layout.pair, heard.append)
+                pair = _stored(item.pair, other, layout.store)
         except BadImageError as error:
             made.bad.append(printable(f"{item.where}: {error}"))
             if len(made.bad) > layout.skip_bad:
@@ -213,27 +246,30 @@ def too_many(bad: list[str], allowed: int) -> str:
     return f"{bad[-1]}; and {len(bad) - 1} bad images before it, more than --skip-bad {allowed}"
 
 
-def _fitting(image: ImageData, layout: Layout, hear: Callable[[Decoded], object]) -> Pixels:
-    pixels = layout.transform.pixels(image, hear)
+def _fitting(image: ImageData, form: Form, hear: Callable[[Decoded], object]) -> Pixels:
+    its, what, option = ("its pair ", "pair", "--pair-") if form.pair else ("", "image", "--")
+    pixels = form.pixels(image, hear)
     height, width, channels = pixels.shape
-    wanted = layout.shape
+    wanted = form.shape
     if (height, width) != (wanted.height, wanted.width):
         raise BadImageError(
-            f"is {height}x{width}, but the first image is {wanted.height}x{wanted.width} "
-            "(give --size to resize all)"
+            f"{its}is {height}x{width}, but the first {what} is {wanted.height}x{wanted.width} "
+            f"(give {option}size to resize all)"
         )
     if channels != wanted.channels:
         here, first = ("gray", "colored") if channels == 1 else ("colored", "gray")
         raise BadImageError(
-            f"is {here}, but the first image is {first} (give --channels gray or rgb)"
+            f"{its}is {here}, but the first {what} is {first} (give {option}channels gray or rgb)"
         )
     return pixels
 
 
-def _stored(image: ImageData, pixels: Pixels, layout: Layout) -> ImageData:
-    if layout.store == "raw":
+def _stored(image: ImageData, pixels: Pixels, store: str) -> ImageData:
+    if store == "raw":
         return pixels
-    if layout.store == "original" and isinstance(image, bytes) and is_plain(image, layout.shape):
+    height, width, channels = pixels.shape
+    shape = ImageShape(channels, height, width)
+    if store == "original" and isinstance(image, bytes) and is_plain(image, shape):
         return image
     buffer = io.BytesIO()
     plain = pixels[..., 0] if pixels.shape[2] == 1 else pixels
@@ -242,21 +278,22 @@ def _stored(image: ImageData, pixels: Pixels, layout: Layout) -> ImageData:
 
 
 def _table(rows: list[_Row], layout: Layout) -> pa.Table:
-    columns = {"image": _column([row.image for row in rows], layout)}
+    columns = {"image": _column([row.image for row in rows], layout.image, layout.store)}
     if layout.classes:
         columns["label"] = pa.array([row.item.label for row in rows], pa.int32())
     if layout.captions:
         columns["caption"] = pa.array([row.item.caption for row in rows], pa.string())
-    if layout.pairs:
-        columns["pair"] = _column([row.pair for row in rows if row.pair is not None], layout)
+    if layout.pair is not None:
+        pairs = [row.pair for row in rows if row.pair is not None]
+        columns["pair"] = _column(pairs, layout.pair, layout.store)
     return pa.table(columns, schema=layout.schema)
 
 
-def _column(images: list[ImageData], layout: Layout) -> pa.Array:
-    if layout.store != "raw":
+def _column(images: list[ImageData], form: Form, store: str) -> pa.Array:
+    if store != "raw":
         return pa.array(images, pa.binary())
     pixels = np.stack([np.asarray(image) for image in images])
-    kind = pa.binary(image_bytes(layout.shape))
+    kind = pa.binary(math.prod(form.shape))
     return pa.FixedSizeBinaryArray.from_buffers(kind, len(pixels), [None, pa.py_buffer(pixels)])
 
 

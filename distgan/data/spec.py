@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from distgan.config.run import RunConfig
 from distgan.data.images import ImageSet
-from distgan.families import DataSpec
+from distgan.errors import UserError
+from distgan.families import DataSpec, build
 
 
 def data_spec(images: ImageSet, other: ImageSet | None = None) -> DataSpec:
@@ -15,3 +17,19 @@ def data_spec(images: ImageSet, other: ImageSet | None = None) -> DataSpec:
     return DataSpec(
         images.shape, images.classes, images.pair, None if other is None else other.shape
     )
+
+
+def reads_pairs(config: RunConfig, images: ImageSet) -> bool:
+    """Whether a run reads the column of pairs of its set.
+
+    Raises:
+        UserError: when it wants pairs and the set has none.
+    """
+    columns = build(config, data_spec(images)).columns()
+    wanted = any(column.kind == "pair" for column in columns.values())
+    if wanted and images.pair is None:
+        raise UserError(
+            f"--data {config.data}: holds no pairs (a column 'pair' of images of one shape), which "
+            f"{config.family} is trained on; make a set of them with `distgan data prepare --pairs`"
+        )
+    return wanted

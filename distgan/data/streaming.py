@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 from distgan.config.feed import FeedSettings
+from distgan.config.shape import ImageShape
 from distgan.data.damage import Damage
 from distgan.data.feed import Rows
-from distgan.data.fragments import Fragment, first_rows
+from distgan.data.fragments import Fragment, numbered
 from distgan.data.images import ImageSet
 from distgan.data.order import StreamedOrder, Window
 from distgan.data.pixels import Pixels
 from distgan.data.resident import borrow
+from distgan.data.sides import Side
 from distgan.parallel import World
 
 Reader = Callable[[Iterable[Fragment]], Iterator[Pixels]]
@@ -30,6 +32,7 @@ class _Loaded:
     window: Window
     images: Tensor
     labels: Tensor
+    pairs: Tensor
 
 
 class Streamed:
@@ -44,6 +47,8 @@ class Streamed:
         micro_batch: images in a global micro-batch, which divide it.
         end: the first sample after the end of the run.
         damage: counts damaged images.
+        pairs: whether the reader reads the column of pairs.
+        side: which images of the set, and in which order; None for all, in that of a run's set.
     """
 
     def __init__(
@@ -57,6 +62,8 @@ class Streamed:
         world: World,
         reader: Reader,
         damage: Damage,
+        pairs: bool = False,
+        side: Side | None = None,
     ) -> None:
         self._images, self._reader, self._damage = images, reader, damage
         self._feed, self._seed, self._batch, self._end = feed, seed, batch, end
@@ -65,12 +72,10 @@ class Streamed:
             slice(first + self._part.start, first + self._part.stop)
             for first in range(0, batch, micro_batch)
         ]
-        self._places = [
-            (f, g) for f, groups in enumerate(images.groups) for g in range(len(groups))
-        ]
-        self._first_rows = np.array(first_rows(images), np.int64)
-        shape = images.shape
-        self._shape = (shape.height, shape.width, shape.channels)
+        self._side = side or Side(range(images.count))
+        self._places, firsts = numbered(images, self._side.numbers)
+        self._first_rows = np.array(firsts, np.int64)
+        self._pair = images.pair if pairs else None
         self._loading: _Loading | None = None
         self._now: _Loaded | None = None
         self._next_sample = -1
@@ -85,16 +90,21 @@ class Streamed:
         if self._loading is None or images_seen != self._next_sample:
             self._start(images_seen)
         self._next_sample = images_seen + self._micro_batch
-        images, labels = [], []
+        images, labels, pairs = [], [], []
         while first < stop:
             now = self._window_of(first)
             low, high = np.searchsorted(now.window.samples, [first, stop])
             rows = torch.from_numpy(now.window.rows[low:high])
             images.append(now.images.index_select(0, rows))
             labels.append(now.labels.index_select(0, rows))
+            if self._pair is not None:
+                pairs.append(now.pairs.index_select(0, rows))
             first = min(stop, now.window.stop)
-        whole = torch.cat(images).view(-1, *self._shape)
-        return Rows(whole, torch.cat(labels) if self._images.classes else None)
+        return Rows(
+            _shaped(images, self._images.shape),
+            torch.cat(labels) if self._images.classes else None,
+            None if self._pair is None else _shaped(pairs, self._pair),
+        )
 
     def close(self) -> None:
         """Stop loading."""
@@ -112,11 +122,14 @@ class Streamed:
         self.close()
         fragments = (fragment for w in self._windows(images_seen) for fragment in self._read(w))
         pieces = self._reader(fragments)
-        self._loading = _Loading(self._windows(images_seen), pieces, self._images, self._note)
+        pair_bytes = 0 if self._pair is None else self._images.pair_bytes
+        sizes = self._images.image_bytes, pair_bytes
+        self._loading = _Loading(self._windows(images_seen), pieces, sizes, self._note)
 
     def _windows(self, images_seen: int) -> Iterator[Window]:
-        groups = tuple(rows for groups in self._images.groups for rows in groups)
-        order = StreamedOrder(self._seed, groups, self._batch, self._feed.window, self._feed.lanes)
+        groups = tuple(place.stop - place.start for place in self._places)
+        feed, suffix = self._feed, self._side.suffix
+        order = StreamedOrder(self._seed, groups, self._batch, feed.window, feed.lanes, suffix)
         sample = images_seen
         while sample < self._end:
             window = order.window(sample, self._parts)
@@ -125,7 +138,8 @@ class Streamed:
 
     def _read(self, window: Window) -> Iterator[Fragment]:
         for place, start, stop in window.places:
-            yield Fragment(*self._places[place], start, stop)
+            whole = self._places[place]
+            yield Fragment(whole.file, whole.group, whole.start + start, whole.start + stop)
 
     def _note(self, window: Window, replaced: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
         if not replaced.any():
@@ -133,25 +147,34 @@ class Streamed:
         numbers = np.concatenate(
             [self._first_rows[place] + np.arange(low, high) for place, low, high in window.places]
         )
-        self._damage.add(numbers[replaced])
+        self._damage.add(numbers[replaced], self._side.second)
+
+
+def _shaped(parts: list[Tensor], shape: ImageShape) -> Tensor:
+    return torch.cat(parts).view(-1, shape.height, shape.width, shape.channels)
 
 
 class _Loading:
-    """A thread that fills one window while another is in use."""
+    """A thread that fills one window while another is in use.
+
+    Args:
+        sizes: bytes of an image, and of its pair or 0.
+    """
 
     def __init__(
         self,
         windows: Iterator[Window],
         pieces: Iterator[Pixels],
-        images: ImageSet,
+        sizes: tuple[int, int],
         note: Callable[[Window, np.ndarray[tuple[int], np.dtype[np.bool_]]], None],
     ) -> None:
-        self._windows, self._pieces, self._row_bytes = windows, pieces, images.image_bytes
+        self._windows, self._pieces, self._sizes = windows, pieces, sizes
         self._note = note
         self._loaded: queue.Queue[_Loaded | BaseException] = queue.Queue()
         self._free: queue.Queue[_Loaded | None] = queue.Queue()
         for _ in range(2):
-            self._free.put(_Loaded(_NO_WINDOW, torch.empty(0, self._row_bytes), torch.empty(0)))
+            nothing = (torch.empty(0, size) for size in sizes)
+            self._free.put(_Loaded(_NO_WINDOW, next(nothing), torch.empty(0), next(nothing)))
         self._thread = threading.Thread(target=self._run, name="distgan-feed", daemon=True)
         self._thread.start()
 
@@ -188,7 +211,9 @@ class _Loading:
 
     def _fill(self, room: _Loaded, window: Window, rest: Pixels | None) -> Pixels | None:
         if len(room.images) < window.size:
-            room.images = torch.empty((window.size, self._row_bytes), dtype=torch.uint8)
+            room.images, room.pairs = (
+                torch.empty((window.size, size), dtype=torch.uint8) for size in self._sizes
+            )
             room.labels = torch.zeros(window.size, dtype=torch.int64)
         replaced = np.zeros(window.size, np.bool_)
         at = 0
@@ -198,17 +223,14 @@ class _Loading:
             room.images[at : at + count] = borrow(piece.images[:count]).flatten(1)
             if piece.labels is not None:
                 room.labels[at : at + count] = borrow(piece.labels[:count])
+            if piece.pairs is not None:
+                room.pairs[at : at + count] = borrow(piece.pairs[:count]).flatten(1)
             replaced[at : at + count] = piece.replaced[:count]
             at += count
-            rest = _after(piece, count) if count < len(piece.images) else None
+            rest = piece.take(slice(count, None)) if count < len(piece.images) else None
         room.window = window
         self._note(window, replaced)
         return rest
 
 
 _NO_WINDOW = Window(0, 0, (), np.empty(0, np.int64), np.empty(0, np.int64))
-
-
-def _after(piece: Pixels, count: int) -> Pixels:
-    labels = None if piece.labels is None else piece.labels[count:]
-    return Pixels(piece.images[count:], labels, piece.replaced[count:])

@@ -65,8 +65,20 @@ class _Card(Shape):
     images_seen: PositiveCount
     config: dict[str, Any]
     image: _Image
+    pair: _Image | None = None
+    other: _Image | None = None
     classes: list[str]
     roles: dict[str, _Role]
+
+    @property
+    def data(self) -> DataSpec:
+        """The shapes and labels of the data."""
+        image, pair, other = (
+            None if shape is None else ImageShape(**shape.model_dump())
+            for shape in (self.image, self.pair, self.other)
+        )
+        assert image is not None
+        return DataSpec(image, tuple(self.classes), pair, other)
 
 
 def export(
@@ -100,11 +112,17 @@ def export(
         "distgan": distgan.__version__,
         "images_seen": images_seen,
         "config": to_dict(config),
-        "image": family.data.image._asdict(),
+        **_shapes(family.data),
         "classes": list(family.data.classes),
         "roles": roles,
     }
     storage.write(CARD, json.dumps(card, indent=2) + "\n")
+
+
+def _shapes(data: DataSpec) -> dict[str, dict[str, int]]:
+    # Pairs and a second set are named where there are some, so that other cards stay as they were.
+    shapes = {"image": data.image, "pair": data.pair, "other": data.other}
+    return {name: shape._asdict() for name, shape in shapes.items() if shape is not None}
 
 
 def exported(storage: Storage) -> int:
@@ -170,7 +188,7 @@ def _load(uri: str, weights: str, only: str | None) -> LoadedGenerator:
     card = _read_card(storage)
     source = storage.show(CARD)
     config = from_dict(config_class(card.config.get("family", "gan"), source), card.config, source)
-    family = build(config, DataSpec(ImageShape(**card.image.model_dump()), tuple(card.classes)))
+    family = build(config, card.data)
     tensors = {}
     for role in _roles(family, only, uri):
         if role not in card.roles:
@@ -225,8 +243,12 @@ def _from_checkpoint(
         raise UserError(f"RUN {storage.uri}: holds no weights yet; train it further first")
     source = f"{storage.show()}: its newest checkpoint"
     try:
+        pair, other = (
+            ImageShape(*state[name]) if name in state else None
+            for name in ("pair_shape", "other_shape")
+        )
         shape = ImageShape(*state["set_shape"])
-        data = DataSpec(shape, tuple(map(str, state["classes"])))
+        data = DataSpec(shape, tuple(map(str, state["classes"])), pair, other)
         averages = state["averages"] if weights == "ema" else {}
         family = build(config, data)
         roles = _roles(family, only, storage.uri)

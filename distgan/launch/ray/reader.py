@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple
 from itertools import islice
@@ -26,12 +27,15 @@ _AHEAD = 4
 """Concurrent decoding tasks for each reading process."""
 
 
-def read_resident_on_ray(images: ImageSet, replace: bool, verbose: bool) -> Any:
+def read_resident_on_ray(
+    images: ImageSet, replace: bool, verbose: bool, pairs: bool = False
+) -> Any:
     """Read and decode a whole set into Ray's object store.
 
     Args:
         replace: replace damaged rows, as `distgan.data.fragments.read_fragment` does.
         verbose: show Ray Data's messages and progress.
+        pairs: read the column of pairs too.
 
     Returns:
         a reference to the arrays of a `Pixels`, which processes of a node share without copies.
@@ -39,16 +43,20 @@ def read_resident_on_ray(images: ImageSet, replace: bool, verbose: bool) -> Any:
     Raises:
         UserError: for a damaged row or file.
     """
-    data = _dataset(images, whole_set(images), replace, verbose, num_cpus=1)
+    data = _dataset(images, whole_set(images), replace, pairs, verbose, num_cpus=1)
     # The object is held on the driver's node, so that it is lost only together with the driver;
     # other nodes copy it.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     join = _join.options(num_cpus=0, scheduling_strategy=here)
-    return join.remote(images.count, images.shape, *data.to_arrow_refs())
+    return join.remote(images, *data.to_arrow_refs())
 
 
 def read_on_ray(
-    images: ImageSet, fragments: Iterable[Fragment], replace: bool, verbose: bool
+    images: ImageSet,
+    fragments: Iterable[Fragment],
+    replace: bool,
+    verbose: bool,
+    pairs: bool = False,
 ) -> Iterator[Pixels]:
     """Fragments in their order; some are decoded ahead of their use.
 
@@ -60,13 +68,18 @@ def read_on_ray(
     remaining = iter(fragments)
     while chunk := list(islice(remaining, _FRAGMENTS_OF_AN_EXECUTION)):
         # All CPUs are reserved by the workers, so decoding tasks request none.
-        data = _dataset(images, chunk, replace, verbose, num_cpus=0)
+        data = _dataset(images, chunk, replace, pairs, verbose, num_cpus=0)
         for table in data.iter_batches(batch_size=None, batch_format="pyarrow"):
-            yield _pixels(table, images.shape)
+            yield _pixels(table, images)
 
 
 def _dataset(
-    images: ImageSet, fragments: list[Fragment], replace: bool, verbose: bool, num_cpus: int
+    images: ImageSet,
+    fragments: list[Fragment],
+    replace: bool,
+    pairs: bool,
+    verbose: bool,
+    num_cpus: int,
 ) -> ray.data.Dataset:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = verbose
@@ -82,7 +95,7 @@ def _dataset(
     items = [{"fragment": astuple(fragment)} for fragment in fragments]
     return ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         _read,
-        fn_args=(images, replace),
+        fn_args=(images, replace, pairs),
         batch_size=None,
         batch_format="pyarrow",
         num_cpus=num_cpus,
@@ -90,37 +103,41 @@ def _dataset(
     )
 
 
-def _read(places: pa.Table, images: ImageSet, replace: bool) -> pa.Table:
+def _read(places: pa.Table, images: ImageSet, replace: bool, pairs: bool) -> pa.Table:
     fragments = [Fragment(*place) for place in places.column("fragment").to_pylist()]
-    pixels = join([read_fragment(images, fragment, replace) for fragment in fragments])
-    count = len(pixels.images)
-    rows = pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(images.image_bytes),
-        count,
-        [None, pa.py_buffer(np.ascontiguousarray(pixels.images))],
-    )
-    columns = {"image": rows, "replaced": pa.array(pixels.replaced)}
+    pixels = join([read_fragment(images, fragment, replace, pairs) for fragment in fragments])
+    columns = {"image": _column(pixels.images), "replaced": pa.array(pixels.replaced)}
     if pixels.labels is not None:
         columns["label"] = pa.array(pixels.labels)
+    if pixels.pairs is not None:
+        columns["pair"] = _column(pixels.pairs)
     return pa.table(columns)
 
 
-def _pixels(table: pa.Table, shape: ImageShape) -> Pixels:
-    column = table.column("image").combine_chunks()
-    size = shape.height * shape.width * shape.channels
-    images = np.frombuffer(column.buffers()[1], np.uint8)
-    images = images[column.offset * size : (column.offset + len(column)) * size]
-    labels = table.column("label").to_numpy() if "label" in table.column_names else None
+def _column(images: NDArray[np.uint8]) -> pa.Array:
+    kind = pa.binary(math.prod(images.shape[1:]))
+    content = pa.py_buffer(np.ascontiguousarray(images))
+    return pa.FixedSizeBinaryArray.from_buffers(kind, len(images), [None, content])
+
+
+def _pixels(table: pa.Table, images: ImageSet) -> Pixels:
+    names = table.column_names
     return Pixels(
-        images.reshape(-1, shape.height, shape.width, shape.channels),
-        labels,
+        _images(table.column("image"), images.shape),
+        table.column("label").to_numpy() if "label" in names else None,
         table.column("replaced").to_numpy(),
+        _images(table.column("pair"), images.pair) if "pair" in names and images.pair else None,
     )
 
 
+def _images(column: pa.ChunkedArray, shape: ImageShape) -> NDArray[np.uint8]:
+    whole, size = column.combine_chunks(), math.prod(shape)
+    images = np.frombuffer(whole.buffers()[1], np.uint8)
+    images = images[whole.offset * size : (whole.offset + len(whole)) * size]
+    return images.reshape(-1, shape.height, shape.width, shape.channels)
+
+
 @ray.remote  # type: ignore[untyped-decorator]
-def _join(
-    count: int, shape: ImageShape, *tables: pa.Table
-) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, NDArray[np.bool_]]:
-    pixels = fill(count, shape, (_pixels(table, shape) for table in tables))
-    return pixels.images, pixels.labels, pixels.replaced
+def _join(images: ImageSet, *tables: pa.Table) -> tuple[NDArray[Any] | None, ...]:
+    pixels = fill(images.count, (_pixels(table, images) for table in tables))
+    return pixels.images, pixels.labels, pixels.replaced, pixels.pairs

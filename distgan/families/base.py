@@ -78,6 +78,14 @@ class Step(Protocol):
         """A network as the phase that trains it will call it, before that phase has come."""
         ...
 
+    def unwrapped(self, role: str) -> nn.Module:
+        """A network itself, for what it can do besides its forward.
+
+        Gradients that reach its weights so are exchanged with those of a forward of ``step[role]``
+        in the same phase, of which there must be one.
+        """
+        ...
+
     def independent(self, role: str) -> bool:
         """Whether a sample's result does not depend on the others in its batch."""
         ...

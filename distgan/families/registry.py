@@ -11,6 +11,8 @@ from distgan.config.run import RunConfig
 from distgan.config.settings import from_dict, nearest, to_dict
 from distgan.errors import UserError, brief
 from distgan.families.base import Family
+from distgan.families.cut import CUT
+from distgan.families.cut_config import CUTConfig
 from distgan.families.cyclegan import CycleGAN
 from distgan.families.cyclegan_config import CycleGANConfig
 from distgan.families.data import DataSpec
@@ -28,6 +30,7 @@ from distgan.parallel import World
 from distgan.storage.textfiles import parse_yaml
 
 FAMILIES: dict[str, tuple[type[RunConfig], type[Family]]] = {
+    "cut": (CUTConfig, CUT),
     "cyclegan": (CycleGANConfig, CycleGAN),
     "gan": (GANConfig, GAN),
     "pix2pix": (Pix2PixConfig, Pix2Pix),

@@ -9,6 +9,7 @@ from distgan.config.feed import FeedSettings
 from distgan.config.optimizer import AdamSettings, EMASettings
 from distgan.config.run import OutputConfig, RunConfig
 from distgan.config.schedule import Schedule
+from distgan.families.cyclegan_config import CycleGANConfig
 from distgan.families.pix2pix_config import Pix2PixConfig
 from distgan.families.superres_config import SuperResConfig
 from distgan.families.translation_config import PatchDiscriminatorConfig, TranslatorConfig
@@ -66,6 +67,50 @@ def edges2digits_pix2pix_32() -> Pix2PixConfig:
         recipe="edges2digits-pix2pix-32",
         data="mnist32",
         generator=replace(config.generator, network=UNetSettings(width=16, dropout=0)),
+    )
+
+
+def edges2digits_cyclegan() -> CycleGANConfig:
+    """Digits of MNIST from outlines of other digits, and outlines from digits: CycleGAN."""
+    lr = adam(1e-3, 60_000)
+    return CycleGANConfig(
+        recipe="edges2digits-cyclegan",
+        task="edges",
+        images=60_000,
+        batch=16,
+        generator=TranslatorConfig(
+            network=ResNetGeneratorSettings(blocks=3, width=16),
+            optimizer=lr,
+            ema=EMASettings(half_life=Schedule(2_000)),
+        ),
+        discriminator=PatchDiscriminatorConfig(
+            network=PatchGANSettings(layers=2, width=32, norm="instance"), optimizer=lr
+        ),
+        output=OFTEN,
+    )
+
+
+def cyclegan_256() -> CycleGANConfig:
+    """CycleGAN as published (Zhu et al. 2017), 200 epochs of 1,334 images such as zebras.
+
+    An epoch is as long as the larger set. The learning rate of all four networks stays for 100
+    epochs and falls to 0 over 100 more: for n images take 200 n, and rates of
+    2e-4:0:100n-200n:linear.
+    """
+    images = 200 * 1_334
+    lr = adam(2e-4, images)
+    return CycleGANConfig(
+        recipe="cyclegan-256",
+        data="horses256",
+        data_b="zebras256",
+        images=images,
+        batch=1,
+        feed=FeedSettings(mirror=True, load_size=286),
+        generator=TranslatorConfig(network=ResNetGeneratorSettings(), optimizer=lr),
+        discriminator=PatchDiscriminatorConfig(
+            network=PatchGANSettings(norm="instance"), optimizer=lr
+        ),
+        output=OutputConfig(log_every=1_334, sample_every=13_340, checkpoint_every=26_680),
     )
 
 
@@ -133,6 +178,8 @@ def pix2pix_256() -> Pix2PixConfig:
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     "edges2digits-pix2pix": edges2digits_pix2pix,
     "edges2digits-l1": edges2digits_l1,
+    "edges2digits-cyclegan": edges2digits_cyclegan,
+    "cyclegan-256": cyclegan_256,
     "edges2digits-pix2pix-32": edges2digits_pix2pix_32,
     "cifar10-colorize": cifar10_colorize,
     "cifar10-superres": cifar10_superres,

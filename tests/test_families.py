@@ -60,12 +60,15 @@ AIDED = {
     "discriminator.penalty.every": 28,
     "generator.ema.half_life": 100,
 }
+# Few enough places that some maps have more, and some fewer. Short vectors have steep gradients.
+PLACES = {"places": 40, "projector.network.width": 5, "generator.optimizer.eps": 1e-2}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     # Of an image without edges an instance norm would leave nothing but enlarged rounding.
     "cyclegan": (
         "edges2digits-cyclegan",
         {**RESNET, "generator.network.norm": "group", **PATCHES, "identity": 0, "pool": 5},
     ),
+    "cut": ("edges2digits-cut", {**RESNET, **PATCHES, **PLACES}),
     "gan": ("mnist-mlp-tutorial", NARROW),
     "pix2pix": (
         "cifar10-colorize",
@@ -82,6 +85,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "cyclegan, aids": (
         "edges2digits-cyclegan",
         {**RESNET, "generator.network.dropout": 0.5, **PATCHES, **AIDED, **SETS, "pool": 5},
+    ),
+    "cut, fast": ("edges2digits-fastcut", {**RESNET, **PATCHES, **PLACES, "task": "sets"}),
+    "cut, aids": (
+        "edges2digits-cut",
+        {**RESNET, "generator.network.dropout": 0.5, **PATCHES, **PLACES, "task": "sets", **AIDED},
     ),
     "pix2pix, U-Net": ("cifar10-colorize", {**UNET, **PATCHES, **DIGITS}),
     "pix2pix, pairs": (
@@ -103,11 +111,14 @@ LARGE = DataSpec(
     ImageShape(3, 16, 16), ("0", "1", "2"), pair=ImageShape(1, 16, 16), other=ImageShape(3, 16, 16)
 )
 """What translations train on: their networks change the sizes of images."""
+HALVED = DataSpec(ImageShape(1, 16, 16))
+"""What they halve: digits, of which inputs made from them have the shape too."""
 
 
 def data_of(config: RunConfig) -> DataSpec:
-    translates = REGISTERED[config.family][1].translates
-    return LARGE if translates else DataSpec.numbered(IMAGE, CLASSES)
+    if REGISTERED[config.family][1].translates:
+        return HALVED if config.halved else LARGE
+    return DataSpec.numbered(IMAGE, CLASSES)
 
 
 def config_of(family: str, **changes: Any) -> RunConfig:

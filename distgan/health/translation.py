@@ -54,8 +54,9 @@ def _once_begun(rule: Rule) -> Rule:
     def judged(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
         for verdict in rule(past, now):
             if verdict.state == "collapsed":
-                before = past[-RECORDS]["diversity"] if len(past) >= RECORDS else 0.0
-                if now["diversity"] >= (1 + GETTING_BETTER) * before:
+                if len(past) < RECORDS:
+                    continue
+                if now["diversity"] > (1 + GETTING_BETTER) * past[-RECORDS]["diversity"]:
                     continue
             yield verdict
 

@@ -77,10 +77,12 @@ class MeasuredTranslation(Family):
 
     def reals(self, batch: Batch) -> Tensor:
         """Images of the side that outputs belong to, of rows of `input_columns`."""
+        if not self.knows_targets:
+            # Of one side only, where that is all that is wanted.
+            return batch.columns["image" if self.config.direction == "BtoA" else "other"]
         target = self.example(batch)[1]
-        if target is not None:
-            return target
-        return batch.columns["image" if self.config.direction == "BtoA" else "other"]
+        assert target is not None
+        return target
 
     @property
     def enriches(self) -> bool:

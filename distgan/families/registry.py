@@ -20,6 +20,8 @@ from distgan.families.gan import GAN
 from distgan.families.gan_config import GANConfig
 from distgan.families.pix2pix import Pix2Pix
 from distgan.families.pix2pix_config import Pix2PixConfig
+from distgan.families.superres import SuperRes
+from distgan.families.superres_config import SuperResConfig
 from distgan.families.vae import VAE
 from distgan.families.vae_config import VAEConfig
 from distgan.families.vae_gan import VAEGAN
@@ -32,6 +34,7 @@ FAMILIES: dict[str, tuple[type[RunConfig], type[Family]]] = {
     "cyclegan": (CycleGANConfig, CycleGAN),
     "gan": (GANConfig, GAN),
     "pix2pix": (Pix2PixConfig, Pix2Pix),
+    "superres": (SuperResConfig, SuperRes),
     "vae": (VAEConfig, VAE),
     "vae-gan": (VAEGANConfig, VAEGAN),
 }

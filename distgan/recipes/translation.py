@@ -11,9 +11,11 @@ from distgan.config.run import OutputConfig, RunConfig
 from distgan.config.schedule import Schedule
 from distgan.families.cyclegan_config import CycleGANConfig
 from distgan.families.pix2pix_config import Pix2PixConfig
+from distgan.families.superres_config import SuperResConfig
 from distgan.families.translation_config import PatchDiscriminatorConfig, TranslatorConfig
 from distgan.networks.patchgan import PatchGANSettings
 from distgan.networks.resnet_generator import ResNetGeneratorSettings
+from distgan.networks.srresnet import SRResNetSettings
 from distgan.networks.unet import UNetSettings
 
 OFTEN = OutputConfig(log_every=1_000, sample_every=5_000, checkpoint_every=20_000)
@@ -130,6 +132,28 @@ def cifar10_colorize() -> Pix2PixConfig:
     )
 
 
+def cifar10_superres() -> SuperResConfig:
+    """CIFAR-10 from 8x8 pixels to 32x32, twice doubled, by a narrow SRGAN."""
+    lr = adam(1e-3, 60_000)
+    return SuperResConfig(
+        recipe="cifar10-superres",
+        data="cifar10",
+        scale=4,
+        images=60_000,
+        batch=16,
+        loss="non-saturating",
+        generator=TranslatorConfig(
+            network=SRResNetSettings(blocks=4, width=32),
+            optimizer=lr,
+            ema=EMASettings(half_life=Schedule(2_000)),
+        ),
+        discriminator=PatchDiscriminatorConfig(
+            network=PatchGANSettings(layers=2, width=16, norm="none"), optimizer=adam(2e-4)
+        ),
+        output=OFTEN,
+    )
+
+
 def pix2pix_256() -> Pix2PixConfig:
     """pix2pix as published (Isola et al. 2017), 200 epochs of 400 pairs such as facades.
 
@@ -158,6 +182,7 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     "cyclegan-256": cyclegan_256,
     "edges2digits-pix2pix-32": edges2digits_pix2pix_32,
     "cifar10-colorize": cifar10_colorize,
+    "cifar10-superres": cifar10_superres,
     "pix2pix-256": pix2pix_256,
 }
 """By name."""

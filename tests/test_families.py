@@ -48,6 +48,7 @@ PATCHES = {
     "discriminator.network.norm": "instance",
 }
 DIGITS = {"data": "mnist", "task": "edges"}
+SETS = {"task": "sets", "data_b": "mnist"}
 AIDED = {
     "loss": "relativistic-average",
     "discriminator.augment.name": "diffaugment",
@@ -57,6 +58,11 @@ AIDED = {
     "generator.ema.half_life": 100,
 }
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    # Of an image without edges an instance norm would leave nothing but enlarged rounding.
+    "cyclegan": (
+        "edges2digits-cyclegan",
+        {**RESNET, "generator.network.norm": "group", **PATCHES, "identity": 0, "pool": 5},
+    ),
     "gan": ("mnist-mlp-tutorial", NARROW),
     "pix2pix": ("cifar10-colorize", {**UNET, **PATCHES, **DIGITS}),
     "toy": ("toy", {"code": 4}),
@@ -66,6 +72,10 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 """By family: a recipe, and what makes it small. Every registered family is to be here."""
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **FAMILIES,
+    "cyclegan, aids": (
+        "edges2digits-cyclegan",
+        {**RESNET, "generator.network.dropout": 0.5, **PATCHES, **AIDED, **SETS, "pool": 5},
+    ),
     "pix2pix, pairs": (
         "cifar10-colorize",
         {**RESNET, "generator.network.dropout": 0.5, **PATCHES, "task": "pairs"},

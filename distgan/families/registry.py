@@ -61,6 +61,11 @@ def build(config: RunConfig, data: DataSpec, world: World | None = None) -> Fami
     return FAMILIES[config.family][1](config, data, World() if world is None else world)
 
 
+def translates(family: str) -> bool:
+    """Whether models of a family, by its name, make images of images; no for an unknown one."""
+    return family in FAMILIES and FAMILIES[family][1].translates
+
+
 def config_class(name: Any, source: str) -> type[RunConfig]:
     """The class of a family's configurations.
 

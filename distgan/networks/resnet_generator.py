@@ -105,6 +105,7 @@ class ResNetGenerator(nn.Module):
         width = settings.width
         blocks = settings.blocks or (6 if min(image[1:]) < 256 else 9)
         self.image, self.width, self.antialias = image, width, settings.antialias
+        self.multiple = 4
         # One part a layer that can be looked at, so that a look computes nothing behind it.
         self.encoder = nn.ModuleList(
             [

@@ -18,8 +18,8 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     **r3gan.RECIPES,
     **stacked.RECIPES,
     **vae.RECIPES,
-    **photos.RECIPES,
     **translation.RECIPES,
+    **photos.RECIPES,
 }
 """Every recipe of the package by name; the first is the default."""
 

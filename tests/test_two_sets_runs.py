@@ -30,6 +30,7 @@ from distgan.runs.export import CARD, load_generator
 from distgan.storage.storage import Storage
 
 from .numbered import write_numbered
+from .ranks import distance
 from .test_two_sets import write_pixels
 from .two_sets import two_sets
 
@@ -189,3 +190,34 @@ def test_damage_of_both_sets_is_counted_together(places: tuple[str, str], tmp_pa
     assert len(said) == 2
     with pytest.raises(UserError, match=r"^--skip-bad 2: 3 damaged images so far"):
         again.add(np.array([4]), second=True)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("way", "task"),
+    [
+        ("streaming", "sets"),
+        pytest.param("resident", "sets", marks=pytest.mark.slow),
+        pytest.param("resident", "edges", marks=pytest.mark.slow),
+        pytest.param("streaming", "edges", marks=pytest.mark.slow),
+    ],
+)
+def test_on_ray_it_is_what_one_process_computes(
+    tmp_path: Path, cluster: str, way: str, task: str
+) -> None:
+    rng = np.random.default_rng(1)
+    paths = {"data": tmp_path / "A.parquet", "data_b": tmp_path / "B.parquet"}
+    sets = {
+        name: write_pixels(path, rng.integers(0, 256, (count, 16, 16, 1), np.uint8))
+        for (name, path), count in zip(paths.items(), (45, 37), strict=True)
+    }
+    sets["data_b"] = sets["data_b"] if task == "sets" else ""
+    small = {"generator.network.width": 4, "generator.network.blocks": 1}
+    small |= {"discriminator.network.width": 4, "discriminator.network.layers": 1}
+    feed = {"feed.way": way, "feed.window": 20, "feed.mirror": True, "feed.load_size": 18}
+    sizes = {"batch": 6, "images": 60, "precision": "float64", "task": task}
+    config = override(recipe("edges2digits-cyclegan"), {**sets, **small, **feed, **sizes})
+    alone = train(config, tmp_path / "alone")
+    launch.train(config, out=str(tmp_path / "two"), workers=2, address=cluster)
+    two = newest(tmp_path / "two")
+    assert distance(two["networks"], alone["networks"]) < 1e-9

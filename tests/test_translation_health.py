@@ -54,6 +54,23 @@ def test_networks_that_have_just_started_are_not_judged() -> None:
     assert suspect([new] * 5, new, RULES).state == "does nothing"
 
 
+def test_what_gets_better_is_left_alone() -> None:
+    """As measured of a run that learns, whose outputs are gray and checkered at first."""
+    shares = (509.7, 330.7, 130.2, 49.4, 22.7, 14.2, 10.0, 7.5)
+    apart = (0.006, 0.009, 0.011, 0.017, 0.021, 0.03, 0.06, 0.17)
+    learning = [
+        {**WELL, "checkerboard": share, "diversity": diversity}
+        for share, diversity in zip(shares, apart, strict=True)
+    ]
+    for number, now in enumerate(learning):
+        assert suspect(learning[:number], now, RULES).state == HEALTHY
+    for number in (3, 5):
+        stuck = {**WELL, "checkerboard": shares[number]}
+        assert suspect([stuck] * 5, stuck, RULES).state == "checkerboard"
+        stuck = {**WELL, "diversity": apart[number]}
+        assert suspect([stuck] * 5, stuck, RULES).state == "collapsed"
+
+
 def pictures(count: int = 8, side: int = 16, seed: int = 0) -> torch.Tensor:
     """Smooth ones: float64 (n, 1, side, side) in [-1, 1]."""
     draw = np.random.default_rng(seed)

@@ -16,7 +16,10 @@ from distgan import draws
 from distgan.health.diagnosis import Rule, Signs, Verdict, advising
 
 RECORDS = 5
-"""Records that have to be there before anything is said: networks start with all of these ills."""
+"""Records that have to be there before anything is said: networks start with all of these ills, and
+outputs that are alike and full of patterns."""
+GETTING_BETTER = 0.2
+"""Share by which a sign is better than so many records ago while a network still learns."""
 LEAST_CHANGE = 0.03
 """Mean |G(x) - x| over mean |y - x|. Runs that learn change their inputs by a tenth and more."""
 INVERTED = -0.5
@@ -43,11 +46,26 @@ _REMEDIES = {
 def rules(usual: Sequence[Rule]) -> tuple[Rule, ...]:
     """Every rule of a translation, the gravest first; ``usual`` are those of every family."""
     return (
-        *(advising(rule, _REMEDIES) for rule in usual),
+        *(_once_begun(advising(rule, _REMEDIES)) for rule in usual),
         does_nothing,
         colours_inverted,
         checkerboard,
     )
+
+
+def _once_begun(rule: Rule) -> Rule:
+    """A rule that does not call the outputs of a start collapsed, which are gray and alike."""
+
+    def judged(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
+        for verdict in rule(past, now):
+            if verdict.state == "collapsed":
+                if len(past) < RECORDS:
+                    continue
+                if now["diversity"] > (1 + GETTING_BETTER) * past[-RECORDS]["diversity"]:
+                    continue
+            yield verdict
+
+    return judged
 
 
 @torch.no_grad()
@@ -180,7 +198,9 @@ def hides_input(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
 def checkerboard(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
     """Outputs with a pattern of the size of pixels."""
     found = now["checkerboard"]
-    if len(past) >= RECORDS and found > MOST_CHECKERED:
+    if len(past) < RECORDS or found < (1 - GETTING_BETTER) * past[-RECORDS]["checkerboard"]:
+        return
+    if found > MOST_CHECKERED:
         yield Verdict(
             "checkerboard",
             f"a pattern of alternating pixels is {found:.3g} times as strong as in real images",

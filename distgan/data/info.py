@@ -199,7 +199,7 @@ def _pixels(
         try:
             image = transform.pixels(item.image, hear)
             if paired:
-                pair = Unreadable("its pair is missing") if item.pair is None else item.pair
+                pair = Unreadable("its pair is missing (null)") if item.pair is None else item.pair
                 image = picture.side_by_side(image, transform.pixels(pair, hear))
         except BadImageError as error:
             raise UserError(f"{item.where}: {error}; mend or remove that row") from None

@@ -78,6 +78,14 @@ class Step(Protocol):
         """A network as the phase that trains it will call it, before that phase has come."""
         ...
 
+    def unwrapped(self, role: str) -> nn.Module:
+        """A network itself, for what it can do besides its forward.
+
+        Gradients that reach its weights so are exchanged with those of a forward of ``step[role]``
+        in the same phase, of which there must be one.
+        """
+        ...
+
     def independent(self, role: str) -> bool:
         """Whether a sample's result does not depend on the others in its batch."""
         ...
@@ -181,9 +189,9 @@ class Family(ABC):
         data: what its networks see.
     """
 
-    statistics: tuple[str, ...]
+    statistics: ClassVar[tuple[str, ...]]
     """Names of the terms and observed values that are recorded."""
-    signs: Mapping[str, str]
+    signs: ClassVar[Mapping[str, str]]
     """For every role the prefix of its signs of health in records, such as ``g`` of g_grad_norm."""
     metrics: ClassVar[tuple[str, ...]] = IMAGE_METRICS
     """Names of the metrics that a run can be measured by."""
@@ -215,7 +223,7 @@ class Family(ABC):
     def networks(self) -> dict[str, Network]:
         """New networks by role, their weights drawn from torch's generator in this order."""
 
-    averaged: tuple[str, ...] = ()
+    averaged: ClassVar[tuple[str, ...]] = ()
     """Roles of the networks that a moving average is kept of."""
 
     @abstractmethod

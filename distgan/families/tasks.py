@@ -115,11 +115,15 @@ def as_output(inputs: Tensor, output: ImageShape) -> Tensor:
     Returns:
         float (n, c', h', w') of the shape ``output``, in [-1, 1].
     """
-    size = (output.height, output.width)
     if inputs.shape[1] != output.channels:
         bright = gray(inputs) if inputs.shape[1] == 3 else inputs.mean(1, keepdim=True)
         inputs = bright.expand(-1, output.channels, -1, -1)
-    if tuple(inputs.shape[2:]) == size:
-        return inputs
+    return resized(inputs, output.height, output.width)
+
+
+def resized(images: Tensor, height: int, width: int) -> Tensor:
+    """Images of another size, bicubically: (n, c, h, w) -> (n, c, height, width), in [-1, 1]."""
+    if tuple(images.shape[2:]) == (height, width):
+        return images
     # With antialiasing torch has Keys' a of -1/2, as Pillow, and without it -3/4.
-    return interpolate(inputs, size, mode="bicubic", antialias=True).clamp(-1, 1)
+    return interpolate(images, (height, width), mode="bicubic", antialias=True).clamp(-1, 1)

@@ -352,12 +352,18 @@ class Translation(MeasuredTranslation):
         like = next(networks[self.generators[0]].parameters())
         columns = {name: rows.to(like) for name, rows in shown.columns.items()}
         given, target = self.example(replace(shown, columns=columns))
-        kinds = [given, self.translate(networks, given), *(() if target is None else (target,))]
+        kinds = self.shown(networks, given, target)
         size = tuple(max(kind.shape[side] for kind in kinds) for side in (2, 3))
         channels = max(kind.shape[1] for kind in kinds)
         alike = [_as_large(kind, size).expand(-1, channels, -1, -1) for kind in kinds]
-        parts = zip(*(kind.split(SHEET_WIDTH) for kind in alike), strict=True)
+        parts = zip(*(torch.split(kind, SHEET_WIDTH) for kind in alike), strict=True)
         return torch.cat([rows for part in parts for rows in part]), SHEET_WIDTH
+
+    def shown(
+        self, networks: Mapping[str, nn.Module], given: Tensor, target: Tensor | None
+    ) -> list[Tensor]:
+        """The images of a sheet by kind, as `sheet_rows` names them: float (n, c, h, w) each."""
+        return [given, self.translate(networks, given), *(() if target is None else (target,))]
 
     def interfaces(self) -> dict[str, Interface]:
         """The generator, from images to images, and the discriminator, from images to logits."""

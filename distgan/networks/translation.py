@@ -98,6 +98,14 @@ def gives_features(network: nn.Module) -> bool:
     return hasattr(network, "with_features") and hasattr(network, "feature_layers")
 
 
+def multiple_of(network: nn.Module) -> int:
+    """What the sides of images that a generator is given are multiples of, its ``multiple``.
+
+    0 for a network that takes only images of the size that it was built for.
+    """
+    return int(getattr(network, "multiple", 0))
+
+
 def initialise(network: nn.Module, start: Start) -> None:
     """Weights of convolutions and linear layers as ``start`` says, their biases 0; gains of batch
     and group norms from N(1, 0.02^2), their biases 0."""

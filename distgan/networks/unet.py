@@ -79,6 +79,7 @@ class UNet(nn.Module):
     def __init__(self, channels: int, outputs: int, levels: int, settings: UNetSettings) -> None:
         super().__init__()
         norm, bias = settings.norm, needs_bias(settings.norm)
+        self.multiple = 1 << levels
         widths = [settings.width * min(1 << level, 8) for level in range(levels)]
         down: list[nn.Module] = []
         up: list[nn.Module] = []
@@ -105,7 +106,8 @@ class UNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """float (n, c, h, w) in [-1, 1] -> float (n, c', h, w) in [-1, 1]."""
-        maps, skips = images, list[Tensor]()
+        maps = images
+        skips: list[Tensor] = []
         for level, down in enumerate(self.down):
             # The activation in place changes the skip connection too, which is rectified behind
             # it: ReLU(leaky ReLU(x)) = ReLU(x).

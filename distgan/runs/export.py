@@ -18,11 +18,13 @@ from distgan.config.settings import PositiveCount, Width, from_dict, to_dict
 from distgan.config.shape import ImageShape
 from distgan.errors import UserError, brief, first_line
 from distgan.families import DataSpec, Family, build, config_class
+from distgan.families.translation import Translation
 from distgan.networks.unfilled import check_size, unfilled
 from distgan.runs import checkpoint
 from distgan.runs import folder as run
 from distgan.runs.autoencoder import LoadedAutoencoder
 from distgan.runs.generator import LoadedGenerator
+from distgan.runs.translator import LoadedTranslator
 from distgan.storage.storage import Storage
 from distgan.storage.textfiles import Shape, convert, read_bytes, read_json
 
@@ -156,7 +158,8 @@ def load_generator(uri: str, weights: str = "ema") -> LoadedGenerator:
             networks as they were last updated.
 
     Returns:
-        a `LoadedAutoencoder` for a model with an encoder, such as a VAE.
+        a `LoadedAutoencoder` for a model with an encoder, such as a VAE; a `LoadedTranslator`
+        for one that makes images of images, such as pix2pix.
 
     Raises:
         UserError: when the folder holds no run, one without weights yet, or files that are
@@ -289,6 +292,8 @@ def _rebuild(
             "as the run wrote them"
         ) from None
     kind = LoadedAutoencoder if family.encodes else LoadedGenerator
+    if isinstance(family, Translation):
+        kind = LoadedTranslator
     return kind(family, networks, images_seen)
 
 

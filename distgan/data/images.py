@@ -254,7 +254,7 @@ def _check_promises(
     """
     promised = ImageShape(made.channels, made.height, made.width)
     facts: list[tuple[str, object, object]] = [("a shape of", promised, shape)]
-    if made.pair is not None or pair is not None:
+    if (made.pair_shape, pair) != (None, None):
         facts.append(("pairs of a shape of", made.pair_shape, pair))
     facts += [
         (f"images in {shard.name}:", shard.count, count)

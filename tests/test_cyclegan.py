@@ -302,6 +302,14 @@ def test_a_pool_goes_on_where_it_was_saved() -> None:
         ImagePool(4, 1, "pool").load_state_dict(full.state_dict(World()), World())
 
 
+def test_a_pool_reads_nothing_that_lies_on_a_device() -> None:
+    """On `meta`, where tensors have no values; to read one would wait for a GPU."""
+    pool = ImagePool(5, 1, "pool")
+    for first in range(0, 40, 8):
+        fakes = torch.empty(8, 3, 4, 4, device="meta")
+        assert pool.exchange(first, fakes, lambda values: values, World()).is_meta
+
+
 def test_without_a_pool_the_discriminators_see_the_fakes_of_the_step() -> None:
     state = train(config_of(pool=0), 1)
     assert not [name for name in state.family.extra_state() if name.startswith("pool")]
@@ -331,6 +339,20 @@ def test_terms_count_as_they_are_weighted() -> None:
     assert bare["g_loss_ab"] == first["g_loss_ab"]
     family = build(config_of(), SETS)
     assert family.derived(first)["g_loss"] == first["g_loss_ab"] + first["g_loss_ba"]
+
+
+def test_batches_that_a_batch_norm_sees_are_those_of_the_paper() -> None:
+    """One for each image that a generator is given: inputs are normalised among themselves."""
+    norm = {"generator.network.norm": "batch"}
+    first = losses_of(config_of(**norm))
+    assert losses_of(config_of(**norm, identity=0))["g_loss_ab"] == first["g_loss_ab"]
+    state = train(config_of(**norm), 0)
+    generator, judge = (
+        state.networks[role].network for role in ("generator_ab", "discriminator_b")
+    )
+    with torch.no_grad(), sample_numbers(SEED, "generators", torch.arange(BATCH)):
+        wanted = (judge(generator(images("image", 0))) - 1).square().mean().item()
+    assert first["g_loss_ab"] == pytest.approx(wanted, rel=1e-12)
 
 
 @pytest.mark.parametrize("loss", ["non-saturating", "hinge", "relativistic"])

@@ -41,3 +41,7 @@ class CycleGANConfig(UnpairedConfig):
                 f"--identity {self.identity}: is a multiple of --cycle, which is 0; raise that, or "
                 "use --identity 0"
             )
+
+    def search_space(self) -> dict[str, str]:
+        """As of every translation, and the weight of the cycle terms."""
+        return {**UnpairedConfig.search_space(self), "cycle": "scale(0.1, 3)"}

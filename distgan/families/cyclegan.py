@@ -246,14 +246,11 @@ class CycleGAN(Translation):
         }
 
     def interfaces(self) -> dict[str, Interface]:
-        """Both generators, of which the one of outputs generates, and both discriminators."""
-        found = super().interfaces()
-        back = Interface({"images": list(self.output_shape)}, "images")
-        return {
-            self.generators[0]: found.pop(self.generators[0]),
-            self.generators[1]: back,
-            **found,
-        }
+        """Both generators, that of outputs first, and both discriminators."""
+        found, back = super().interfaces(), self.generators[1]
+        reverse = Interface({"images": list(self.output_shape)}, "images", generates=True)
+        first = found.pop(self.generators[0])
+        return {self.generators[0]: first, back: reverse, **found}
 
     def image_signs(
         self, networks: Mapping[str, nn.Module], made: Tensor, batch: Batch

@@ -203,6 +203,13 @@ def test_labels_of_outputs_are_those_that_a_classifier_sees() -> None:
         shares[name] = right.mean().item()
         assert found.values[f"label-score{name}"].value == pytest.approx(shares[name], abs=1e-12)
     assert shares["-of-targets"] > 0.9 > shares[""]
+    least, most = found.values["label-score-of-targets"][1:]
+    share, error = (
+        shares["-of-targets"],
+        (shares["-of-targets"] * (1 - shares["-of-targets"])) ** 0.5,
+    )
+    assert least == pytest.approx(share - 1.9695 * error / 249**0.5, rel=1e-4)
+    assert most == pytest.approx(min(1, share + 1.9695 * error / 249**0.5), rel=1e-4)
     both = [torch.from_numpy(levels(x) * 255).round().byte() for x in (output, pixels / 127.5 - 1)]
     expected = paired.feature_distance(*map(extractor.seen_by_stages, both)).mean().item()
     assert found.values["feature-distance"].value == pytest.approx(expected, rel=1e-4)

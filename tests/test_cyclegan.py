@@ -421,7 +421,7 @@ def test_every_game_is_watched_by_the_rules_of_one() -> None:
         **{f"{name}_{sign}": 1e-3 for name in names for sign in ("grad_norm", "update_ratio")},
         **{f"{name}_weight_growth": 1.0 for name in names},
         **{"diversity": 1.0, "class_entropy": 0.0, "images": 4.0},
-        **{name: 0.5 for name in of_images},
+        **dict.fromkeys(of_images, 0.5),
         **{f"d_{name}_{side}": 0.5 for side in "ab" for name in ("accuracy", "real", "fake")},
     }
     assert suspect([well] * 9, well, rules).state == "healthy"

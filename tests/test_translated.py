@@ -24,7 +24,10 @@ from distgan.data.spec import data_spec
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
 from distgan.evaluate.evaluation import Evaluation, Evaluator
+from distgan.evaluate.reals import mixed, read_images
+from distgan.evaluate.rows import shown_rows
 from distgan.families import build
+from distgan.families.registry import from_yaml
 from distgan.families.tasks import as_output, edges, gray, small
 from distgan.families.translation import Translation
 from distgan.features import load
@@ -185,8 +188,6 @@ def test_distances_are_to_the_side_of_the_outputs(data: str) -> None:
 def test_labels_of_outputs_are_those_that_a_classifier_sees() -> None:
     changes = {"task": "edges", "direction": "AtoB"}
     found = measured(World(), "mnist", "label-score,feature-distance", changes, num=250)
-    from distgan.evaluate.reals import mixed, read_images
-
     images = open_images("mnist")
     pixels, labels = read_images(images, mixed(images, 250))
     assert labels is not None
@@ -202,6 +203,13 @@ def test_labels_of_outputs_are_those_that_a_classifier_sees() -> None:
         shares[name] = right.mean().item()
         assert found.values[f"label-score{name}"].value == pytest.approx(shares[name], abs=1e-12)
     assert shares["-of-targets"] > 0.9 > shares[""]
+    least, most = found.values["label-score-of-targets"][1:]
+    share, error = (
+        shares["-of-targets"],
+        (shares["-of-targets"] * (1 - shares["-of-targets"])) ** 0.5,
+    )
+    assert least == pytest.approx(share - 1.9695 * error / 249**0.5, rel=1e-4)
+    assert most == pytest.approx(min(1, share + 1.9695 * error / 249**0.5), rel=1e-4)
     both = [torch.from_numpy(levels(x) * 255).round().byte() for x in (output, pixels / 127.5 - 1)]
     expected = paired.feature_distance(*map(extractor.seen_by_stages, both)).mean().item()
     assert found.values["feature-distance"].value == pytest.approx(expected, rel=1e-4)
@@ -222,6 +230,69 @@ def test_one_two_and_three_ranks_measure_the_same(tmp_path: Path, data: str) -> 
             assert found == pytest.approx(alone, rel=1e-10, abs=1e-10)
 
 
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Stored pairs: in colour, and their gray partners, which are no function of these."""
+    folder = tmp_path_factory.mktemp("pairs")
+    draw = np.random.default_rng(2)
+    (folder / "both").mkdir()
+    for number in range(40):
+        sides = draw.integers(0, 256, (SIDE, 2 * SIDE, 3)).astype(np.uint8)
+        sides[:, SIDE:] = sides[:, SIDE:, :1]
+        Image.fromarray(sides).save(folder / "both" / f"{number:02d}.png")
+    settings = PrepareSettings(pairs="side-by-side", pair_channels="gray", validation=25)
+    prepare(str(folder / "both"), str(folder / "set"), settings)
+    return str(folder / "set")
+
+
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_stored_pairs_are_inputs_and_targets(pairs: str, direction: str) -> None:
+    changes = {"task": "pairs", "direction": direction}
+    found = measured(World(), pairs, "l1,sliced", changes, features="mnist")
+    pixels = read_resident(open_images(f"{pairs}/validation"), pairs=True)
+    assert pixels.pairs is not None
+    a, b = (
+        torch.from_numpy(each.copy()).permute(0, 3, 1, 2) / 127.5 - 1
+        for each in (pixels.images, pixels.pairs)
+    )
+    given, targets = (a, b) if direction == "AtoB" else (b, a)
+    with torch.no_grad():
+        made = levels(Stub(ImageShape(*targets.shape[1:]))(given))
+    expected = np.abs(made - levels(targets)).mean()
+    assert found.values["l1"].value == pytest.approx(expected, rel=1e-6)
+    assert "l1-of-input" not in found.values
+    assert (found.card.real, found.card.translated, found.card.task) == (25, 25, "")
+
+
+def test_a_held_out_set_without_pairs_is_refused(pairs: str, data: str) -> None:
+    sets = Sets(open_images(pairs))
+    family = family_of(config_of(pairs, task="pairs"), sets)
+    chosen = EvaluateSettings(metrics=("l1",), held_out=f"{data}/validation")
+    with pytest.raises(UserError, match="has no pairs, and the run's set has pairs of 12x12"):
+        evaluation.check(chosen, family, *sets)
+
+
+def test_rows_are_shown_as_they_are_stored(pairs: str, data: str, gray_data: str) -> None:
+    sets = Sets(open_images(pairs))
+    family = family_of(config_of(pairs, task="pairs"), sets)
+    found = shown_rows(*sets, EvaluateSettings(), family, family.input_columns, 30).columns
+    assert {name: tuple(each.shape) for name, each in found.items()} == {
+        "image": (30, 3, SIDE, SIDE),
+        "pair": (30, 1, SIDE, SIDE),
+    }
+    stored = read_resident(open_images(f"{pairs}/validation"), pairs=True)
+    numbers = np.resize(mixed(open_images(f"{pairs}/validation"), 25), 30)
+    assert stored.pairs is not None
+    for name, each in (("image", stored.images), ("pair", stored.pairs)):
+        expected = each[numbers].transpose(0, 3, 1, 2) / 127.5 - 1
+        assert found[name].numpy() == pytest.approx(expected, abs=1e-6)
+    two, cycle = cycle_of(data, gray_data, identity=0)
+    rows = shown_rows(*two, EvaluateSettings(), cycle, cycle.input_columns, 10).columns
+    for name, each in (("image", data), ("other", gray_data)):
+        images = read(f"{each}/validation")[0]
+        assert torch.equal(rows[name], images[mixed(open_images(f"{each}/validation"), 10)])
+
+
 CYCLE = """
 family: cyclegan
 recipe: test
@@ -235,8 +306,6 @@ discriminator: {{network: {{name: patchgan, layers: 1, width: 4}}}}
 
 
 def cycle_of(data: str, data_b: str, **changes: Any) -> tuple[Sets, Translation]:
-    from distgan.families.registry import from_yaml
-
     config = from_yaml(CYCLE.format(data=data, data_b=data_b), "test")
     sets = Sets(open_images(data), open_images(data_b) if data_b else None)
     return sets, family_of(override(config, changes), sets)

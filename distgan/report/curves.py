@@ -114,6 +114,12 @@ TRAINING = (
         {"correlation": "correlation"},
     ),
     ChartSpec(
+        "cycle",
+        "Cycle error",
+        "of images translated there and back; with noise in between, how much outputs hide",
+        {"cycle_error": "error", "noisy_cycle": "with noise"},
+    ),
+    ChartSpec(
         "checkerboard",
         "Checkerboard",
         "energy of a pattern of alternating pixels, over that of real images, logarithmic",

@@ -30,7 +30,6 @@ from distgan.runs.export import CARD, load_generator
 from distgan.storage.storage import Storage
 
 from .numbered import write_numbered
-from .ranks import distance
 from .test_two_sets import write_pixels
 from .two_sets import two_sets
 
@@ -193,15 +192,9 @@ def test_damage_of_both_sets_is_counted_together(places: tuple[str, str], tmp_pa
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize(
-    ("way", "task"),
-    [
-        ("streaming", "sets"),
-        pytest.param("resident", "sets", marks=pytest.mark.slow),
-        pytest.param("resident", "edges", marks=pytest.mark.slow),
-        pytest.param("streaming", "edges", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["resident", "streaming"])
+@pytest.mark.parametrize("task", ["sets", "edges"])
 def test_on_ray_it_is_what_one_process_computes(
     tmp_path: Path, cluster: str, way: str, task: str
 ) -> None:
@@ -214,10 +207,12 @@ def test_on_ray_it_is_what_one_process_computes(
     sets["data_b"] = sets["data_b"] if task == "sets" else ""
     small = {"generator.network.width": 4, "generator.network.blocks": 1}
     small |= {"discriminator.network.width": 4, "discriminator.network.layers": 1}
-    feed = {"feed.way": way, "feed.window": 20, "feed.mirror": True, "feed.load_size": 18}
-    sizes = {"batch": 6, "images": 60, "precision": "float64", "task": task}
+    feed = {"feed.way": way, "feed.window": 30, "feed.mirror": True, "feed.load_size": 18}
+    sizes = {"batch": 6, "images": 48, "precision": "float64", "task": task}
     config = override(recipe("edges2digits-cyclegan"), {**sets, **small, **feed, **sizes})
     alone = train(config, tmp_path / "alone")
     launch.train(config, out=str(tmp_path / "two"), workers=2, address=cluster)
     two = newest(tmp_path / "two")
-    assert distance(two["networks"], alone["networks"]) < 1e-9
+    # Adam makes much of the rounding in gradients of biases that a norm takes out again, which
+    # would be 0; weights are 0.01 to 1 here.
+    torch.testing.assert_close(two["networks"], alone["networks"], rtol=0, atol=1e-8)

@@ -108,7 +108,7 @@ def test_an_update_with_exchanges(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def dcgan() -> Work:
-    return trace(recipe("mnist-dcgan"), MNIST, 10)
+    return trace(recipe("mnist-dcgan"), DataSpec.numbered(MNIST, 10))
 
 
 def test_a_line_is_exact_where_it_was_measured() -> None:
@@ -156,8 +156,8 @@ def test_bytes_sent_are_those_of_a_ring(dcgan: Work) -> None:
     statistics_of = [m for u in dcgan.updates for m in u.messages if m.kind != "gradients"]
     assert found.sent == dcgan.gradient_bytes + sum(m.size for m in statistics_of)
     plain = recipe("mnist-dcgan")
-    own = trace(override(plain, {"parallel.sync_batch_norm": False}), MNIST, 10)
-    half = trace(override(plain, {"parallel.compress": True}), MNIST, 10)
+    own = trace(override(plain, {"parallel.sync_batch_norm": False}), DataSpec.numbered(MNIST, 10))
+    half = trace(override(plain, {"parallel.compress": True}), DataSpec.numbered(MNIST, 10))
     weights = sum(update.parameters for update in dcgan.updates)
     assert own.gradient_bytes == 4 * weights
     assert half.gradient_bytes == 2 * weights
@@ -178,7 +178,7 @@ def test_operations_of_the_tutorials_pair_by_hand() -> None:
     # Forward; gradients of the weights; gradients of what is not an input of the network.
     of_d = all_g + 2 * (all_d + all_d + all_d - first_d)
     of_g = (all_g + all_g + all_g - first_g) + (all_d + all_d)
-    work = trace(recipe("mnist-mlp-tutorial"), MNIST, 10)
+    work = trace(recipe("mnist-mlp-tutorial"), DataSpec.numbered(MNIST, 10))
     assert [u.products.per_image for u in work.updates] == [of_d, of_g]
     assert work.flops(128) == 128 * (of_d + of_g)
     assert [u.convolutions.per_image for u in work.updates] == [0, 0]
@@ -203,7 +203,9 @@ def test_operations_of_convolutions_by_hand(groups: int, transposed: bool) -> No
 def test_lazy_penalties_cost_their_share() -> None:
     def flops(**changes: object) -> float:
         named = {f"discriminator.penalty.{name}": value for name, value in changes.items()}
-        return trace(override(recipe("mnist-mlp-tutorial"), named), MNIST, 10).flops(128)
+        return trace(
+            override(recipe("mnist-mlp-tutorial"), named), DataSpec.numbered(MNIST, 10)
+        ).flops(128)
 
     never, always, lazily = flops(), flops(r1=1.0), flops(r1=1.0, every=16 * 128)
     assert lazily == pytest.approx(never + (always - never) / 16)
@@ -214,7 +216,7 @@ def test_lazy_penalties_cost_their_share() -> None:
 def test_every_recipe_can_be_planned_on_every_gpu() -> None:
     for name in ("mnist-mlp-conditional", "cifar10-sngan-tiny", "cifar10-r3gan-tiny"):
         config = recipe(name)
-        work = trace(config, ImageShape(3, 32, 32), 10)
+        work = trace(config, DataSpec.numbered(ImageShape(3, 32, 32), 10))
         assert work.batches == config.discriminator.updates
         speeds = {}
         for gpu, device in GPUS.items():

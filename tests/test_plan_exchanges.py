@@ -85,7 +85,7 @@ def _of_a_cycle(world: World, config: RunConfig) -> Exchanges:
 def test_two_ranks_exchange_what_is_planned(tmp_path: Path) -> None:
     heard = ranks.on_ranks(2, _listen, tmp_path)[0]
     for (name, config), exchanges in zip(CONFIGS.items(), heard, strict=True):
-        work = trace(config, IMAGE, CLASSES)
+        work = trace(config, DataSpec.numbered(IMAGE, CLASSES))
         planned = [_heard(m) for update in work.updates for m in update.messages]
         for kind in ("gather", "reduce"):
             assert _sizes(planned, kind) == _sizes(exchanges, kind), name

@@ -73,7 +73,7 @@ def configured(name: str) -> RunConfig:
 
 
 def traced(config: RunConfig) -> Work:
-    return trace(config, IMAGE, CLASSES)
+    return trace(config, DataSpec.numbered(IMAGE, CLASSES))
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,18 @@ def test_cosine_and_line_go_from_start_to_end_and_stay() -> None:
         assert line.at(seen) == pytest.approx(2 - way)
 
 
+def test_a_change_may_begin_later() -> None:
+    line, cosine = Schedule.parse("2:1:1k-3k:linear"), Schedule.parse("2:1:1k-3k")
+    for seen, way in ((0, 0), (1_000, 0), (1_500, 0.25), (2_000, 0.5), (3_000, 1), (9_000, 1)):
+        assert line.at(seen) == pytest.approx(2 - way)
+        assert cosine.at(seen) == pytest.approx(1 + 0.5 * (1 + math.cos(math.pi * way)))
+    assert (line.begin, line.images) == (1_000, 3_000)
+    assert str(line) == "2:1:1000-3000:linear"
+    assert str(line.scaled(2)) == "4:2:1000-3000:linear"
+    assert line != Schedule.parse("2:1:3k:linear")
+    assert Schedule.parse("2:1:0-3k:linear") == Schedule.parse("2:1:3k:linear")
+
+
 def test_no_digit_is_lost_between_a_command_and_config_yaml() -> None:
     for number in (1.2345678e-4, 0.1 + 0.2, 1 / 3, 2e-4, 1.0, 12345678.0):
         for text in (repr(number), f"{number!r}:{number / 7!r}:1M", f"{number!r}:0:300:linear"):
@@ -60,7 +72,14 @@ def test_steps_hold_from_their_images_on() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["2e-4", "0.0002:5e-05:20000000", "1:0:300:linear", "0.001,0.0005@1000,0@3000"],
+    [
+        "2e-4",
+        "0.0002:5e-05:20000000",
+        "1:0:300:linear",
+        "1:0:100-300:linear",
+        "1:0:1k-3k",
+        "0.001,0.0005@1000,0@3000",
+    ],
 )
 def test_text_survives_a_round_trip(text: str) -> None:
     kind = TypeAdapter(Rate)
@@ -79,6 +98,10 @@ def test_text_survives_a_round_trip(text: str) -> None:
         ("1:2:3:square", "should be a number, or START:END:IMAGES"),
         ("nan", "should be a number"),
         ("1:2:0", "at least one image"),
+        ("1:2:5-5", "at least one image"),
+        ("1:2:9-5", "at least one image"),
+        ("1:2:-5", "at least one image"),
+        ("1:2:1-2-3", "should be a number, or START:END:IMAGES"),
         ("0", "greater than 0"),
         ("1:-1:100", "greater than 0"),
         ("1,2@x", "in rising order"),

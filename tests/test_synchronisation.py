@@ -11,7 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from distgan.config.run import RunConfig
 from distgan.config.settings import override
+from distgan.families import DataSpec
 from distgan.families.gan_config import GANConfig
+from distgan.families.translation_config import TranslationConfig
 from distgan.parallel import World
 from distgan.plan.trace import trace
 from distgan.recipes import RECIPES, recipe
@@ -80,10 +82,21 @@ def seen_in(config: RunConfig) -> Seen:
     return found
 
 
+PATCHES = {"discriminator.network.width": 4, "discriminator.network.layers": 1}
+TRANSLATORS: dict[str, dict[str, Any]] = {
+    "unet": {**PATCHES, "generator.network.width": 4, "generator.network.levels": 0},
+    "resnet": {**PATCHES, "generator.network.width": 4, "generator.network.blocks": 2},
+    "srresnet": {**PATCHES, "generator.network.width": 4, "generator.network.blocks": 2},
+}
+
+
 def small(name: str, **changes: Any) -> RunConfig:
     """A recipe with narrow networks."""
     config = recipe(name)
-    tiny: dict[str, Any] = {"batch": BATCH, "latent": 4, "accumulate": 1}
+    tiny: dict[str, Any] = {"batch": BATCH, "accumulate": 1}
+    if isinstance(config, TranslationConfig):
+        return override(config, {**tiny, **TRANSLATORS[config.generator.network.name], **changes})
+    tiny["latent"] = 4
     if isinstance(config, GANConfig):
         tiny |= TINY[config.generator.network.name]
     elif name == "mnist-vae":
@@ -171,7 +184,7 @@ BY_TRACE = ["mnist-mlp", "cifar10-sngan-tiny", "diffaugment", "flip", "mnist-vae
 def test_nothing_is_copied_to_the_device(name: str) -> None:
     """On a device without memory, every tensor of the processor is one that was brought there."""
     with Seen() as found:
-        trace(CONFIGS[name], IMAGE, CLASSES)
+        trace(CONFIGS[name], DataSpec.numbered(IMAGE, CLASSES))
     assert found.brought == []
     assert len(found.names) > 100
 

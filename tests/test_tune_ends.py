@@ -19,7 +19,7 @@ import yaml
 from distgan import errors, launch
 from distgan.config.run import RunConfig
 from distgan.config.settings import override
-from distgan.data.images import open_images
+from distgan.data.sides import open_sets
 from distgan.errors import AllTrialsDivergedError, AllTrialsFailedError, UserError
 from distgan.launch.signals import StopRequest
 from distgan.recipes import recipe
@@ -209,14 +209,14 @@ def test_losers_leave_no_checkpoints_and_the_disk_is_told(base: RunConfig, tmp_p
         run = tmp_path / "found" / "trials" / one.name
         assert bool(list(run.glob("checkpoints/*.pt"))) == (one is best)
         assert (run / "generator_ema.safetensors").exists(), "it can be sampled from"
-    images = open_images(base.data)
+    sets = open_sets(base)
     whole = override(recipe("mnist-mlp-tutorial"), {"batch": 32})
     state = whole_checkpoint(whole, tmp_path / "whole")
-    one, result = disk.sizes(whole, images)
+    one, result = disk.sizes(whole, sets)
     assert one == pytest.approx(state, rel=0.05)
     exported = [file.stat().st_size for file in (tmp_path / "whole").glob("*.safetensors")]
     assert result == pytest.approx(sum(exported), rel=0.05)
-    line = disk.describe(whole, images, SETTINGS.settle(whole), 1, storage)
+    line = disk.describe(whole, sets, SETTINGS.settle(whole), 1, storage)
     assert "a checkpoint is 31 MB" in line
 
 

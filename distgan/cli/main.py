@@ -25,6 +25,7 @@ from distgan.cli import (
     sample,
     show,
     train,
+    translate,
     tune,
 )
 from distgan.cli.boundary import guarded
@@ -32,14 +33,27 @@ from distgan.cli.parser import Parser
 from distgan.errors import EXIT_CODES, UserError
 
 _VERBS = (
-    *(train, sample, reconstruct, report, evaluate, tune, plan, bench, recipes, show, data),
+    *(
+        train,
+        sample,
+        translate,
+        reconstruct,
+        report,
+        evaluate,
+        tune,
+        plan,
+        bench,
+        recipes,
+        show,
+        data,
+    ),
     *(clean, jobs, guide, completion),
 )
 
 _TOP = f"""\
 start here:
   distgan train            train a GAN on MNIST; everything it needs is inside
-  distgan sample runs/...  make images with what was trained
+  distgan sample runs/...  make images with what was trained (translate: of images)
   distgan report runs/...  see how it went, in a browser
   distgan guide            read about data, training, metrics and the rest
 
@@ -102,7 +116,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     inner = parser.innermost(words)
     given = argparse.Namespace(overrides=overrides, parse=parse, root=parser, parser=inner)
     options, rest = parser.parse_known_args(words, given)
-    if rest:
+    if rest := inner.gather(options, rest):
         near = inner.near_option(rest[0].partition("=")[0]) if rest[0][:1] == "-" else ""
         inner.error(f"unrecognized arguments: {' '.join(rest)}{near}")
     for name, value in vars(options).items():

@@ -16,6 +16,7 @@ from rich.text import Text
 from distgan.cli.console import Part, command, screen, text
 from distgan.cli.pictures import Picture, protocol
 from distgan.errors import UserError
+from distgan.families.registry import translates
 from distgan.health.recovery import ILL
 from distgan.launch.progress import Progress
 from distgan.launch.start import Plan, Result, further
@@ -118,6 +119,8 @@ class Terminal:
             self._tell(dict(progress.measured()) if progress is not None else {})
             self._tell({"go on": command(*go_on)})
             return
+        config = None if self._plan is None else self._plan.config
+        use = "translate" if config is not None and translates(config.family) else "sample"
         self._say(("done", "bold"), f": {result.images_seen:,} images in {clock(result.seconds)}")
         self._tell(dict(progress.measured()) if progress is not None else {})
         self._tell(
@@ -128,7 +131,7 @@ class Terminal:
                 **self._profiled(),
                 "report": command("report", path),
                 "evaluate": command("evaluate", path),
-                "sample": command("sample", path),
+                use: command(use, path),
                 "go on": command(*go_on, "--images", further(result.images_seen)),
             }
         )

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table as RichTable
 
 from distgan.cli.console import Part, command, screen, text
+from distgan.families.registry import translates
 from distgan.runs.clock import clock
 from distgan.tune import results
 from distgan.tune.record import Trial
@@ -103,7 +104,8 @@ class Table:
         lines = {}
         if found.best is not None:
             lines["best"] = command("train", "--config", f"{path}/{results.BEST}")
-            lines["its images"] = command("sample", f"{path}/trials/{found.best.name}")
+            use = "translate" if translates(self._plan.base.family) else "sample"
+            lines["its images"] = command(use, f"{path}/trials/{found.best.name}")
         lines["all trials"] = f"{path}/trials.csv, {path}/trials.parquet"
         lines["report"] = command("report", path)
         for name, said in lines.items():

@@ -24,3 +24,6 @@ class FeedSettings:
     """Damaged images to pass over, each replaced by its neighbour, before it is an error."""
     mirror: bool = False
     """Flip each real image left to right with probability 1/2."""
+    load_size: Annotated[int, Field(ge=0, le=2**16)] = 0
+    """Shorter side that each real image is enlarged to before a window of its own size is cut from
+    it at random; 0: none. Images of a pair are cut alike, those of a second set on their own."""

@@ -6,6 +6,7 @@ Time is counted in images seen, so that a schedule means the same at any batch s
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, Any
@@ -27,11 +28,12 @@ class Schedule:
 
     As text, which is what a command line and a YAML file hold: ``2e-4`` for a constant,
     ``2e-4:5e-5:20M`` for half a cosine (Loshchilov and Hutter, ICLR 2017, equation 5,
-    without restarts), ``2e-4:0:20M:linear`` for a straight line, ``2e-4,1e-4@5M,5e-5@8M`` for
-    values that each hold from so many images on.
+    without restarts), ``2e-4:0:20M:linear`` for a straight line, ``2e-4:0:10M-20M:linear`` for one
+    that begins after 10M images, ``2e-4,1e-4@5M,5e-5@8M`` for values that each hold from so many
+    images on.
     """
 
-    __slots__ = ("end", "images", "shape", "start", "steps")
+    __slots__ = ("begin", "end", "images", "shape", "start", "steps")
 
     def __init__(
         self,
@@ -40,9 +42,10 @@ class Schedule:
         images: int = 0,
         shape: str = "cosine",
         steps: tuple[tuple[float, int], ...] = (),
+        begin: int = 0,
     ) -> None:
         self.start, self.end = float(start), float(start if end is None else end)
-        self.images, self.shape = images, shape
+        self.begin, self.images, self.shape = begin, images, shape
         self.steps = steps
         if steps:
             self.end, self.images = steps[-1]
@@ -66,7 +69,7 @@ class Schedule:
         """Every value times a factor, and through ``tidy``."""
         steps = tuple((tidy(value * factor), images) for value, images in self.steps)
         start, end = tidy(self.start * factor), tidy(self.end * factor)
-        return Schedule(start, end, self.images, self.shape, steps)
+        return Schedule(start, end, self.images, self.shape, steps, self.begin)
 
     def at(self, images_seen: float) -> float:
         """The value after that many images."""
@@ -75,7 +78,8 @@ class Schedule:
         if self.steps:
             past = [value for value, images in self.steps if images <= images_seen]
             return past[-1] if past else self.start
-        way = _SHAPES[self.shape](min(1.0, images_seen / self.images))
+        share = max(0, images_seen - self.begin) / (self.images - self.begin)
+        way = _SHAPES[self.shape](min(1.0, share))
         return self.start + (self.end - self.start) * way
 
     def __str__(self) -> str:
@@ -84,7 +88,8 @@ class Schedule:
         if self.steps:
             later = (f"{_digits(value)}@{images}" for value, images in self.steps)
             return ",".join((_digits(self.start), *later))
-        text = f"{_digits(self.start)}:{_digits(self.end)}:{self.images}"
+        span = f"{self.begin}-{self.images}" if self.begin else str(self.images)
+        text = f"{_digits(self.start)}:{_digits(self.end)}:{span}"
         return text if self.shape == "cosine" else f"{text}:{self.shape}"
 
     def __repr__(self) -> str:
@@ -101,7 +106,7 @@ class Schedule:
         # Two constants of the same value are equal whatever their number of images and shape.
         if self.constant:
             return (self.start,)
-        return self.start, self.end, self.images, self.shape, self.steps
+        return self.start, self.end, self.begin, self.images, self.shape, self.steps
 
     @classmethod
     def parse(cls, value: Any) -> Schedule:
@@ -115,8 +120,11 @@ class Schedule:
         if isinstance(value, str) and "@" in value:
             return cls._stepped(value)
         parts = value.split(":") if isinstance(value, str) else [value]
+        # Alone "1e-3" and "-5" are numbers, which are refused below.
+        span = re.fullmatch("([^-]+)-([^-]+)", parts[2]) if len(parts) > 2 else None
+        places = span.groups() if span else parts[2:3]
         try:
-            numbers = [float(parse_count(part)) for part in parts[:3]]
+            numbers = [float(parse_count(part)) for part in (*parts[:2], *places)]
             whole = all(math.isfinite(number) for number in numbers)
         except (TypeError, ValueError):
             whole = False
@@ -124,13 +132,15 @@ class Schedule:
         if not whole or len(parts) not in (1, 3, 4) or shape not in _SHAPES:
             raise ValueError(
                 "should be a number, or START:END:IMAGES or START:END:IMAGES:linear for one "
-                "that changes, such as 2e-4:5e-5:20M, or steps such as 2e-4,1e-4@5M"
+                "that changes, such as 2e-4:5e-5:20M, or 2e-4:0:10M-20M:linear for one that "
+                "begins to change later, or steps such as 2e-4,1e-4@5M"
             )
-        if len(parts) > 1 and (numbers[2] < 1 or not numbers[2].is_integer()):
-            raise ValueError("should change over at least one image")
         if len(parts) == 1:
             return cls(numbers[0])
-        return cls(numbers[0], numbers[1], int(numbers[2]), shape)
+        begin, images = numbers[2:] if span else (0.0, numbers[2])
+        if not 0 <= begin < images or not (begin.is_integer() and images.is_integer()):
+            raise ValueError("should change over at least one image")
+        return cls(numbers[0], numbers[1], int(images), shape, begin=int(begin))
 
     @classmethod
     def _stepped(cls, text: str) -> Schedule:

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 
 from distgan.config.run import RunConfig
+from distgan.data import jitter
+from distgan.data.jitter import Jitter
+from distgan.data.order import OTHER
 from distgan.data.prefetch import PrefetchBuffer
 from distgan.families.data import GENERATORS, Batch, Column, Draw
 from distgan.parallel import World
@@ -50,7 +53,8 @@ class Feed:
         source: the images as they were stored.
         columns: what of the data a batch holds, by name.
         numbers: the random numbers of every sample, by stream.
-        config: for the seed, the micro-batch, the precision, and whether images are mirrored.
+        config: for the seed, the micro-batch, the precision, and how images are changed at random.
+        other: the images of the second set, for columns of it.
     """
 
     def __init__(
@@ -60,40 +64,50 @@ class Feed:
         numbers: Mapping[str, Draw],
         config: RunConfig,
         world: World,
+        other: SampleSource | None = None,
     ) -> None:
-        self._source, self._columns, self._world = source, columns, world
+        self._columns, self._world, self._load_size = columns, world, config.feed.load_size
         self._dtype, self._weight = config.dtype, world.weight(config.micro_batch)
         self._micro_batch = config.micro_batch
         self._numbers = _Numbers(numbers, config, world, _NUMBERS_AT_ONCE)
-        ahead = any(column.next_batch for column in columns.values())
-        self._rows = _RowsInOrder(source, config, world, config.batch if ahead else 0)
+        sources = {"": source, **({} if other is None else {OTHER: other})}
+        self._rows = {
+            of: _RowsInOrder(each, config, world, _ahead(columns, config, bool(of)), of)
+            for of, each in sources.items()
+        }
 
     def batch(self, images_seen: int) -> Batch:
         """This rank's part of the global micro-batch from sample ``images_seen``."""
         numbers = self._numbers.batch(images_seen)
-        now, later = self._rows.batch(images_seen)
+        read = {of: rows.batch(images_seen) for of, rows in self._rows.items()}
+        side = min(read[""][0][0].images.shape[1:3])
         columns = {}
         for name, column in self._columns.items():
-            rows, flip = later if column.next_batch else now
-            if column.kind == "image":
-                columns[name] = self._image(rows.images, flip)
-            elif column.kind == "pair":
-                assert rows.pairs is not None
-                columns[name] = self._image(rows.pairs, flip)
-            elif rows.labels is not None:
-                columns[name] = to_device(rows.labels, self._world.device)
+            rows, chances = read[OTHER if column.second else ""][column.next_batch]
+            if column.kind == "label":
+                if rows.labels is not None:
+                    columns[name] = to_device(rows.labels, self._world.device)
+                continue
+            stored = {"image": rows.images, "pair": rows.pairs}
+            sizes = [(part.shape[1], part.shape[2]) for part in stored.values() if part is not None]
+            wanted = stored[column.kind]
+            assert wanted is not None
+            columns[name] = self._image(wanted, chances, Jitter(self._load_size, side, sizes))
         mine = self._world.share(self._micro_batch)
         samples = torch.arange(
             images_seen + mine.start, images_seen + mine.stop, device=self._world.device
         )
         return Batch(columns, numbers, self._weight, samples)
 
-    def _image(self, images: Tensor, flip: Tensor | None) -> Tensor:
+    def _image(self, images: Tensor, chances: Mapping[str, Tensor], cut: Jitter) -> Tensor:
         # One byte a pixel travels; the device does the arithmetic.
         real = scale_pixels(to_device(images, self._world.device), self._dtype)
-        if flip is None:
-            return real
-        return torch.where(flip.view(-1, 1, 1, 1) > 0.5, real.flip(3), real)
+        if "jitter" in chances:
+            real = cut(real, chances["jitter"])
+        if "mirror" in chances:
+            flip = chances["mirror"].view(-1, 1, 1, 1) > 0.5
+            real = torch.where(flip, real.flip(3), real)
+        return real
 
     def numbers(self, images_seen: int) -> dict[str, Tensor]:
         """The random numbers alone of `batch`, by stream: float (n, size)."""
@@ -101,27 +115,40 @@ class Feed:
 
     def close(self) -> None:
         """Release what runs beside."""
-        self._source.close()
+        for rows in self._rows.values():
+            rows.close()
+
+
+def _ahead(columns: Mapping[str, Column], config: RunConfig, second: bool) -> int:
+    """Images between a sample and the later one of the same set that is wanted with it, or 0."""
+    wanted = any(column.next_batch for column in columns.values() if column.second == second)
+    return config.batch if wanted else 0
 
 
 class _RowsInOrder:
-    """Rows, and numbers to mirror by, of this rank's part of each micro-batch.
+    """Rows, and numbers to change them by, of this rank's part of each micro-batch.
 
     The source is read in order and each sample once: those of the next batch that are wanted
     already are kept, as bytes, until their own turn.
 
     Args:
         ahead: images between a sample and the later one that is wanted with it; 0 for none.
+        suffix: of the names of the streams of numbers.
     """
 
-    Part = tuple[Rows, Tensor | None]
+    Part = tuple[Rows, dict[str, Tensor]]
 
-    def __init__(self, source: SampleSource, config: RunConfig, world: World, ahead: int) -> None:
+    def __init__(
+        self, source: SampleSource, config: RunConfig, world: World, ahead: int, suffix: str
+    ) -> None:
         self._source, self._micro_batch, self._ahead = source, config.micro_batch, ahead
-        mirror = {"mirror": Draw("uniform", 1)}
+        sizes = {"mirror": int(config.feed.mirror)}
+        sizes["jitter"] = jitter.NUMBERS if config.feed.load_size else 0
+        wanted = {f"{name}{suffix}": Draw("uniform", size) for name, size in sizes.items() if size}
+        self._names = {f"{name}{suffix}": name for name in sizes}
         # As many batches ahead as of the latents of a small network.
         few = _NUMBERS_AT_ONCE // 64
-        self._mirror = _Numbers(mirror, config, world, few) if config.feed.mirror else None
+        self._chances = _Numbers(wanted, config, world, few) if wanted else None
         self._kept: dict[int, _RowsInOrder.Part] = {}
         self._next = 0
 
@@ -136,9 +163,14 @@ class _RowsInOrder:
         later = self._kept[images_seen + self._ahead]
         return self._kept.pop(images_seen), later
 
+    def close(self) -> None:
+        """Release what runs beside."""
+        self._source.close()
+
     def _read(self, images_seen: int) -> Part:
-        flip = None if self._mirror is None else self._mirror.batch(images_seen)["mirror"]
-        return self._source.batch(images_seen), flip
+        found = {} if self._chances is None else self._chances.batch(images_seen)
+        chances = {self._names[stream]: numbers for stream, numbers in found.items()}
+        return self._source.batch(images_seen), chances
 
 
 class _Numbers:

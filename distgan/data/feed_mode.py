@@ -7,13 +7,30 @@ from dataclasses import replace
 from pathlib import Path
 
 from distgan.config.feed import FeedSettings
+from distgan.config.run import RunConfig
 from distgan.data.images import ImageSet
+from distgan.data.sides import Sets
+from distgan.data.spec import reads_pairs
 from distgan.errors import UserError
 
 _RESIDENT_SHARE = 0.1
 """Largest share of memory for a resident set. Reading temporarily needs twice the set, and Ray's
 object store has 0.3 of memory."""
 _WINDOW_BYTES = 256 << 20
+
+
+def settle_run(config: RunConfig, sets: Sets, memory: int | None = None) -> FeedSettings:
+    """`settle` the feed of a run's configuration for its sets."""
+    pairs, (images, other) = reads_pairs(config, sets.images), sets
+    return settle(
+        config.feed, images, config.batch, memory, pairs=pairs, other=other, halved=config.halved
+    )
+
+
+def describe_run(config: RunConfig, sets: Sets) -> str:
+    """`describe` the feed of a run's configuration for its sets."""
+    pairs, (images, other) = reads_pairs(config, sets.images), sets
+    return describe(config.feed, images, pairs=pairs, other=other, halved=config.halved)
 
 
 def settle(
@@ -23,12 +40,16 @@ def settle(
     memory: int | None = None,
     *,
     pairs: bool = False,
+    other: ImageSet | None = None,
+    halved: bool = False,
 ) -> FeedSettings:
     """Replace automatic settings by values, so that a run's order stays the same when resumed.
 
     Args:
         memory: bytes of memory of the smallest machine to hold a resident set; None for this one.
         pairs: whether the pairs of the images are read too.
+        other: the run's second set, where it has one.
+        halved: whether both sides of the run are halves of ``images``.
 
     Raises:
         UserError: for a window smaller than a batch.
@@ -36,37 +57,53 @@ def settle(
     way = feed.way
     if way == "auto":
         memory = _memory() if memory is None else memory
-        way = (
-            "resident"
-            if images.count * _row(images, pairs) <= _RESIDENT_SHARE * memory
-            else "streaming"
-        )
+        size = _resident_bytes(images, pairs, other)
+        way = "resident" if size <= _RESIDENT_SHARE * memory else "streaming"
     if way == "resident":
         return replace(feed, way=way)
-    window = feed.window or max(batch, _WINDOW_BYTES // _row(images, pairs))
-    if window < min(batch, images.count):
+    row, most = _row(images, pairs, other, halved), max(images.count, other.count if other else 0)
+    window = feed.window or max(batch, _WINDOW_BYTES // row)
+    if window < min(batch, most):
         raise UserError(
             f"--feed.window {window}: smaller than a batch ({batch}); give at least that many"
         )
-    return replace(feed, way=way, window=min(window, images.count))
+    return replace(feed, way=way, window=min(window, most))
 
 
-def describe(feed: FeedSettings, images: ImageSet, *, pairs: bool = False) -> str:
+def describe(
+    feed: FeedSettings,
+    images: ImageSet,
+    *,
+    pairs: bool = False,
+    other: ImageSet | None = None,
+    halved: bool = False,
+) -> str:
     """One line for the user: the mode, and the memory it takes."""
     what = f"{images.count:,} {'pairs' if pairs else 'images'}"
+    if other is not None:
+        what = f"{images.count:,} and {other.count:,} images"
+    if halved:
+        what = f"{what} in two halves,"
     if feed.way == "resident":
-        size = _megabytes(images.count * _row(images, pairs))
+        size = _megabytes(_resident_bytes(images, pairs, other))
         return f"{what} resident in memory, {size} once for each node"
-    size = _megabytes(2 * feed.window * _row(images, pairs))
+    size = _megabytes(2 * feed.window * _row(images, pairs, other, halved))
+    one = other is None and not halved
+    each = "two windows take" if one else "two windows of each take"
     return (
         f"{what} streamed through a shuffle window of {feed.window:,}, "
-        f"{feed.lanes} lanes; two windows take {size}, divided among the workers"
+        f"{feed.lanes} lanes; {each} {size}, divided among the workers"
     )
 
 
-def _row(images: ImageSet, pairs: bool) -> int:
-    """Bytes of all that is kept of one image."""
-    return images.image_bytes + (images.pair_bytes if pairs else 0)
+def _resident_bytes(images: ImageSet, pairs: bool, other: ImageSet | None) -> int:
+    return images.count * _row(images, pairs) + (other.bytes if other else 0)
+
+
+def _row(images: ImageSet, pairs: bool, other: ImageSet | None = None, halved: bool = False) -> int:
+    """Bytes of all that is kept of one image, and of one of the second set."""
+    one = images.image_bytes + (images.pair_bytes if pairs else 0)
+    return one * (1 + halved) + (other.image_bytes if other else 0)
 
 
 def _megabytes(size: int) -> str:

@@ -208,6 +208,22 @@ def fill(count: int, pieces: Iterable[Pixels]) -> Pixels:
     return whole
 
 
+def numbered(images: ImageSet, numbers: range) -> tuple[list[Fragment], list[int]]:
+    """Fragments that hold some consecutive images of a set, and the number of each one's first.
+
+    One for each row group, of which the first and the last may be parts.
+    """
+    found, firsts = [], []
+    for whole, first in zip(whole_set(images), first_rows(images), strict=True):
+        start = max(0, numbers.start - first)
+        stop = min(whole.stop, numbers.stop - first)
+        # Of row groups without rows there may be some, too, which count in the order of a set.
+        if start < stop or (whole.stop == 0 and numbers.start <= first <= numbers.stop):
+            found.append(Fragment(whole.file, whole.group, start, stop))
+            firsts.append(first + start)
+    return found, firsts
+
+
 def first_rows(images: ImageSet) -> list[int]:
     """The number of the first image of every row group, through all files."""
     counts = [rows for groups in images.groups for rows in groups]

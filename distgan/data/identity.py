@@ -13,12 +13,13 @@ from distgan.config.run import RunConfig
 from distgan.config.shape import ImageShape
 from distgan.data import manifest
 from distgan.data.images import PACKAGED, ImageSet
+from distgan.data.sides import Sets
 from distgan.errors import UserError
 from distgan.storage.storage import Storage
 from distgan.storage.textfiles import Shape, read_json
 
-FILE = "data.json"
-"""File of a run with the name and fingerprints of its data set."""
+FILE, OTHER_FILE = "data.json", "data_b.json"
+"""Files of a run with the name and fingerprints of its data set, and of its second one."""
 
 _PIECES, _PIECE, _FOOTER = 32, 4096, 1 << 16
 """For a file without a checksum: number of pieces that are read, bytes of each, and bytes read at
@@ -50,7 +51,11 @@ def findable(config: RunConfig) -> RunConfig:
     """The same with names of sets that are valid from any working folder."""
     held_out = config.evaluate.held_out
     evaluate = replace(config.evaluate, held_out=everywhere(held_out) if held_out else "")
-    return replace(config, data=everywhere(config.data), evaluate=evaluate)
+    # Only configurations with a second set have that setting.
+    second: dict[str, Any] = {}
+    if config.second_set:
+        second = {"data_b": everywhere(config.second_set)}
+    return replace(config, data=everywhere(config.data), evaluate=evaluate, **second)
 
 
 def fingerprint(images: ImageSet) -> str:
@@ -106,7 +111,7 @@ def _manifest(images: ImageSet) -> manifest.Manifest | None:
     return None if _is_file(images) else manifest.read(Storage(images.uri))
 
 
-def remember(run: Storage, data: str, images: ImageSet) -> None:
+def remember(run: Storage, data: str, images: ImageSet, file: str = FILE) -> None:
     """Write a set's name and fingerprints into the run's folder."""
     known: dict[str, Any] = {
         "data": data,
@@ -115,7 +120,14 @@ def remember(run: Storage, data: str, images: ImageSet) -> None:
         "count": images.count,
         "shape": list(images.shape),
     }
-    run.write(FILE, json.dumps(known, indent=2) + "\n")
+    run.write(file, json.dumps(known, indent=2) + "\n")
+
+
+def remember_all(run: Storage, config: RunConfig, sets: Sets) -> None:
+    """Write the names and fingerprints of all sets of a configuration into the run's folder."""
+    remember(run, config.data, sets.images)
+    if sets.other is not None:
+        remember(run, config.second_set, sets.other, OTHER_FILE)
 
 
 def remembered_size(run: str) -> tuple[int, int] | None:
@@ -131,15 +143,28 @@ def remembered_size(run: str) -> tuple[int, int] | None:
     return (shape[1], shape[2]) if len(shape) == 3 else None
 
 
-def check_same(run: Storage, data: str, images: ImageSet) -> None:
+def check_all_same(run: Storage, config: RunConfig, sets: Sets) -> None:
+    """As `check_same`, of all sets of a configuration."""
+    check_same(run, config.data, sets.images)
+    if sets.other is not None:
+        check_same(run, config.second_set, sets.other, "--data_b", OTHER_FILE)
+
+
+def check_same(
+    run: Storage, data: str, images: ImageSet, option: str = "--data", file: str = FILE
+) -> None:
     """Check that a set is the one that a run was trained on, if the run recorded it.
+
+    Args:
+        option: the setting that names it.
+        file: of the run, which has its fingerprints.
 
     Raises:
         UserError: when it is another one.
     """
-    if not run.exists(FILE):
+    if not run.exists(file):
         return
-    known = read_json(run, FILE, _Known, _REMEDY)
+    known = read_json(run, file, _Known, _REMEDY)
     if known["fingerprint"] == fingerprint(images):
         content = known.get("content") and whole(images)
         # Either may be empty, for instance if the set was moved from remote storage to a disk.
@@ -147,9 +172,9 @@ def check_same(run: Storage, data: str, images: ImageSet) -> None:
             return
     shape = ImageShape(*known["shape"]) if len(known["shape"]) == 3 else known["shape"]
     raise UserError(
-        f"--data {data}: holds other images than the run {run.uri} was trained on, which were "
+        f"{option} {data}: holds other images than the run {run.uri} was trained on, which were "
         f"{known['count']:,} of {shape} in {known['data']}; put that set back, or give its place "
-        "with --data"
+        f"with {option}"
     )
 
 

@@ -18,6 +18,9 @@ from distgan import draws
 
 Numbers = NDArray[np.int64]
 
+OTHER = "-other"
+"""Ends the names of the streams of random numbers of a run's second set."""
+
 
 class ShuffledOrder:
     """Sample s is image ``permutation(seed, s // count)[s % count]``.
@@ -25,10 +28,11 @@ class ShuffledOrder:
     Args:
         seed: the run's seed.
         count: images in the set.
+        suffix: of the stream's name.
     """
 
-    def __init__(self, seed: int, count: int) -> None:
-        self.seed, self.count = seed, count
+    def __init__(self, seed: int, count: int, suffix: str = "") -> None:
+        self.seed, self.count, self._stream = seed, count, f"order{suffix}"
         self._epoch = -1
         self._permutation: Numbers = np.empty(0, np.int64)
 
@@ -38,7 +42,7 @@ class ShuffledOrder:
         while count > 0:
             epoch, offset = divmod(first, self.count)
             if epoch != self._epoch:
-                self._permutation = draws.permutation(self.seed, "order", epoch, self.count)
+                self._permutation = draws.permutation(self.seed, self._stream, epoch, self.count)
                 self._epoch = epoch
             part = self._permutation[offset : offset + count]
             parts.append(part)
@@ -84,12 +88,20 @@ class StreamedOrder:
         batch: images in a global batch.
         window: images in a window.
         lanes: how many; with more ranks than lanes some rows are read by several ranks.
+        suffix: of the streams' names.
     """
 
     def __init__(
-        self, seed: int, groups: tuple[int, ...], batch: int, window: int, lanes: int
+        self,
+        seed: int,
+        groups: tuple[int, ...],
+        batch: int,
+        window: int,
+        lanes: int,
+        suffix: str = "",
     ) -> None:
         self._seed, self._batch, self._lanes = seed, batch, min(lanes, batch)
+        self._suffix = suffix
         self._groups = np.array(groups, np.int64)
         self.count = int(self._groups.sum())
         self._window = min(window, self.count)
@@ -118,7 +130,7 @@ class StreamedOrder:
         spans: list[tuple[int, int]] = []
         read = 0
         for lane in np.unique(lane_of[mine]):
-            key, count = f"window-{number}-lane-{lane}", int(counts[lane])
+            key, count = f"window-{number}-lane-{lane}{self._suffix}", int(counts[lane])
             rows[lane_of == lane] = read + draws.permutation(self._seed, key, epoch, count)
             read += count
             low, high = first + int(runs[lane]), first + int(runs[lane + 1])
@@ -132,7 +144,8 @@ class StreamedOrder:
     def _enter(self, epoch: int) -> None:
         if epoch == self._epoch:
             return
-        self._line = draws.permutation(self._seed, "row groups", epoch, len(self._groups))
+        stream = f"row groups{self._suffix}"
+        self._line = draws.permutation(self._seed, stream, epoch, len(self._groups))
         self._starts = np.concatenate([[0], np.cumsum(self._groups[self._line])])
         self._epoch = epoch
 

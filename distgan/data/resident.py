@@ -15,6 +15,7 @@ from distgan.data.feed import Rows
 from distgan.data.order import ShuffledOrder
 from distgan.data.pixels import Pixels
 from distgan.data.prefetch import PrefetchBuffer
+from distgan.data.sides import Side
 from distgan.parallel import World
 
 _BYTES_AT_ONCE = 2**21
@@ -29,13 +30,24 @@ class Resident:
         pixels: the whole set, in memory that the processes of a node may share.
         batch: images in a global batch.
         damage: counts damaged images.
+        side: which images of the set, and in which order; None for all, in that of a run's set.
 
     Raises:
         UserError: for more damaged images than are allowed.
     """
 
-    def __init__(self, pixels: Pixels, seed: int, batch: int, world: World, damage: Damage) -> None:
-        self._order = ShuffledOrder(seed, len(pixels.images))
+    def __init__(
+        self,
+        pixels: Pixels,
+        seed: int,
+        batch: int,
+        world: World,
+        damage: Damage,
+        side: Side | None = None,
+    ) -> None:
+        side = side or Side(range(len(pixels.images)))
+        pixels = pixels.take(slice(side.numbers.start, side.numbers.stop))
+        self._order = ShuffledOrder(seed, len(pixels.images), side.suffix)
         self._images = _Matrix(pixels.images)
         self._labels = None if pixels.labels is None else borrow(pixels.labels)
         self._pairs = None if pixels.pairs is None else _Matrix(pixels.pairs)
@@ -43,7 +55,7 @@ class Resident:
         # At most one epoch of a small set, as each epoch needs a permutation.
         at_once = min(_BYTES_AT_ONCE, size * len(pixels.images))
         self._ahead = PrefetchBuffer(self._gather, batch, world, size, at_once)
-        damage.add(np.flatnonzero(pixels.replaced))
+        damage.add(side.numbers.start + np.flatnonzero(pixels.replaced), side.second)
 
     def batch(self, images_seen: int) -> Rows:
         """This rank's part of the global batch from sample ``images_seen``."""

@@ -1,8 +1,9 @@
-"""Opens a set in resident or in streaming mode."""
+"""Opens the sets of a run in resident or in streaming mode."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from distgan.config.run import RunConfig
 from distgan.data.damage import Damage
@@ -10,8 +11,52 @@ from distgan.data.feed import SampleSource
 from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels
 from distgan.data.resident import Resident
+from distgan.data.sides import Side, halves
 from distgan.data.streaming import Reader, Streamed
 from distgan.parallel import World
+
+
+class Access(NamedTuple):
+    """How a set is read: as a whole into memory, or fragments of it in order."""
+
+    resident: Callable[[], Pixels]
+    reader: Reader
+
+
+def open_sides(
+    config: RunConfig,
+    images: ImageSet,
+    other: ImageSet | None,
+    world: World,
+    access: Callable[[ImageSet, bool], Access],
+    damage: Damage,
+    pairs: bool,
+) -> tuple[SampleSource, SampleSource | None]:
+    """The sources of a run's columns of its set, and of those of its second set if it has one.
+
+    Args:
+        other: the second set; None also where the two sides are halves of ``images``.
+        access: maps a set, and whether its pairs are wanted, to how it is read.
+        pairs: whether the column of pairs of the first set is read.
+
+    Raises:
+        UserError: for a set that cannot be read.
+    """
+
+    def opened(of: ImageSet, side: Side) -> SampleSource:
+        wanted = pairs and not side.second
+        read = access(of, wanted)
+        return open_rows(
+            config, of, world, **read._asdict(), damage=damage, pairs=wanted, side=side
+        )
+
+    if config.halved:
+        first, second = halves(images.count)
+        return opened(images, Side(first)), opened(images, Side(second, second=True))
+    source = opened(images, Side(range(images.count)))
+    if other is None:
+        return source, None
+    return source, opened(other, Side(range(other.count), second=True))
 
 
 def open_rows(
@@ -23,6 +68,7 @@ def open_rows(
     reader: Reader,
     damage: Damage,
     pairs: bool = False,
+    side: Side | None = None,
 ) -> SampleSource:
     """The source of images for the mode that the configuration names.
 
@@ -30,12 +76,14 @@ def open_rows(
         resident: returns the whole set in memory; called in resident mode only.
         reader: reads fragments in their order; used in streaming mode only.
         pairs: whether both read the column of pairs.
+        side: which images of the set, and in which order; None for all, in that of a run's set.
 
     Raises:
         UserError: for a set that cannot be read.
     """
+    side = side or Side(range(images.count))
     if config.feed.way == "resident":
-        return Resident(resident(), config.seed, config.micro_batch, world, damage)
+        return Resident(resident(), config.seed, config.micro_batch, world, damage, side)
     # The last batch may begin just before the end, and want samples of the one after it.
     end = config.images + 2 * config.batch
     return Streamed(
@@ -49,4 +97,5 @@ def open_rows(
         reader,
         damage,
         pairs,
+        side,
     )

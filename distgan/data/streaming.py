@@ -15,11 +15,12 @@ from distgan.config.feed import FeedSettings
 from distgan.config.shape import ImageShape
 from distgan.data.damage import Damage
 from distgan.data.feed import Rows
-from distgan.data.fragments import Fragment, first_rows
+from distgan.data.fragments import Fragment, numbered
 from distgan.data.images import ImageSet
 from distgan.data.order import StreamedOrder, Window
 from distgan.data.pixels import Pixels
 from distgan.data.resident import borrow
+from distgan.data.sides import Side
 from distgan.parallel import World
 
 Reader = Callable[[Iterable[Fragment]], Iterator[Pixels]]
@@ -47,6 +48,7 @@ class Streamed:
         end: the first sample after the end of the run.
         damage: counts damaged images.
         pairs: whether the reader reads the column of pairs.
+        side: which images of the set, and in which order; None for all, in that of a run's set.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Streamed:
         reader: Reader,
         damage: Damage,
         pairs: bool = False,
+        side: Side | None = None,
     ) -> None:
         self._images, self._reader, self._damage = images, reader, damage
         self._feed, self._seed, self._batch, self._end = feed, seed, batch, end
@@ -69,10 +72,9 @@ class Streamed:
             slice(first + self._part.start, first + self._part.stop)
             for first in range(0, batch, micro_batch)
         ]
-        self._places = [
-            (f, g) for f, groups in enumerate(images.groups) for g in range(len(groups))
-        ]
-        self._first_rows = np.array(first_rows(images), np.int64)
+        self._side = side or Side(range(images.count))
+        self._places, firsts = numbered(images, self._side.numbers)
+        self._first_rows = np.array(firsts, np.int64)
         self._pair = images.pair if pairs else None
         self._loading: _Loading | None = None
         self._now: _Loaded | None = None
@@ -125,8 +127,9 @@ class Streamed:
         self._loading = _Loading(self._windows(images_seen), pieces, sizes, self._note)
 
     def _windows(self, images_seen: int) -> Iterator[Window]:
-        groups = tuple(rows for groups in self._images.groups for rows in groups)
-        order = StreamedOrder(self._seed, groups, self._batch, self._feed.window, self._feed.lanes)
+        groups = tuple(place.stop - place.start for place in self._places)
+        feed, suffix = self._feed, self._side.suffix
+        order = StreamedOrder(self._seed, groups, self._batch, feed.window, feed.lanes, suffix)
         sample = images_seen
         while sample < self._end:
             window = order.window(sample, self._parts)
@@ -135,7 +138,8 @@ class Streamed:
 
     def _read(self, window: Window) -> Iterator[Fragment]:
         for place, start, stop in window.places:
-            yield Fragment(*self._places[place], start, stop)
+            whole = self._places[place]
+            yield Fragment(whole.file, whole.group, whole.start + start, whole.start + stop)
 
     def _note(self, window: Window, replaced: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
         if not replaced.any():
@@ -143,7 +147,7 @@ class Streamed:
         numbers = np.concatenate(
             [self._first_rows[place] + np.arange(low, high) for place, low, high in window.places]
         )
-        self._damage.add(numbers[replaced])
+        self._damage.add(numbers[replaced], self._side.second)
 
 
 def _shaped(parts: list[Tensor], shape: ImageShape) -> Tensor:

@@ -67,6 +67,12 @@ class Judgement:
             return Judgement(outputs.flatten(1))
         return Judgement(outputs[:, 0], outputs[:, 1:])
 
+    @property
+    def score(self) -> Tensor:
+        """D(x) as penalties on its gradient take it, float (n,): of patches the mean, as in the
+        losses."""
+        return self.logits if self.logits.dim() == 1 else self.logits.mean(1)
+
     def parts(self, count: int) -> list[Judgement]:
         """Of that many equal parts of the images, in their order."""
         classes = [None] * count if self.classes is None else self.classes.chunk(count)
@@ -288,7 +294,7 @@ class DiscriminatorPass:
         self._squares: dict[str, Tensor] = {}
         if places and not step.only_coupled:
             judged = dict(zip(seen, (self.real, *self.fakes), strict=True))
-            logits = torch.stack([judged[place].logits for place in places])
+            logits = torch.stack([judged[place].score for place in places])
             norms = squared_gradient_norms(logits, [images[place] for place in places])
             self._squares = dict(zip(places, norms, strict=True))
 
@@ -313,7 +319,7 @@ class DiscriminatorPass:
             return cost(_joined([self._squares[kind] for kind in self._kinds[at]])).mean()
         real, made = self._images["real"], self._images[self._kinds["fake"][0]]
         images = at(real, made, self._batch.draws[f"penalty-{name}"]).detach().requires_grad_()
-        logits = Judgement.of(self._network, images, self._batch.labels).logits
+        logits = Judgement.of(self._network, images, self._batch.labels).score
         return cost(squared_gradient_norms(logits, [images])[0]).mean()
 
 

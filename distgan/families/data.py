@@ -34,6 +34,13 @@ class DataSpec:
         """With labels whose names are their numbers."""
         return DataSpec(image, tuple(map(str, range(classes))))
 
+    def shape_of(self, column: Column) -> ImageShape:
+        """The shape of the images of a column. Of two halves of one set both have that of it."""
+        if column.kind == "pair":
+            assert self.pair is not None
+            return self.pair
+        return self.other if column.second and self.other is not None else self.image
+
 
 @dataclass(frozen=True)
 class Column:
@@ -43,11 +50,13 @@ class Column:
     ``label``: int64 (n,).
     ``pair``: the stored partner of ``image``, as that one, of a shape of its own.
 
-    Of the batch's samples, or with ``next_batch`` of those a whole batch later in the order.
+    Of the batch's samples, or with ``next_batch`` of those a whole batch later in the order. With
+    ``second`` of the run's second set, or the second half of a halved one, in its own order.
     """
 
     kind: Literal["image", "label", "pair"]
     next_batch: bool = False
+    second: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,17 @@ from distgan.config.run import RunConfig
 from distgan.config.settings import from_dict, nearest, to_dict
 from distgan.errors import UserError, brief
 from distgan.families.base import Family
+from distgan.families.cut import CUT
+from distgan.families.cut_config import CUTConfig
+from distgan.families.cyclegan import CycleGAN
+from distgan.families.cyclegan_config import CycleGANConfig
 from distgan.families.data import DataSpec
 from distgan.families.gan import GAN
 from distgan.families.gan_config import GANConfig
 from distgan.families.pix2pix import Pix2Pix
 from distgan.families.pix2pix_config import Pix2PixConfig
+from distgan.families.superres import SuperRes
+from distgan.families.superres_config import SuperResConfig
 from distgan.families.vae import VAE
 from distgan.families.vae_config import VAEConfig
 from distgan.families.vae_gan import VAEGAN
@@ -24,8 +30,11 @@ from distgan.parallel import World
 from distgan.storage.textfiles import parse_yaml
 
 FAMILIES: dict[str, tuple[type[RunConfig], type[Family]]] = {
+    "cut": (CUTConfig, CUT),
+    "cyclegan": (CycleGANConfig, CycleGAN),
     "gan": (GANConfig, GAN),
     "pix2pix": (Pix2PixConfig, Pix2Pix),
+    "superres": (SuperResConfig, SuperRes),
     "vae": (VAEConfig, VAE),
     "vae-gan": (VAEGANConfig, VAEGAN),
 }
@@ -56,6 +65,11 @@ def register(
 def build(config: RunConfig, data: DataSpec, world: World | None = None) -> Family:
     """The family of a configuration, ready to say what a run of it computes."""
     return FAMILIES[config.family][1](config, data, World() if world is None else world)
+
+
+def translates(family: str) -> bool:
+    """Whether models of a family, by its name, make images of images; no for an unknown one."""
+    return family in FAMILIES and FAMILIES[family][1].translates
 
 
 def config_class(name: Any, source: str) -> type[RunConfig]:

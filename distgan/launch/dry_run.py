@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from distgan.config.run import RunConfig
-from distgan.data.feed_mode import describe
+from distgan.data.feed_mode import describe_run
 from distgan.data.images import ImageSet
-from distgan.data.spec import data_spec, reads_pairs
+from distgan.data.spec import data_spec
 from distgan.families.check import weights
 from distgan.launch.ray.workers import Asked, Device, Node, cores_for, decide
 from distgan.launch.start import MAX_FAILURES, checked
@@ -56,14 +56,14 @@ def dry_run(
     Raises:
         UserError: for what `train` would refuse before it starts anything.
     """
-    config, images, address = checked(config, workers, address, device, max_failures)
+    config, sets, address = checked(config, workers, address, device, max_failures)
     if out is not None:
         run.check_free(Storage(out))
     return DryRun(
         config,
-        images,
-        describe(config.feed, images, pairs=reads_pairs(config, images)),
-        weights(config, data_spec(images)),
+        sets.images,
+        describe_run(config, sets),
+        weights(config, data_spec(*sets)),
         _workers(config, workers, address, device),
         out or f"runs/{config.recipe}-DATE-TIME",
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack, closing
+from functools import cache
 
 import torch
 
 from distgan.data.damage import Damage
 from distgan.data.fragments import read_in_order, read_resident
-from distgan.data.rows import open_rows
+from distgan.data.images import ImageSet
+from distgan.data.pixels import Pixels
+from distgan.data.rows import Access, open_sides
 from distgan.data.spec import reads_pairs
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
@@ -54,18 +57,34 @@ def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
     control = _Direct(display, stop, events)
     storage = RetryingStorage(plan.storage.anywhere(), control.note, owner=plan.storage.owner)
     display.note("loading the data", PREPARING)
-    rows = open_rows(
-        config,
-        images,
-        world,
-        resident=lambda: read_resident(images, replace, pairs),
-        reader=lambda fragments: read_in_order(images, fragments, replace, pairs),
-        damage=Damage(images, config.feed.skip_bad, storage, note=display.note),
-        pairs=pairs,
-    )
+    damage = Damage(images, config.feed.skip_bad, storage, note=display.note, other=plan.other)
+
+    # Once in memory where both sides are halves of it.
+    @cache
+    def whole(of: ImageSet, pairs: bool) -> Pixels:
+        return read_resident(of, replace, pairs)
+
+    def access(of: ImageSet, pairs: bool) -> Access:
+        return Access(
+            lambda: whole(of, pairs),
+            lambda fragments: read_in_order(of, fragments, replace, pairs),
+        )
+
+    rows, others = open_sides(config, images, plan.other, world, access, damage, pairs)
     try:
-        with closing(rows):
-            return train_loop(config, storage, images, rows, world, control)
+        with ExitStack() as stack:
+            for source in filter(None, (rows, others)):
+                stack.enter_context(closing(source))
+            return train_loop(
+                config,
+                storage,
+                images,
+                rows,
+                world,
+                control,
+                other=plan.other,
+                other_rows=others,
+            )
     finally:
         events.flush()
         torch.set_num_threads(threads)

@@ -15,12 +15,14 @@ import torch
 
 from distgan.config.feed import FeedSettings
 from distgan.config.run import RunConfig
-from distgan.config.settings import leaves, override, short_count
+from distgan.config.settings import override, short_count
 from distgan.data import feed_mode as ways
 from distgan.data import identity
-from distgan.data.images import ImageSet, open_images
+from distgan.data.images import ImageSet
+from distgan.data.jitter import check_load_size
 from distgan.data.raw import in_use_if_kept
-from distgan.data.spec import data_spec, reads_pairs
+from distgan.data.sides import Sets, open_sets
+from distgan.data.spec import data_spec
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
 from distgan.families import build
@@ -32,6 +34,7 @@ from distgan.launch.log import LoggedDisplay
 from distgan.launch.ray.address import check_address, cluster_address
 from distgan.launch.ray.environment import prepare_own_cluster
 from distgan.launch.ray.workers import Asked, Device, check_asked, check_gpus, cores_for
+from distgan.launch.same_run import check_same_run
 from distgan.launch.signals import StopRequest
 from distgan.launch.surroundings import restored
 from distgan.runs import checkpoint, events, export, records
@@ -85,13 +88,23 @@ class Plan:
     threads: int | None = None
     asked_feed: FeedSettings | None = None
     remarks: tuple[str, ...] = ()
+    other: ImageSet | None = None
+    """The second set of a run that learns from two."""
+
+    @property
+    def sets(self) -> Sets:
+        """All sets."""
+        return Sets(self.images, self.other)
 
     def describe(self) -> str:
         """What is trained on what, and where to, in one line."""
-        count, shape = self.images.count, self.images.shape
-        size = f"{shape.height}x{shape.width}x{shape.channels}"
-        config = self.config
-        return f"{config.recipe} on {config.data} ({count:,} images, {size}) -> {self.storage.uri}"
+        names = (self.config.data, self.config.second_set)
+        sets = [
+            f"{name} ({of.count:,} images, {of.shape.height}x{of.shape.width}x{of.shape.channels})"
+            for name, of in zip(names, self.sets, strict=True)
+            if of is not None
+        ]
+        return f"{self.config.recipe} on {' and '.join(sets)} -> {self.storage.uri}"
 
 
 @dataclass(frozen=True)
@@ -145,17 +158,17 @@ def train(
         UserError: for anything the caller can mend, mostly before a cluster starts.
     """
     asked_feed = config.feed
-    config, images, address = checked(config, workers, address, device, max_failures)
+    config, sets, address = checked(config, workers, address, device, max_failures)
     storage = Storage(out) if out else make_unused("runs", config.recipe)
     with Ownership(storage, "training", wait=wait, made=not out) as owner:
         run.create(storage, config)
         try:
             storage = owner.claim()
-            identity.remember(storage, config.data, images)
+            identity.remember_all(storage, config, sets)
             plan = Plan(
                 config,
                 storage,
-                images,
+                sets.images,
                 workers,
                 address,
                 device,
@@ -163,6 +176,7 @@ def train(
                 max_failures=max_failures,
                 threads=threads,
                 asked_feed=asked_feed,
+                other=sets.other,
             )
             return _start(plan, display, stop)
         except BaseException:
@@ -173,19 +187,18 @@ def train(
 
 def checked(
     config: RunConfig, workers: Asked, address: str | None, device: Device, max_failures: int
-) -> tuple[RunConfig, ImageSet, str | None]:
-    """A new run's configuration with nothing left open, its images, and the cluster to join.
+) -> tuple[RunConfig, Sets, str | None]:
+    """A new run's configuration with nothing left open, its sets, and the cluster to join.
 
     Raises:
         UserError: for what `check` finds in the way, or a set that cannot be read.
     """
-    images = open_images(config.data)
+    sets = open_sets(config)
     # A relative path is to be found from other working folders, too.
     config = identity.findable(config)
     address = cluster_address(address)
-    check(config, images, workers, address, device, max_failures)
-    config = replace(config, feed=_settled(config, images))
-    return config, images, address
+    check(config, sets, workers, address, device, max_failures)
+    return replace(config, feed=ways.settle_run(config, sets)), sets, address
 
 
 def resume(
@@ -207,8 +220,8 @@ def resume(
     Args:
         path: the run's folder or URI.
         changes: settings by dotted name; only ``images``, ``output``, ``health`` and
-            ``evaluate`` may differ from the run's own, and ``data`` may name another place of
-            the same images.
+            ``evaluate`` may differ from the run's own, and ``data`` and ``data_b`` may name other
+            places of the same images.
 
     The other arguments are those of `train`.
 
@@ -225,7 +238,7 @@ def resume(
         clear_unfinished(storage)
         config = override(saved, changes or {})
         config = identity.findable(config)
-        _check_same_run(path, saved, config)
+        check_same_run(path, saved, config)
         # All that the run goes on writing; after a start would be late to hear of damage.
         for read in (run.starts, events.read, evaluation.read, recovery.interventions):
             read(storage)
@@ -240,24 +253,25 @@ def resume(
                 f"--resume {path}: is complete at {seen:,} images; give a larger --images to go "
                 f"on, such as --images {further(seen)}"
             )
-        images = open_images(config.data)
-        identity.check_same(storage, config.data, images)
+        sets = open_sets(config)
+        identity.check_all_same(storage, config, sets)
         address = cluster_address(address)
-        check(config, images, workers, address, device, max_failures)
-        config = replace(config, feed=_settled(config, images))
+        check(config, sets, workers, address, device, max_failures)
+        config = replace(config, feed=ways.settle_run(config, sets))
         if recorded and not seen:
             remarks.append(
                 f"there is no checkpoint, so training begins again; {len(recorded)} records, up to "
                 f"{recorded[-1]['images']:,} images, will be written anew"
             )
         run.update(storage, config)
-        if config.data != saved.data or not storage.exists(identity.FILE):
+        moved = (config.data, config.second_set) != (saved.data, saved.second_set)
+        if moved or not storage.exists(identity.FILE):
             # To know a large set costs a look at all of it, which was just taken.
-            identity.remember(storage, config.data, images)
+            identity.remember_all(storage, config, sets)
         plan = Plan(
             config,
             storage,
-            images,
+            sets.images,
             workers,
             address,
             device,
@@ -266,6 +280,7 @@ def resume(
             max_failures,
             threads,
             remarks=tuple(remarks),
+            other=sets.other,
         )
         return _start(plan, display, stop)
 
@@ -289,14 +304,17 @@ def _train(plan: Plan, display: Display, stop: StopRequest | None) -> Result:
     here = plan.address is None or plan.workers == 0
     if here and plan.device == "auto" and (unseen := gpus.unseen()):
         display.note(f"training on CPUs: {unseen}; --device cpu says that CPUs are meant")
-    pairs = reads_pairs(plan.config, plan.images)
-    display.note(ways.describe(plan.config.feed, plan.images, pairs=pairs))
-    labels = build(plan.config, data_spec(plan.images)).labels
+    display.note(ways.describe_run(plan.config, plan.sets))
+    labels = build(plan.config, data_spec(*plan.sets)).labels
     if labels > MOST_ROWS:
         display.note(f"samples/ shows {MOST_ROWS} of {labels:,} classes")
     start = time.perf_counter()
     stop = stop or StopRequest()
-    with in_use_if_kept(plan.images.uri), restored(unless=stop.ends), stop:
+    with contextlib.ExitStack() as stack:
+        for images in filter(None, plan.sets):
+            stack.enter_context(in_use_if_kept(images.uri))
+        stack.enter_context(restored(unless=stop.ends))
+        stack.enter_context(stop)
         if plan.workers == 0:
             from distgan.launch.in_process import run_in_process
 
@@ -335,7 +353,7 @@ def _import_ahead(module: str) -> None:
 
 def check(
     config: RunConfig,
-    images: ImageSet,
+    sets: Sets,
     workers: Asked,
     address: str | None,
     device: Device,
@@ -346,8 +364,10 @@ def check(
     Raises:
         UserError: naming what is in the way.
     """
-    family = build(config, data_spec(images))
+    data = data_spec(*sets)
+    family = build(config, data)
     family.check_data()
+    check_load_size(config.feed.load_size, data)
     check_asked(workers, config.batch, config.accumulate)
     if max_failures < 0:
         raise UserError(f"--max-failures {max_failures}: should be 0 or more")
@@ -359,38 +379,11 @@ def check(
     else:
         check_address(address)
     if config.evaluate.every:
-        evaluation.check(config.evaluate, family, images)
-    check_networks(config, data_spec(images))
-
-
-def _settled(config: RunConfig, images: ImageSet) -> FeedSettings:
-    return ways.settle(config.feed, images, config.batch, pairs=reads_pairs(config, images))
+        evaluation.check(config.evaluate, family, *sets)
+    check_networks(config, data)
 
 
 def _in_a_cluster() -> bool:
     # One that this process is in already, as a trial of a search is, has room of its own.
     ray = sys.modules.get("ray")
     return ray is not None and bool(ray.is_initialized())
-
-
-def _check_same_run(path: str, saved: RunConfig, config: RunConfig) -> None:
-    # Passing over damage changes neither order nor the images that are whole.
-    feed = replace(config.feed, skip_bad=saved.feed.skip_bad)
-    free = replace(
-        config,
-        # The images themselves are compared, wherever they lie now.
-        data=saved.data,
-        images=saved.images,
-        output=saved.output,
-        feed=feed,
-        health=saved.health,
-        evaluate=saved.evaluate,
-    )
-    old = {setting.name: setting.value for setting in leaves(saved)}
-    for setting in leaves(free):
-        if old.get(setting.name) != setting.value:
-            raise UserError(
-                f"--{setting.name} {setting.value}: the run {path} has "
-                f"{old.get(setting.name, 'no such setting')}, and changing it would make "
-                "another run; leave it out, or start a new run with --out"
-            )

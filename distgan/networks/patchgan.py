@@ -6,6 +6,7 @@ section 3.2.2 and appendix 6.1.2.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -16,6 +17,7 @@ from distgan.config.settings import SETTINGS, Width
 from distgan.config.shape import ImageShape
 from distgan.errors import UserError
 from distgan.networks.normalisation import Norm, needs_bias, normalisation
+from distgan.networks.resample import Halve
 from distgan.networks.translation import Start, initialise
 
 
@@ -32,6 +34,9 @@ class PatchGANSettings:
     """Channels of the first layer; doubled at each further one, up to 8 times as many."""
     norm: Norm = "batch"
     """Normalisation: batch, instance, group or none."""
+    antialias: bool = False
+    """Halve by filters behind convolutions of stride 1, as CUT, not by the convolutions themselves:
+    as many weights, as many logits, and more work."""
     init: Start = "normal"
     """How weights start: normal or xavier."""
 
@@ -74,13 +79,13 @@ class PixelGANSettings:
 class _MapDiscriminator(nn.Module):
     """Hidden layers, each with its activation, and a convolution to logits."""
 
-    def __init__(self, hidden: list[nn.Module], last: nn.Module, start: Start) -> None:
+    def __init__(self, hidden: Sequence[nn.Module], last: nn.Module, start: Start) -> None:
         super().__init__()
         self.hidden, self.last, self.depth = nn.Sequential(*hidden), last, len(hidden)
         initialise(self, start)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """float (n, c, h, w) -> logits, float (n, 1, h', w')."""
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """float (n, c, h, w) -> logits, float (n, 1, h', w'). Labels are not looked at."""
         logits: Tensor = self.last(self.hidden(images))
         return logits
 
@@ -94,18 +99,21 @@ class _MapDiscriminator(nn.Module):
 
 
 class PatchGAN(_MapDiscriminator):
-    """4x4 convolutions, all but two of stride 2, leaky ReLU 0.2; norm on all but first and last."""
+    """4x4 convolutions, all but two of stride 2 or with a filter behind them, leaky ReLU 0.2; norm
+    on all but first and last."""
 
     def __init__(self, channels: int, settings: PatchGANSettings) -> None:
         width, norm = settings.width, settings.norm
-        hidden: list[nn.Module] = [
-            nn.Sequential(nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True))
-        ]
+        stride, last = (1, [Halve()]) if settings.antialias else (2, [])
+        first = nn.Conv2d(channels, width, 4, stride, 1)
+        hidden = [nn.Sequential(first, nn.LeakyReLU(0.2, inplace=True), *last)]
         before = width
         for layer in range(1, settings.layers + 1):
-            after, stride = width * min(1 << layer, 8), 2 if layer < settings.layers else 1
+            if layer == settings.layers:
+                stride, last = 1, []
+            after = width * min(1 << layer, 8)
             convolution = nn.Conv2d(before, after, 4, stride, 1, bias=needs_bias(norm))
-            hidden.append(_normalised(convolution, norm))
+            hidden.append(nn.Sequential(*_normalised(convolution, norm), *last))
             before = after
         super().__init__(hidden, nn.Conv2d(before, 1, 4, 1, 1), settings.init)
 
@@ -116,12 +124,14 @@ class PixelGAN(_MapDiscriminator):
     def __init__(self, channels: int, settings: PixelGANSettings) -> None:
         width, bias = settings.width, needs_bias(settings.norm)
         first = nn.Sequential(nn.Conv2d(channels, width, 1), nn.LeakyReLU(0.2, inplace=True))
-        second = _normalised(nn.Conv2d(width, 2 * width, 1, bias=bias), settings.norm)
+        second = nn.Sequential(
+            *_normalised(nn.Conv2d(width, 2 * width, 1, bias=bias), settings.norm)
+        )
         last = nn.Conv2d(2 * width, 1, 1, bias=bias)
         super().__init__([first, second], last, settings.init)
 
 
-def _normalised(convolution: nn.Conv2d, norm: Norm) -> nn.Module:
+def _normalised(convolution: nn.Conv2d, norm: Norm) -> list[nn.Module]:
     # In place: neither a norm nor a convolution needs its output in backward.
     normed = normalisation(norm, convolution.out_channels)
-    return nn.Sequential(convolution, normed, nn.LeakyReLU(0.2, inplace=True))
+    return [convolution, normed, nn.LeakyReLU(0.2, inplace=True)]

@@ -126,7 +126,8 @@ def _fill(
     device = out.device
     numbers = numbers.to(device)[:, None]
     low, high = numbers & _MASK, numbers >> 32 & _MASK
-    second = torch.tensor([[place.layer << 16 | place.call]], device=device)
+    # Not from a list, which the device would have to be waited for to copy.
+    second = torch.full((1, 1), place.layer << 16 | place.call, device=device)
     most = _BLOCKS_AT_ONCE.get(device.type, _BLOCKS_ON_DEVICE)
     for rows, blocks in _parts(out.shape[0], out.shape[1], most):
         first = torch.arange(blocks.start, blocks.stop, device=device)[None]

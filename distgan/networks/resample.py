@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from distgan.networks.padding import reflected
@@ -47,14 +47,30 @@ def _double_side(maps: Tensor, side: int, beyond: str) -> Tensor:
 
 
 def halve(maps: Tensor) -> Tensor:
-    """float (n, c, h, w) -> float (n, c, h/2, w/2), filtered by [1, 2, 1] / 4 a side.
+    """float (n, c, h, w) -> float (n, c, ceil(h/2), ceil(w/2)), filtered by [1, 2, 1] / 4 a side.
 
     Zhang, "Making Convolutional Networks Shift-Invariant Again" (ICML 2019), with the edges
-    reflected. Sides are even.
+    reflected.
     """
     # Filled on the device: copying constants from the host would synchronise with a GPU.
     side = maps.new_full((3,), 0.25)
     side[1:2].fill_(0.5)
     kernel = torch.outer(side, side).expand(maps.shape[1], 1, 3, 3)
-    # Of the padding behind the last pixel nothing is used.
+    # Of the padding behind the last pixel nothing is used where a side is even.
     return functional.conv2d(reflected(maps, 1), kernel, stride=2, groups=maps.shape[1])
+
+
+class Double(nn.Module):
+    """`double` as a layer."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """float (n, c, h, w) -> float (n, c, 2h, 2w)."""
+        return double(maps)
+
+
+class Halve(nn.Module):
+    """`halve` as a layer."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """float (n, c, h, w) -> float (n, c, ceil(h/2), ceil(w/2))."""
+        return halve(maps)

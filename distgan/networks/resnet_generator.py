@@ -21,7 +21,7 @@ from distgan.errors import UserError
 from distgan.networks.normalisation import Norm, activation, needs_bias, normalisation
 from distgan.networks.padding import ReflectionPad
 from distgan.networks.random import SampleDropout
-from distgan.networks.resample import double, halve
+from distgan.networks.resample import Double, Halve
 from distgan.networks.translation import Start, check_same_size, initialise
 
 
@@ -54,16 +54,6 @@ class ResNetGeneratorSettings:
                 f"these images are {image.height}x{image.width}; prepare them at another size"
             )
         return ResNetGenerator(image, output.channels, self)
-
-
-class _Halve(nn.Module):
-    def forward(self, maps: Tensor) -> Tensor:
-        return halve(maps)
-
-
-class _Double(nn.Module):
-    def forward(self, maps: Tensor) -> Tensor:
-        return double(maps)
 
 
 class ResidualBlock(nn.Module):
@@ -105,6 +95,7 @@ class ResNetGenerator(nn.Module):
         width = settings.width
         blocks = settings.blocks or (6 if min(image[1:]) < 256 else 9)
         self.image, self.width, self.antialias = image, width, settings.antialias
+        self.multiple = 4
         # One part a layer that can be looked at, so that a look computes nothing behind it.
         self.encoder = nn.ModuleList(
             [
@@ -164,7 +155,7 @@ def _rectified(width: int, settings: ResNetGeneratorSettings) -> list[nn.Module]
 
 
 def _filtered(width: int, settings: ResNetGeneratorSettings) -> list[nn.Module]:
-    return [*_rectified(width, settings), *([_Halve()] if settings.antialias else [])]
+    return [*_rectified(width, settings), *([Halve()] if settings.antialias else [])]
 
 
 def _halving(width: int, settings: ResNetGeneratorSettings) -> nn.Module:
@@ -175,7 +166,7 @@ def _halving(width: int, settings: ResNetGeneratorSettings) -> nn.Module:
 def _doubling(width: int, settings: ResNetGeneratorSettings) -> list[nn.Module]:
     half, bias = width // 2, needs_bias(settings.norm)
     if settings.antialias:
-        layers = [_Double(), nn.Conv2d(width, half, 3, padding=1, bias=bias)]
+        layers = [Double(), nn.Conv2d(width, half, 3, padding=1, bias=bias)]
     else:
         layers = [nn.ConvTranspose2d(width, half, 3, 2, 1, output_padding=1, bias=bias)]
     return [*layers, *_rectified(half, settings)]

@@ -90,7 +90,7 @@ class SRResNet(nn.Module):
     def __init__(self, channels: int, scale: int, settings: SRResNetSettings) -> None:
         super().__init__()
         width = settings.width
-        self.scale = scale
+        self.scale, self.multiple = scale, 1
         layers: list[nn.Module] = [_convolution(channels, width), nn.LeakyReLU(0.1)]
         layers += [ResidualBlock(width, settings.norm) for _ in range(settings.blocks)]
         for _ in range(scale // 2):

@@ -37,7 +37,8 @@ class PatchDiscriminatorSettings(Protocol):
 
     def build(self, image: ImageShape) -> nn.Module:
         """A module that maps images, float (n, channels, height, width), to logits, float
-        (n, 1, h', w'): one for each patch. It is a `MapDiscriminator`.
+        (n, 1, h', w'): one for each patch. It is a `MapDiscriminator`, and takes labels beside the
+        images as every discriminator does, without a look at them.
 
         Args:
             image: the shape of all that it sees at once: with the channels of two images where it
@@ -95,6 +96,14 @@ class FeatureTranslator(Protocol):
 def gives_features(network: nn.Module) -> bool:
     """Whether a generator is a `FeatureTranslator`."""
     return hasattr(network, "with_features") and hasattr(network, "feature_layers")
+
+
+def multiple_of(network: nn.Module) -> int:
+    """What the sides of images that a generator is given are multiples of, its ``multiple``.
+
+    0 for a network that takes only images of the size that it was built for.
+    """
+    return int(getattr(network, "multiple", 0))
 
 
 def initialise(network: nn.Module, start: Start) -> None:

@@ -79,6 +79,7 @@ class UNet(nn.Module):
     def __init__(self, channels: int, outputs: int, levels: int, settings: UNetSettings) -> None:
         super().__init__()
         norm, bias = settings.norm, needs_bias(settings.norm)
+        self.multiple = 1 << levels
         widths = [settings.width * min(1 << level, 8) for level in range(levels)]
         down: list[nn.Module] = []
         up: list[nn.Module] = []

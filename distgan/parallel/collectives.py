@@ -61,7 +61,7 @@ def sum_over_ranks(values: Tensor) -> Tensor:
 class _Whole(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, sizes: tuple[int, ...], rank: int) -> Tensor:
-        padded = values.new_zeros(max(sizes))
+        padded = values.new_zeros(max(sizes), *values.shape[1:])
         padded[: len(values)] = values
         gathered = all_gather(padded)
         first = sum(sizes[:rank])
@@ -75,7 +75,7 @@ class _Whole(torch.autograd.Function):
 
 
 def whole_batch(values: Tensor, sizes: tuple[int, ...], rank: int) -> Tensor:
-    """Gather one value of each sample of the global batch: (n,) -> (sum of sizes,).
+    """Gather the values of each sample of the global batch: (n, ...) -> (sum of sizes, ...).
 
     If every rank computes the same mean over the whole batch from it, DDP's average of the ranks'
     gradients is the gradient of that mean, for any sizes.

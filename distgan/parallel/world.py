@@ -99,7 +99,8 @@ class World:
                 self.mean(buffer)
 
     def whole(self, batch: int) -> Callable[[Tensor], Tensor]:
-        """A function that gathers one value per sample: this rank's (n,) -> all ranks' (batch,).
+        """A function that gathers values of samples: this rank's (n, ...) -> all ranks'
+        (batch, ...).
 
         See `distgan.parallel.collectives.whole_batch` for the gradient.
         """

@@ -20,8 +20,7 @@ def _random_batch(config: RunConfig, family: Family, images: int) -> Batch:
     def column(wanted: Column) -> torch.Tensor:
         if wanted.kind == "label":
             return torch.zeros(images, dtype=torch.long)
-        shape = family.data.pair if wanted.kind == "pair" else family.data.image
-        assert shape is not None
+        shape = family.data.shape_of(wanted)
         values = torch.rand(images, *shape, dtype=config.dtype).mul_(2).sub_(1)
         return values.contiguous(memory_format=torch.channels_last)
 
@@ -32,4 +31,5 @@ def _random_batch(config: RunConfig, family: Family, images: int) -> Batch:
     return Batch(
         {name: column(wanted) for name, wanted in family.columns().items()},
         {name: numbers(wanted) for name, wanted in family.draws().items()},
+        numbers=torch.arange(images),
     )

@@ -19,7 +19,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from distgan.config.run import RunConfig
-from distgan.config.shape import ImageShape
 from distgan.families import DataSpec, Phase
 from distgan.parallel import World
 from distgan.plan.batches import random_batches
@@ -37,13 +36,9 @@ _FREE = ("empty", "empty_like", "empty_strided", "new_empty", "detach")
 """Operations besides views that start no kernel."""
 
 
-def trace(config: RunConfig, image: ImageShape, classes: int) -> Work:
-    """Count a cycle of updates.
-
-    Args:
-        classes: number of labels of the data, used when the run is conditional.
-    """
-    return _traced(traceable(config), image, classes)
+def trace(config: RunConfig, data: DataSpec) -> Work:
+    """Count a cycle of updates on images of these shapes."""
+    return _traced(traceable(config), data)
 
 
 def traceable(config: RunConfig) -> RunConfig:
@@ -54,8 +49,7 @@ def traceable(config: RunConfig) -> RunConfig:
 
 
 @functools.lru_cache(maxsize=32)
-def _traced(config: RunConfig, image: ImageShape, classes: int) -> Work:
-    data = DataSpec.numbered(image, classes)
+def _traced(config: RunConfig, data: DataSpec) -> Work:
     with META:
         state = TrainingState(config, data, World(device=META))
     rare = state.family.lazy_interval
@@ -137,7 +131,8 @@ def run_step(config: RunConfig, data: DataSpec, images: int, rare: int, seen: in
     counter = Counter(config, images, phases)
     networks = {role: counter.watch(network) for role, network in state.networks.items()}
     with counter:
-        TrainingStep(networks, middle, counter.autocast, counter.whole).run(phases, batches)
+        step = TrainingStep(networks, middle, counter.autocast, counter.whole, config.seed)
+        step.run(phases, batches)
     return counter.ended
 
 
@@ -234,8 +229,8 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return nullcontext()
 
     def whole(self, values: Tensor) -> Tensor:
-        """Note that one value of each sample is gathered, and summed again in backward."""
-        size = values.element_size() * self._config.micro_batch
+        """Note that the values of each sample are gathered, and summed again in backward."""
+        size = values.element_size() * values[0].numel() * self._config.micro_batch
         self._wait(size, "whole")
         if values.requires_grad:
             values.register_hook(lambda _: self._wait(size, "reduce"))  # type: ignore[no-untyped-call]

@@ -11,13 +11,15 @@ from distgan.config.run import RunConfig
 from distgan.config.settings import nearest
 from distgan.errors import UserError
 from distgan.families import registry
-from distgan.recipes import gan, photos, r3gan, stacked, vae
+from distgan.recipes import cut, gan, photos, r3gan, stacked, translation, vae
 
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     **gan.RECIPES,
     **r3gan.RECIPES,
     **stacked.RECIPES,
     **vae.RECIPES,
+    **translation.RECIPES,
+    **cut.RECIPES,
     **photos.RECIPES,
 }
 """Every recipe of the package by name; the first is the default."""

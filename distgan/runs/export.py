@@ -18,11 +18,14 @@ from distgan.config.settings import PositiveCount, Width, from_dict, to_dict
 from distgan.config.shape import ImageShape
 from distgan.errors import UserError, brief, first_line
 from distgan.families import DataSpec, Family, build, config_class
+from distgan.families.translation import Translation
+from distgan.networks.random import number_layers
 from distgan.networks.unfilled import check_size, unfilled
 from distgan.runs import checkpoint
 from distgan.runs import folder as run
 from distgan.runs.autoencoder import LoadedAutoencoder
 from distgan.runs.generator import LoadedGenerator
+from distgan.runs.translator import LoadedTranslator
 from distgan.storage.storage import Storage
 from distgan.storage.textfiles import Shape, convert, read_bytes, read_json
 
@@ -65,8 +68,20 @@ class _Card(Shape):
     images_seen: PositiveCount
     config: dict[str, Any]
     image: _Image
+    pair: _Image | None = None
+    other: _Image | None = None
     classes: list[str]
     roles: dict[str, _Role]
+
+    @property
+    def data(self) -> DataSpec:
+        """The shapes and labels of the data."""
+        image, pair, other = (
+            None if shape is None else ImageShape(**shape.model_dump())
+            for shape in (self.image, self.pair, self.other)
+        )
+        assert image is not None
+        return DataSpec(image, tuple(self.classes), pair, other)
 
 
 def export(
@@ -100,11 +115,17 @@ def export(
         "distgan": distgan.__version__,
         "images_seen": images_seen,
         "config": to_dict(config),
-        "image": family.data.image._asdict(),
+        **_shapes(family.data),
         "classes": list(family.data.classes),
         "roles": roles,
     }
     storage.write(CARD, json.dumps(card, indent=2) + "\n")
+
+
+def _shapes(data: DataSpec) -> dict[str, dict[str, int]]:
+    # Pairs and a second set are named where there are some, so that other cards stay as they were.
+    shapes = {"image": data.image, "pair": data.pair, "other": data.other}
+    return {name: shape._asdict() for name, shape in shapes.items() if shape is not None}
 
 
 def exported(storage: Storage) -> int:
@@ -138,7 +159,8 @@ def load_generator(uri: str, weights: str = "ema") -> LoadedGenerator:
             networks as they were last updated.
 
     Returns:
-        a `LoadedAutoencoder` for a model with an encoder, such as a VAE.
+        a `LoadedAutoencoder` for a model with an encoder, such as a VAE; a `LoadedTranslator`
+        for one that makes images of images, such as pix2pix.
 
     Raises:
         UserError: when the folder holds no run, one without weights yet, or files that are
@@ -170,7 +192,7 @@ def _load(uri: str, weights: str, only: str | None) -> LoadedGenerator:
     card = _read_card(storage)
     source = storage.show(CARD)
     config = from_dict(config_class(card.config.get("family", "gan"), source), card.config, source)
-    family = build(config, DataSpec(ImageShape(**card.image.model_dump()), tuple(card.classes)))
+    family = build(config, card.data)
     tensors = {}
     for role in _roles(family, only, uri):
         if role not in card.roles:
@@ -225,8 +247,12 @@ def _from_checkpoint(
         raise UserError(f"RUN {storage.uri}: holds no weights yet; train it further first")
     source = f"{storage.show()}: its newest checkpoint"
     try:
+        pair, other = (
+            ImageShape(*state[name]) if name in state else None
+            for name in ("pair_shape", "other_shape")
+        )
         shape = ImageShape(*state["set_shape"])
-        data = DataSpec(shape, tuple(map(str, state["classes"])))
+        data = DataSpec(shape, tuple(map(str, state["classes"])), pair, other)
         averages = state["averages"] if weights == "ema" else {}
         family = build(config, data)
         roles = _roles(family, only, storage.uri)
@@ -254,11 +280,14 @@ def _rebuild(
         for role in tensors:
             check_size(expected[role].module, role)
             _compare(expected[role].module.state_dict(), tensors[role])
-        built = family.networks()
+        built, first = family.networks(), 0
+        for network in built.values():
+            # As in training, so that they draw the same.
+            first = number_layers(network.module, first)
         networks = {role: built[role].module for role in tensors}
-        for role, network in networks.items():
-            network.load_state_dict(tensors[role])
-            network.float().eval()
+        for role, module in networks.items():
+            module.load_state_dict(tensors[role])
+            module.float().eval()
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
@@ -267,6 +296,8 @@ def _rebuild(
             "as the run wrote them"
         ) from None
     kind = LoadedAutoencoder if family.encodes else LoadedGenerator
+    if isinstance(family, Translation):
+        kind = LoadedTranslator
     return kind(family, networks, images_seen)
 
 

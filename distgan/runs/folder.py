@@ -3,7 +3,7 @@
 ::
 
     config.yaml            the resolved configuration
-    data.json              which set it is trained on
+    data.json              which set it is trained on; data_b.json: which second one
     owner.json             who trains it, and how many did before
     environment.json       versions, hardware and workers of every start
     metrics.jsonl          one record an interval
@@ -81,7 +81,7 @@ def _refuse_run(storage: Storage) -> None:
 def withdraw(storage: Storage) -> None:
     """Remove what a start has written, if nothing has happened in the run."""
     # Last the owner: as long as it is there, everything is compared with it.
-    withdraw_files(storage, CONFIG, identity.FILE, LOG, OWNER)
+    withdraw_files(storage, CONFIG, identity.FILE, identity.OTHER_FILE, LOG, OWNER)
 
 
 def update(storage: Storage, config: RunConfig) -> None:

@@ -12,6 +12,7 @@ import torch
 from distgan.config.run import RunConfig
 from distgan.data.feed import Feed, SampleSource
 from distgan.data.images import ImageSet
+from distgan.data.sides import Sets
 from distgan.data.spec import data_spec
 from distgan.errors import IllHealthError, UserError
 from distgan.evaluate.evaluation import Evaluation, Evaluator
@@ -31,7 +32,7 @@ from distgan.training.health_monitor import Monitor
 from distgan.training.profile import StepProfile
 from distgan.training.recorder import RunRecorder
 from distgan.training.state import TrainingState
-from distgan.training.taken_up import check_same_set, whole
+from distgan.training.taken_up import check_same_sets, of_sets, whole
 
 
 def train_loop(
@@ -42,6 +43,8 @@ def train_loop(
     world: World,
     control: Control,
     facts: Mapping[str, Any] | None = None,
+    other: ImageSet | None = None,
+    other_rows: SampleSource | None = None,
 ) -> Outcome:
     """Train until ``config.images`` are seen or a stop is asked for, from the newest checkpoint.
 
@@ -49,6 +52,8 @@ def train_loop(
         storage: the run's folder, which holds its configuration already.
         rows: the images of the set, resident or streamed.
         facts: of this start, for ``environment.json``.
+        other: the second set, of a run that has one.
+        other_rows: the images of the second set, or of the second half of a halved one.
 
     Raises:
         IllHealthError: when training diverged, or was to stop for its health.
@@ -60,7 +65,8 @@ def train_loop(
         checkpoint.Writer(storage, config.output.keep_checkpoints, control.note) as writer,
         out_of_memory.told(config, world),
     ):
-        training = _Training(config, storage, images, rows, world, control, writer, facts or {})
+        sets, sources = Sets(images, other), (rows, other_rows)
+        training = _Training(config, storage, sets, sources, world, control, writer, facts or {})
         with training.kept():
             return training.run()
 
@@ -72,19 +78,21 @@ class _Training:
         self,
         config: RunConfig,
         storage: Storage,
-        images: ImageSet,
-        rows: SampleSource,
+        sets: Sets,
+        sources: tuple[SampleSource, SampleSource | None],
         world: World,
         control: Control,
         writer: checkpoint.Writer,
         facts: Mapping[str, Any],
     ) -> None:
-        self._config, self._storage, self._images = config, storage, images
+        self._config, self._storage = config, storage
+        self._images, self._other = sets
         self._world, self._control, self._writer = world, control, writer
         self._facts = {"ranks": world.gather(world.describe()), **facts}
-        self._data = data_spec(images)
+        self._data = data_spec(*sets)
         family = build(config, self._data, world)
-        self._feed = Feed(rows, family.columns(), family.draws(), config, world)
+        rows, other_rows = sources
+        self._feed = Feed(rows, family.columns(), family.draws(), config, world, other_rows)
         self._recorder: RunRecorder | None = None
         self._record: records.Record = {}
         self._evaluator: Evaluator | None = None
@@ -108,17 +116,23 @@ class _Training:
         self._state = TrainingState(config, self._data, world)
         if saved is not None:
             with whole(self._storage.uri):
-                check_same_set(saved, config.data, images)
+                check_same_sets(saved, config, images, self._other)
                 self._state.load_state_dict(saved, self._storage.uri)
         self._clock = Clock(self._state.images_seen, world)
         self._ticker = Ticker(world, self._control)
-        self._monitor = Monitor(config, self._state, self._feed, images)
+        self._monitor = Monitor(config, self._state, self._feed, images, self._other)
         if saved is not None:
             with whole(self._storage.uri):
                 self._monitor.load_state_dict(saved["health"])
         if world.leads:
             self._recorder = RunRecorder(
-                config, self._storage, images, self._state, self._writer, self._facts
+                config,
+                self._storage,
+                images,
+                self._state,
+                self._writer,
+                self._facts,
+                self._other,
             )
         furthest = self._recorder.recorder.furthest if self._recorder is not None else 0
         self._control.report(Status(self._state.images_seen, furthest=furthest))
@@ -256,7 +270,7 @@ class _Training:
         self._saved = (self._state.images_seen, self._score)
         self._state.agree_on_buffers()
         contents = self._state.state_dict()
-        contents |= {"set_count": self._images.count, "set_shape": list(self._images.shape)}
+        contents |= of_sets(self._images, self._other)
         contents |= {"family": self._config.family, "classes": list(self._images.classes)}
         # Weights may have turned into nan since the last record was judged.
         healthy = self._monitor.healthy and self._state.finite()
@@ -300,7 +314,7 @@ class _Training:
         config, state = self._config, self._state
         if self._evaluator is None:
             self._evaluator = Evaluator(
-                config.evaluate, self._images, config.data, state.family, self._world
+                config.evaluate, self._images, config.data, state.family, self._world, self._other
             )
         state.agree_on_buffers()
         with state.generating(config.evaluate.weights) as networks:

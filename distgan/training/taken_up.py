@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from distgan.config.run import RunConfig
 from distgan.data.images import ImageSet
 from distgan.errors import UserError, first_line
 
@@ -34,14 +35,47 @@ def whole(source: str) -> Iterator[None]:
         ) from None
 
 
-def check_same_set(saved: dict[str, Any], data: str, images: ImageSet) -> None:
-    """See that a checkpoint is of a run on this set, as far as count and shape tell.
+def of_sets(images: ImageSet, other: ImageSet | None) -> dict[str, Any]:
+    """What a checkpoint keeps of the sets that its run was trained on.
+
+    Shapes are lists of channels, height and width. What a run has not is left out.
+
+    Args:
+        other: the second set of a run that has one.
+    """
+    found: dict[str, Any] = {"set_count": images.count, "set_shape": list(images.shape)}
+    if images.pair is not None:
+        found["pair_shape"] = list(images.pair)
+    if other is not None:
+        found |= {"other_count": other.count, "other_shape": list(other.shape)}
+    return found
+
+
+def check_same_sets(
+    saved: dict[str, Any], config: RunConfig, images: ImageSet, other: ImageSet | None
+) -> None:
+    """See that a checkpoint is of a run on these sets, as far as counts and shapes tell.
 
     Raises:
         UserError: when it is not.
     """
-    if (saved["set_count"], saved["set_shape"]) != (images.count, list(images.shape)):
+    _check_same(saved, "set", f"--data {config.data}", images)
+    # A checkpoint may be older than what it could say of pairs.
+    pair = None if images.pair is None else list(images.pair)
+    if saved.get("pair_shape", pair) != pair:
+        has = "no pairs" if pair is None else f"pairs of shape {tuple(pair)}"
         raise UserError(
-            f"--data {data}: has {images.count:,} images of shape {tuple(images.shape)}, but the "
-            f"run saw {saved['set_count']:,} of {tuple(saved['set_shape'])}; put that set back"
+            f"--data {config.data}: has {has}, but the run saw some of "
+            f"{tuple(saved['pair_shape'])}; put that set back"
+        )
+    if other is not None:
+        _check_same(saved, "other", f"--data_b {config.second_set}", other)
+
+
+def _check_same(saved: dict[str, Any], name: str, where: str, images: ImageSet) -> None:
+    count, shape = saved[f"{name}_count"], saved[f"{name}_shape"]
+    if (count, shape) != (images.count, list(images.shape)):
+        raise UserError(
+            f"{where}: has {images.count:,} images of shape {tuple(images.shape)}, but the "
+            f"run saw {count:,} of {tuple(shape)}; put that set back"
         )

@@ -82,6 +82,10 @@ class TrainingStep:
         """A network as the phase that trains it will call it."""
         return self.networks[role].parallel
 
+    def unwrapped(self, role: str) -> nn.Module:
+        """A network itself, for what it can do besides its forward."""
+        return self.networks[role].network
+
     def independent(self, role: str) -> bool:
         """Whether a sample's result does not depend on the others in its batch."""
         return self.networks[role].joint

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from distgan.config.run import RunConfig
-from distgan.data.images import ImageSet
+from distgan.data.sides import Sets
 from distgan.data.spec import data_spec
 from distgan.errors import UserError
 from distgan.families import build
@@ -30,7 +30,7 @@ _BESIDES = 3
 
 
 def describe(
-    config: RunConfig, images: ImageSet, settings: TuneSettings, concurrent: int, storage: Storage
+    config: RunConfig, sets: Sets, settings: TuneSettings, concurrent: int, storage: Storage
 ) -> str:
     """One line for the user: at most how much the checkpoints and results of a search take.
 
@@ -38,7 +38,7 @@ def describe(
         config: of a trial; those with larger networks take more.
         concurrent: trials at a time.
     """
-    one, result = sizes(config, images)
+    one, result = sizes(config, sets)
     each = (config.output.keep_checkpoints + _BESIDES) * one
     trials = settings.samples + settings.confirm * (settings.confirm_top + 1)
     kept = trials * result + settings.confirm_top * each
@@ -55,9 +55,9 @@ def describe(
     return line
 
 
-def sizes(config: RunConfig, images: ImageSet) -> tuple[int, int]:
+def sizes(config: RunConfig, sets: Sets) -> tuple[int, int]:
     """Bytes of a checkpoint, and of the networks that a complete run leaves."""
-    data = data_spec(images)
+    data = data_spec(*sets)
     item = config.dtype.itemsize
     size = {role: _numbers(network) * item for role, network in shapes(config, data).items()}
     averaged = sum(size[role] for role in build(config, data).averaged)

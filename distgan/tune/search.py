@@ -13,7 +13,7 @@ import torch
 from distgan.config.run import RunConfig
 from distgan.config.settings import from_dict, override, to_dict
 from distgan.data import identity
-from distgan.data.images import ImageSet, open_images
+from distgan.data.sides import Sets, open_sets
 from distgan.data.spec import data_spec
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
@@ -97,7 +97,7 @@ def tune(
         UserError: for anything the caller can mend, mostly before a cluster starts.
     """
     # A mistake is told in the user's words; but trials run in working folders of their own.
-    open_images(base.data)
+    open_sets(base)
     base = identity.findable(base)
     settings = (settings or TuneSettings()).settle(base)
     found = Space(base, space if space is not None else base.search_space())
@@ -199,10 +199,10 @@ def _check(
 ) -> TrialResources | None:
     """See that a search can be; its room, None until a cluster that is joined is known."""
     trial = settings.trial(base, base.seed)
-    images = open_images(base.data)
-    _check_measures(settings, trial, images, space)
+    sets = open_sets(base)
+    _check_measures(settings, trial, sets, space)
     for point in given(space, settings)[:_POINTS_CHECKED]:
-        check(override(trial, space.changes(point)), images, None, None, "auto", MAX_FAILURES)
+        check(override(trial, space.changes(point)), sets, None, None, "auto", MAX_FAILURES)
     room = None
     if address is None:
         room = decide(settings, device, torch.cuda.device_count(), machine.cores())
@@ -218,18 +218,16 @@ _LIKELIHOODS = ("likelihood.name", "likelihood.binarise")
 """Settings of what a bound in nats is of: greys, black and white pixels, a density, or levels."""
 
 
-def _check_measures(
-    settings: TuneSettings, trial: RunConfig, images: ImageSet, space: Space
-) -> None:
+def _check_measures(settings: TuneSettings, trial: RunConfig, sets: Sets, space: Space) -> None:
     mixed = [name for name in _LIKELIHOODS if name in space.texts]
     if settings.metric in _OF_ONE_LIKELIHOOD and mixed:
         raise UserError(
             f"--metric {settings.metric}: bounds of different likelihoods do not compare, and the "
             f"space varies {mixed[0]}; leave that out, or use --metric reconstruction-frechet"
         )
-    family = build(trial, data_spec(images))
+    family = build(trial, data_spec(*sets))
     try:
-        evaluation.check(trial.evaluate, family, images)
+        evaluation.check(trial.evaluate, family, *sets)
     except UserError as error:
         text, metric = str(error), f"--metric {settings.metric}: "
         for option in ("--evaluate.features ", f"--evaluate.metrics {trial.evaluate.metrics[0]}: "):
@@ -282,7 +280,8 @@ def _search(plan: Plan, board: Board, stop: StopRequest, start: float) -> None:
             from distgan.launch.ray.probe import probe
 
             # Trials on any node write where the search reads.
-            probe(plan.storage, open_images(plan.base.data))
+            for images in filter(None, open_sets(plan.base)):
+                probe(plan.storage, images)
         if plan.room is None:
             each = max(plan.settings.workers_per_trial, 1)
             count = max(plan.settings.concurrent or 1, 1) * each
@@ -299,8 +298,8 @@ def _search(plan: Plan, board: Board, stop: StopRequest, start: float) -> None:
 
 
 def _describe_disk(plan: Plan, room: TrialResources) -> str:
-    trial, images = plan.settings.trial(plan.base, plan.base.seed), open_images(plan.base.data)
-    return disk.describe(trial, images, plan.settings, room.concurrent, plan.storage)
+    trial, sets = plan.settings.trial(plan.base, plan.base.seed), open_sets(plan.base)
+    return disk.describe(trial, sets, plan.settings, room.concurrent, plan.storage)
 
 
 def _room(plan: Plan) -> TrialResources:

@@ -20,7 +20,8 @@ from distgan.data.damage import Damage
 from distgan.data.feed import SampleSource
 from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels
-from distgan.data.rows import open_rows
+from distgan.data.rows import Access, open_sides
+from distgan.data.sides import Sets
 from distgan.data.spec import reads_pairs
 from distgan.errors import UserError
 from distgan.launch.ray import private
@@ -54,8 +55,9 @@ class _Job:
 
     out: str
     owner: str | None
-    images: ImageSet
-    resident: Any
+    sets: Sets
+    residents: tuple[Any, Any]
+    """Of each set what its whole is in Ray's object store; None where it is streamed."""
     channel: Channel
     threads: int
     verbose: bool
@@ -76,18 +78,12 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
     display.note(workers.describe())
     if not cluster.own:
         plan = _settle_by_nodes(plan, cluster.memory(), display)
-        probe(plan.storage, plan.images)
+        for images in filter(None, plan.sets):
+            probe(plan.storage, images)
         if workers.gpu:
             probe_gpus(workers.count, display.note)
-    resident = None
-    if plan.config.feed.way == "resident":
-        display.note("loading the data", PREPARING)
-        replace = plan.config.feed.skip_bad > 0
-        resident = cluster.unless_stopped(
-            lambda: read_resident_on_ray(
-                plan.images, replace, plan.verbose, reads_pairs(plan.config, plan.images)
-            )
-        )
+    streams = plan.config.feed.way == "streaming"
+    residents = (None, None) if streams else _load(plan, display, cluster)
     channel = (
         FolderMailbox(f"{cluster.scratch}/channel")
         if cluster.own
@@ -96,8 +92,8 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
     job = _Job(
         plan.storage.anywhere(),
         plan.storage.owner,
-        plan.images,
-        resident,
+        plan.sets,
+        residents,
         channel,
         workers.threads,
         plan.verbose,
@@ -105,7 +101,7 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
         private.usable(),
     )
     fit = choose()(_work, job, workers, cluster, plan.max_failures)
-    settle = lambda: cluster.settle(reads_on=resident is None)  # noqa: E731
+    settle = lambda: cluster.settle(reads_on=streams)  # noqa: E731
     follower = Follower(channel, display, stop, plan.storage, settle, lambda: cluster.is_lost)
     display.note("starting the workers", PREPARING)
     fit.start()
@@ -120,6 +116,19 @@ def run_on_ray(plan: Plan, display: Display, stop: StopRequest, cluster: Cluster
                 display.note("Ray Train goes on ending; its workers stop when they start")
         fit.then(channel.clear)
     return _outcome(fit, stop, cluster) or Outcome(follower.saved, stop.name)
+
+
+def _load(plan: Plan, display: Display, cluster: Cluster) -> tuple[Any, Any]:
+    display.note("loading the data", PREPARING)
+    replace, pairs = plan.config.feed.skip_bad > 0, reads_pairs(plan.config, plan.images)
+    images, other = plan.sets
+
+    def load(of: ImageSet, pairs: bool) -> Any:
+        return cluster.unless_stopped(
+            lambda: read_resident_on_ray(of, replace, plan.verbose, pairs)
+        )
+
+    return load(images, pairs), None if other is None else load(other, False)
 
 
 def _outcome(fit: Fit, stop: StopRequest, cluster: Cluster) -> Outcome | None:
@@ -139,13 +148,12 @@ def _settle_by_nodes(plan: Plan, memory: int | None, display: Display) -> Plan:
     asked, config = plan.asked_feed, plan.config
     if asked is None or memory is None:
         return plan
-    pairs = reads_pairs(config, plan.images)
-    feed = ways.settle(asked, plan.images, config.batch, memory, pairs=pairs)
+    feed = ways.settle_run(replace(config, feed=asked), plan.sets, memory)
     if feed == config.feed:
         return plan
     config = replace(config, feed=feed)
     run.update(plan.storage, config)
-    display.note(f"by the nodes' memory: {ways.describe(feed, plan.images, pairs=pairs)}")
+    display.note(f"by the nodes' memory: {ways.describe_run(config, plan.sets)}")
     return replace(plan, config=config)
 
 
@@ -178,8 +186,13 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
             )
         storage = RetryingStorage(job.out, control.note, owner=job.owner)
         config = _agreed_config(storage, world)
-        rows = stack.enter_context(contextlib.closing(_rows(job, config, storage, world, control)))
-        outcome = train_loop(config, storage, job.images, rows, world, control, facts)
+        images, other = job.sets
+        rows, other_rows = _rows(job, config, storage, world, control)
+        for source in filter(None, (rows, other_rows)):
+            stack.enter_context(contextlib.closing(source))
+        outcome = train_loop(
+            config, storage, images, rows, world, control, facts, other, other_rows
+        )
         # Nobody leaves before the checkpoint is written.
         world.gather(outcome.images_seen)
         if world.leads and outcome.stopped != PREEMPTION:
@@ -200,7 +213,7 @@ def _give_way(job: _Job, world: World) -> None:
     thread has kernels to start.
     """
     # It only listens, unless it brings images or gradients.
-    if job.resident is None or world.size > 1:
+    if job.residents[0] is None or world.size > 1:
         give_way([os.getpid()])
     else:
         make_others_give_way()
@@ -227,16 +240,16 @@ def _agreed_config(storage: Storage, world: World) -> RunConfig:
 
 def _rows(
     job: _Job, config: RunConfig, storage: Storage, world: World, control: Control
-) -> SampleSource:
-    limit, pairs = config.feed.skip_bad, reads_pairs(config, job.images)
+) -> tuple[SampleSource, SampleSource | None]:
+    limit, (images, other) = config.feed.skip_bad, job.sets
     # Every rank meets all damage of a resident set, and only its own of a streamed one.
     lists = world.leads or config.feed.way == "streaming"
-    return open_rows(
-        config,
-        job.images,
-        world,
-        resident=lambda: Pixels(*ray.get(job.resident)),
-        reader=lambda fragments: read_on_ray(job.images, fragments, limit > 0, job.verbose, pairs),
-        damage=Damage(job.images, limit, storage if lists else None, world.rank, control.note),
-        pairs=pairs,
-    )
+    damage = Damage(images, limit, storage if lists else None, world.rank, control.note, other)
+
+    def access(of: ImageSet, pairs: bool) -> Access:
+        return Access(
+            lambda: Pixels(*ray.get(job.residents[of is other])),
+            lambda fragments: read_on_ray(of, fragments, limit > 0, job.verbose, pairs),
+        )
+
+    return open_sides(config, images, other, world, access, damage, reads_pairs(config, images))

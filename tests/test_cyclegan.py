@@ -17,13 +17,17 @@ from distgan.config.schedule import Schedule
 from distgan.config.settings import from_dict, override, to_dict
 from distgan.config.shape import ImageShape
 from distgan.families import Batch, DataSpec, build
+from distgan.families.check import weights as family_weights
 from distgan.families.cyclegan_config import CycleGANConfig
 from distgan.families.image_pool import ImagePool
 from distgan.families.translation_config import PatchDiscriminatorConfig, TranslatorConfig
+from distgan.health.diagnosis import suspect
+from distgan.health.translation import NOISE, cycle_signs, hides_input
 from distgan.networks.patchgan import PatchGANSettings
 from distgan.networks.random import SampleDropout, number_layers, sample_numbers
 from distgan.networks.resnet_generator import ResNetGeneratorSettings
 from distgan.parallel import World
+from distgan.recipes import recipe
 from distgan.training.state import TrainingState
 
 SHAPE, BATCH, SEED = ImageShape(3, 12, 12), 4, 5
@@ -385,3 +389,69 @@ def test_settings_that_contradict_each_other_are_named() -> None:
     ):
         with pytest.raises(UserError, match=message):
             config_of(**changes)
+
+
+def test_a_way_back_that_reads_what_nobody_sees_is_named() -> None:
+    """An output that holds its input in a hundredth of the range, and one that is its negative."""
+    x = images("image", 0)
+    hiding = cycle_signs(0.5 + x / 100, x, lambda made: 100 * (made - 0.5))
+    honest = cycle_signs(-x, x, lambda made: -made)
+    # The mean of |e| of normal e is sqrt(2 / pi) of its deviation.
+    size = NOISE * math.sqrt(2 / math.pi)
+    assert honest["noisy_cycle"].item() == pytest.approx(size, rel=0.1)
+    assert hiding["noisy_cycle"].item() == pytest.approx(100 * size, rel=0.1)
+    for signs, states in ((hiding, ["input hidden"]), (honest, [])):
+        assert signs["cycle_error"] < 1e-12
+        now = {name: value.item() for name, value in signs.items()}
+        assert [verdict.state for verdict in hides_input([now] * 5, now)] == states
+        assert not list(hides_input([now] * 4, now))
+
+
+def test_every_game_is_watched_by_the_rules_of_one() -> None:
+    state = train(config_of(), 1)
+    rules, names = state.family.health_rules(), [*state.family.signs.values()]
+    with state.generating() as networks, torch.no_grad():
+        batch = batch_of(state, config_of(), 0)
+        made = state.family.generate(networks, batch)
+        of_images = state.family.image_signs(networks, made, batch)
+    assert {"cycle_error", "noisy_cycle"} <= set(of_images)
+    well = {
+        **state.statistics.means(World()),
+        **state.family.health_signs(0),
+        **{f"{name}_{sign}": 1e-3 for name in names for sign in ("grad_norm", "update_ratio")},
+        **{f"{name}_weight_growth": 1.0 for name in names},
+        **{"diversity": 1.0, "class_entropy": 0.0, "images": 4.0},
+        **dict.fromkeys(of_images, 0.5),
+        **{f"d_{name}_{side}": 0.5 for side in "ab" for name in ("accuracy", "real", "fake")},
+    }
+    assert suspect([well] * 9, well, rules).state == "healthy"
+    for changes, state_of_health, evidence in (
+        ({"d_accuracy_b": 0.1, "d_fake_b": 0.9}, "generator wins", "10% of pairs"),
+        ({"d_accuracy_a": 0.1, "d_fake_a": 0.9}, "generator wins", "10% of pairs"),
+        ({"d_accuracy_a": 1.0, "g_ba_grad_norm": 1e-9}, "discriminator wins", "1e-09"),
+        ({"g_ab_update_ratio": 1e-12}, "stalled", "generator"),
+        ({"d_b_update_ratio": 1.0}, "exploding", "an update of the discriminator"),
+        ({"cycle_error": 0.01, "noisy_cycle": 0.4}, "input hidden", "0.4"),
+    ):
+        verdict = suspect([well] * 9, {**well, **changes}, rules)
+        assert verdict.state == state_of_health, changes
+        assert evidence in verdict.evidence
+
+
+def test_recipes_are_those_of_the_paper() -> None:
+    config = recipe("cyclegan-256")
+    assert isinstance(config, CycleGANConfig)
+    assert (config.batch, config.loss, config.pool) == (1, "least-squares", 50)
+    assert (config.cycle, config.identity) == (Schedule(10), Schedule(0.5))
+    assert (config.feed.load_size, config.feed.mirror) == (286, True)
+    side = ImageShape(3, 256, 256)
+    counts = family_weights(config, DataSpec(side, other=side))
+    assert counts == {
+        **dict.fromkeys(("generator_ab", "generator_ba"), 11_378_179),
+        **dict.fromkeys(("discriminator_a", "discriminator_b"), 2_764_737),
+    }
+    for trained in (config.generator, config.discriminator):
+        rate = trained.optimizer.lr
+        assert [rate.at(share * config.images) for share in (0, 0.5, 0.75, 1)] == pytest.approx(
+            [2e-4, 2e-4, 1e-4, 0]
+        )

@@ -22,7 +22,7 @@ from distgan.plan.memory import Held, memory
 from distgan.recipes import recipe
 from distgan.training.state import TrainingState
 
-IMAGE, CLASSES = ImageShape(1, 16, 16), 10
+DATA = DataSpec.numbered(ImageShape(1, 16, 16), 10)
 
 
 def test_tensors_are_counted_while_somebody_holds_them() -> None:
@@ -45,13 +45,13 @@ def small(**changes: Any) -> RunConfig:
 
 
 def test_what_stays_is_a_sum_by_hand() -> None:
-    found = memory(small(), IMAGE, CLASSES, 16)
+    found = memory(small(), DATA, 16)
     generator = 4 * (4 * 8 + 8 + 8 * 256 + 256)
     discriminator = 4 * (256 * 8 + 8 + 8 + 1)
     assert found.weights == generator + discriminator
     assert found.averages == generator
     assert found.optimizers == 2 * (generator + discriminator)
-    double = memory(small(precision="float64"), IMAGE, CLASSES, 16)
+    double = memory(small(precision="float64"), DATA, 16)
     assert double.weights == 2 * found.weights
 
 
@@ -73,7 +73,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 def test_a_step_holds_what_the_profiler_sees(case: str, tmp_path: Path) -> None:
     name, changes = CASES[case]
     config, images = override(recipe(name), changes), 32
-    data = DataSpec.numbered(IMAGE, CLASSES)
+    data = DATA
     state = TrainingState(config, data, World())
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         batches = random_batches(config, state.family, images, torch.device("cpu"))
@@ -89,13 +89,13 @@ def test_a_step_holds_what_the_profiler_sees(case: str, tmp_path: Path) -> None:
     for _, size in sorted(changes_of, key=lambda change: change[0]):
         now += size
         most = max(most, now)
-    found = memory(config, IMAGE, CLASSES, images)
+    found = memory(config, DATA, images)
     # Convolutions on a CPU take scratch memory besides.
     assert found.step + found.optimizers == pytest.approx(most, rel=0.25)
 
 
 def test_a_larger_share_of_the_batch_needs_more_memory() -> None:
-    few, many = (memory(recipe("mnist-dcgan"), IMAGE, CLASSES, size).step for size in (32, 256))
+    few, many = (memory(recipe("mnist-dcgan"), DATA, size).step for size in (32, 256))
     assert 4 * few < many < 8.5 * few
 
 

@@ -10,13 +10,11 @@ import torch
 
 from distgan.augment import ADASettings
 from distgan.config.schedule import Schedule
-from distgan.families import DataSpec
 from distgan.families.check import weights
-from distgan.networks import ImageShape
 from distgan.networks.r3gan import plan
 from distgan.parallel import World
 from distgan.plan.batches import random_batches
-from distgan.plan.planner import known_shape
+from distgan.plan.planner import known_data
 from distgan.recipes import r3gan, recipe
 from distgan.training.state import TrainingState
 
@@ -56,8 +54,7 @@ def by_hand(widths: list[int], groups: int, classes: int) -> tuple[int, int]:
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_the_networks_have_the_published_number_of_weights(name: str) -> None:
-    shape, classes = known_shape(config(name))
-    found = tuple(weights(config(name), DataSpec.numbered(shape, classes)).values())
+    found = tuple(weights(config(name), known_data(config(name))).values())
     if name.startswith("imagenet"):
         expected = by_hand([1536] * (4 if name == "imagenet32" else 5), 32, 1_000)
     else:
@@ -76,7 +73,7 @@ def test_the_networks_have_the_published_number_of_weights(name: str) -> None:
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_stages_groups_and_precision_are_those_of_the_presets(name: str) -> None:
-    shape, _ = known_shape(config(name))
+    shape = known_data(config(name)).image
     halves = [1, 1, 1, 1, 2, 4, 8]
     for network in (config(name).generator.network, config(name).discriminator.network):
         stages = plan(shape, network)
@@ -148,8 +145,7 @@ def test_settings_are_the_published_ones(
 @pytest.mark.parametrize("name", slow_but(COUNTS, "cifar10"))
 def test_the_small_sibling_takes_a_step(name: str) -> None:
     config = recipe(f"{name}-r3gan-tiny")
-    shape, classes = known_shape(config)
-    data = DataSpec.numbered(ImageShape(*shape), classes)
+    data = known_data(config)
     state = TrainingState(config, data, World())
     state.step(random_batches(config, state.family, 2, torch.device("cpu")))
     assert state.finite()

@@ -23,7 +23,7 @@ from distgan.runs.grid import grid_png
 from distgan.storage.storage import Storage
 
 from .conftest import Run
-from .written_runs import STEP, UNHEALTHY, write_evaluations, write_run
+from .written_runs import STEP, UNHEALTHY, write_evaluations, write_run, write_translations
 
 pytest.importorskip("plotly", reason="the extra report is not installed")
 
@@ -293,3 +293,39 @@ def test_mistakes_cost_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert f"{name}: is damaged (not UTF-8)" in says(bad)
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
     assert "pip install 'distgan[report]'" in says(good)
+
+
+def test_rows_of_translations_have_names_and_are_compared(tmp_path: Path) -> None:
+    folders = [write_translations(tmp_path / "images"), write_run(tmp_path / "plain")]
+    runs = read_runs([str(folder) for folder in folders])
+    assert [run.rows for run in runs] == [("input", "output", "target"), ()]
+    assert [run.translated for run in runs] == [("input", "output", "target"), ()]
+    page = Path(write_report([str(folders[0])])).read_text("utf-8")
+    assert 'data-rows="input,output,target" data-across="10"' in page
+    assert "<span>input</span><span>output</span><span>target</span>" in page
+    assert "Always of the same images." in page
+    page = Path(write_report([str(folders[1])])).read_text("utf-8")
+    assert "data-rows" not in page
+    assert "Always from the same latents." in page
+
+
+def test_a_translation_of_settings_that_are_unknown_is_still_reported(tmp_path: Path) -> None:
+    folder = write_translations(tmp_path / "images")
+    config = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(config + "later: 1\n")
+    (run,) = read_runs([str(folder)])
+    assert run.translated == ()
+    assert write_report([str(folder)])
+
+
+def test_the_last_grid_of_translations_is_less_reduced(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    storage = Storage(tmp_path)
+    for number in range(2):
+        images = rng.integers(0, 256, (30, 250, 250, 1), np.uint8)
+        storage.write(f"samples/images-{number:012d}.png", grid_png(images, 10))
+    first, last = pictures.read_samples(storage, large=True)
+    assert (first.width, last.width) == (pictures.WIDEST, 2_509)
+    assert last.line == pytest.approx((1 / 2_509, 1 / 752))
+    assert first.line == last.line
+    assert [each.width for each in pictures.read_samples(storage)] == [pictures.WIDEST] * 2

@@ -11,7 +11,7 @@ import pytest
 from distgan.report import write_report
 
 from .browser import CHROMIUM, Browser
-from .written_runs import write_evaluations, write_run
+from .written_runs import write_evaluations, write_run, write_translations
 
 pytest.importorskip("plotly", reason="the extra report is not installed")
 pytestmark = [
@@ -193,3 +193,45 @@ def test_what_a_run_smuggles_in_does_not_run(browser: Browser, tmp_path: Path) -
     browser.value("document.body.insertAdjacentHTML('beforeend', '<i onclick=document.title=1>')")
     browser.value("document.body.lastElementChild.click()")
     assert browser.value("document.title") == "run - distgan"
+
+
+GREYS = """[...document.querySelectorAll('.tile')].map(tile => [...tile.children].map(canvas =>
+    canvas.getContext('2d').getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data[0]))"""
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_line_parts_what_went_in_from_what_came_out(
+    browser: Browser, tmp_path: Path, size: str
+) -> None:
+    page = Path(write_report([str(write_translations(tmp_path / "run"))]))
+    browser.errors.clear()
+    browser.show(*SIZES[size])
+    browser.open(page)
+    browser.wait(lambda: browser.value("!document.querySelector('.compare').hidden"))
+
+    def shows(output: int, left: int) -> bool:
+        # Pictures are compressed with losses.
+        found = browser.value(GREYS)
+        near = [abs(a - output) < 9 and abs(b - left) < 9 for a, b in found]
+        return len(near) == 10 and all(near)
+
+    # The output below, the input above it.
+    assert shows(160, 20), browser.value(GREYS)
+    shown = "getComputedStyle(document.querySelector('.tile .left')).clipPath"
+    assert browser.value(shown) == "inset(0px 50% 0px 0px)"
+    move = "e => {{ e.value = {}; e.dispatchEvent(new Event('input')) }}"
+    browser.value(f"({move.format(80)})(document.querySelector('.compare input'))")
+    assert browser.value(shown) == "inset(0px 20% 0px 0px)"
+    said = "document.querySelector('.compare input').getAttribute('aria-valuetext')"
+    assert browser.value(said) == "80% input"
+    browser.value("document.querySelectorAll('.ends button')[1].click()")
+    assert shows(160, 240), browser.value(GREYS)
+    assert browser.value(said) == "80% target"
+    # It goes with the moment of the samples.
+    browser.value(f"({move.format(0)})(document.getElementById('moment'))")
+    browser.wait(lambda: shows(80, 240))
+    assert browser.value("document.querySelector('.compare .moment').textContent") == (
+        "after 0 images"
+    )
+    assert browser.value("document.documentElement.scrollWidth") == SIZES[size][0]
+    assert browser.errors == []

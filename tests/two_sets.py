@@ -1,10 +1,11 @@
-"""A family that learns from two sets: a map of images of the one to images of the other."""
+"""A family that learns from two sets: a map of images of the second to images of the first."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 import torch
@@ -50,10 +51,11 @@ class TwoSetsConfig(RunConfig):
 
 
 class TwoSets(Family):
-    """Minimises the mean square of the difference of images that have nothing to do with another."""
+    """Minimises the mean square of the difference of images that belong to no others."""
 
     config: TwoSetsConfig
     statistics = ("loss",)
+    signs: ClassVar[Mapping[str, str]] = {"map": "m"}
 
     def check_data(self) -> None:
         super().check_data()
@@ -67,31 +69,31 @@ class TwoSets(Family):
         return {}
 
     def networks(self) -> dict[str, Network]:
-        given, made = (torch.zeros(1, *shape) for shape in (self.data.image, self._made))
+        given, made = (torch.zeros(1, *shape) for shape in (self._given, self.data.image))
         network = nn.Sequential(nn.Flatten(), nn.Linear(given.numel(), made.numel()))
         return {"map": Network(network, (given,), self.config.optimizer)}
 
     @property
-    def _made(self) -> tuple[int, ...]:
+    def _given(self) -> tuple[int, ...]:
         return self.data.other or self.data.image
 
     def phases(self, images_seen: int) -> Sequence[Phase]:
         return (Phase("map", ("map",), self._terms),)
 
     def _terms(self, step: Step, batch: Batch, given: Any) -> Terms:
-        wanted = batch.columns["other"]
-        made = step["map"](batch.columns["image"])
+        wanted = batch.columns["image"]
+        made = step["map"](batch.columns["other"])
         return Terms({"loss": (made - wanted.flatten(1)).square().mean()})
 
     def inputs(self) -> dict[str, Draw]:
-        return {"noise": Draw("normal", self.data.image.height * self.data.image.width)}
+        return {"noise": Draw("normal", math.prod(self._given))}
 
     def generate(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
-        made = networks["map"](batch.draws["noise"].view(-1, *self.data.image))
-        return made.tanh().view(-1, *self._made)
+        made = networks["map"](batch.draws["noise"].view(-1, *self._given))
+        return made.tanh().view(-1, *self.data.image)
 
     def interfaces(self) -> dict[str, Interface]:
-        return {"map": Interface({"image": list(self.data.image)}, "images", generates=True)}
+        return {"map": Interface({"image": list(self._given)}, "images", generates=True)}
 
 
 @pytest.fixture

@@ -43,6 +43,18 @@ def write_run(
     return folder
 
 
+def write_translations(folder: Path, samples: int = 3, side: int = 16) -> Path:
+    """A run of pix2pix: grids of ten inputs, outputs and targets, outputs lighter each time."""
+    storage = Storage(folder)
+    run.create(storage, settings.override(recipes.recipe("edges2digits-pix2pix"), {"images": 64}))
+    run.record_environment(storage, 1, "cpu", 0)
+    for number in range(samples):
+        greys = np.repeat([20, 80 + 40 * number, 240], 10)[:, None, None, None]
+        images = np.broadcast_to(greys, (30, side, side, 1)).astype(np.uint8)
+        storage.write(f"samples/images-{number * 32:012d}.png", grid_png(images, 10))
+    return folder
+
+
 def record(number: int, count: int, health: bool, seed: int) -> dict[str, Any]:
     """One line of ``metrics.jsonl``; the middle third of a run is unhealthy."""
     draw = np.random.default_rng([seed, number])

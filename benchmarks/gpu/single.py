@@ -28,6 +28,7 @@ from benchmarks.gpu.check import (
 )
 from benchmarks.training import Training
 from distgan.config.settings import override
+from distgan.families import DataSpec
 from distgan.features.base import without_tf32
 from distgan.launch.start import resume
 from distgan.parallel import World
@@ -223,7 +224,7 @@ def predicted_memory(place: Place) -> Said:
         start = torch.cuda.memory_allocated(place.device)
         trained(config, World(device=place.device), 4)
         measured = torch.cuda.max_memory_allocated(place.device) - start
-        counted = memory(config, IMAGE, 10, config.micro_batch).total
+        counted = memory(config, DataSpec.numbered(IMAGE, 10), config.micro_batch).total
         found[name] = {"measured": measured, "counted": counted}
     off = {name: _off(each["counted"], each["measured"]) for name, each in found.items()}
     worst = max(off, key=lambda name: off[name])

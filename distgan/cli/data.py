@@ -159,7 +159,7 @@ def _show_made(console: Console, made: dict[str, Manifest], options: argparse.Na
     places = {side: f"{out}/{side}" if side else options.out for side in made}
     for side, one in made.items():
         size = f"{one.height}x{one.width}x{one.channels}"
-        if "\npair: " in one.schema:
+        if one.pair_shape is not None:
             size += f", with pairs of {one.pair_shape},"
         console.print(
             text((f"{one.count:,}", "bold"), f" images of {size} in {places[side]}"),

@@ -31,6 +31,15 @@ and, of a model with an encoder, such as a VAE, of held-out images where the set
   active-units       latent dimensions that say something of the image
   kl-dimensions      the divergence in each latent dimension
 
+and, of a model that makes images of images, of held-out images where the set has them:
+
+  l1, psnr, ssim     difference, signal-to-noise ratio and similarity of outputs and targets
+  feature-distance   of outputs and targets, in what the stages of the extractor see
+  cycle              error of images that are translated there and back
+  label-score        share of outputs in which a classifier sees the label of the input
+Where the input is an image of what is wanted, in gray or small, it is measured beside the outputs:
+l1-of-input and the like. Distances such as frechet are those to images of the outputs' side.
+
 For instance:
 
   distgan evaluate runs/one --metrics frechet,manifold,modes --num 10k
@@ -104,12 +113,13 @@ def run(options: argparse.Namespace) -> int:
         f"{options.run} after {found.images:,} images, in {found.seconds:.1f} s", soft_wrap=True
     )
     console.print(table)
-    if found.card.encoded_split == "train":
-        console.print(
-            "The encoder was measured by training images, as the set holds none out: name a set "
-            "that was not trained on by --held-out.",
-            soft_wrap=True,
-        )
+    for split, what in (("encoded_split", "encoder"), ("translated_split", "translation")):
+        if getattr(found.card, split) == "train":
+            console.print(
+                f"The {what} was measured by training images, as the set holds none out: name a "
+                "set that was not trained on by --held-out.",
+                soft_wrap=True,
+            )
     console.print()
     for name, said in found.card.to_dict().items():
         if said == "":

@@ -116,7 +116,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     inner = parser.innermost(words)
     given = argparse.Namespace(overrides=overrides, parse=parse, root=parser, parser=inner)
     options, rest = parser.parse_known_args(words, given)
-    if rest:
+    if rest := inner.gather(options, rest):
         near = inner.near_option(rest[0].partition("=")[0]) if rest[0][:1] == "-" else ""
         inner.error(f"unrecognized arguments: {' '.join(rest)}{near}")
     for name, value in vars(options).items():

@@ -19,10 +19,12 @@ class Parser(argparse.ArgumentParser):
     Args:
         takes_settings: whether any setting of a configuration is an option too, by its
             dotted name; `split_settings` finds those.
+        gathers: the name of a list of arguments that may be empty. Of such a list argparse takes
+            those in front of the first option only; see `gather`.
     """
 
-    def __init__(self, *, takes_settings: bool = False, **options: Any) -> None:
-        self.takes_settings = takes_settings
+    def __init__(self, *, takes_settings: bool = False, gathers: str = "", **options: Any) -> None:
+        self.takes_settings, self._gathers = takes_settings, gathers
         self._own: set[str] = set()
         super().__init__(allow_abbrev=False, **options)
 
@@ -50,6 +52,13 @@ class Parser(argparse.ArgumentParser):
         option = f"{action.option_strings[0]} " if action.option_strings else ""
         near = nearest(str(value), known)
         raise UserError(f"{option}{brief(value)}: no {what}{near}; {have}")
+
+    def gather(self, options: argparse.Namespace, rest: list[str]) -> list[str]:
+        """Add words that were left over to the list that gathers such; those that are then left."""
+        if not self._gathers or any(word.startswith("-") for word in rest):
+            return rest
+        getattr(options, self._gathers).extend(rest)
+        return []
 
     def innermost(self, words: Sequence[str]) -> Parser:
         """The parser of the verb, or of the action of a verb, that the words name."""

@@ -74,20 +74,20 @@ def _row(config: RunConfig) -> tuple[str, ...]:
     from distgan.config.shape import ImageShape
     from distgan.families import DataSpec
     from distgan.families.check import weights as weights_of
-    from distgan.plan.planner import known_shape
+    from distgan.plan.planner import known_data
     from distgan.recipes import measured, photos
 
     image = weights = ""
     try:
         if side := photos.SIZE_OF.get(config.recipe):
-            shape, classes = ImageShape(3, side, side), 0
+            data = DataSpec(ImageShape(3, side, side))
         else:
-            shape, classes = known_shape(config)
-        counts = weights_of(config, DataSpec.numbered(shape, classes))
+            data = known_data(config)
+        counts = weights_of(config, data)
     except UserError:
         pass  # A recipe of another family, whose set is not here.
     else:
-        image = f"{shape.height}x{shape.width}x{shape.channels}"
+        image = f"{data.image.height}x{data.image.width}x{data.image.channels}"
         weights = "+".join(map(short_count, counts.values()))
     speed, quality = measured.SPEED.get(config.recipe), measured.QUALITY.get(config.recipe)
     time = span(config.images / speed) if speed else ""

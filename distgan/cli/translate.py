@@ -57,6 +57,7 @@ def add(verbs: Verbs[Parser]) -> None:
         help="make images of images with a trained model",
         epilog=_TRANSLATE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        gathers="input",
     )
     parser.set_defaults(execute=run)
     parser.add_argument("run", metavar="RUN", help="folder or URI of a run, such as of pix2pix")

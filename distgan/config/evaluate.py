@@ -31,14 +31,15 @@ class EvaluateSettings:
     ] = ("frechet", "kernel")
     """Which: frechet, frechet-infinity, kernel, manifold, classifier-score, modes, sliced,
     memorisation, intra-class; of a VAE also elbo, iwae, bits-per-dimension, reconstruction,
-    reconstruction-frechet, active-units, kl-dimensions. A value's name, such as precision, means
-    its metric; fid and kid are frechet and kernel through inception."""
+    reconstruction-frechet, active-units, kl-dimensions; of images that are translated l1, psnr,
+    ssim, feature-distance, cycle, label-score. A value's name, such as precision, means its metric;
+    fid and kid are frechet and kernel through inception."""
     num: Annotated[Count, Field(ge=10, le=10_000_000)] = 5_000
-    """Generated images, and as many real ones where there are; for metrics of an encoder, held-out
-    images."""
+    """Generated images, and as many real ones where there are; for metrics of an encoder and of
+    images that are translated, held-out images."""
     held_out: str = ""
-    """A set of images that were not trained on, for memorisation and metrics of an encoder; without
-    it, what `distgan data prepare --validation` held out."""
+    """A set of images that were not trained on, for memorisation, metrics of an encoder, and images
+    to translate; without it, what `distgan data prepare --validation` held out."""
     iwae_k: Annotated[PositiveCount, Field(le=100_000)] = 50
     """Importance samples of iwae for each image; papers have 5000."""
     features: str = "auto"

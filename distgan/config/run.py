@@ -62,7 +62,7 @@ class RunConfig:
     recipe: str
     """The recipe that this configuration started from."""
     family: str
-    """The family of models: gan, vae or vae-gan. Decides what other settings there are."""
+    """The family of models. Decides what other settings there are."""
     data: str = "mnist"
     """A packaged set, a Parquet file, or a folder or URI made by `distgan data prepare`."""
     images: Count = 1_000_000

@@ -19,6 +19,7 @@ from distgan.data.shapes import common_shape, pair_shape
 from distgan.data.sources import MADE
 from distgan.data.sources.base import numbered_classes
 from distgan.data.sources.named import NAMED
+from distgan.data.sources.sides import SIDES
 from distgan.data.unfinished import UNFINISHED
 from distgan.errors import UserError, first_line, printable
 from distgan.storage.storage import Storage
@@ -182,10 +183,28 @@ def pixel_schema(
     return pa.schema(fields)
 
 
+def refuse_two_sets(storage: Storage, where: str) -> None:
+    """See that a folder is not one of two prepared sets, A and B.
+
+    Args:
+        where: the option that named it and what it named, for errors.
+
+    Raises:
+        UserError: when it is, with how to train on both.
+    """
+    if all(storage.exists(f"{side}/{manifest.MANIFEST}") for side in SIDES):
+        a, b = map(storage.show, SIDES)
+        raise UserError(
+            f"{where}: holds two sets; give one of them, or both to a family that learns from two: "
+            f"--data {a} --data_b {b}"
+        )
+
+
 def _parquet_files(storage: Storage, where: str) -> list[str]:
     if storage.filesystem.get_file_info(storage.path()).is_file:
         return [storage.path()]
     names = storage.names()
+    refuse_two_sets(storage, where)
     found = [storage.path(name) for name in names if name.endswith(".parquet")]
     below = [
         name
@@ -235,7 +254,7 @@ def _check_promises(
     """
     promised = ImageShape(made.channels, made.height, made.width)
     facts: list[tuple[str, object, object]] = [("a shape of", promised, shape)]
-    if made.pair is not None or pair is not None:
+    if (made.pair_shape, pair) != (None, None):
         facts.append(("pairs of a shape of", made.pair_shape, pair))
     facts += [
         (f"images in {shard.name}:", shard.count, count)

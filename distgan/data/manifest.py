@@ -89,8 +89,10 @@ class Manifest:
     """Height, width and channels of the pairs where they are of another shape than the images."""
 
     @property
-    def pair_shape(self) -> ImageShape:
-        """The shape of the pairs of a set that has any."""
+    def pair_shape(self) -> ImageShape | None:
+        """The shape of the pairs; None for a set without."""
+        if "\npair: " not in self.schema:
+            return None
         height, width, channels = self.pair or (self.height, self.width, self.channels)
         return ImageShape(channels, height, width)
 

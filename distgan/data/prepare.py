@@ -136,8 +136,11 @@ def prepare(
 
     Raises:
         UserError: when the source cannot be used, or ``out`` already holds a set.
+        ValueError: for unpaired images without a side; see `distgan.data.two_sets`.
     """
     options = options or PrepareSettings()
+    if (options.pairs == "unpaired") != bool(side):
+        raise ValueError("unpaired images make two sets: see prepare_sides")
     storage = Storage(out)
     with Ownership(storage, "preparing of a set") as owner:
         clear(storage)

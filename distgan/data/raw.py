@@ -21,7 +21,7 @@ import numpy as np
 from distgan.config.shape import ImageShape
 from distgan.data import manifest
 from distgan.data.decoder import BadImageError, shape_of
-from distgan.data.images import PACKAGED, open_images
+from distgan.data.images import PACKAGED, open_images, refuse_two_sets
 from distgan.data.prepare import PrepareSettings
 from distgan.data.sources import is_made, open_source, source_path
 from distgan.data.sources.base import ImageData, Unreadable
@@ -126,6 +126,7 @@ def is_raw(data: str, option: str, *, resize: bool = False) -> bool:
             return False
         if path.is_dir() and {manifest.MANIFEST, UNFINISHED} & set(os.listdir(path)):
             return False
+        refuse_two_sets(Storage(data), f"{option} {data}")
     except (OSError, ValueError) as error:
         raise UserError(f"{option} {data}: cannot be reached ({first_line(error)})") from None
     if path.is_dir() and not any(path.glob("*.parquet")):

@@ -226,7 +226,11 @@ class TranslatedImages:
         for name in parts[0][1]:
             metric = "cycle" if name.startswith("cycle-error") else name.partition("-of-")[0]
             rows = torch.cat([its[name] for _, its in parts])
-            values[metric][name] = mean_over_images(rows)
+            found = mean_over_images(rows)
+            if metric == "label-score" and found.low is not None and found.high is not None:
+                # Of a share, which lies between 0 and 1.
+                found = found._replace(low=max(found.low, 0.0), high=min(found.high, 1.0))
+            values[metric][name] = found
         return values
 
     def _of_block(

@@ -346,7 +346,9 @@ class Family(ABC):
         """Values for the rules besides the means of the statistics; they are not recorded."""
         return {}
 
-    def image_signs(self, made: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def image_signs(
+        self, networks: Mapping[str, nn.Module], made: Tensor, batch: Batch
+    ) -> dict[str, Tensor]:
         """Signs of health of what `generate` made of a batch, scalars by name; recorded.
 
         Only of a family with `input_columns`; all ranks are given the same.

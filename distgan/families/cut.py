@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,8 +44,12 @@ class CUT(Translation):
     """Park et al. 2020, with the losses, penalties, networks and aids of `CUTConfig`."""
 
     paired = False
-    signs: ClassVar[Mapping[str, str]] = {"generator": "g", "projector": "p", "discriminator": "d"}
     config: CUTConfig
+
+    @property
+    def signs(self) -> Mapping[str, str]:  # type: ignore[override]
+        """Of all three networks."""
+        return {"generator": "g", "projector": "p", "discriminator": "d"}
 
     @property
     def _parts(self) -> tuple[str, ...]:
@@ -184,7 +188,7 @@ class CUT(Translation):
             return terms
         weight = self.config.nce.at(step.images_seen) / len(self._parts)
         rows = self._contrast(step, batch, originals, self._flipped_features(step, batch, made))
-        losses = zip(self._contrastive, rows.split(count), strict=True)
+        losses = zip(self._contrastive, rows.chunk(len(self._parts)), strict=True)
         means = {name: weight * part.mean() for name, part in losses}
         return replace(terms, means={**terms.means, **means})
 
@@ -247,7 +251,7 @@ def some_places(
     """
     larger = [size for size in sizes if size > most]
     # One call for all maps: it takes a hundred operations, however much it makes.
-    words = iter(philox.words(numbers, sum(larger), place).split(larger, 1))
+    words = iter(philox.words(numbers, sum(larger), place).split_with_sizes(larger, 1))
     return [
         next(words).argsort(dim=1, stable=True)[:, :most]
         if size > most

@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from distgan.config.shape import ImageShape
 from distgan.errors import UserError
@@ -28,6 +28,7 @@ from distgan.families.cyclegan_config import CycleGANConfig
 from distgan.families.data import Batch, DataSpec
 from distgan.families.image_pool import ImagePool
 from distgan.families.translation import Sides, Translation, combined, named
+from distgan.health import translation
 from distgan.health.diagnosis import ADVERSARIAL, Rule, collapse, exploding, non_finite, of_names
 from distgan.parallel import World
 from distgan.parallel.batchnorm import kept_statistics
@@ -254,15 +255,28 @@ class CycleGAN(Translation):
             **found,
         }
 
+    def image_signs(
+        self, networks: Mapping[str, nn.Module], made: Tensor, batch: Batch
+    ) -> dict[str, Tensor]:
+        """As of every translation, and how much of the way back depends on what nobody sees."""
+        inputs = self.example(batch)[0]
+
+        def back(outputs: Tensor) -> Tensor:
+            return self.translate(networks, outputs, reverse=True)
+
+        found = super().image_signs(networks, made, batch)
+        return {**found, **translation.cycle_signs(made, inputs, back)}
+
     def health_rules(self) -> tuple[Rule, ...]:
-        """Those of every family, and for each side those of an adversarial game."""
+        """Those of translations, of hidden inputs, and for each side of an adversarial game."""
         of_networks = [
             exploding(prefix, role.partition("_")[0]) for role, prefix in self.signs.items()
         ]
         games = [
             of_names(rule, _SIGNS_OF_GAME[side]) for side in ("a", "b") for rule in ADVERSARIAL
         ]
-        return self.of_translation((non_finite, *of_networks, collapse, *games))
+        usual = (non_finite, *of_networks, collapse, *games)
+        return (*self.of_translation(usual), translation.hides_input)
 
 
 _SIGNS_OF_GAME = {

@@ -69,7 +69,7 @@ class GANConfig(RunConfig):
     """Everything that decides what a run of a GAN computes, whatever it runs on."""
 
     family: Literal["gan"] = "gan"
-    """The family of models: gan, vae or vae-gan. Decides what other settings there are."""
+    """The family of models. Decides what other settings there are."""
     latent: Width = 100
     """Length of the generator's input z."""
     conditional: bool = False

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from distgan.config.shape import ImageShape
 from distgan.families.base import Family
@@ -77,10 +77,12 @@ class MeasuredTranslation(Family):
 
     def reals(self, batch: Batch) -> Tensor:
         """Images of the side that outputs belong to, of rows of `input_columns`."""
+        if not self.knows_targets:
+            # Of one side only, where that is all that is wanted.
+            return batch.columns["image" if self.config.direction == "BtoA" else "other"]
         target = self.example(batch)[1]
-        if target is not None:
-            return target
-        return batch.columns["image" if self.config.direction == "BtoA" else "other"]
+        assert target is not None
+        return target
 
     @property
     def enriches(self) -> bool:
@@ -93,7 +95,9 @@ class MeasuredTranslation(Family):
         coloured = self.task == "gray" and given.channels < made.channels
         return coloured or (enlarges and given.channels == made.channels)
 
-    def image_signs(self, made: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def image_signs(
+        self, networks: Mapping[str, nn.Module], made: Tensor, batch: Batch
+    ) -> dict[str, Tensor]:
         """See `distgan.families.base.Family.image_signs`: those of `distgan.health.translation`."""
         inputs, targets = self.example(batch)
         reals = self.reals(batch)

@@ -26,7 +26,7 @@ class VAEConfig(RunConfig):
     """Everything that decides what a run of a VAE computes, whatever it runs on."""
 
     family: Literal["vae"] = "vae"
-    """The family of models: gan, vae or vae-gan. Decides what other settings there are."""
+    """The family of models. Decides what other settings there are."""
     latent: Width = 20
     """Length of the latent vector z."""
     conditional: bool = False

@@ -33,7 +33,7 @@ class VAEGANConfig(GANConfig):
     """Everything that decides what a run of a VAE-GAN computes, whatever it runs on."""
 
     family: Literal["vae-gan"] = "vae-gan"  # type: ignore[assignment]
-    """The family of models: gan, vae or vae-gan. Decides what other settings there are."""
+    """The family of models. Decides what other settings there are."""
     latent: Width = 20
     """Length of the latent vector z."""
     conditional: bool = False

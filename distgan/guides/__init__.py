@@ -17,6 +17,7 @@ ORDER = (
     "training",
     "families",
     "gan-or-vae",
+    "translation",
     "metrics",
     "health",
     "faults",

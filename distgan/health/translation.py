@@ -7,15 +7,19 @@ the targets where they are known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
+from distgan import draws
 from distgan.health.diagnosis import Rule, Signs, Verdict, advising
 
 RECORDS = 5
-"""Records that have to be there before anything is said: networks start with all of these ills."""
+"""Records that have to be there before anything is said: networks start with all of these ills, and
+outputs that are alike and full of patterns."""
+GETTING_BETTER = 0.2
+"""Share by which a sign is better than so many records ago while a network still learns."""
 LEAST_CHANGE = 0.03
 """Mean |G(x) - x| over mean |y - x|. Runs that learn change their inputs by a tenth and more."""
 INVERTED = -0.5
@@ -24,6 +28,10 @@ BRIGHTER = 0.4
 """Of pixels in [-1, 1], the difference of means by which one side is the other one inverted."""
 MOST_CHECKERED = 10.0
 """Times the share of real images."""
+NOISE = 2 / 127.5
+"""Standard deviation of what is added to outputs, in [-1, 1]: two of 255 levels."""
+HIDDEN, LEAST_DAMAGE = 3.0, 0.1
+"""Times the cycle error, and mean difference of pixels in [-1, 1], that noise makes of it."""
 LEAST_SHARE = 1e-3
 """Of the energy, which checkerboards are compared with where real images have less."""
 
@@ -38,11 +46,26 @@ _REMEDIES = {
 def rules(usual: Sequence[Rule]) -> tuple[Rule, ...]:
     """Every rule of a translation, the gravest first; ``usual`` are those of every family."""
     return (
-        *(advising(rule, _REMEDIES) for rule in usual),
+        *(_once_begun(advising(rule, _REMEDIES)) for rule in usual),
         does_nothing,
         colours_inverted,
         checkerboard,
     )
+
+
+def _once_begun(rule: Rule) -> Rule:
+    """A rule that does not call the outputs of a start collapsed, which are gray and alike."""
+
+    def judged(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
+        for verdict in rule(past, now):
+            if verdict.state == "collapsed":
+                if len(past) < RECORDS:
+                    continue
+                if now["diversity"] > (1 + GETTING_BETTER) * past[-RECORDS]["diversity"]:
+                    continue
+            yield verdict
+
+    return judged
 
 
 @torch.no_grad()
@@ -69,6 +92,30 @@ def image_signs(made: Tensor, inputs: Tensor, reals: Tensor, known: bool) -> dic
         "correlation": correlation(made, reals if known else _expected(inputs, reals)),
         "checkerboard": alternating_share(made) / real_share,
     }
+
+
+@torch.no_grad()
+def cycle_signs(
+    made: Tensor, inputs: Tensor, back: Callable[[Tensor], Tensor]
+) -> dict[str, Tensor]:
+    """The mean of |F(G(x)) - x|, ``cycle_error``, and that of |F(G(x) + e) - x|, ``noisy_cycle``.
+
+    e is normal noise that nobody would see, the same for all images and at every record. A way back
+    that reads the input from a pattern of such a size in the output, as Chu et al. found,
+    "CycleGAN, a Master of Steganography" (2017), goes astray by it.
+
+    Args:
+        made: outputs G(x), float (n, c, h, w) in [-1, 1].
+        inputs: x, float (n, c', h', w').
+        back: F.
+
+    Returns:
+        scalars, float64.
+    """
+    drawn = draws.normals(0, "noise of cycles", [range(1)], made[0].numel())
+    noise = NOISE * torch.from_numpy(drawn).to(made).view_as(made[:1])
+    given = {"cycle_error": made, "noisy_cycle": made + noise}
+    return {name: (back(each) - inputs).double().abs().mean() for name, each in given.items()}
 
 
 def _expected(inputs: Tensor, reals: Tensor) -> Tensor:
@@ -135,10 +182,25 @@ def colours_inverted(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
         )
 
 
+def hides_input(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
+    """A cycle that closes by what is hidden in the outputs."""
+    error, noisy = now["cycle_error"], now["noisy_cycle"]
+    if len(past) >= RECORDS and noisy > HIDDEN * error and noisy - error > LEAST_DAMAGE:
+        yield Verdict(
+            "input hidden",
+            f"the way back is off by {error:.2g}, and by {noisy:.2g} where noise of "
+            f"{NOISE:.2g} is added to outputs: these hide the input",
+            "lower --cycle, or augment what the discriminators see by "
+            "--discriminator.augment.name diffaugment",
+        )
+
+
 def checkerboard(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
     """Outputs with a pattern of the size of pixels."""
     found = now["checkerboard"]
-    if len(past) >= RECORDS and found > MOST_CHECKERED:
+    if len(past) < RECORDS or found < (1 - GETTING_BETTER) * past[-RECORDS]["checkerboard"]:
+        return
+    if found > MOST_CHECKERED:
         yield Verdict(
             "checkerboard",
             f"a pattern of alternating pixels is {found:.3g} times as strong as in real images",

@@ -49,6 +49,7 @@ def prepare(
     Raises:
         KeyboardInterrupt, SystemExit: when a stop was asked for; nothing is kept then.
         UserError: when the source cannot be used, or ``out`` already holds a set.
+        ValueError: for unpaired images, which `prepare_sides` is for.
     """
     tasks = _tasks(workers, address, stop)
     return preparing.prepare(source, out, options, tasks=tasks, progress=progress, note=note)

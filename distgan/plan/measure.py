@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 
 from distgan.config.run import RunConfig
-from distgan.config.shape import ImageShape
 from distgan.families import DataSpec
 from distgan.parallel import World
 from distgan.plan.batches import random_batches
@@ -65,20 +64,17 @@ def _timed(work: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def measure(
-    config: RunConfig, image: ImageShape, classes: int, share: int, seconds: float = 3.0
-) -> Compute:
+def measure(config: RunConfig, data: DataSpec, share: int, seconds: float = 3.0) -> Compute:
     """Time cycles on the whole batch and on one worker's share of it, alternately.
 
     Time is assumed linear in the number of images, so a prediction for one of the two measured
     numbers is the measurement. Where a cycle would take too long, smaller numbers are used.
 
     Args:
-        classes: number of labels of the data.
         share: images of the batch on one worker.
         seconds: approximate duration of the measurement.
     """
-    cycles = Cycles(config, DataSpec.numbered(image, classes))
+    cycles = Cycles(config, data)
     least = _LEAST * config.accumulate
     cycles.seconds(least)
     most = max(2 * least, int(_LONGEST / cycles.seconds(least) * least))

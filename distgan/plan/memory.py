@@ -18,7 +18,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from distgan.config.run import RunConfig
-from distgan.config.shape import ImageShape
 from distgan.families import DataSpec
 from distgan.parallel import World
 from distgan.plan.trace import META, run_step, traceable
@@ -51,19 +50,17 @@ class Memory:
         return self.weights + self.averages + self.optimizers + self.step
 
 
-def memory(config: RunConfig, image: ImageShape, classes: int, images: int) -> Memory:
+def memory(config: RunConfig, data: DataSpec, images: int) -> Memory:
     """Count the memory of a cycle of updates, lazy penalties included.
 
     Args:
-        classes: number of labels of the data.
         images: of each micro-batch on one worker.
     """
-    return _memory(traceable(config), image, classes, images)
+    return _memory(traceable(config), data, images)
 
 
 @functools.lru_cache(maxsize=32)
-def _memory(config: RunConfig, image: ImageShape, classes: int, images: int) -> Memory:
-    data = DataSpec.numbered(image, classes)
+def _memory(config: RunConfig, data: DataSpec, images: int) -> Memory:
     with META:
         state = TrainingState(config, data, World(device=META))
     weights = _bytes(net.network for net in state.networks.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from distgan.config.settings import override
 from distgan.config.shape import ImageShape
 from distgan.data.images import open_images
 from distgan.data.sources import stacked
+from distgan.data.spec import data_spec
 from distgan.errors import UserError
 from distgan.families import DataSpec
 from distgan.families.check import check_networks
@@ -164,46 +165,52 @@ def plan(config: RunConfig, place: Place, image: ImageShape | None = None) -> Pl
             this machine nor known by name.
     """
     place.check(config.batch)
-    shape, classes = known_shape(config, image)
+    data = known_data(config, image)
     # On a CPU the step is measured, so the networks must be of a plausible size.
-    check_networks(config, DataSpec.numbered(shape, classes))
-    work, compute, network, prediction = _expect(config, place, shape, classes)
+    check_networks(config, data)
+    work, compute, network, prediction = _expect(config, place, data)
 
     def again(changed: RunConfig) -> Prediction:
-        return _expect(changed, place, shape, classes, compute)[3]
+        return _expect(changed, place, data, compute)[3]
 
     found = remedies(config, prediction, again, place.gpu != "cpu")
     hours = config.images / prediction.images_per_second / 3600
     share = -(-config.micro_batch // place.workers)
-    held = memory(config, shape, classes, share)
+    held = memory(config, data, share)
     return Plan(place, work, compute, network, prediction, hours, found, held)
 
 
-def known_shape(config: RunConfig, image: ImageShape | None = None) -> tuple[ImageShape, int]:
-    """The shape of a configuration's images and the number of classes.
+def known_data(config: RunConfig, image: ImageShape | None = None) -> DataSpec:
+    """The shapes and labels of a configuration's data.
 
     Args:
-        image: what to take for the shape; None reads it from the data.
+        image: what to take for the shape, also of pairs and of a second set; None reads the shapes
+            from the data.
 
     Raises:
         UserError: when the data is neither on this machine nor known by name.
     """
-    known = _SHAPES.get(config.data)
     if image is not None:
-        return image, known[1] if known else 10
-    if known is not None:
-        return known
-    images = open_images(config.data)
-    return images.shape, len(images.classes)
+        classes = _SHAPES[config.data][1] if config.data in _SHAPES else 10
+        return replace(DataSpec.numbered(image, classes), pair=image, other=image)
+    first = _known(config.data, "--data")
+    if not config.second_set:
+        return first
+    return replace(first, other=_known(config.second_set, "--data_b").image)
+
+
+def _known(data: str, option: str) -> DataSpec:
+    known = _SHAPES.get(data)
+    return DataSpec.numbered(*known) if known else data_spec(open_images(data, option))
 
 
 def _expect(
-    config: RunConfig, place: Place, image: ImageShape, classes: int, timed: Compute | None = None
+    config: RunConfig, place: Place, data: DataSpec, timed: Compute | None = None
 ) -> tuple[Work, Compute, Network, Prediction]:
     # `timed` is a measurement of a configuration with the same computation, to be reused.
-    work = trace(config, DataSpec.numbered(image, classes))
+    work = trace(config, data)
     if place.gpu == "cpu":
-        compute = timed or _timed(config, image, classes, place)
+        compute = timed or _timed(config, data, place)
         network = Network(LOOPBACK, place.across)
     else:
         device = devices.gpu(place.gpu)
@@ -213,9 +220,9 @@ def _expect(
     return work, compute, network, prediction
 
 
-def _timed(config: RunConfig, image: ImageShape, classes: int, place: Place) -> Compute:
+def _timed(config: RunConfig, data: DataSpec, place: Place) -> Compute:
     with _like_a_worker():
-        return measure(config, image, classes, -(-config.batch // place.workers))
+        return measure(config, data, -(-config.batch // place.workers))
 
 
 def speed_here(config: RunConfig, image: ImageShape, classes: int, seconds: float = 1.0) -> float:

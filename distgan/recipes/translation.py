@@ -72,12 +72,13 @@ def edges2digits_pix2pix_32() -> Pix2PixConfig:
 
 def edges2digits_cyclegan() -> CycleGANConfig:
     """Digits of MNIST from outlines of other digits, and outlines from digits: CycleGAN."""
-    lr = adam(1e-3, 60_000)
+    images = 20_000
+    lr = adam(5e-4, images)
     return CycleGANConfig(
         recipe="edges2digits-cyclegan",
         task="edges",
-        images=60_000,
-        batch=16,
+        images=images,
+        batch=8,
         generator=TranslatorConfig(
             network=ResNetGeneratorSettings(blocks=3, width=16),
             optimizer=lr,

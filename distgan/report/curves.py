@@ -102,6 +102,31 @@ TRAINING = (
         {"diversity": "diversity"},
     ),
     ChartSpec(
+        "change",
+        "Change of inputs",
+        "distance of outputs from inputs, over that of real images; 0 is to do nothing",
+        {"input_change": "change"},
+    ),
+    ChartSpec(
+        "correlation",
+        "Correlation of outputs",
+        "with targets, else with inputs; below 0 colours are inverted",
+        {"correlation": "correlation"},
+    ),
+    ChartSpec(
+        "cycle",
+        "Cycle error",
+        "of images translated there and back; with noise in between, how much outputs hide",
+        {"cycle_error": "error", "noisy_cycle": "with noise"},
+    ),
+    ChartSpec(
+        "checkerboard",
+        "Checkerboard",
+        "energy of a pattern of alternating pixels, over that of real images, logarithmic",
+        {"checkerboard": "checkerboard"},
+        "log",
+    ),
+    ChartSpec(
         "augment",
         "Probability of augmentation",
         "that ADA chose",

@@ -21,6 +21,12 @@ _TITLES = {
     "reconstruction-term": "Reconstruction term (nats)",
     "kl": "KL divergence (nats)",
     "reconstruction-frechet": "Fréchet distance of reconstructions",
+    "l1": "Mean absolute error (pixels in [0, 1])",
+    "psnr": "PSNR (dB)",
+    "ssim": "SSIM",
+    "feature-distance": "Distance in features",
+    "cycle-error": "Cycle error (pixels in [0, 1])",
+    "label-score": "Labels recognised",
 }
 
 

@@ -19,6 +19,7 @@ from distgan.config.shape import ImageShape
 from distgan.errors import UserError, brief, first_line
 from distgan.families import DataSpec, Family, build, config_class
 from distgan.families.translation import Translation
+from distgan.networks.random import number_layers
 from distgan.networks.unfilled import check_size, unfilled
 from distgan.runs import checkpoint
 from distgan.runs import folder as run
@@ -279,11 +280,14 @@ def _rebuild(
         for role in tensors:
             check_size(expected[role].module, role)
             _compare(expected[role].module.state_dict(), tensors[role])
-        built = family.networks()
+        built, first = family.networks(), 0
+        for network in built.values():
+            # As in training, so that they draw the same.
+            first = number_layers(network.module, first)
         networks = {role: built[role].module for role in tensors}
-        for role, network in networks.items():
-            network.load_state_dict(tensors[role])
-            network.float().eval()
+        for role, module in networks.items():
+            module.load_state_dict(tensors[role])
+            module.float().eval()
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:

@@ -112,13 +112,14 @@ class Monitor:
             layers[f"{prefix}_layers"] = _plain(found.layers)
         with torch.no_grad(), state.generating("last") as networks:
             samples = family.generate(networks, self._inputs)
+            signs_of_images = (
+                family.image_signs(networks, samples, self._inputs) if self._rows else {}
+            )
         apart = _mean(state.world.sum(distances(samples)))
         self.drift = self._replicas.compare(sums)
         # Of images that are all the same, nothing can be less diverse.
         signs["diversity"] = apart / self._real_distance if self._real_distance else 1.0
-        if self._rows:
-            found_of_images = family.image_signs(samples, self._inputs)
-            signs |= {name: value.item() for name, value in found_of_images.items()}
+        signs |= {name: value.item() for name, value in signs_of_images.items()}
         self._classify(samples, state)
         signs["class_entropy"] = self._class_entropy
         if not self._class_entropy:

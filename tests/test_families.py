@@ -68,7 +68,10 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
         "edges2digits-cyclegan",
         {**RESNET, "generator.network.norm": "group", **PATCHES, "identity": 0, "pool": 5},
     ),
-    "cut": ("edges2digits-cut", {**RESNET, **PATCHES, **PLACES}),
+    "cut": (
+        "edges2digits-cut",
+        {**RESNET, **PATCHES, **PLACES, "discriminator.optimizer.lr": 2e-4},
+    ),
     "gan": ("mnist-mlp-tutorial", NARROW),
     "pix2pix": (
         "cifar10-colorize",

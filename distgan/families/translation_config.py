@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, NonNegativeFloat
+from pydantic import AfterValidator, BeforeValidator, NonNegativeFloat
 from pydantic.dataclasses import dataclass
 
 from distgan.augment import Augmentation, NoneSettings
 from distgan.config.optimizer import AdamSettings, EMASettings
 from distgan.config.run import RunConfig
 from distgan.config.schedule import Schedule, Strength
-from distgan.config.settings import SETTINGS
+from distgan.config.settings import SETTINGS, parse_count
 from distgan.families.gan_config import known_loss
 from distgan.networks import PatchDiscriminatorNetwork, TranslatorNetwork
 from distgan.objectives.penalties import GRADIENT_PENALTIES, PenaltySettings
@@ -49,7 +49,7 @@ class PatchDiscriminatorConfig:
 class TranslationConfig(RunConfig):
     """What image translation adds to every run."""
 
-    scale: Literal[2, 4, 8] = 4
+    scale: Annotated[Literal[2, 4, 8], BeforeValidator(parse_count)] = 4
     """How many times larger the image is than the input, on each side, with --task small."""
     direction: Literal["AtoB", "BtoA"] = "AtoB"
     """Which side is the input. A is the image and B its pair; of a task that makes the input from

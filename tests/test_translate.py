@@ -36,18 +36,18 @@ SRRESNET = {"generator.network.name": "srresnet", "generator.network.width": 4}
 EDGES = {"task": "edges", "generator.network.norm": "batch"}
 
 
-def exported(folder: Path, **changes: Any) -> LoadedTranslator:
-    """A run of pix2pix by L1 with random weights and statistics, on a set of 16x16 images."""
+def exported(folder: Path, base: str = "edges2digits-l1", **changes: Any) -> LoadedTranslator:
+    """A run with random weights and statistics, on a set of 16x16 images."""
     if not (folder / "set").exists():
         images = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), np.uint8)
         np.savez(folder / "a.npz", images=images)
         prepare(str(folder / "a.npz"), str(folder / "set"), PrepareSettings(validation=5))
     small = {"data": str(folder / "set"), "generator.ema.half_life": 0, **changes}
-    config = override(recipe("edges2digits-l1"), small)
+    config = override(recipe(base), small)
     family = build(config, data_spec(open_images(config.data)))
     torch.manual_seed(0)
     networks = {role: network.module for role, network in family.networks().items()}
-    for module in networks["generator"].modules():
+    for module in (part for network in networks.values() for part in network.modules()):
         for weight in module.parameters(recurse=False):
             weight.data += 0.2 * torch.randn_like(weight)
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -284,6 +284,27 @@ def test_sets_of_pairs_are_taken_on_the_side_that_is_translated(
     for number in range(6):
         made = pixels_of(tmp_path / f"out/{number:06d}.png")
         assert (made == as_pixels(outputs)[number]).all()
+
+
+def test_a_model_of_both_ways_goes_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = exported(tmp_path, "edges2digits-cyclegan", **RESNET)
+    images = random_images(3, 3, 16, 16)
+    there, back = model.translate(tasks.edges(images)), model.translate(images, reverse=True)
+    assert (there.shape, back.shape) == ((3, 3, 16, 16), (3, 1, 16, 16))
+    with torch.no_grad():
+        wanted = model.networks["generator_ba"](images)
+    torch.testing.assert_close(back, wanted, rtol=0, atol=2e-3)
+    picture = np.random.default_rng(2).integers(0, 256, (16, 16, 3), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    line = ["translate", str(tmp_path / "run"), str(tmp_path / "a.png"), "--reverse", "--out"]
+    assert main([*line, str(tmp_path / "out")]) == 0
+    image = torch.from_numpy(picture).permute(2, 0, 1)[None] / 127.5 - 1
+    made = model.translate(image, reverse=True)
+    assert (pixels_of(tmp_path / "out/a.png") == as_pixels(made)[0]).all()
+    error = ((made - tasks.edges(image)) / 2).abs().mean().item()
+    said = capsys.readouterr().out
+    assert f"mean absolute difference to the targets {error:.4g}" in said
+    assert "were made from" not in said
 
 
 @pytest.mark.parametrize(

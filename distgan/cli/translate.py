@@ -267,7 +267,8 @@ class _Work:
                 f"{self._changed:,} of {self.count:,} images were cropped and resized to "
                 f"{wanted.height}x{wanted.width}, as `distgan data prepare` does{whole_size}"
             )
-        if self._derives and self._options.input and not self._options.kind:
+        of_task = (self._model.translation.config.direction == "AtoB") != self._options.reverse
+        if self._derives and of_task and self._options.input and not self._options.kind:
             yield (
                 f"inputs were made from the images by the task {self._task}; --as input takes "
                 "images as they are"

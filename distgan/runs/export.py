@@ -209,7 +209,11 @@ def _roles(family: Family, only: str | None, uri: str) -> list[str]:
     """The networks to load: those that generate or encode, or the one that is asked for."""
     interfaces = family.interfaces()
     if only is None:
-        return [role for role, its in interfaces.items() if its.generates or its.output == "code"]
+        used = {role for role, its in interfaces.items() if its.generates or its.output == "code"}
+        if isinstance(family, Translation):
+            # Also the generator of the way back.
+            used |= set(family.generators)
+        return [role for role in interfaces if role in used]
     if only not in interfaces:
         raise UserError(
             f"RUN {uri}: a model of the family {family.config.family} has no {only}; it has "

@@ -69,7 +69,10 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 """By family: a recipe, and what makes it small. Every registered family is to be here."""
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **FAMILIES,
-    "cut, fast": ("edges2digits-fastcut", {**RESNET, **PATCHES, **PLACES, "task": "sets"}),
+    "cut, fast": (
+        "edges2digits-fastcut",
+        {**RESNET, **PATCHES, **PLACES, "nce": 1, "task": "sets"},
+    ),
     "cut, aids": (
         "edges2digits-cut",
         {**RESNET, "generator.network.dropout": 0.5, **PATCHES, **PLACES, "task": "sets", **AIDED},

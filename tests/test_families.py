@@ -89,7 +89,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "edges2digits-cyclegan",
         {**RESNET, "generator.network.dropout": 0.5, **PATCHES, **AIDED, **SETS, "pool": 5},
     ),
-    "cut, fast": ("edges2digits-fastcut", {**RESNET, **PATCHES, **PLACES, "task": "sets"}),
+    "cut, fast": (
+        "edges2digits-fastcut",
+        {**RESNET, **PATCHES, **PLACES, "nce": 1, "task": "sets"},
+    ),
     "cut, aids": (
         "edges2digits-cut",
         {**RESNET, "generator.network.dropout": 0.5, **PATCHES, **PLACES, "task": "sets", **AIDED},

@@ -106,7 +106,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "superres, all": (
         "cifar10-superres",
         {
-            **{**ENLARGING, **PATCHES, **AIDED, "l2": 0.5, "features": 1, "scale": 2},
+            **{**ENLARGING, **PATCHES, **AIDED, "l2": 0.5, "features": 1, "scale": 4},
             **{"see_input": True, "adversarial": 0.1, "discriminator.network.norm": "none"},
         },
     ),

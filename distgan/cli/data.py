@@ -9,6 +9,8 @@ from distgan.cli.files import check_writable, stem, write_file
 from distgan.cli.parser import MOST_WORKERS, Parser, Verbs, whole
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from distgan.data.manifest import Manifest
 
 _PREPARE = """\
@@ -17,7 +19,8 @@ SOURCE is one of these; which, it sees for itself:
   mnist, fashion-mnist, cifar10, cifar100    downloaded, and checked
   stacked-mnist                              made of the digits in the package
   a folder with MNIST's IDX files or either CIFAR's, gzipped or not
-  a folder or zip of images; its sub-folders are the classes, or dataset.json says
+  a folder or zip of images; its sub-folders are the classes, or dataset.json says;
+    NAME.pair.png is the pair of NAME.png
   WebDataset .tar files: NAME.jpg, NAME.cls (or .json), NAME.txt, NAME.pair.jpg
   Parquet with a column image, also Hugging Face's
   a .npz (images, labels) or .npy of uint8
@@ -28,6 +31,8 @@ For instance:
   distgan data prepare photos/ --size 64 --out sets/photos
   distgan data prepare faces.zip --size 128 --validation 1000 --out sets/faces
   distgan data prepare scans/ --channels gray --size 48x64 --crop none --out sets/scans
+  distgan data prepare facades/ --pairs side-by-side --size 256 --out sets/facades
+  distgan data prepare horse2zebra/ --pairs unpaired --size 256 --out sets/horse2zebra
   distgan data prepare crawl/ --size 256 --skip-bad 100 --store png --out s3://bucket/crawl
 
 Stopped, it leaves nothing; repeated, it makes the same bytes, on any number of cores.
@@ -69,6 +74,16 @@ def _add_prepare(actions: Verbs[Parser]) -> None:
         "--channels", metavar="WHICH", help="gray, rgb, or auto: as the first image [auto]"
     )
     prepare.add_argument(
+        "--pairs",
+        metavar="HOW",
+        help="side-by-side: images A|B, cut in the middle; folders: A and B, of equal names; "
+        "unpaired: trainA, trainB and so on, of which two sets are made [NAME.pair.png]",
+    )
+    prepare.add_argument("--pair-size", metavar="N|HxW", help="of the pairs [as --size]")
+    prepare.add_argument(
+        "--pair-channels", metavar="WHICH", help="gray, rgb or auto, of the pairs [as --channels]"
+    )
+    prepare.add_argument(
         "--subset", metavar="N", help="take N images, drawn by --seed [all; stacked-mnist 128000]"
     )
     prepare.add_argument(
@@ -99,47 +114,70 @@ def run_prepare(options: argparse.Namespace) -> int:
     import sys
     from dataclasses import fields
 
-    from distgan.cli.console import command, screen, text
+    from distgan.cli.console import screen
     from distgan.cli.progress import Preparation
     from distgan.config import settings
     from distgan.data.prepare import PrepareSettings
-    from distgan.launch.prepare import prepare
+    from distgan.launch.prepare import prepare, prepare_sides
     from distgan.launch.signals import StopRequest
 
     given = {field.name: getattr(options, field.name) for field in fields(PrepareSettings)}
-    chosen = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in given.items() if value is not None}
+    chosen = settings.from_dict(PrepareSettings, given)
     console = screen()
     # As an exception, SIGTERM too runs the clean-up of every open block.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
     try:
         with Preparation(console) as shown:
-            made = prepare(
-                options.source,
-                options.out,
-                settings.from_dict(PrepareSettings, chosen),
-                workers=options.workers,
-                address=options.address,
-                progress=shown.update,
-                note=shown.note,
-                stop=StopRequest(ends_process=True),
-            )
+            how = {
+                "workers": options.workers,
+                "address": options.address,
+                "progress": shown.update,
+                "note": shown.note,
+                "stop": StopRequest(ends_process=True),
+            }
+            if chosen.pairs == "unpaired":
+                made = prepare_sides(options.source, options.out, chosen, **how)
+            else:
+                made = {"": prepare(options.source, options.out, chosen, **how)}
     except KeyboardInterrupt:
         console.print("stopped; nothing was kept, the same command begins again", soft_wrap=True)
         return 130
-    size = f"{made.height}x{made.width}x{made.channels}"
-    console.print(
-        text((f"{made.count:,}", "bold"), f" images of {size} in {options.out}"), soft_wrap=True
-    )
-    if made.skipped:
-        console.print(f"  left out      {made.skipped} bad images, see bad-images.txt")
-    if options.validation:
-        console.print(f"  validation    {options.out}/validation", soft_wrap=True)
-    for what, words in (
-        ("look at it", ("data", "info", options.out)),
-        ("train on it", ("train", _recipe(made), "--data", options.out)),
-    ):
-        console.print(f"  {what:<13} {command(*words)}", soft_wrap=True)
+    _show_made(console, made, options)
     return 0
+
+
+def _show_made(console: Console, made: dict[str, Manifest], options: argparse.Namespace) -> None:
+    """What was made, and what to do next.
+
+    Args:
+        made: manifests by the side of each set, which is empty for the only one.
+    """
+    from distgan.cli.console import command, text
+
+    out = options.out.rstrip("/")
+    places = {side: f"{out}/{side}" if side else options.out for side in made}
+    for side, one in made.items():
+        size = f"{one.height}x{one.width}x{one.channels}"
+        if "\npair: " in one.schema:
+            size += f", with pairs of {one.pair_shape},"
+        console.print(
+            text((f"{one.count:,}", "bold"), f" images of {size} in {places[side]}"),
+            soft_wrap=True,
+        )
+        if one.skipped:
+            console.print(f"  left out      {one.skipped} bad images, see bad-images.txt")
+        if options.validation:
+            console.print(f"  validation    {places[side]}/validation", soft_wrap=True)
+    lines = [("look at it", command("data", "info", place)) for place in places.values()]
+    if len(places) > 1:
+        train = command("train", "RECIPE", "--data", places["A"], "--data-b", places["B"])
+        lines.append(("train on both", f"{train}   (RECIPE: of unpaired images)"))
+    else:
+        recipe = _recipe(made[""])
+        lines.append(("train on it", command("train", recipe, "--data", options.out)))
+    for what, line in lines:
+        console.print(f"  {what:<13} {line}", soft_wrap=True)
 
 
 def _recipe(made: Manifest) -> str:

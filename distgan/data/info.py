@@ -13,6 +13,7 @@ from distgan.data import manifest, picture
 from distgan.data.decoder import BadImageError, Decoded, range_note
 from distgan.data.images import ImageSet, open_images
 from distgan.data.manifest import Manifest
+from distgan.data.sources.base import Unreadable
 from distgan.data.sources.parquet import ParquetSource
 from distgan.data.transform import Transform
 from distgan.errors import UserError, brief
@@ -62,6 +63,8 @@ def inform(
         "images": f"{images.count:,}",
         "shape": f"{shape.height}x{shape.width}x{shape.channels} (height, width, channels)",
     }
+    if images.pair is not None:
+        lines["pairs"] = f"{images.pair}, one of each image"
     if lost:
         lines["unlabelled"] = f"{lost:,} images whose label is missing or no class"
     if made is None:
@@ -70,6 +73,7 @@ def inform(
     else:
         lines |= _of_manifest(storage, made)
     title = f"{last_name(uri)}: {images.count:,} images of {shape.height}x{shape.width}"
+    title += "" if images.pair is None else f" and their pairs of {images.pair[1]}x{images.pair[2]}"
     title += f", {len(counts)} classes" if counts else ""
     heard: list[Decoded] = []
     drawn = _picture(title, images, source, counts, heard.append)
@@ -157,10 +161,11 @@ def _picture(
     hear: Callable[[Decoded], object],
 ) -> bytes:
     """The first images of each class, one row per class; without labels, of the whole set."""
-    size = images.shape.height, images.shape.width
+    size = _drawn_size(images)
     columns, cell = picture.columns_and_cell(size, len(counts) or 10)
     if not counts:
-        pixels = _pixels(source, np.arange(min(images.count, 10 * columns)), hear)
+        first = np.arange(min(images.count, 10 * columns))
+        pixels = _pixels(source, first, images.pair is not None, hear)
         rows = [pixels[start : start + columns] for start in range(0, len(pixels), columns)]
         return picture.draw(title, rows, cell)
     labels = source.labels()
@@ -169,20 +174,36 @@ def _picture(
         title += f", the first {shown} drawn"
     chosen = [np.flatnonzero(labels == label)[:columns] for label in range(shown)]
     numbers = np.unique(np.concatenate(chosen))
-    read = dict(zip(numbers.tolist(), _pixels(source, numbers, hear), strict=True))
+    pixels = _pixels(source, numbers, images.pair is not None, hear)
+    read = dict(zip(numbers.tolist(), pixels, strict=True))
     by_class = [[read[number] for number in row.tolist()] for row in chosen]
     return picture.draw(title, by_class, cell, source.classes[:shown], counts[:shown])
 
 
+def _drawn_size(images: ImageSet) -> tuple[int, int]:
+    """Height and width of an image with its pair beside it."""
+    if images.pair is None:
+        return images.shape.height, images.shape.width
+    return picture.size_side_by_side(images.shape[1:], images.pair[1:])
+
+
 def _pixels(
-    source: ParquetSource, numbers: NDArray[np.int64], hear: Callable[[Decoded], object]
+    source: ParquetSource,
+    numbers: NDArray[np.int64],
+    paired: bool,
+    hear: Callable[[Decoded], object],
 ) -> list[NDArray[np.uint8]]:
+    """The images of these numbers; with ``paired``, each with its pair on its right."""
     transform, found = Transform(), []
     for item in source.read(numbers):
         try:
-            found.append(transform.pixels(item.image, hear))
+            image = transform.pixels(item.image, hear)
+            if paired:
+                pair = Unreadable("its pair is missing (null)") if item.pair is None else item.pair
+                image = picture.side_by_side(image, transform.pixels(pair, hear))
         except BadImageError as error:
             raise UserError(f"{item.where}: {error}; mend or remove that row") from None
+        found.append(image)
     return found
 
 

@@ -39,6 +39,22 @@ def columns_and_cell(shape: tuple[int, int], rows: int) -> tuple[int, tuple[int,
     return max(1, min(24, _GRID_WIDTH // (cell[1] + _GAP))), cell
 
 
+def size_side_by_side(image: tuple[int, int], pair: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of what `side_by_side` makes of images of these heights and widths."""
+    height = max(image[0], pair[0])
+    return height, sum(round(width * height / own) for own, width in (image, pair))
+
+
+def side_by_side(image: NDArray[np.uint8], pair: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An image and its pair on its right, uint8 (h, w, 3), the lower one enlarged to the other."""
+    height = max(len(image), len(pair))
+    parts = [
+        np.asarray(_scaled(each, (height, round(each.shape[1] * height / len(each)))))
+        for each in (image, pair)
+    ]
+    return np.concatenate(parts, 1)
+
+
 def draw(
     title: str,
     rows: Sequence[Sequence[NDArray[np.uint8]]],

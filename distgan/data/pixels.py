@@ -124,7 +124,7 @@ def _read_images(
 ) -> NDArray[np.uint8]:
     """The images of a column, uint8 (n, h, w, c); adds the reasons of damaged ones to ``bad``."""
     column = columns.plain(table.column(name))
-    what = "" if name == "image" else f"its {name} "
+    what = "" if name == "image" else f"its {name}: "
     if not pa.types.is_fixed_size_binary(column.type):
         return _decode_rows(column, what, rows, shape, bad)
     chunks = [_view(chunk, math.prod(shape)) for chunk in column.chunks]

@@ -32,7 +32,7 @@ from distgan.data.unfinished import (
     refuse_occupied,
     unfinished,
 )
-from distgan.errors import UserError
+from distgan.errors import UserError, printable
 from distgan.storage.ownership import Ownership
 from distgan.storage.storage import Storage
 
@@ -116,6 +116,7 @@ def prepare(
     tasks: Tasks | None = None,
     progress: Progress = lambda what, done, total: None,
     note: Callable[[str], object] = lambda text: None,
+    side: str = "",
 ) -> Manifest:
     """Turn a source into Parquet shards and a manifest.
 
@@ -131,6 +132,7 @@ def prepare(
             those of a set with a single shard always are.
         progress: called with the progress.
         note: takes lines about how the source was read, and what in it was not used.
+        side: A or B, of a source whose ``options.pairs`` are unpaired.
 
     Raises:
         UserError: when the source cannot be used, or ``out`` already holds a set.
@@ -141,8 +143,15 @@ def prepare(
         clear(storage)
         refuse_occupied(storage, out)
         opened = open_source(
-            source, options.split, progress, count=options.subset, seed=options.seed
+            source,
+            options.split,
+            progress,
+            count=options.subset,
+            seed=options.seed,
+            pairs=options.pairs,
+            side=side,
         )
+        _check_pairs(source, opened, options)
         for line in opened.notes:
             note(line)
         taken, held_out = _choose(opened.count, options)
@@ -165,6 +174,14 @@ def prepare(
                 written = _finish(storage, folder, its, opened, layout, options)
     assert written is not None
     return written
+
+
+def _check_pairs(source: str, opened: Source, options: PrepareSettings) -> None:
+    for name, value in (("size", options.pair_size), ("channels", options.pair_channels)):
+        if value is not None and not opened.pairs:
+            raise UserError(
+                f"--pair-{name}: {printable(source)} has no pairs; leave it out, or give --pairs"
+            )
 
 
 def _choose(count: int, options: PrepareSettings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -63,7 +63,7 @@ class Form:
         try:
             return self.transform.pixels(image, hear)
         except BadImageError as error:
-            raise BadImageError(f"its pair {error}" if self.pair else str(error)) from None
+            raise BadImageError(f"its pair: {error}" if self.pair else str(error)) from None
 
 
 @dataclass(frozen=True)

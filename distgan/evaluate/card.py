@@ -44,6 +44,15 @@ class Card:
     """K of the importance-weighted bound."""
     likelihood: str = ""
     """Of the decoder: its name, and whether it is a density or what else."""
+    translated: int = 0
+    """Images that were translated, for a model that makes images of images, and what follows."""
+    translated_split: str = ""
+    """As ``encoded_split``. Of such a model ``real`` counts images of the side of the outputs, and
+    ``split`` says of them what this says of the images that were translated."""
+    translated_checksum: str = ""
+    direction: str = ""
+    task: str = ""
+    """What made the input of each image; empty where both sides are stored."""
     used: str = ""
     """How many of the real and generated images each metric used."""
     bias: str = ""
@@ -66,7 +75,8 @@ class Card:
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def to_dict(self) -> dict[str, Any]:
-        """The key, and all fields; those of labels or an encoder only where there are any."""
+        """The key, and all fields; those of labels, an encoder or a translation only where there
+        are any."""
         return {"key": self.key, **self._said()}
 
     def _said(self) -> dict[str, Any]:
@@ -77,5 +87,6 @@ class Card:
 _OPTIONAL = (
     "labels",
     *("encoded", "encoded_split", "encoded_checksum", "importance_samples", "likelihood"),
+    *("translated", "translated_split", "translated_checksum", "direction", "task"),
 )
 """Fields that other cards go without, so that their keys stay as they were."""

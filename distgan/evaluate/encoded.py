@@ -24,7 +24,7 @@ from distgan.evaluate.extraction import (
     own_places,
 )
 from distgan.evaluate.feature_statistics import FeatureStatistics
-from distgan.evaluate.measures import Value, interval, reconstruction_frechet
+from distgan.evaluate.measures import Value, mean_over_images, reconstruction_frechet
 from distgan.evaluate.reals import checksum_of, held_out_of, mixed, read_images
 from distgan.families.autoencoder import Autoencoder
 from distgan.features.base import Extractor, without_tf32
@@ -35,7 +35,6 @@ from distgan.metrics.likelihood import (
 )
 from distgan.metrics.moments import Moments
 from distgan.metrics.names import AUTOENCODER_METRICS
-from distgan.metrics.student import Spread
 from distgan.networks.random import normal_draws
 from distgan.networks.vae import Posterior
 from distgan.objectives.likelihoods import binarised
@@ -152,14 +151,14 @@ class EncodedImages:
         found: dict[str, dict[str, Value]] = {}
         if "elbo" in self._wanted:
             names = ("elbo", "reconstruction-term", "kl")
-            found["elbo"] = {name: _mean(rows[name]) for name in names}
+            found["elbo"] = {name: mean_over_images(rows[name]) for name in names}
         for metric, name in (
             ("iwae", "iwae"),
             ("bits-per-dimension", "bits-per-dimension"),
             ("reconstruction", "reconstruction-error"),
         ):
             if metric in self._wanted:
-                found[metric] = {name: _mean(rows[name])}
+                found[metric] = {name: mean_over_images(rows[name])}
         if "active-units" in self._wanted:
             found["active-units"] = {"active-units": Value(float(active_units(means)))}
         if "kl-dimensions" in self._wanted:
@@ -290,11 +289,3 @@ class EncodedImages:
 def _reconstructed(model: Autoencoder, block: _Block) -> Tensor:
     made = model.decode(model.encode(block.images, block.labels).mean, block.labels)
     return in_8_bits(made)
-
-
-def _mean(rows: Tensor) -> Value:
-    """The mean over images, and its interval by their standard deviation."""
-    if len(rows) < 2:
-        return Value(rows.mean().item())
-    error = rows.std().item() / len(rows) ** 0.5
-    return interval(rows.mean().item(), Spread(error, len(rows) - 1))

@@ -18,8 +18,9 @@ from distgan.config.evaluate import EvaluateSettings
 from distgan.data.images import ImageSet
 from distgan.data.labels import class_counts
 from distgan.errors import UserError
+from distgan.evaluate import encoded, translated
 from distgan.evaluate.card import Card
-from distgan.evaluate.encoded import WANT_FEATURES, EncodedImages
+from distgan.evaluate.encoded import EncodedImages
 from distgan.evaluate.extraction import MOST_FEATURES, extract_all_ranks, in_8_bits
 from distgan.evaluate.feature_statistics import FeatureStatistics
 from distgan.evaluate.labels import by_shares
@@ -33,10 +34,12 @@ from distgan.evaluate.measures import (
 )
 from distgan.evaluate.needs import check_counts, check_features
 from distgan.evaluate.reals import Reals, checksum_of, held_out_of
+from distgan.evaluate.translated import TranslatedImages
 from distgan.families import Family
+from distgan.families.translation import Translation
 from distgan.features import load, resolve
 from distgan.features.base import ARITHMETIC, Extractor
-from distgan.metrics.names import better, cost
+from distgan.metrics.names import AUTOENCODER_METRICS, better, cost
 from distgan.parallel import World
 from distgan.runs import folder as run
 from distgan.storage.ownership import Ownership
@@ -74,6 +77,7 @@ class Evaluator:
         settings: what to measure.
         data: the name or place of the set, for the card.
         family: what generates; of labels, if it takes any, each comes as often as in the data.
+        other: the run's second set, where it has one.
 
     Raises:
         UserError: when there is no such extractor, or too few images for a metric of its features.
@@ -86,13 +90,15 @@ class Evaluator:
         data: str,
         family: Family,
         world: World,
+        other: ImageSet | None = None,
     ) -> None:
         self._settings, self._world, self._family = settings, world, family
-        check(settings, family, images)
-        self._extractor = _extractor(settings, images, world)
+        check(settings, family, images, other)
+        self._extractor = _extractor(settings, _judged(images, other, family), world)
         self._real: FeatureStatistics | None = None
         self._labels: Tensor | None = None
         self._encoded: EncodedImages | None = None
+        self._translated: TranslatedImages | None = None
         card = Card(
             extractor="",
             extractor_hash="",
@@ -116,37 +122,56 @@ class Evaluator:
                 extractor_hash=extractor.hash,
                 resize=extractor.preprocessing,
             )
+        if isinstance(family, Translation):
+            self._translated = TranslatedImages(images, other, settings, family, world)
+            card = replace(card, **self._translated.card_fields)
         if extractor is not None and set(settings.metrics) & set(MEASURES):
-            check_features(settings, extractor.size, images.count)
-            reals = Reals(images, settings, world)
-            self._real = reals.features(extractor, world)
-            counts = _class_counts(images, world) if family.labels else None
-            if counts is not None:
-                self._labels = by_shares(counts, settings.num)
-            _check_classes(settings, self._real.labels, self._labels)
-            card = replace(
-                card,
-                split="train",
-                real=reals.count,
-                held_out=reals.held_out,
-                fake=settings.num,
-                labels="" if counts is None or len(set(counts)) == 1 else "by the data's shares",
-                bias=_bias(settings.metrics),
-            )
-        if not set(settings.metrics) <= set(MEASURES):
+            if self._translated is not None:
+                found = self._target_side(self._translated, extractor)
+            else:
+                found = self._training_images(images, extractor)
+            card = replace(card, **found, bias=_bias(settings.metrics))
+        if set(settings.metrics) & set(AUTOENCODER_METRICS):
             self._encoded = EncodedImages(images, settings, bool(family.labels), world)
             card = replace(card, **self._encoded.card_fields)
         self._card = card
+
+    def _training_images(self, images: ImageSet, extractor: Extractor) -> dict[str, Any]:
+        """Read what generated images are compared with; returns what the card says of it."""
+        settings, world = self._settings, self._world
+        check_features(settings, extractor.size, images.count)
+        reals = Reals(images, settings, world)
+        self._real = reals.features(extractor, world)
+        counts = _class_counts(images, world) if self._family.labels else None
+        if counts is not None:
+            self._labels = by_shares(counts, settings.num)
+        _check_classes(settings, self._real.labels, self._labels)
+        return {
+            "split": "train",
+            "real": reals.count,
+            "held_out": reals.held_out,
+            "fake": settings.num,
+            "labels": "" if counts is None or len(set(counts)) == 1 else "by the data's shares",
+        }
+
+    def _target_side(self, images: TranslatedImages, extractor: Extractor) -> dict[str, Any]:
+        """As `_training_images`, of images that are translated."""
+        check_features(self._settings, extractor.size, min(images.count, images.real_count))
+        self._real = images.features_of_reals(extractor)
+        return {"split": images.real_split, "real": images.real_count, "fake": images.count}
 
     def evaluate(self, networks: Mapping[str, nn.Module], images_seen: int) -> Evaluation:
         """Measure networks by role, which are in eval mode and on the world's device."""
         start = time.perf_counter()
         found: dict[str, dict[str, Value]] = {}
-        card = self._card
-        if self._real is not None:
+        card, fake = self._card, None
+        if self._translated is not None:
+            found, fake = self._translated.measure(networks, self._extractor)
+        elif self._real is not None:
             fake = self._features_of_fakes(networks)
+        if self._real is not None and fake is not None:
             names = [name for name in self._settings.metrics if name in MEASURES]
-            found = self._shared_out(names, self._real, fake)
+            found |= self._shared_out(names, self._real, fake)
             card = replace(card, used=used(names, self._real, fake))
         model = self._family.autoencoder(networks)
         if self._encoded is not None and model is not None:
@@ -189,11 +214,14 @@ class Evaluator:
         return in_8_bits(made)
 
 
-def check(settings: EvaluateSettings, family: Family, images: ImageSet) -> None:
+def check(
+    settings: EvaluateSettings, family: Family, images: ImageSet, other: ImageSet | None = None
+) -> None:
     """See that every metric can be had, as far as is known without an extractor.
 
     Args:
         family: what is to be measured.
+        other: the run's second set, where it has one.
 
     Raises:
         UserError: for a metric that the family does not have or that wants labels which it does
@@ -207,15 +235,26 @@ def check(settings: EvaluateSettings, family: Family, images: ImageSet) -> None:
                 f"--evaluate.metrics {metric}: the generator takes no labels; leave it out, or "
                 "train with --conditional true"
             )
-    check_counts(settings, images.count, family.labels)
-    held_out_of(images, settings, bool(family.labels))
+    if isinstance(family, Translation):
+        translated.check(settings, family, images, other)
+    else:
+        check_counts(settings, images.count, family.labels)
+        held_out_of(images, settings, bool(family.labels))
     if wants_extractor(settings):
-        resolve(settings.features, images)
+        resolve(settings.features, _judged(images, other, family))
 
 
 def wants_extractor(settings: EvaluateSettings) -> bool:
     """Whether any metric is one of features."""
-    return bool(set(settings.metrics) & (MEASURES.keys() | WANT_FEATURES))
+    wanting = MEASURES.keys() | encoded.WANT_FEATURES | translated.WANT_FEATURES
+    return bool(set(settings.metrics) & wanting)
+
+
+def _judged(images: ImageSet, other: ImageSet | None, family: Family) -> ImageSet:
+    """A set with images of the kind that are generated."""
+    if isinstance(family, Translation):
+        return translated.seen_by_extractors(images, other, family)
+    return images
 
 
 def _extractor(settings: EvaluateSettings, images: ImageSet, world: World) -> Extractor | None:

@@ -160,6 +160,14 @@ def _intra_class(real: FeatureStatistics, fake: FeatureStatistics, seed: int) ->
     }
 
 
+def mean_over_images(rows: Tensor) -> Value:
+    """The mean of float64 (n,), and its interval by the standard deviation over images."""
+    if len(rows) < 2:
+        return Value(rows.mean().item())
+    error = rows.std().item() / len(rows) ** 0.5
+    return interval(rows.mean().item(), Spread(error, len(rows) - 1))
+
+
 def interval(value: float, spread: Spread) -> Value:
     """A value and its 95% interval, by Student's t; none where nothing says how it may differ."""
     half = spread.half_width

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -109,20 +110,49 @@ def _evenly(images: ImageSet, num: int) -> NDArray[np.int64]:
     return np.arange(num) * images.count // num
 
 
+class StoredRows(NamedTuple):
+    """Some rows of a set as they are stored.
+
+    ``images`` and ``pairs`` are uint8 (n, c, h, w), of shapes of their own, and ``labels`` int64
+    (n,); None where the set has none, or pairs were not asked for.
+    """
+
+    images: Tensor
+    labels: Tensor | None
+    pairs: Tensor | None = None
+
+
 def read_images(images: ImageSet, numbers: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
     """Some images in any order, uint8 (n, c, h, w), and labels, int64 (n,), or None."""
+    return read_rows(images, numbers)[:2]
+
+
+def read_rows(images: ImageSet, numbers: NDArray[np.int64], pairs: bool = False) -> StoredRows:
+    """Some rows in any order.
+
+    Args:
+        pairs: read the column of pairs too, which the set must have.
+
+    Raises:
+        UserError: for a set that cannot be read.
+    """
     order = torch.from_numpy(np.argsort(numbers))
-    pixels = torch.empty((len(numbers), *images.shape), dtype=torch.uint8)
+    found = torch.empty((len(numbers), *images.shape), dtype=torch.uint8)
     labels = torch.empty(len(numbers), dtype=torch.int64) if images.classes else None
+    partners = None
+    if pairs and images.pair is not None:
+        partners = torch.empty((len(numbers), *images.pair), dtype=torch.uint8)
     at = 0
-    for piece in read_numbered(images, numbers[order.numpy()]):
+    for piece in read_numbered(images, numbers[order.numpy()], partners is not None):
         here = order[at : at + len(piece.images)]
-        pixels[here] = _channels_first(piece.images)
+        found[here] = _channels_first(piece.images)
         if labels is not None:
             # A copy: torch warns of arrays that cannot be written to.
             labels[here] = torch.tensor(piece.labels)
+        if partners is not None and piece.pairs is not None:
+            partners[here] = _channels_first(piece.pairs)
         at += len(piece.images)
-    return pixels, labels
+    return StoredRows(found, labels, partners)
 
 
 def _own_blocks(images: ImageSet, most: int, world: World) -> Iterator[tuple[int, Tensor]]:

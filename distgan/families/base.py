@@ -94,6 +94,10 @@ class Step(Protocol):
         """The precision of a network's forward."""
         ...
 
+    def gather_global(self, values: Tensor, /) -> Tensor:
+        """Values of the samples here, (n, ...) -> of those of the global micro-batch."""
+        ...
+
     def samples(self, *parts: str, phase: str = "") -> AbstractContextManager[object]:
         """Around a forward of rows that are not the batch's samples in their order, once.
 
@@ -185,9 +189,9 @@ class Family(ABC):
         data: what its networks see.
     """
 
-    statistics: tuple[str, ...]
+    statistics: ClassVar[tuple[str, ...]]
     """Names of the terms and observed values that are recorded."""
-    signs: Mapping[str, str]
+    signs: ClassVar[Mapping[str, str]]
     """For every role the prefix of its signs of health in records, such as ``g`` of g_grad_norm."""
     metrics: ClassVar[tuple[str, ...]] = IMAGE_METRICS
     """Names of the metrics that a run can be measured by."""
@@ -219,7 +223,7 @@ class Family(ABC):
     def networks(self) -> dict[str, Network]:
         """New networks by role, their weights drawn from torch's generator in this order."""
 
-    averaged: tuple[str, ...] = ()
+    averaged: ClassVar[tuple[str, ...]] = ()
     """Roles of the networks that a moving average is kept of."""
 
     @abstractmethod
@@ -341,6 +345,17 @@ class Family(ABC):
     def health_signs(self, images_seen: int) -> dict[str, float]:
         """Values for the rules besides the means of the statistics; they are not recorded."""
         return {}
+
+    def image_signs(self, made: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Signs of health of what `generate` made of a batch, scalars by name; recorded.
+
+        Only of a family with `input_columns`; all ranks are given the same.
+        """
+        return {}
+
+    def reals(self, batch: Batch) -> Tensor:
+        """Of a batch, the real images that generated ones are to look like: (n, c, h, w)."""
+        return batch.columns["image"]
 
     def derived(self, means: Mapping[str, float]) -> dict[str, float]:
         """Further values of a record, from the means of the statistics."""

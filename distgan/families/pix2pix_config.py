@@ -18,24 +18,11 @@ class Pix2PixConfig(PairedConfig):
 
     family: Literal["pix2pix"] = "pix2pix"
     """The family of models. Decides what other settings there are."""
-    adversarial: Strength = Schedule(1)
-    """Weight of the adversarial loss in the generator's; 0 for regression by L1 alone, the honest
-    baseline, without a discriminator."""
     l1: Strength = Schedule(100)
     """Weight of the mean absolute difference of output and target, pixels being in [-1, 1]."""
-    see_input: bool = True
-    """Show the discriminator the input beside the output, as published; without, the output alone.
-    """
 
     def contradictions(self) -> Iterator[str]:
         """What is wrong with settings that are each right, with the remedy."""
         yield from PairedConfig.contradictions(self)
         if self.adversarial.is_zero and self.l1.is_zero:
             yield "--adversarial 0: with --l1 0 too nothing is minimised; raise one of them"
-
-    def idle(self) -> Iterator[tuple[str, str]]:
-        """As `PairedConfig.idle`: without an adversarial loss also of the discriminator."""
-        yield from PairedConfig.idle(self)
-        if self.adversarial.is_zero:
-            for name in ("loss", "see_input", "discriminator.optimizer.lr"):
-                yield name, "with --adversarial 0"

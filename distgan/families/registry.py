@@ -13,11 +13,15 @@ from distgan.errors import UserError, brief
 from distgan.families.base import Family
 from distgan.families.cut import CUT
 from distgan.families.cut_config import CUTConfig
+from distgan.families.cyclegan import CycleGAN
+from distgan.families.cyclegan_config import CycleGANConfig
 from distgan.families.data import DataSpec
 from distgan.families.gan import GAN
 from distgan.families.gan_config import GANConfig
 from distgan.families.pix2pix import Pix2Pix
 from distgan.families.pix2pix_config import Pix2PixConfig
+from distgan.families.superres import SuperRes
+from distgan.families.superres_config import SuperResConfig
 from distgan.families.vae import VAE
 from distgan.families.vae_config import VAEConfig
 from distgan.families.vae_gan import VAEGAN
@@ -27,8 +31,10 @@ from distgan.storage.textfiles import parse_yaml
 
 FAMILIES: dict[str, tuple[type[RunConfig], type[Family]]] = {
     "cut": (CUTConfig, CUT),
+    "cyclegan": (CycleGANConfig, CycleGAN),
     "gan": (GANConfig, GAN),
     "pix2pix": (Pix2PixConfig, Pix2Pix),
+    "superres": (SuperResConfig, SuperRes),
     "vae": (VAEConfig, VAE),
     "vae-gan": (VAEGANConfig, VAEGAN),
 }

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, pad
+from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from distgan.config.shape import ImageShape
 from distgan.errors import UserError
@@ -101,3 +101,29 @@ TASKS: dict[str, Task] = {
     "small": Task(small, _small_shape),
 }
 """Every task by its name in configurations."""
+
+
+def as_output(inputs: Tensor, output: ImageShape) -> Tensor:
+    """Inputs in the shape of outputs: what a model would give that adds nothing to them.
+
+    Brightness becomes a gray image in colour, and colours become brightness. Images are enlarged
+    or reduced bicubically (Keys 1981, a = -1/2), wider where they are reduced.
+
+    Args:
+        inputs: float (n, c, h, w) in [-1, 1].
+
+    Returns:
+        float (n, c', h', w') of the shape ``output``, in [-1, 1].
+    """
+    if inputs.shape[1] != output.channels:
+        bright = gray(inputs) if inputs.shape[1] == 3 else inputs.mean(1, keepdim=True)
+        inputs = bright.expand(-1, output.channels, -1, -1)
+    return resized(inputs, output.height, output.width)
+
+
+def resized(images: Tensor, height: int, width: int) -> Tensor:
+    """Images of another size, bicubically: (n, c, h, w) -> (n, c, height, width), in [-1, 1]."""
+    if tuple(images.shape[2:]) == (height, width):
+        return images
+    # With antialiasing torch has Keys' a of -1/2, as Pillow, and without it -3/4.
+    return interpolate(images, (height, width), mode="bicubic", antialias=True).clamp(-1, 1)

@@ -22,7 +22,6 @@ from distgan.families.adversarial import AdversarialTerms, Judgement
 from distgan.families.base import (
     SHEET_WIDTH,
     Coupled,
-    Family,
     Interface,
     Network,
     Stateful,
@@ -30,6 +29,7 @@ from distgan.families.base import (
     Terms,
 )
 from distgan.families.data import Batch, Column, DataSpec, Draw
+from distgan.families.measured import MeasuredTranslation
 from distgan.families.tasks import TASKS
 from distgan.families.translation_config import TranslationConfig
 from distgan.health.diagnosis import ADVERSARIAL, Rule
@@ -66,7 +66,7 @@ def published_measure(name: str) -> Loss:
     return replace(loss, discriminator=discriminator, generator=generator)
 
 
-class Translation(Family):
+class Translation(MeasuredTranslation):
     """A family whose generators make images of images."""
 
     translates: ClassVar[bool] = True
@@ -303,7 +303,8 @@ class Translation(Family):
 
     def health_rules(self) -> tuple[Rule, ...]:
         """Those of every family, and with one discriminator a stalled generator and a winner."""
-        return (*super().health_rules(), *(ADVERSARIAL if len(self.games) == 1 else ()))
+        usual = (*super().health_rules(), *(ADVERSARIAL if len(self.games) == 1 else ()))
+        return self.of_translation(usual)
 
     def health_signs(self, images_seen: int) -> dict[str, float]:
         """The share of its highest rate that G learns with, and whether D(x) is a probability."""
@@ -351,12 +352,18 @@ class Translation(Family):
         like = next(networks[self.generators[0]].parameters())
         columns = {name: rows.to(like) for name, rows in shown.columns.items()}
         given, target = self.example(replace(shown, columns=columns))
-        kinds = [given, self.translate(networks, given), *(() if target is None else (target,))]
+        kinds = self.shown(networks, given, target)
         size = tuple(max(kind.shape[side] for kind in kinds) for side in (2, 3))
         channels = max(kind.shape[1] for kind in kinds)
         alike = [_as_large(kind, size).expand(-1, channels, -1, -1) for kind in kinds]
-        parts = zip(*(kind.split(SHEET_WIDTH) for kind in alike), strict=True)
+        parts = zip(*(torch.split(kind, SHEET_WIDTH) for kind in alike), strict=True)
         return torch.cat([rows for part in parts for rows in part]), SHEET_WIDTH
+
+    def shown(
+        self, networks: Mapping[str, nn.Module], given: Tensor, target: Tensor | None
+    ) -> list[Tensor]:
+        """The images of a sheet by kind, as `sheet_rows` names them: float (n, c, h, w) each."""
+        return [given, self.translate(networks, given), *(() if target is None else (target,))]
 
     def interfaces(self) -> dict[str, Interface]:
         """The generator, from images to images, and the discriminator, from images to logits."""
@@ -379,6 +386,32 @@ def weighted(terms: Terms, weight: float) -> Terms:
     means = {name: weight * value for name, value in terms.means.items()}
     coupled = {name: _times(term, weight) for name, term in terms.coupled.items()}
     return replace(terms, means=means, coupled=coupled)
+
+
+def named(terms: Terms, ending: str) -> Terms:
+    """Terms whose names have an ending, as there are others of the same kind."""
+    return Terms(
+        {name + ending: value for name, value in terms.means.items()},
+        {name + ending: term for name, term in terms.coupled.items()},
+        {name + ending: rows for name, rows in terms.observed.items()},
+        terms.note,
+    )
+
+
+def combined(parts: Sequence[Terms]) -> Terms:
+    """The sum of terms that have names of their own."""
+    notes = [part.note for part in parts if part.note is not None]
+
+    def note(share: float) -> None:
+        for each in notes:
+            each(share)
+
+    return Terms(
+        {name: value for part in parts for name, value in part.means.items()},
+        {name: term for part in parts for name, term in part.coupled.items()},
+        {name: rows for part in parts for name, rows in part.observed.items()},
+        note if notes else None,
+    )
 
 
 def _times(term: Coupled, weight: float) -> Coupled:

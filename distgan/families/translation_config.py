@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from distgan.augment import Augmentation, NoneSettings
 from distgan.config.optimizer import AdamSettings, EMASettings
 from distgan.config.run import RunConfig
-from distgan.config.schedule import Schedule
+from distgan.config.schedule import Schedule, Strength
 from distgan.config.settings import SETTINGS
 from distgan.families.gan_config import known_loss
 from distgan.networks import PatchDiscriminatorNetwork, TranslatorNetwork
@@ -96,6 +96,24 @@ class PairedConfig(TranslationConfig):
     """Where pairs come from. pairs: the set has a column of them. Or the input is made from each
     image: edges its outlines, gray its brightness, small the image itself, --scale times smaller.
     """
+    adversarial: Strength = Schedule(1)
+    """Weight of the adversarial loss in the generator's; 0 for learning by distances alone, the
+    honest baseline."""
+    see_input: bool = True
+    """Show the discriminator the input beside the output, enlarged to the size of that; without,
+    the output alone."""
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """As `TranslationConfig.idle`: without a discriminator also what it has."""
+        yield from TranslationConfig.idle(self)
+        if not self.plays:
+            for name in ("loss", "see_input", "discriminator.optimizer.lr"):
+                yield name, "without a discriminator, as with --adversarial 0"
+
+    @property
+    def plays(self) -> bool:
+        """Whether there is a discriminator."""
+        return not self.adversarial.is_zero
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

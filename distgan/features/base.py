@@ -38,6 +38,7 @@ class Extractor:
         preprocessing: description of ``prepare``, for the card.
         prepare: maps uint8 (n, c, h, w) to the input of ``network``.
         classes: names of the logits' classes, if there are any.
+        stages: names of submodules of ``network``, whose outputs (n, c, h, w) are its stages.
     """
 
     def __init__(
@@ -49,9 +50,10 @@ class Extractor:
         preprocessing: str,
         prepare: nn.Module,
         classes: tuple[str, ...] = (),
+        stages: tuple[str, ...] = (),
     ) -> None:
         self._network = network.eval().requires_grad_(False)
-        self._prepare = prepare
+        self._prepare, self._stages = prepare, stages
         self.name, self.size, self.classes = name, size, classes
         self.preprocessing = preprocessing
         self.hash = fingerprint(network.state_dict(), f"{name}; {preprocessing}")
@@ -74,6 +76,30 @@ class Extractor:
                     probabilities.append(logits.float().softmax(1))
                 features.append(found.float())
         return Seen(torch.cat(features), torch.cat(probabilities) if probabilities else None)
+
+    @property
+    def stages(self) -> int:
+        """How many there are; 0 where `seen_by_stages` gives the features alone."""
+        return len(self._stages)
+
+    def seen_by_stages(self, images: Tensor) -> list[Tensor]:
+        """What each stage gives for uint8 (n, c, h, w): float32 (n, c', h', w').
+
+        Of an extractor without stages the features, float32 (n, d).
+        """
+        if not self._stages:
+            return [self(images).features]
+        found: dict[str, list[Tensor]] = {name: [] for name in self._stages}
+        modules = dict(self._network.named_modules())
+        with contextlib.ExitStack() as hooks:
+            for name, kept in found.items():
+                # A copy: what follows may work in place.
+                handle = modules[name].register_forward_hook(
+                    lambda module, given, maps, kept=kept: kept.append(maps.float().clone())
+                )
+                hooks.callback(handle.remove)
+            self(images)
+        return [torch.cat(maps) for maps in found.values()]
 
 
 @contextlib.contextmanager

@@ -38,6 +38,10 @@ SHAPES = {
 """Shapes of the images of these sets."""
 
 
+STAGES = tuple(f"body.{number}" for number in (2, 5, 8, 11, 14))
+"""Names of the layers that end a convolution: of 28x28 pixels, 14x14 twice, 7x7 and 4x4."""
+
+
 class SmallClassifier(nn.Module):
     """Five convolutions to 4x4, 64 features, ten classes."""
 
@@ -105,4 +109,5 @@ def small_classifier(name: str) -> Extractor:
         ),
         prepare=_Prepare(shape),
         classes=classes,
+        stages=STAGES,
     )

@@ -19,6 +19,8 @@ from distgan.features.weights_file import load_weights
 SIZE = 1_280
 _SIDE = 224
 _CLASSES = 1_000
+_STAGES = tuple(f"network._blocks.{number}" for number in (0, 2, 4, 10, 15))
+"""The last blocks of each size: 112x112, 56x56, 28x28, 14x14 and 7x7."""
 
 
 class _Network(nn.Module):
@@ -61,4 +63,5 @@ def efficientnet() -> Extractor:
         preprocessing="bicubic with antialiasing to 224x224; (x - 127) / 128",
         prepare=_Prepare(),
         classes=tuple(map(str, range(_CLASSES))),
+        stages=_STAGES,
     )

@@ -72,6 +72,18 @@ def advising(rule: Rule, remedies: Mapping[str, str]) -> Rule:
     return advised
 
 
+def of_names(rule: Rule, names: Mapping[str, str]) -> Rule:
+    """A rule of signs that have other names, by the names that the rule knows."""
+
+    def renamed(signs: Signs) -> dict[str, float]:
+        return {**signs, **{known: signs[name] for known, name in names.items()}}
+
+    def judged(past: Sequence[Signs], now: Signs) -> Iterator[Verdict]:
+        yield from rule([renamed(signs) for signs in past], renamed(now))
+
+    return judged
+
+
 LARGEST_UPDATE = 0.1
 """Runs that learn change their weights by 0.0001 to 0.02 of their norm in a step."""
 GRADIENT_JUMP = 1_000.0

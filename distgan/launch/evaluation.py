@@ -12,7 +12,7 @@ import torch
 from distgan.config import settings
 from distgan.config.run import RunConfig
 from distgan.data import identity
-from distgan.data.images import ImageSet, open_images
+from distgan.data.sides import Sets, open_sets
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
 from distgan.evaluate.evaluation import Evaluation, Evaluator
@@ -34,7 +34,7 @@ class Job:
     """What to measure; sent to the workers by pickle."""
 
     config: RunConfig
-    images: ImageSet
+    sets: Sets
     run: str
     """Address of the run that is valid in any process."""
 
@@ -45,7 +45,12 @@ class Job:
     def measure(self, generator: LoadedGenerator, world: World) -> Evaluation:
         """The values; all ranks must call it."""
         evaluator = Evaluator(
-            self.config.evaluate, self.images, self.config.data, generator.family, world
+            self.config.evaluate,
+            self.sets.images,
+            self.config.data,
+            generator.family,
+            world,
+            self.sets.other,
         )
         networks = {role: net.to(world.device) for role, net in generator.networks.items()}
         return evaluator.evaluate(networks, generator.images_seen)
@@ -104,12 +109,12 @@ def _evaluate(
     config = identity.findable(settings.override(config, named))
     # Read now the file that the result is appended to: a damaged one is reported before the work.
     evaluation.read(storage)
-    images = open_images(config.data)
-    job = Job(config, images, storage.anywhere())
+    sets = open_sets(config)
+    job = Job(config, sets, storage.anywhere())
     generator = job.load()
     if not generator.images_seen:
         raise UserError(f"RUN {uri}: has not trained yet; go on with --resume {uri}")
-    evaluation.check(config.evaluate, generator.family, images)
+    evaluation.check(config.evaluate, generator.family, *sets)
     address = cluster_address(address)
     if workers is not None and workers < 0:
         raise UserError(f"--workers {workers}: should be 0 or more")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 
 from distgan.data import prepare as preparing
+from distgan.data import two_sets
 from distgan.data.manifest import Manifest
-from distgan.data.prepare import PrepareSettings, Progress
+from distgan.data.prepare import PrepareSettings, Progress, Tasks
 from distgan.data.shards import Job, Layout, Made
 from distgan.data.sources import Source
 from distgan.errors import UserError
@@ -49,6 +50,37 @@ def prepare(
         KeyboardInterrupt, SystemExit: when a stop was asked for; nothing is kept then.
         UserError: when the source cannot be used, or ``out`` already holds a set.
     """
+    tasks = _tasks(workers, address, stop)
+    return preparing.prepare(source, out, options, tasks=tasks, progress=progress, note=note)
+
+
+def prepare_sides(
+    source: str,
+    out: str,
+    options: PrepareSettings,
+    *,
+    workers: int | None = None,
+    address: str | None = None,
+    progress: Progress = lambda what, done, total: None,
+    note: Callable[[str], object] = lambda text: None,
+    stop: StopRequest | None = None,
+) -> dict[str, Manifest]:
+    """Make two sets, ``out/A`` and ``out/B``, of a source of two domains.
+
+    The arguments are those of `prepare`; ``options.pairs`` are unpaired.
+
+    Returns:
+        the manifests, by side.
+
+    Raises:
+        KeyboardInterrupt, SystemExit: when a stop was asked for; nothing is kept then.
+        UserError: when the source cannot be used, or there are sets already.
+    """
+    tasks = _tasks(workers, address, stop)
+    return two_sets.prepare_sides(source, out, options, tasks=tasks, progress=progress, note=note)
+
+
+def _tasks(workers: int | None, address: str | None, stop: StopRequest | None) -> Tasks | None:
     if workers is not None and workers < 0:
         raise UserError(f"--workers {workers}: should be 0 or more")
 
@@ -63,5 +95,4 @@ def prepare(
 
             yield from make_shards_on_ray(jobs, source, layout, workers, where, ends)
 
-    tasks = None if workers == 0 else on_ray
-    return preparing.prepare(source, out, options, tasks=tasks, progress=progress, note=note)
+    return None if workers == 0 else on_ray

@@ -379,7 +379,7 @@ def check(
     else:
         check_address(address)
     if config.evaluate.every:
-        evaluation.check(config.evaluate, family, sets.images)
+        evaluation.check(config.evaluate, family, *sets)
     check_networks(config, data)
 
 

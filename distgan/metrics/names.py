@@ -14,7 +14,10 @@ AUTOENCODER_METRICS = (
 )
 """Those of a model with an encoder, of held-out images; see `distgan.evaluate.encoded`."""
 
-METRICS = IMAGE_METRICS + AUTOENCODER_METRICS
+TRANSLATION_METRICS = ("l1", "psnr", "ssim", "feature-distance", "cycle", "label-score")
+"""Those of images that were translated, of held-out ones; see `distgan.evaluate.translated`."""
+
+METRICS = IMAGE_METRICS + AUTOENCODER_METRICS + TRANSLATION_METRICS
 """What ``--evaluate.metrics`` may name."""
 
 
@@ -35,6 +38,8 @@ VALUES = {
     "reconstruction-error": "reconstruction",
     "reconstruction-frechet": "reconstruction-frechet",
     "active-units": "active-units",
+    **{name: name for name in ("l1", "psnr", "ssim", "feature-distance", "label-score")},
+    "cycle-error": "cycle",
 }
 """Values that say how good a model is, each with the metric that gives it."""
 
@@ -62,11 +67,13 @@ LOWER_IS_BETTER = (
     *("copied", "intra-frechet", "worst-class-frechet"),
     *("reconstruction-term", "bits-per-dimension", "reconstruction-error"),
     "reconstruction-frechet",
+    *("l1", "feature-distance", "cycle-error"),
 )
 HIGHER_IS_BETTER = (
     *("precision", "recall", "density", "coverage"),
     *("classifier-score", "class-entropy", "modes-found"),
     *("elbo", "iwae", "active-units"),
+    *("psnr", "ssim", "label-score"),
 )
 
 

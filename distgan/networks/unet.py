@@ -106,7 +106,8 @@ class UNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """float (n, c, h, w) in [-1, 1] -> float (n, c', h, w) in [-1, 1]."""
-        maps, skips = images, list[Tensor]()
+        maps = images
+        skips: list[Tensor] = []
         for level, down in enumerate(self.down):
             # The activation in place changes the skip connection too, which is rectified behind
             # it: ReLU(leaky ReLU(x)) = ReLU(x).

@@ -9,10 +9,13 @@ from distgan.config.feed import FeedSettings
 from distgan.config.optimizer import AdamSettings, EMASettings
 from distgan.config.run import OutputConfig, RunConfig
 from distgan.config.schedule import Schedule
+from distgan.families.cyclegan_config import CycleGANConfig
 from distgan.families.pix2pix_config import Pix2PixConfig
+from distgan.families.superres_config import SuperResConfig
 from distgan.families.translation_config import PatchDiscriminatorConfig, TranslatorConfig
 from distgan.networks.patchgan import PatchGANSettings
 from distgan.networks.resnet_generator import ResNetGeneratorSettings
+from distgan.networks.srresnet import SRResNetSettings
 from distgan.networks.unet import UNetSettings
 
 OFTEN = OutputConfig(log_every=1_000, sample_every=5_000, checkpoint_every=20_000)
@@ -67,6 +70,50 @@ def edges2digits_pix2pix_32() -> Pix2PixConfig:
     )
 
 
+def edges2digits_cyclegan() -> CycleGANConfig:
+    """Digits of MNIST from outlines of other digits, and outlines from digits: CycleGAN."""
+    lr = adam(1e-3, 60_000)
+    return CycleGANConfig(
+        recipe="edges2digits-cyclegan",
+        task="edges",
+        images=60_000,
+        batch=16,
+        generator=TranslatorConfig(
+            network=ResNetGeneratorSettings(blocks=3, width=16),
+            optimizer=lr,
+            ema=EMASettings(half_life=Schedule(2_000)),
+        ),
+        discriminator=PatchDiscriminatorConfig(
+            network=PatchGANSettings(layers=2, width=32, norm="instance"), optimizer=lr
+        ),
+        output=OFTEN,
+    )
+
+
+def cyclegan_256() -> CycleGANConfig:
+    """CycleGAN as published (Zhu et al. 2017), 200 epochs of 1,334 images such as zebras.
+
+    An epoch is as long as the larger set. The learning rate of all four networks stays for 100
+    epochs and falls to 0 over 100 more: for n images take 200 n, and rates of
+    2e-4:0:100n-200n:linear.
+    """
+    images = 200 * 1_334
+    lr = adam(2e-4, images)
+    return CycleGANConfig(
+        recipe="cyclegan-256",
+        data="horses256",
+        data_b="zebras256",
+        images=images,
+        batch=1,
+        feed=FeedSettings(mirror=True, load_size=286),
+        generator=TranslatorConfig(network=ResNetGeneratorSettings(), optimizer=lr),
+        discriminator=PatchDiscriminatorConfig(
+            network=PatchGANSettings(norm="instance"), optimizer=lr
+        ),
+        output=OutputConfig(log_every=1_334, sample_every=13_340, checkpoint_every=26_680),
+    )
+
+
 def cifar10_colorize() -> Pix2PixConfig:
     """Colours for gray images of CIFAR-10, by pix2pix."""
     lr = adam(2e-4)
@@ -85,21 +132,43 @@ def cifar10_colorize() -> Pix2PixConfig:
     )
 
 
+def cifar10_superres() -> SuperResConfig:
+    """CIFAR-10 from 8x8 pixels to 32x32, twice doubled, by a narrow SRGAN."""
+    lr = adam(1e-3, 60_000)
+    return SuperResConfig(
+        recipe="cifar10-superres",
+        data="cifar10",
+        scale=4,
+        images=60_000,
+        batch=16,
+        loss="non-saturating",
+        generator=TranslatorConfig(
+            network=SRResNetSettings(blocks=4, width=32),
+            optimizer=lr,
+            ema=EMASettings(half_life=Schedule(2_000)),
+        ),
+        discriminator=PatchDiscriminatorConfig(
+            network=PatchGANSettings(layers=2, width=16, norm="none"), optimizer=adam(2e-4)
+        ),
+        output=OFTEN,
+    )
+
+
 def pix2pix_256() -> Pix2PixConfig:
     """pix2pix as published (Isola et al. 2017), 200 epochs of 400 pairs such as facades.
 
-    The learning rate stays for 100 epochs and falls to 0 over 100 more. For a set of n pairs take
-    --images 200 n, and lr 2e-4:0:100 n-200 n:linear for both.
+    The learning rate of both stays for 100 epochs and falls to 0 over 100 more: for n pairs take
+    200 n images, and rates of 2e-4:0:100n-200n:linear.
     """
     images = 200 * 400
     lr = adam(2e-4, images)
     return Pix2PixConfig(
         recipe="pix2pix-256",
-        data="pairs",
+        data="facades256",
         images=images,
         batch=1,
         loss="non-saturating",
-        feed=FeedSettings(mirror=True),
+        feed=FeedSettings(load_size=286, mirror=True),
         generator=TranslatorConfig(network=UNetSettings(), optimizer=lr),
         discriminator=PatchDiscriminatorConfig(network=PatchGANSettings(), optimizer=lr),
         output=OutputConfig(log_every=400, sample_every=4_000, checkpoint_every=8_000),
@@ -109,8 +178,11 @@ def pix2pix_256() -> Pix2PixConfig:
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     "edges2digits-pix2pix": edges2digits_pix2pix,
     "edges2digits-l1": edges2digits_l1,
+    "edges2digits-cyclegan": edges2digits_cyclegan,
+    "cyclegan-256": cyclegan_256,
     "edges2digits-pix2pix-32": edges2digits_pix2pix_32,
     "cifar10-colorize": cifar10_colorize,
+    "cifar10-superres": cifar10_superres,
     "pix2pix-256": pix2pix_256,
 }
 """By name."""

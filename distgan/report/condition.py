@@ -14,6 +14,7 @@ from distgan.storage.storage import owner_of
 STATES = (
     *("healthy", "discriminator wins", "generator wins", "exploding", "collapsing", "collapsed"),
     *("non-finite", "stalled", "posterior collapse", "variance at its bounds"),
+    *("does nothing", "colours inverted", "checkerboard"),
 )
 """States with a colour on the page; any other is grey."""
 

@@ -43,6 +43,8 @@ def summary(run: RunFolder) -> list[tuple[str, str]]:
     pairs = [
         ("recipe", _text(run.settings.get("recipe"))),
         ("dataset", _text(run.settings.get("data"))),
+        ("second set", _text(run.settings.get("data_b"))),
+        ("task", _text(run.settings.get("task"))),
         ("images", seen),
         ("loss", _text(run.settings.get("loss"))),
         ("likelihood", _text(run.settings.get("likelihood.name"))),

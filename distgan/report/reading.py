@@ -7,16 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from distgan.config.shape import ImageShape
 from distgan.data.images import open_images
 from distgan.errors import UserError
 from distgan.evaluate import evaluation
+from distgan.families import DataSpec
 from distgan.families.base import MOST_ROWS, SHEET_ROWS_OF_DATA
-from distgan.families.registry import FAMILIES
+from distgan.families.registry import FAMILIES, build, translates
+from distgan.families.translation import Translation
 from distgan.metrics.names import AUTOENCODER_METRICS
 from distgan.runs import events, records
 from distgan.runs import folder as run
 from distgan.storage.storage import Storage, parted
 from distgan.storage.textfiles import parse_yaml, read_text
+
+_ANY = ImageShape(3, 64, 64)
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,12 @@ class RunFolder:
     @property
     def rows(self) -> tuple[str, ...]:
         """Names of the rows of a sample grid: the classes of a conditional run's data, and what
-        an encoder was shown.
+        an encoder was shown; or inputs, outputs and targets.
 
         Empty where the data is not within reach, or has more classes than a grid has rows.
         """
+        if self.translated:
+            return self.translated
         if self.settings.get("conditional") is not True:
             return ()
         try:
@@ -55,6 +62,19 @@ class RunFolder:
         _, family = FAMILIES.get(str(self.settings.get("family", "gan")), (None, None))
         encodes = family is not None and set(family.metrics) & set(AUTOENCODER_METRICS)
         return (*classes, *(SHEET_ROWS_OF_DATA if encodes else ()))
+
+    @property
+    def translated(self) -> tuple[str, ...]:
+        """Of a run that makes images of images the rows of a sample grid: first ``input`` and
+        ``output``. Empty for other runs, and for settings of another version."""
+        if not translates(str(self.settings.get("family", "gan"))):
+            return ()
+        try:
+            # The shape decides nothing here, but has to suit every task.
+            family = build(run.load_config(self.storage, "RUN"), DataSpec(_ANY, (), _ANY, _ANY))
+        except UserError:
+            return ()
+        return family.sheet_rows if isinstance(family, Translation) else ()
 
     @property
     def images_seen(self) -> int:

@@ -13,12 +13,13 @@ from typing import Any
 
 from distgan import __version__
 from distgan.errors import UserError
+from distgan.families.base import SHEET_WIDTH
 from distgan.report import condition, curves, facts, measured, pictures, searched
 from distgan.report.reading import RunFolder, read_runs
 from distgan.storage.storage import Storage, split
 
 NAME = "report.html"
-_SCRIPTS = ("theme.js", "samples.js", "plots.js", "charts.js")
+_SCRIPTS = ("theme.js", "samples.js", "compare.js", "plots.js", "charts.js")
 _OF_A_SEARCH = ("theme.js", "plots.js", "charts.js")
 
 
@@ -98,7 +99,7 @@ def _content(runs: Sequence[RunFolder]) -> dict[str, Any]:
     speed = curves.charts(runs, curves.SPEED, health=False)
     groups = measured.groups(runs)
     drawn = [*training, *speed, *(chart for group in groups for chart in group.charts)]
-    samples = [pictures.read_samples(run.storage) for run in runs]
+    samples = [pictures.read_samples(run.storage, large=bool(run.translated)) for run in runs]
     return {
         "title": ", ".join(run.name for run in runs),
         "runs": runs,
@@ -106,6 +107,8 @@ def _content(runs: Sequence[RunFolder]) -> dict[str, Any]:
         "headlines": [measured.headline(run) for run in runs],
         "unrecorded": [condition.unrecorded(run) for run in runs],
         "rows": [run.rows for run in runs],
+        "translated": [run.translated for run in runs],
+        "across": SHEET_WIDTH,
         "events": [facts.event_lines(run) for run in runs],
         "samples": samples,
         "moments": sorted({sample.images for own in samples for sample in own}),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from distgan.config.run import RunConfig
 from distgan.data.feed import Feed
 from distgan.data.images import ImageSet
+from distgan.evaluate.rows import shown_rows
 from distgan.families import Batch
 from distgan.families.data import drawn
 from distgan.features import small_classifier_for
@@ -35,10 +36,16 @@ class Monitor:
     Args:
         state: at the start of the run; one that goes on is given to `load_state_dict` after.
         images: the data. Where the package has a classifier of them, samples are classified.
+        other: the second set, where the run has one.
     """
 
     def __init__(
-        self, config: RunConfig, state: TrainingState, feed: Feed, images: ImageSet
+        self,
+        config: RunConfig,
+        state: TrainingState,
+        feed: Feed,
+        images: ImageSet,
+        other: ImageSet | None = None,
     ) -> None:
         self._config = config
         family = state.family
@@ -53,7 +60,8 @@ class Monitor:
         if family.labels:
             count = len(next(iter(draws.values())))
             labels = {"label": torch.arange(count, device=state.world.device) % family.labels}
-        self._inputs = Batch(labels, draws)
+        self._rows = _rows(config, state, images, other)
+        self._inputs = Batch({**labels, **self._rows}, draws)
         classifier = small_classifier_for(images)
         self._classifier = None if classifier is None else classifier.to(state.world.device)
         self._class_entropy = 0.0
@@ -75,9 +83,12 @@ class Monitor:
         Args:
             means: of the step's statistics since the last record.
             real: float (n, c, h, w), images of the data; the first that are given are what
-                samples are compared with for the whole run.
+                samples are compared with for the whole run, unless the family generates from
+                images of the data.
         """
         family = state.family
+        if self._rows:
+            real = family.reals(self._inputs)
         # Read where the device has been waited for anyhow.
         sums = self._replicas.sums()
         if not self._real_distance:
@@ -105,6 +116,9 @@ class Monitor:
         self.drift = self._replicas.compare(sums)
         # Of images that are all the same, nothing can be less diverse.
         signs["diversity"] = apart / self._real_distance if self._real_distance else 1.0
+        if self._rows:
+            found_of_images = family.image_signs(samples, self._inputs)
+            signs |= {name: value.item() for name, value in found_of_images.items()}
         self._classify(samples, state)
         signs["class_entropy"] = self._class_entropy
         if not self._class_entropy:
@@ -147,6 +161,21 @@ class Monitor:
         self._tracker.load_state_dict(state)
         self._real_distance, self._start = state["real_distance"], dict(state["start"])
         self._class_entropy = state["class_entropy"]
+
+
+def _rows(
+    config: RunConfig, state: TrainingState, images: ImageSet, other: ImageSet | None
+) -> dict[str, Tensor]:
+    """Rows that a family generates from, the same on all ranks; rank 0 reads them."""
+    family, world = state.family, state.world
+    if not family.input_columns:
+        return {}
+    found = None
+    if world.leads:
+        names = family.input_columns
+        found = shown_rows(images, other, config.evaluate, family, names, SAMPLES).columns
+    told = world.gather(found)[0]
+    return {name: rows.to(world.device, config.dtype) for name, rows in told.items()}
 
 
 def _copies(state: TrainingState) -> dict[str, nn.Module]:

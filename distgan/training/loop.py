@@ -120,13 +120,19 @@ class _Training:
                 self._state.load_state_dict(saved, self._storage.uri)
         self._clock = Clock(self._state.images_seen, world)
         self._ticker = Ticker(world, self._control)
-        self._monitor = Monitor(config, self._state, self._feed, images)
+        self._monitor = Monitor(config, self._state, self._feed, images, self._other)
         if saved is not None:
             with whole(self._storage.uri):
                 self._monitor.load_state_dict(saved["health"])
         if world.leads:
             self._recorder = RunRecorder(
-                config, self._storage, images, self._state, self._writer, self._facts
+                config,
+                self._storage,
+                images,
+                self._state,
+                self._writer,
+                self._facts,
+                self._other,
             )
         furthest = self._recorder.recorder.furthest if self._recorder is not None else 0
         self._control.report(Status(self._state.images_seen, furthest=furthest))
@@ -308,7 +314,7 @@ class _Training:
         config, state = self._config, self._state
         if self._evaluator is None:
             self._evaluator = Evaluator(
-                config.evaluate, self._images, config.data, state.family, self._world
+                config.evaluate, self._images, config.data, state.family, self._world, self._other
             )
         state.agree_on_buffers()
         with state.generating(config.evaluate.weights) as networks:

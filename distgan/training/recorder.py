@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from distgan.config.run import RunConfig
 from distgan.data.images import ImageSet
 from distgan.evaluate import evaluation
 from distgan.evaluate.evaluation import Evaluation
-from distgan.evaluate.reals import held_out_of, mixed, read_images
+from distgan.evaluate.rows import shown_rows
 from distgan.families import Batch
 from distgan.families.base import SHEET_WIDTH
 from distgan.families.registry import to_yaml
@@ -39,13 +37,15 @@ class RunRecorder:
         state: TrainingState,
         writer: checkpoint.Writer,
         facts: Mapping[str, Any],
+        other: ImageSet | None = None,
     ) -> None:
         self._writer = writer
         self.measured: dict[str, Any] = {}
         self.sampled: int | None = None
         self._data: Batch | None = None
         self.recorder = records.Recorder(storage, state.images_seen)
-        self._config, self._storage, self._images = config, storage, images
+        self._config, self._storage = config, storage
+        self._images, self._other = images, other
         device = state.world.device
         run.record_environment(
             storage,
@@ -67,16 +67,13 @@ class RunRecorder:
 
     def _shown(self, state: TrainingState) -> Batch | None:
         """Data that the grid shows, read once: held out where the set has such."""
-        if state.family.sheet_columns and self._data is None:
-            held_out = held_out_of(self._images, self._config.evaluate)
-            images = self._images if held_out is None else held_out
-            numbers = mixed(images, min(SHEET_WIDTH, images.count))
-            pixels, labels = read_images(images, np.resize(numbers, SHEET_WIDTH))
-            columns = {"image": pixels.float() / 127.5 - 1}
-            if "label" in state.family.sheet_columns and labels is not None:
-                columns["label"] = labels
+        names = state.family.sheet_columns
+        if names and self._data is None:
+            own, other, settings = self._images, self._other, self._config.evaluate
+            found = shown_rows(own, other, settings, state.family, names, SHEET_WIDTH)
             device = state.world.device
-            self._data = Batch({name: each.to(device) for name, each in columns.items()}, {})
+            columns = {name: each.to(device) for name, each in found.columns.items()}
+            self._data = Batch(columns, {})
         return self._data
 
     def sample(self, state: TrainingState) -> None:

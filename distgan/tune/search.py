@@ -227,7 +227,7 @@ def _check_measures(settings: TuneSettings, trial: RunConfig, sets: Sets, space:
         )
     family = build(trial, data_spec(*sets))
     try:
-        evaluation.check(trial.evaluate, family, sets.images)
+        evaluation.check(trial.evaluate, family, *sets)
     except UserError as error:
         text, metric = str(error), f"--metric {settings.metric}: "
         for option in ("--evaluate.features ", f"--evaluate.metrics {trial.evaluate.metrics[0]}: "):

@@ -9,8 +9,19 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from distgan.config.settings import nearest
-from distgan.data.sources import arrays, cifar, folder, idx, named, parquet, stacked, webdataset
+from distgan.data.sources import (
+    arrays,
+    cifar,
+    folder,
+    idx,
+    named,
+    parquet,
+    sides,
+    stacked,
+    webdataset,
+)
 from distgan.data.sources.base import ArraySource, ImageData, Item, Source, regular
+from distgan.data.sources.side_by_side import SideBySide
 from distgan.errors import UserError, first_line, printable
 
 __all__ = [
@@ -57,6 +68,8 @@ def open_source(
     *,
     count: int | None = None,
     seed: int = 0,
+    pairs: str | None = None,
+    side: str = "",
 ) -> Source:
     """Open one split of a named set, a file or a folder of any kind in `SOURCES`.
 
@@ -64,6 +77,8 @@ def open_source(
         progress: called with the progress of a download.
         count: number of images of a set in `MADE`; the others have as many as they have.
         seed: of such a set.
+        pairs: how it holds two domains; see `distgan.data.prepare.PrepareSettings`.
+        side: which of two unpaired ones to open, A or B.
 
     Raises:
         UserError: when it does not exist, is of no known kind, is damaged, or holds no images.
@@ -71,6 +86,8 @@ def open_source(
     shown = printable(location)
     path = source_path(location)
     if is_made(location):
+        if pairs is not None:
+            raise UserError(f"--pairs {pairs}: {shown} is of one domain; leave --pairs out")
         return MADE[location](split, count, seed)
     there = _exists(path, shown)
     download = named.NAMED.get(location) if not there or _is_bare(path) else None
@@ -86,10 +103,7 @@ def open_source(
     try:
         if not path.is_dir() and not regular(path):
             raise UserError(f"{shown}: is a pipe, device or socket; give a file or a folder")
-        kind = next((kind for kind in SOURCES.values() if kind.looks_like(path)), None)
-        if kind is None:
-            raise UserError(f"{shown}: {_nothing_known()}")
-        source = kind.open_split(path, split)
+        source = _open(path, shown, split, pairs, side)
     except UserError:
         raise
     except OSError as error:
@@ -106,6 +120,27 @@ def open_source(
             raise UserError(f"{shown}: {_nothing_known()}{notes}")
         raise UserError(f"{shown}: holds no images (0 of them); give another source{notes}")
     return source
+
+
+def _open(path: Path, shown: str, split: str, pairs: str | None, side: str) -> Source:
+    if pairs == "folders":
+        return sides.open_pairs(path, split)
+    if pairs == "unpaired":
+        return sides.open_side(path, split, side)
+    kind = next((kind for kind in SOURCES.values() if kind.looks_like(path)), None)
+    if kind is None:
+        raise UserError(f"{shown}: {_nothing_known()}")
+    source = kind.open_split(path, split)
+    if pairs is None:
+        if isinstance(source, folder.FolderSource) and sides.both(source.names):
+            source.notes += (
+                "images of two domains? --pairs folders makes pairs of equal names in A and B, and "
+                "--pairs unpaired two sets",
+            )
+        return source
+    if source.pairs:
+        raise UserError(f"--pairs {pairs}: {shown} holds pairs already; leave --pairs out")
+    return SideBySide(source)
 
 
 def is_made(location: str) -> bool:

@@ -28,6 +28,7 @@ from distgan.data.sources.base import (
     read_image,
 )
 from distgan.data.sources.listing import Listing, list_folder, list_zip, relative_name
+from distgan.data.sources.pairs import pairs_beside
 from distgan.data.sources.splits import folders_of_split
 from distgan.errors import UserError, brief, first_line, printable
 
@@ -54,30 +55,31 @@ def open_split(path: Path, split: str) -> FolderSource:
         UserError: when it is damaged, has images of other splits only, or unclear labels.
     """
     listing = list_folder(path) if path.is_dir() else list_zip(path)
-    images = sorted(name for name in listing.names if _is_image(name))
+    images = sorted(name for name in listing.names if is_image(name))
     where = printable(str(path))
-    others = [name for name in listing.names if not _is_image(name)]
+    others = [name for name in listing.names if not is_image(name)]
     if not images:
         notes = (*listing.notes, *left_alone(others, "files that are no images"))
         return FolderSource(path, listing, [], None, (), notes)
     images, inside, more = folders_of_split(images, split, where)
+    images, pairs = pairs_beside(images, where)
     lists = [name for name in others if _is_list(name)]
     mine = _list_of(lists, inside)
     # The other split's list of labels is left out without a remark.
     others = [name for name in others if name != mine and (name not in lists or not inside)]
     notes = (*more, *listing.notes, *left_alone(others, "files that are no images"))
     if mine is not None:
-        return _stylegan(path, listing, images, mine, notes)
+        return _stylegan(path, listing, images, mine, notes, pairs)
     folders = [name[len(inside) :].rpartition("/")[0] for name in images]
     if all(folders):
         tops = [folder.split("/", 1)[0] for folder in folders]
         distinct = sorted(set(tops))
         if len(distinct) == 1:
             # A single folder does not make classes, so there are no labels.
-            return FolderSource(path, listing, images, None, (), notes)
+            return FolderSource(path, listing, images, None, (), notes, pairs)
         number = {name: label for label, name in enumerate(distinct)}
         labels = [number[top] for top in tops]
-        return FolderSource(path, listing, images, labels, class_names(distinct), notes)
+        return FolderSource(path, listing, images, labels, class_names(distinct), notes, pairs)
     if any(folders):
         beside = images[folders.index("")]
         deeper = next(name for name, folder in zip(images, folders, strict=True) if folder)
@@ -85,7 +87,7 @@ def open_split(path: Path, split: str) -> FolderSource:
             f"{where}: has images both beside and inside sub-folders ({printable(beside)}, "
             f"{printable(deeper)}); give every class a sub-folder, or put all images in one"
         )
-    return FolderSource(path, listing, images, None, (), notes)
+    return FolderSource(path, listing, images, None, (), notes, pairs)
 
 
 class FolderSource:
@@ -97,9 +99,10 @@ class FolderSource:
         names: of the images, as in the listing.
         labels: one for each image, None for an image without; None for a set without labels.
         notes: see `Source`.
+        pairs: names of the pairs, one for each image; None for a set without.
     """
 
-    captions = pairs = False
+    captions = False
 
     def __init__(
         self,
@@ -109,12 +112,13 @@ class FolderSource:
         labels: Sequence[int | None] | None,
         classes: tuple[str, ...],
         notes: tuple[str, ...],
+        pairs: list[str] | None = None,
     ) -> None:
         self.kind = "folder" if path.is_dir() else "zip"
         self.count, self.classes, self.notes = len(names), classes, notes
         self._path, self._labels = path.absolute(), labels
-        self._names = names
-        self._members = [listing.names[name] for name in names]
+        self.names, self._pairs, self.pairs = names, pairs, pairs is not None
+        self._members = {name: listing.names[name] for name in (*names, *(pairs or ()))}
         self._shown = printable(str(path))
         self._archive: zipfile.ZipFile | None = None
 
@@ -126,14 +130,19 @@ class FolderSource:
         return [self._item(number) for number in numbers.tolist()]
 
     def _item(self, number: int) -> Item:
-        name, member = self._names[number], self._members[number]
+        name = self.names[number]
         label = None if self._labels is None else self._labels[number]
-        if self.kind == "folder":
-            return Item(read_image(self._path / name), f"{self._shown}/{printable(name)}", label)
-        return Item(self._unzip(name, member), f"{self._shown}: {printable(name)}", label)
+        pair = None if self._pairs is None else self._read(self._pairs[number])
+        between = "/" if self.kind == "folder" else ": "
+        where = f"{self._shown}{between}{printable(name)}"
+        return Item(self._read(name), where, label, pair=pair)
 
-    def _unzip(self, name: str, member: int) -> bytes | Unreadable:
+    def _read(self, name: str) -> bytes | Unreadable:
+        return read_image(self._path / name) if self.kind == "folder" else self._unzip(name)
+
+    def _unzip(self, name: str) -> bytes | Unreadable:
         try:
+            member = self._members[name]
             if self._archive is None:
                 self._archive = zipfile.ZipFile(self._path)
             # By its index: several members of a zip may have the same name.
@@ -165,7 +174,12 @@ def _list_of(lists: Sequence[str], inside: str) -> str | None:
 
 
 def _stylegan(
-    path: Path, listing: Listing, images: list[str], list_name: str, notes: tuple[str, ...]
+    path: Path,
+    listing: Listing,
+    images: list[str],
+    list_name: str,
+    notes: tuple[str, ...],
+    pairs: list[str] | None,
 ) -> FolderSource:
     where = printable(f"{path}: {list_name}" if path.is_file() else f"{path}/{list_name}")
     folder = list_name.removesuffix(_LABELS)
@@ -173,7 +187,7 @@ def _stylegan(
     try:
         content = _read_list(path, listing, list_name, most)
         found = None if content is None else json.loads(content)["labels"]
-        pairs = None if found is None else [(f"{folder}{name}", label) for name, label in found]
+        told = None if found is None else [(f"{folder}{name}", label) for name, label in found]
     except OSError as error:
         raise UserError(f"{where}: cannot be read ({first_line(error)})") from None
     except Exception:
@@ -186,11 +200,11 @@ def _stylegan(
             f"{where}: over {most:,} bytes, too many for the labels of {len(images):,} images; "
             "leave out all but the labels"
         )
-    if pairs is None:
-        return FolderSource(path, listing, images, None, (), notes)
-    labels = dict(pairs)
-    if len(labels) < len(pairs):
-        ((twice, times),) = Counter(name for name, _ in pairs).most_common(1)
+    if told is None:
+        return FolderSource(path, listing, images, None, (), notes, pairs)
+    labels = dict(told)
+    if len(labels) < len(told):
+        ((twice, times),) = Counter(name for name, _ in told).most_common(1)
         raise UserError(
             f"{where}: names {printable(twice[:200])} {times} times; give each image one label"
         )
@@ -207,7 +221,8 @@ def _stylegan(
         )
     # At least one class even if all labels are negative, so that these are reported as bad.
     classes = numbered_classes(max(0, max(labels.values(), default=0)), where)
-    return FolderSource(path, listing, images, [labels.get(n) for n in images], classes, notes)
+    its = [labels.get(name) for name in images]
+    return FolderSource(path, listing, images, its, classes, notes, pairs)
 
 
 def _read_list(path: Path, listing: Listing, name: str, most: int) -> bytes | None:
@@ -225,6 +240,7 @@ def _is_list(name: str) -> bool:
     return name.rsplit("/", 1)[-1] == _LABELS
 
 
-def _is_image(name: str) -> bool:
+def is_image(name: str) -> bool:
+    """Whether a file's name ends as those of images do."""
     _, dot, ending = name.rsplit("/", 1)[-1].rpartition(".")
     return bool(dot) and ending.lower() in ENDINGS

@@ -11,7 +11,7 @@ from distgan.errors import UserError, printable
 SPLITS = ("train", "test")
 """The splits that can be requested."""
 
-_WORDS = {
+WORDS = {
     "train": "train", "training": "train", "test": "test", "testing": "test",
     "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation",
 }  # fmt: skip
@@ -20,7 +20,7 @@ _WORDS = {
 # The word; optionally one letter of an image-translation set, as in trainA; optionally a
 # continuation that begins with no letter, as in train2017 and train-00000-of-00001.parquet.
 _NAME = re.compile(
-    rf"({'|'.join(sorted(_WORDS, key=len, reverse=True))})[ab]?(?:[^a-z].*)?", re.IGNORECASE
+    rf"({'|'.join(sorted(WORDS, key=len, reverse=True))})[ab]?(?:[^a-z].*)?", re.IGNORECASE
 )
 
 
@@ -33,14 +33,14 @@ _FOLLOWING = frozenset(
 """Parts of a name that may follow a split's name without changing its meaning."""
 
 _PART_NAME = re.compile(
-    rf"({'|'.join(sorted(_WORDS, key=len, reverse=True))})({'|'.join(_FOLLOWING)})?"
+    rf"({'|'.join(sorted(WORDS, key=len, reverse=True))})({'|'.join(_FOLLOWING)})?"
 )
 
 
 def split_of(name: str) -> str | None:
     """The split with which a file's or folder's name begins: train, test, validation, or None."""
     found = _NAME.fullmatch(name.rsplit("/", 1)[-1])
-    return _WORDS[found[1].lower()] if found else None
+    return WORDS[found[1].lower()] if found else None
 
 
 def _told(name: str) -> tuple[str | None, tuple[str, ...]]:
@@ -52,7 +52,7 @@ def _told(name: str) -> tuple[str | None, tuple[str, ...]]:
         for part, match in zip(parts, found, strict=True)
         if match is None and part not in _FOLLOWING
     )
-    splits = {_WORDS[match[1]] for match in found if match}
+    splits = {WORDS[match[1]] for match in found if match}
     first = split_of(name)
     if first is not None:
         return first, rest
@@ -132,7 +132,7 @@ def folders_of_split(
     """
     common = _common_folder(names)
     inside = next(
-        (_WORDS[part.lower()] for part in common.split("/") if part.lower() in _WORDS), None
+        (WORDS[part.lower()] for part in common.split("/") if part.lower() in WORDS), None
     )
     if inside is not None:
         if inside != split:
@@ -150,11 +150,11 @@ def folders_of_split(
     chosen = [name for name in names if tops[name] in mine and _in_folder(name, common)]
     rest = [name for name in names if told.get(tops[name]) is None]
     notes = left_alone(rest, f"images beside the folders of splits ({_some(sorted(told))})")
-    exact = [folder for folder in mine if folder.lower() in _WORDS]
+    exact = [folder for folder in mine if folder.lower() in WORDS]
     if len(exact) == 1 and len(mine) > 1:
         return _exactly(chosen, tops, exact[0], common, notes)
     if len(mine) == 1:
-        if mine[0].lower() not in _WORDS:
+        if mine[0].lower() not in WORDS:
             notes = (f"read as split {split}: the folder {printable(mine[0])}", *notes)
         return chosen, f"{common}{mine[0]}/", notes
     return chosen, common, (f"read as split {split}: {_some(mine)}, each a class", *notes)
@@ -166,10 +166,10 @@ def _unsplit(
     below = _below_classes(names, split, where, common)
     if below is not None:
         return below
-    exact = [folder for folder in told if folder.lower() in _WORDS]
+    exact = [folder for folder in told if folder.lower() in WORDS]
     loosely = [folder for folder in told if _told(folder)[0]]
     if len(exact) == 1 < len(told) and len(loosely) == len(told):
-        if _WORDS[exact[0].lower()] != split:
+        if WORDS[exact[0].lower()] != split:
             raise UserError(f"{where}: has no split {split}; its folders are {_some(list(told))}")
         tops = {name: name[len(common) :].partition("/")[0] for name in names}
         return _exactly(names, tops, exact[0], common, ())
@@ -209,7 +209,7 @@ def _below_classes(
     kind_of: dict[str, str | None] = {}
     for name in names:
         top, *rest = name[len(common) :].split("/")
-        kind_of[name] = _WORDS.get(rest[0].lower()) if len(rest) > 1 else None
+        kind_of[name] = WORDS.get(rest[0].lower()) if len(rest) > 1 else None
         inner.setdefault(top, {})[kind_of[name]] = rest[0] if rest else ""
     kinds = {kind for found in inner.values() for kind in found} - {None}
     if len(kinds) < 2:

@@ -36,6 +36,7 @@ document.addEventListener("DOMContentLoaded", () => {
       const past = pictures.filter((one) => Number(one.dataset.images) <= images);
       const now = past.length ? past[past.length - 1] : pictures[0];
       for (const one of pictures) one.hidden = one !== now;
+      sheet.dispatchEvent(new CustomEvent("shown", { bubbles: true, detail: now }));
       const seen = Number(now.dataset.images).toLocaleString("en");
       document.querySelectorAll("#strip button").forEach((one, place) => {
         one.toggleAttribute("aria-current", place === slider.valueAsNumber);

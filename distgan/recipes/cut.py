@@ -29,7 +29,7 @@ def edges2digits_cut() -> CUTConfig:
     return CUTConfig(
         recipe="edges2digits-cut",
         task="edges",
-        images=60_000,
+        images=20_000,
         batch=16,
         generator=TranslatorConfig(
             network=ResNetGeneratorSettings(width=16, blocks=3, antialias=True),
@@ -48,7 +48,7 @@ def edges2digits_cut() -> CUTConfig:
 
 def edges2digits_fastcut() -> CUTConfig:
     """The same by FastCUT."""
-    return _fast(replace(edges2digits_cut(), recipe="edges2digits-fastcut"))
+    return _fast(replace(edges2digits_cut(), recipe="edges2digits-fastcut", images=40_000))
 
 
 def cut_256() -> CUTConfig:

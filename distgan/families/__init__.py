@@ -6,9 +6,10 @@ inherits `Family`, and pass both to `register`. The guide *families* shows one i
 
 from __future__ import annotations
 
-from distgan.families.base import Coupled, Family, Interface, Network, Phase, Step, Terms
+from distgan.families.base import Family, Interface, Network
 from distgan.families.data import Batch, Column, DataSpec, Draw
 from distgan.families.registry import build, config_class, register
+from distgan.families.terms import Coupled, Phase, Step, Terms
 
 __all__ = [
     "Batch",

@@ -16,8 +16,8 @@ from torch.nn.functional import cross_entropy
 
 from distgan.augment import Augmenter, NoneSettings
 from distgan.config.schedule import Schedule
-from distgan.families.base import Coupled, Phase, Step, Terms
 from distgan.families.data import Batch
+from distgan.families.terms import Coupled, Phase, Step, Terms
 from distgan.objectives.adversarial import Loss
 from distgan.objectives.penalties import (
     GRADIENT_PENALTIES,

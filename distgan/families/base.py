@@ -1,16 +1,14 @@
-"""What a family of models has to say: its data, networks, phases and terms.
+"""What a family of models has to say: its data, networks, phases, measures.
 
-The names are those of the field: a *phase* updates some of the networks once (StyleGAN3's
-training loop has the word), and *terms* are what a phase minimises. Everything here is told
-to `distgan.training.update`, which alone knows of micro-batches, ranks and optimizers.
+Everything here is told to `distgan.training`, which does the rest; see `distgan.families.terms` for
+what an update minimises.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -22,111 +20,11 @@ from distgan.config.run import RunConfig
 from distgan.errors import UserError
 from distgan.families.autoencoder import Autoencoder
 from distgan.families.data import Batch, Column, DataSpec, Draw, drawn
+from distgan.families.terms import Phase
 from distgan.health.diagnosis import Rule, collapse, exploding, non_finite
 from distgan.metrics.names import AUTOENCODER_METRICS, IMAGE_METRICS
 from distgan.networks.random import has_random_layers, sample_numbers
 from distgan.parallel import World
-
-
-@dataclass(frozen=True)
-class Coupled:
-    """A term that is no mean over samples, such as one that compares with a batch's mean.
-
-    ``rows`` are float (n,), one value a sample in each; ``of`` maps them, each for the whole
-    global batch, to a scalar. Their gradient is found for all samples at once, on any number of
-    ranks and micro-batches.
-    """
-
-    rows: tuple[Tensor, ...]
-    of: Callable[..., Tensor]
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What a phase minimises for one micro-batch: the sum of ``means`` and ``coupled``.
-
-    Args:
-        means: scalars, each a mean over the samples here.
-        observed: float (n,) without a graph, whose means are recorded and not minimised.
-        note: called when the gradients are there, with this micro-batch's share of the global
-            batch times the number of ranks; for running statistics of the family's own.
-    """
-
-    means: Mapping[str, Tensor] = field(default_factory=dict)
-    coupled: Mapping[str, Coupled] = field(default_factory=dict)
-    observed: Mapping[str, Tensor] = field(default_factory=dict)
-    note: Callable[[float], None] | None = None
-
-
-class Step(Protocol):
-    """What the terms of a phase are computed with."""
-
-    images_seen: int
-    """Real images before this batch; what schedules go by."""
-    micro_batches: int
-    """That the batch is divided into."""
-    only_coupled: bool
-    """Whether only `Terms.coupled` is wanted, without a graph."""
-    kept: dict[str, Any]
-    """For what one phase leaves to a later one of the same step."""
-
-    def __getitem__(self, role: str) -> nn.Module:
-        """A network: as a phase that trains it must call it, or as it is in any other."""
-        ...
-
-    def with_gradients(self, role: str) -> nn.Module:
-        """A network as the phase that trains it will call it, before that phase has come."""
-        ...
-
-    def unwrapped(self, role: str) -> nn.Module:
-        """A network itself, for what it can do besides its forward.
-
-        Gradients that reach its weights so are exchanged with those of a forward of ``step[role]``
-        in the same phase, of which there must be one.
-        """
-        ...
-
-    def independent(self, role: str) -> bool:
-        """Whether a sample's result does not depend on the others in its batch."""
-        ...
-
-    def autocast(self, enabled: bool = True) -> AbstractContextManager[object]:
-        """The precision of a network's forward."""
-        ...
-
-    def gather_global(self, values: Tensor, /) -> Tensor:
-        """Values of the samples here, (n, ...) -> of those of the global micro-batch."""
-        ...
-
-    def samples(self, *parts: str, phase: str = "") -> AbstractContextManager[object]:
-        """Around a forward of rows that are not the batch's samples in their order, once.
-
-        Random layers draw by sample; for a batch that was put together, such as reals and then
-        fakes, this names its ``parts``. They draw anew in each phase; of forwards that are to draw
-        the same in several, ``phase`` is a name that these share.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One update of some networks.
-
-    Args:
-        trains: roles of the networks that it updates.
-        terms: of a step, a batch, and what ``given`` gave.
-        given: what the terms start from that takes no gradients, found once for a micro-batch
-            however often its terms are computed.
-        through: roles of networks that gradients pass and that are left as they are.
-        coupled: whether terms are `Coupled`, so that several micro-batches take two passes.
-    """
-
-    name: str
-    trains: tuple[str, ...]
-    terms: Callable[[Step, Batch, Any], Terms]
-    given: Callable[[Step, Batch], Any] | None = None
-    through: tuple[str, ...] = ()
-    coupled: bool = False
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,10 @@ from torch import Tensor, nn
 
 from distgan.errors import UserError
 from distgan.families.adversarial import STATISTICS, Fakes
-from distgan.families.base import Network, Phase, Step, Terms
+from distgan.families.base import Network
 from distgan.families.cut_config import CUTConfig
 from distgan.families.data import Batch, Draw
+from distgan.families.terms import Phase, Step, Terms
 from distgan.families.translation import Translation
 from distgan.networks import philox
 from distgan.networks.projector import at_places

@@ -23,11 +23,12 @@ from torch import Tensor, nn
 from distgan.config.shape import ImageShape
 from distgan.errors import UserError
 from distgan.families.adversarial import STATISTICS as OF_GAME
-from distgan.families.base import Interface, Network, Phase, Stateful, Step, Terms
+from distgan.families.base import Interface, Network, Stateful
 from distgan.families.cyclegan_config import CycleGANConfig
 from distgan.families.data import Batch, DataSpec
 from distgan.families.image_pool import ImagePool
-from distgan.families.translation import Sides, Translation, combined, named
+from distgan.families.terms import Phase, Step, Terms, combined, named
+from distgan.families.translation import Sides, Translation
 from distgan.health import translation
 from distgan.health.diagnosis import ADVERSARIAL, Rule, collapse, exploding, non_finite, of_names
 from distgan.parallel import World

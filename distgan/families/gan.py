@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from distgan.augment import Augmenter
 from distgan.augment.adaptation import Adaptation
 from distgan.families.adversarial import STATISTICS, AdversarialTerms
-from distgan.families.base import Family, Interface, Network, Phase, Stateful
+from distgan.families.base import Family, Interface, Network, Stateful
 from distgan.families.data import Batch, Column, DataSpec, Draw
 from distgan.families.gan_config import GANConfig
+from distgan.families.terms import Phase
 from distgan.health.diagnosis import ADVERSARIAL, Rule
 from distgan.objectives.adversarial import LOSSES
 from distgan.objectives.penalties import Penalty

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from distgan.config.shape import ImageShape
 from distgan.families.adversarial import STATISTICS, Fakes
-from distgan.families.base import Network, Phase, Step, Terms
+from distgan.families.base import Network
 from distgan.families.data import Batch
 from distgan.families.tasks import resized
-from distgan.families.translation import Translation, weighted
+from distgan.families.terms import Phase, Step, Terms, weighted
+from distgan.families.translation import Translation
 from distgan.families.translation_config import PairedConfig
 from distgan.parallel.batchnorm import kept_statistics
 

@@ -26,11 +26,11 @@ import torch
 from torch import Tensor, nn
 
 from distgan.families.adversarial import Judgement
-from distgan.families.base import Step, Terms
 from distgan.families.data import Batch
 from distgan.families.paired import PairedTranslation
 from distgan.families.superres_config import SuperResConfig
 from distgan.families.tasks import as_output
+from distgan.families.terms import Step, Terms
 from distgan.networks.translation import MapDiscriminator
 
 

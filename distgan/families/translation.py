@@ -19,18 +19,11 @@ from distgan.augment import Augmenter
 from distgan.config.shape import ImageShape
 from distgan.errors import UserError
 from distgan.families.adversarial import AdversarialTerms, Judgement
-from distgan.families.base import (
-    SHEET_WIDTH,
-    Coupled,
-    Interface,
-    Network,
-    Stateful,
-    Step,
-    Terms,
-)
+from distgan.families.base import SHEET_WIDTH, Interface, Network, Stateful
 from distgan.families.data import Batch, Column, DataSpec, Draw
 from distgan.families.measured import MeasuredTranslation
 from distgan.families.tasks import TASKS
+from distgan.families.terms import Step, Terms
 from distgan.families.translation_config import TranslationConfig
 from distgan.health.diagnosis import ADVERSARIAL, Rule
 from distgan.objectives.adversarial import LOSSES, Loss
@@ -379,40 +372,3 @@ def _as_large(images: Tensor, size: Sequence[int]) -> Tensor:
     if tuple(images.shape[2:]) == tuple(size):
         return images
     return interpolate(images, size=tuple(size), mode="nearest")
-
-
-def weighted(terms: Terms, weight: float) -> Terms:
-    """Terms that count so many times as much."""
-    means = {name: weight * value for name, value in terms.means.items()}
-    coupled = {name: _times(term, weight) for name, term in terms.coupled.items()}
-    return replace(terms, means=means, coupled=coupled)
-
-
-def named(terms: Terms, ending: str) -> Terms:
-    """Terms whose names have an ending, as there are others of the same kind."""
-    return Terms(
-        {name + ending: value for name, value in terms.means.items()},
-        {name + ending: term for name, term in terms.coupled.items()},
-        {name + ending: rows for name, rows in terms.observed.items()},
-        terms.note,
-    )
-
-
-def combined(parts: Sequence[Terms]) -> Terms:
-    """The sum of terms that have names of their own."""
-    notes = [part.note for part in parts if part.note is not None]
-
-    def note(share: float) -> None:
-        for each in notes:
-            each(share)
-
-    return Terms(
-        {name: value for part in parts for name, value in part.means.items()},
-        {name: term for part in parts for name, term in part.coupled.items()},
-        {name: rows for part in parts for name, rows in part.observed.items()},
-        note if notes else None,
-    )
-
-
-def _times(term: Coupled, weight: float) -> Coupled:
-    return Coupled(term.rows, lambda *rows: weight * term.of(*rows))

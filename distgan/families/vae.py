@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from distgan.families.autoencoder import Autoencoder
-from distgan.families.base import Coupled, Family, Interface, Network, Phase, Step, Terms
+from distgan.families.base import Family, Interface, Network
 from distgan.families.data import Batch, DataSpec, Draw
+from distgan.families.terms import Coupled, Phase, Step, Terms
 from distgan.families.vae_config import VAEConfig
 from distgan.health.diagnosis import Rule
 from distgan.health.variational import rules

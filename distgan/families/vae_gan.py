@@ -27,9 +27,10 @@ from distgan.families import adversarial
 from distgan.families.adversarial import Fakes, Judgement
 from distgan.families.autoencoder import Autoencoder
 from distgan.families.balance import Balance
-from distgan.families.base import Interface, Network, Phase, Stateful, Step, Terms
+from distgan.families.base import Interface, Network, Stateful
 from distgan.families.data import Batch, DataSpec, Draw
 from distgan.families.gan import GAN
+from distgan.families.terms import Phase, Step, Terms
 from distgan.families.vae import share_at_bounds
 from distgan.families.vae_gan_config import VAEGANConfig
 from distgan.health.diagnosis import Rule

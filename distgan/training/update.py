@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distgan.families.base import Coupled, Phase, Terms
 from distgan.families.data import Batch
+from distgan.families.terms import Coupled, Phase, Terms
 from distgan.networks.random import sample_numbers
 from distgan.parallel.batchnorm import kept_statistics
 from distgan.training.network import TrainableNetwork, backward

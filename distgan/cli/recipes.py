@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 _HEADINGS = ("recipe", "image", "images", "G + D", "2 cores", "Frechet")
 _LEGEND = """\
 images: to train on. G + D: weights of generator and discriminator, and of \
-what else there is. 2 cores: time for all images at the step's speed, measured {speed_date} ({speed_source}). \
+what else there is. 2 cores: time for all images at the step's speed, measured {speed_date} \
+({speed_source}). \
 Frechet: distance to the training images (after so many), mean over seeds, measured {quality_date} \
 ({quality_source}); lower is better. Blank: not measured."""
 

@@ -89,7 +89,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "edges2digits-cyclegan",
         {**RESNET, "generator.network.dropout": 0.5, **PATCHES, **AIDED, **SETS, "pool": 5},
     ),
-    "cut, fast": ("edges2digits-fastcut", {**RESNET, **PATCHES, **PLACES, "task": "sets"}),
+    "cut, fast": (
+        "edges2digits-fastcut",
+        {**RESNET, **PATCHES, **PLACES, "nce": 1, "task": "sets"},
+    ),
     "cut, aids": (
         "edges2digits-cut",
         {**RESNET, "generator.network.dropout": 0.5, **PATCHES, **PLACES, "task": "sets", **AIDED},
@@ -103,7 +106,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "superres, all": (
         "cifar10-superres",
         {
-            **{**ENLARGING, **PATCHES, **AIDED, "l2": 0.5, "features": 1, "scale": 2},
+            **{**ENLARGING, **PATCHES, **AIDED, "l2": 0.5, "features": 1, "scale": 4},
             **{"see_input": True, "adversarial": 0.1, "discriminator.network.norm": "none"},
         },
     ),

@@ -214,5 +214,5 @@ def test_on_ray_it_is_what_one_process_computes(
     launch.train(config, out=str(tmp_path / "two"), workers=2, address=cluster)
     two = newest(tmp_path / "two")
     # Adam makes much of the rounding in gradients of biases that a norm takes out again, which
-    # would be 0; weights are 0.01 to 1 here.
-    torch.testing.assert_close(two["networks"], alone["networks"], rtol=0, atol=1e-8)
+    # would be 0: up to 1e-8 here. Other images would move weights by the rate, 1e-4, a step.
+    torch.testing.assert_close(two["networks"], alone["networks"], rtol=0, atol=1e-6)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,12 +44,8 @@ class CUT(Translation):
     """Park et al. 2020, with the losses, penalties, networks and aids of `CUTConfig`."""
 
     paired = False
+    signs: ClassVar[Mapping[str, str]] = {"generator": "g", "projector": "p", "discriminator": "d"}
     config: CUTConfig
-
-    @property
-    def signs(self) -> Mapping[str, str]:  # type: ignore[override]
-        """Of all three networks."""
-        return {"generator": "g", "projector": "p", "discriminator": "d"}
 
     @property
     def _parts(self) -> tuple[str, ...]:

@@ -32,15 +32,16 @@ def edges2digits_cut() -> CUTConfig:
         images=60_000,
         batch=16,
         generator=TranslatorConfig(
-            network=ResNetGeneratorSettings(width=16, blocks=3, antialias=True, init="xavier"),
+            network=ResNetGeneratorSettings(width=16, blocks=3, antialias=True),
             optimizer=adam,
             ema=EMASettings(half_life=Schedule(2_000)),
         ),
         discriminator=PatchDiscriminatorConfig(
-            network=PatchGANSettings(layers=2, width=16, norm="instance", init="xavier"),
-            optimizer=adam,
+            network=PatchGANSettings(layers=2, width=16, norm="instance"), optimizer=adam
         ),
-        projector=ProjectorConfig(network=ProjectorSettings(width=64), optimizer=adam),
+        projector=ProjectorConfig(
+            network=ProjectorSettings(width=64, init="normal"), optimizer=adam
+        ),
         output=OutputConfig(log_every=1_000, sample_every=5_000, checkpoint_every=20_000),
     )
 

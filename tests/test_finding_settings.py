@@ -80,7 +80,7 @@ def test_numbers_keep_their_significant_digits() -> None:
 
 
 COMPLETED = {
-    "distgan tr": "train",
+    "distgan tr": "train translate",
     "distgan train mnist-d": "mnist-dcgan",
     "distgan train --device g": "gpu",
     "distgan train --device = g": "gpu",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from distgan.cli.parser import Parser, Verbs
@@ -13,8 +15,9 @@ if TYPE_CHECKING:
 
 _HEADINGS = ("recipe", "image", "images", "G + D", "2 cores", "Frechet")
 _LEGEND = """\
-images: to train on. G + D: weights of generator and discriminator; of a VAE-GAN the encoder's \
-first. 2 cores: time for all images at the step's speed, measured {speed_date} ({speed_source}). \
+images: to train on. G + D: weights of generator and discriminator, and of \
+what else there is. 2 cores: time for all images at the step's speed, measured {speed_date} \
+({speed_source}). \
 Frechet: distance to the training images (after so many), mean over seeds, measured {quality_date} \
 ({quality_source}); lower is better. Blank: not measured."""
 
@@ -68,6 +71,14 @@ def _line(cells: tuple[str, ...], widths: list[int]) -> str:
     return " ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
+def _weights(counts: Iterable[int]) -> str:
+    """How many weights the networks have, such as 2x270k+2x43k for two of each kind."""
+    from distgan.cli.units import short_count
+
+    kinds = [(short_count(count), len(list(same))) for count, same in groupby(counts)]
+    return "+".join(f"{number}x{count}" if number > 1 else count for count, number in kinds)
+
+
 def _row(config: RunConfig) -> tuple[str, ...]:
     """Image, images to train on, weights, time, quality; blank where not known."""
     from distgan.cli.units import short_count, span
@@ -88,7 +99,7 @@ def _row(config: RunConfig) -> tuple[str, ...]:
         pass  # A recipe of another family, whose set is not here.
     else:
         image = f"{data.image.height}x{data.image.width}x{data.image.channels}"
-        weights = "+".join(map(short_count, counts.values()))
+        weights = _weights(counts.values())
     speed, quality = measured.SPEED.get(config.recipe), measured.QUALITY.get(config.recipe)
     time = span(config.images / speed) if speed else ""
     good = ""

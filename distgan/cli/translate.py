@@ -23,26 +23,30 @@ if TYPE_CHECKING:
 _TRANSLATE = """\
 For instance:
 
-  distgan translate runs/one                       held-out images of the run's own set
-  distgan translate runs/one photo.jpg sketches/   your files, to the folder one-translated
-  distgan translate runs/one zebras/ --reverse     the other way, where both were learned
-  distgan translate runs/one photo.jpg --full-size as large as it is
+  distgan translate runs/one                        held-out images of its set
+  distgan translate runs/one photo.jpg sketches/    your files
+  distgan translate runs/one zebras/ --reverse      of a model of both ways
+  distgan translate runs/one photo.jpg --full-size  as large as it is
 
-One PNG is written for each input, by its name, and a picture of inputs and outputs side by side.
+One PNG is written for each input, by its name, and beside the folder a picture
+of inputs and outputs side by side. Nothing is written over.
 
-What a picture is taken for, of a model that makes its inputs from images (--task edges, gray or
-small):
+Of models that make their inputs from images (--task edges, gray or small):
 
-  --as image   it is what the model learned to make, and its outlines, its gray or a smaller copy
-               is translated; usual for edges and gray (a gray picture stays as it is)
-  --as input   it is translated as it is; usual for small, which enlarges what you have
+  --as image   a picture is what the model learned to make, and its outlines, its
+               gray or a smaller copy is translated; usual for edges and gray (a
+               gray picture stays as it is)
+  --as input   a picture is translated as it is; usual for small, which enlarges
+               what you have
 
-Sets of pairs are taken on the side that the model translates, and the other one is the target.
-Pictures of another size are cropped and resized as `distgan data prepare` does; with --full-size
-they are not, and sides that do not fit are filled up at the edge, and cut off again.
+Sets of pairs are taken on the side that the model translates, and the other side
+is the target. Pictures of another size are cropped and resized as `distgan data
+prepare` does; with --full-size they are not, and sides that do not fit are filled
+up at the edge and cut off again.
 
-Batch norm takes the statistics of the training and nothing is dropped, so that an output depends
-on its input alone; --dropout SEED drops as in training, which is what pix2pix was published with.
+Batch norm takes the statistics of the training and nothing is dropped, so that an
+output depends on its input alone. --dropout SEED drops as in training, as the
+published pix2pix does.
 """
 _OF_THE_RUN = 32
 """Images without INPUT."""

@@ -94,7 +94,7 @@ _SHAPES = {
     "cifar10": (ImageShape(3, 32, 32), 10),
     "cifar100": (ImageShape(3, 32, 32), 100),
     "mnist32": (ImageShape(1, 32, 32), 10),
-    "facades256": (ImageShape(3, 256, 256), 0),
+    **{f"{name}256": (ImageShape(3, 256, 256), 0) for name in ("facades", "horses", "zebras")},
     stacked.NAME: (stacked.SHAPE, len(stacked.CLASSES)),
     **{f"ffhq{side}": (ImageShape(3, side, side), 0) for side in (64, 256)},
     **{f"imagenet{side}": (ImageShape(3, side, side), 1_000) for side in (32, 64)},

@@ -81,8 +81,8 @@ def _published(name: str, constant: int, falling: int) -> CUTConfig:
     adam = _adam(Schedule(2e-4, 0, images, "linear", begin=constant * EPOCH))
     return CUTConfig(
         recipe=name,
-        data="trainA",
-        data_b="trainB",
+        data="horses256",
+        data_b="zebras256",
         images=images,
         batch=1,
         feed=FeedSettings(mirror=True, load_size=286),

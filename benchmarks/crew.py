@@ -21,7 +21,7 @@ from distgan.parallel import World
 from distgan.parallel.allocator import keep_freed_memory
 from distgan.plan.measure import Cycles
 
-IMAGE, CLASSES = ImageShape(1, 28, 28), 10
+DATA = DataSpec.numbered(ImageShape(1, 28, 28), 10)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class _Member:
             # Wrapped and synchronised as one of several, in a group that has no others.
             world = World(0, cast.ranks)
             dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-        self._cycles = Cycles(cast.config, DataSpec.numbered(IMAGE, CLASSES), world)
+        self._cycles = Cycles(cast.config, DATA, world)
 
     def ready(self) -> bool:
         return True

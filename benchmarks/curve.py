@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.crew import CLASSES, IMAGE
+from benchmarks.crew import DATA
 from benchmarks.published import GPU_COUNTS, PARAGAN, STYLEGAN3, check_paragan
 from benchmarks.scale import OPTIONS
 from distgan.config.settings import override
@@ -59,7 +59,7 @@ def measured(results: dict[str, Any]) -> Iterator[Curve]:
         )
         wire = Link(terms["Mbit/s"] / 8e-6, terms["latency us"] / 1e6)
         network = Network(wire, wire, terms["busy %"] / 100)
-        work, batch = trace(config, IMAGE, CLASSES), config.batch
+        work, batch = trace(config, DATA), config.batch
         points = {n: weak_efficiency(work, compute, network, batch, n) for n in WORKERS}
         dots = {2: ranks["efficiency %"] / 100} if mode == "weak" else {}
         yield Curve(f"{name}, {option}, {link}", points, dots)

@@ -24,7 +24,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from benchmarks.crew import CLASSES, IMAGE, Cast, Crew
+from benchmarks.crew import DATA, Cast, Crew
 from benchmarks.frame import Benchmark, Comparison, InPlace, Unavailable, Values, main
 from benchmarks.wire import Wire, impossible
 from distgan.cli.units import parse_bandwidth
@@ -53,7 +53,7 @@ class Stage:
 
     def __init__(self, config: RunConfig, workers: int, wired: bool) -> None:
         self.config, self.workers = config, workers
-        self.work = trace(config, IMAGE, CLASSES)
+        self.work = trace(config, DATA)
         self._stack = ExitStack()
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
         self.one = self._crew(Cast(config, 1, 1))
@@ -157,7 +157,7 @@ def compare(options: argparse.Namespace) -> Iterator[Comparison]:
 
 def _same(config: RunConfig, plain: RunConfig) -> bool:
     # Without batch statistics it is no option whose they are.
-    works = (trace(c, IMAGE, CLASSES) for c in (config, plain))
+    works = (trace(c, DATA) for c in (config, plain))
     return len({tuple(work.updates) for work in works}) == 1
 
 

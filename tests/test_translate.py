@@ -262,9 +262,7 @@ def test_of_two_sets_the_runs_own_images_are_those_of_the_side_to_translate(
     levels = {"a": 40, "b": 200}
     for name, level in levels.items():
         np.savez(tmp_path / f"{name}.npz", images=np.full((4, 16, 16, 3), level, np.uint8))
-        prepare(
-            str(tmp_path / f"{name}.npz"), str(tmp_path / name), PrepareSettings(validation=2)
-        )
+        prepare(str(tmp_path / f"{name}.npz"), str(tmp_path / name), PrepareSettings(validation=2))
     sets = {"data": str(tmp_path / "a"), "data_b": str(tmp_path / "b"), "task": "sets"}
     model = exported(tmp_path, "edges2digits-cyclegan", **RESNET, **sets, direction=direction)
     line = ["translate", str(tmp_path / "run"), "--out", str(tmp_path / "out")]

@@ -30,7 +30,6 @@ from distgan.objectives.adversarial import LOSSES, Loss
 from distgan.objectives.penalties import Penalty
 from distgan.parallel import World
 
-
 _MOST_PIXELS = 1 << 20
 """Pixels of a block that is translated at once, on the larger side: 16 images of 256x256. Runs on
 such images train on batches of one, and should not need more memory to look at what they do."""

@@ -185,7 +185,7 @@ class _Work:
         config, data = model.translation.config, model.translation.data
         self._model, self._named, self._options = model, named, options
         self._task = task = getattr(config, "task", "")
-        self._scale = config.scale if task == "small" else 1
+        self._scale = model.translation.scale
         if options.kind is not None and task not in TASKS:
             raise UserError(
                 f"--as {options.kind}: is for models of a task such as edges; this one translates "

@@ -145,7 +145,7 @@ class TranslatedImages:
         """Those of `Card` that say which images were translated."""
         task = self._family.task
         if task == "small":
-            task = f"small, 1/{self._family.config.scale}"
+            task = f"small, 1/{self._family.scale}"
         return {
             "translated": self.count,
             "translated_split": self._sides.inputs.split,

@@ -87,9 +87,9 @@ class Translation(MeasuredTranslation):
     @property
     def _sides(self) -> tuple[ImageShape, ImageShape]:
         """The shapes of A and B."""
-        image, scale = self.data.image, self.config.scale
+        image = self.data.image
         if self._task is not None:
-            return self._task.shape(image, scale), image
+            return self._task.shape(image, self.scale), image
         other = self.data.pair if self.paired else self.data.other
         # Without the other set there is an error before there are networks: see `check_data`.
         return image, other or image
@@ -112,7 +112,7 @@ class Translation(MeasuredTranslation):
         """
         super().check_data()
         if self._task is not None:
-            self._task.shape(self.data.image, self.config.scale)
+            self._task.shape(self.data.image, self.scale)
         elif self.paired and self.data.pair is None:
             tasks = ", ".join(TASKS)
             raise UserError(
@@ -147,7 +147,7 @@ class Translation(MeasuredTranslation):
     def _derive(self, task: Task, images: Tensor) -> Tensor:
         # Once for a batch, whose terms ask several times, and in both phases.
         if self._derived is None or self._derived[0] is not images:
-            self._derived = images, task.make(images, self.config.scale)
+            self._derived = images, task.make(images, self.scale)
         return self._derived[1]
 
     def example(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
@@ -233,7 +233,7 @@ class Translation(MeasuredTranslation):
         larger = max(shape.height * shape.width for shape in (self.input_shape, self.output_shape))
         own = self.output_shape if reverse else self.input_shape
         pixels = images.shape[2] * images.shape[3] * larger // (own.height * own.width)
-        blocks = images.split(max(1, _MOST_PIXELS // pixels))
+        blocks = torch.split(images, max(1, _MOST_PIXELS // pixels))
         return torch.cat([network(block) for block in blocks])
 
     def judge_reals(self, step: Step, batch: Batch, judge: str = "discriminator") -> Tensor:

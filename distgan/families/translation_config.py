@@ -49,8 +49,6 @@ class PatchDiscriminatorConfig:
 class TranslationConfig(RunConfig):
     """What image translation adds to every run."""
 
-    scale: Annotated[Literal[2, 4, 8], BeforeValidator(parse_count)] = 4
-    """How many times larger the image is than the input, on each side, with --task small."""
     direction: Literal["AtoB", "BtoA"] = "AtoB"
     """Which side is the input. A is the image and B its pair; of a task that makes the input from
     the image, A is that input and B the image; of two sets, A is --data and B --data_b."""
@@ -71,10 +69,8 @@ class TranslationConfig(RunConfig):
             )
 
     def idle(self) -> Iterator[tuple[str, str]]:
-        """As `RunConfig.idle`: of the task, penalties and the moving average."""
+        """As `RunConfig.idle`: of penalties and the moving average."""
         yield from RunConfig.idle(self)
-        if getattr(self, "task", "") != "small":
-            yield "scale", "without --task small"
         penalty = self.discriminator.penalty
         if not any(map(penalty.uses, GRADIENT_PENALTIES)):
             reason = "without a penalty on gradients, such as --discriminator.penalty.r1 1"
@@ -96,6 +92,8 @@ class PairedConfig(TranslationConfig):
     """Where pairs come from. pairs: the set has a column of them. Or the input is made from each
     image: edges its outlines, gray its brightness, small the image itself, --scale times smaller.
     """
+    scale: Annotated[Literal[2, 4], BeforeValidator(parse_count)] = 4
+    """How many times larger the image is than the input, on each side, with --task small."""
     adversarial: Strength = Schedule(1)
     """Weight of the adversarial loss in the generator's; 0 for learning by distances alone, the
     honest baseline."""
@@ -104,8 +102,10 @@ class PairedConfig(TranslationConfig):
     the output alone."""
 
     def idle(self) -> Iterator[tuple[str, str]]:
-        """As `TranslationConfig.idle`: without a discriminator also what it has."""
+        """As `TranslationConfig.idle`: of the task, and without a discriminator what it has."""
         yield from TranslationConfig.idle(self)
+        if self.task != "small":
+            yield "scale", "without --task small"
         if not self.plays:
             for name in ("loss", "see_input", "discriminator.optimizer.lr"):
                 yield name, "without a discriminator, as with --adversarial 0"
@@ -120,11 +120,11 @@ class PairedConfig(TranslationConfig):
 class UnpairedConfig(TranslationConfig):
     """Translation that learns from two sets of images."""
 
-    task: Literal["sets", "edges", "gray", "small"] = "sets"
+    task: Literal["sets", "edges", "gray"] = "sets"
     """Where the two sides come from. sets: --data and --data_b. Or both from --data: the input is
-    made from the images of the first half of the set, as outlines (edges), brightness (gray) or
-    --scale times smaller (small), and the target side is the second half. So no input meets its
-    own image in training, and held-out images tell how right the results are."""
+    made from the images of the first half of the set, as outlines (edges) or brightness (gray), and
+    the target side is the second half. So no input meets its own image in training, and held-out
+    images tell how right the results are."""
     data_b: str = ""
     """The set of side B, as --data names that of side A."""
 

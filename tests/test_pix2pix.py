@@ -351,6 +351,17 @@ def test_many_large_images_are_translated_in_blocks(
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-5)
 
 
+def test_without_a_discriminator_its_settings_do_nothing() -> None:
+    config = config_of(adversarial=0)
+    for name in ("loss", "see_input", "discriminator.penalty.r1", "discriminator.network.width"):
+        assert name in dict(config.idle())
+        assert name not in dict(config_of().idle())
+    lr = "discriminator.optimizer.lr"
+    assert (lr in config.search_space(), lr in config_of().search_space()) == (False, True)
+    with pytest.raises(UserError, match=r"--health.change double-r1: without a discriminator"):
+        config_of(adversarial=0, **{"health.change": "double-r1"})
+
+
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
 @pytest.mark.parametrize("task", ["pairs", "gray"])
 def test_the_direction_swaps_the_sides(direction: str, task: str) -> None:

@@ -76,6 +76,16 @@ def test_the_probability_follows_the_papers_rule(batch: int, interval: int, spee
     assert max(found) <= 1
 
 
+def test_patches_of_an_image_count_as_their_mean() -> None:
+    """Of nine patches six are believed real: r_t is 1/3, and above 0.3 but not above 0.4."""
+    signs = torch.tensor([1.0] * 6 + [-1.0] * 3).expand(8, 9)
+    for target, end in [(0.3, 8 / 100), (0.4, 0.0)]:
+        adaptation = Adaptation(target, 8, 100, CPU)
+        adaptation.observe(signs)
+        adaptation.move(8, World())
+        assert adaptation.probability.item() == pytest.approx(end, abs=1e-12)
+
+
 def test_the_probability_stays_between_0_and_1() -> None:
     for sign, end in [(1.0, 1.0), (-1.0, 0.0)]:
         adaptation = Adaptation(0.6, 8, 30, CPU)

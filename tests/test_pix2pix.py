@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from distgan import UserError
 from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.config.shape import ImageShape
-from distgan.families import Batch, DataSpec, build
+from distgan.families import Batch, DataSpec, build, translation
 from distgan.families.tasks import TASKS, edges, gray, small
 from distgan.networks.random import SampleDropout, sample_numbers
 from distgan.parallel import World
@@ -313,6 +314,52 @@ def test_data_without_a_side_is_refused(
 def test_nothing_to_minimise_is_refused() -> None:
     with pytest.raises(UserError, match="nothing is minimised"):
         config_of(adversarial=0, l1=0)
+
+
+def test_a_step_makes_its_inputs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Tensor] = []
+
+    def make(images: Tensor, scale: int) -> Tensor:
+        made.append(images)
+        return gray(images)
+
+    monkeypatch.setitem(TASKS, "gray", replace(TASKS["gray"], make=make))
+    config = config_of(task="gray")
+    state = TrainingState(config, DATA, World())
+    for number in range(2):
+        state.step(batches_of(config, number))
+    assert len(made) == 2
+    assert not torch.equal(*made)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_many_large_images_are_translated_in_blocks(
+    reverse: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = override(recipe("edges2digits-cyclegan"), {"generator.network.width": 2})
+    family: Any = build(config, DataSpec(PLAIN))
+    networks = {role: network.module.eval() for role, network in family.networks().items()}
+    images = torch.rand(5, *PLAIN) * 2 - 1
+    sizes: list[int] = []
+    network = networks["generator_ba" if reverse else "generator_ab"]
+    network.register_forward_hook(lambda module, given, made: sizes.append(len(made)))
+    with torch.no_grad():
+        whole = family.translate(networks, images, reverse)
+        monkeypatch.setattr(translation, "_MOST_PIXELS", 2 * 64 * 64 + 1)
+        parts = family.translate(networks, images, reverse)
+    assert sizes == [5, 2, 2, 1]
+    torch.testing.assert_close(parts, whole, rtol=0, atol=1e-5)
+
+
+def test_without_a_discriminator_its_settings_do_nothing() -> None:
+    config = config_of(adversarial=0)
+    for name in ("loss", "see_input", "discriminator.penalty.r1", "discriminator.network.width"):
+        assert name in dict(config.idle())
+        assert name not in dict(config_of().idle())
+    lr = "discriminator.optimizer.lr"
+    assert (lr in config.search_space(), lr in config_of().search_space()) == (False, True)
+    with pytest.raises(UserError, match=r"--health.change double-r1: without a discriminator"):
+        config_of(adversarial=0, **{"health.change": "double-r1"})
 
 
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])

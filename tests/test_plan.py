@@ -13,12 +13,14 @@ import torch
 from benchmarks.published import PARAGAN, check_paragan, check_stylegan3
 from distgan.cli.units import parse_bandwidth, parse_latency
 from distgan.config.settings import override
+from distgan.errors import UserError
 from distgan.families import DataSpec, build
 from distgan.networks import ImageShape
 from distgan.plan import Compute, Link, Network, Work, predict, trace
 from distgan.plan.devices import GPUS, expected, network
 from distgan.plan.measure import fit
 from distgan.plan.model import Elapsed, Exchange, expected_maximum, play, ring_bytes
+from distgan.plan.planner import Place, known_data, plan
 from distgan.plan.trace import Counter
 from distgan.recipes import recipe
 
@@ -224,6 +226,21 @@ def test_every_recipe_can_be_planned_on_every_gpu() -> None:
             link = network(device, SLOW)
             speeds[gpu] = predict(work, compute, link, config.batch, 8, 2).images_per_second
         assert speeds["h100"] >= speeds["a100"] >= speeds["t4"] > 0
+
+
+@pytest.mark.parametrize("name", ["pix2pix-256", "cyclegan-256", "cut-256"])
+def test_sets_of_published_translations_are_known_without_being_here(name: str) -> None:
+    config = recipe(name)
+    family = build(config, known_data(config))
+    family.check_data()
+    shapes = [family.data.shape_of(column) for column in family.columns().values()]
+    assert shapes == 2 * [ImageShape(3, 256, 256)]
+
+
+def test_data_that_a_family_cannot_learn_from_is_not_planned() -> None:
+    config = override(recipe("pix2pix-256"), {"data": "mnist"})
+    with pytest.raises(UserError, match=r"--data mnist: holds no pairs"):
+        plan(config, Place("a100", 1, 1, SLOW))
 
 
 def test_units() -> None:

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from distgan.cli import main
 from distgan.config.settings import override
-from distgan.data.images import open_images
 from distgan.data.inputs import NamedInputs
 from distgan.data.prepare import PrepareSettings, prepare
+from distgan.data.sides import open_sets
 from distgan.data.spec import data_spec
 from distgan.data.transform import Transform
 from distgan.errors import UserError
@@ -44,7 +44,7 @@ def exported(folder: Path, base: str = "edges2digits-l1", **changes: Any) -> Loa
         prepare(str(folder / "a.npz"), str(folder / "set"), PrepareSettings(validation=5))
     small = {"data": str(folder / "set"), "generator.ema.half_life": 0, **changes}
     config = override(recipe(base), small)
-    family = build(config, data_spec(open_images(config.data)))
+    family = build(config, data_spec(*open_sets(config)))
     torch.manual_seed(0)
     networks = {role: network.module for role, network in family.networks().items()}
     for module in (part for network in networks.values() for part in network.modules()):
@@ -252,6 +252,25 @@ def test_without_input_the_runs_held_out_images_are_translated(
     assert "input beside output beside target: run-translated.png" in said
     assert main(["translate", "run", "--num", "2", "--out", "two"]) == 0
     assert len(list(Path("two").iterdir())) == 2
+
+
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_of_two_sets_the_runs_own_images_are_those_of_the_side_to_translate(
+    direction: str, reverse: bool, tmp_path: Path
+) -> None:
+    levels = {"a": 40, "b": 200}
+    for name, level in levels.items():
+        np.savez(tmp_path / f"{name}.npz", images=np.full((4, 16, 16, 3), level, np.uint8))
+        prepare(str(tmp_path / f"{name}.npz"), str(tmp_path / name), PrepareSettings(validation=2))
+    sets = {"data": str(tmp_path / "a"), "data_b": str(tmp_path / "b"), "task": "sets"}
+    model = exported(tmp_path, "edges2digits-cyclegan", **RESNET, **sets, direction=direction)
+    line = ["translate", str(tmp_path / "run"), "--out", str(tmp_path / "out")]
+    assert main([*line, *(["--reverse"] if reverse else [])]) == 0
+    level = levels["a" if (direction == "AtoB") != reverse else "b"]
+    made = model.translate(torch.full((1, 3, 16, 16), level / 127.5 - 1), reverse)
+    assert (pixels_of(tmp_path / "out/000000.png") == as_pixels(made)[0]).all()
+    assert len(list((tmp_path / "out").iterdir())) == 2
 
 
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])

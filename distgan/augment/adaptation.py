@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -29,12 +30,13 @@ class Adaptation:
     def __init__(self, target: float, interval: int, speed: int, device: torch.device) -> None:
         self.probability = torch.zeros((), dtype=torch.float64, device=device)
         self._signs = torch.zeros_like(self.probability)
-        self._counted = 0
+        self._counted, self._patches = 0, 1
         self._target, self._interval, self._speed = target, interval, speed
 
     @torch.no_grad()
     def observe(self, real_logits: Tensor) -> None:
-        """Count the signs of this rank's part of a batch: float (n,)."""
+        """Count the signs of this rank's part of a batch: float (n,), or (n, patches)."""
+        self._patches = math.prod(real_logits.shape[1:])
         self._signs += real_logits.sign().sum(dtype=torch.float64)
 
     def move(self, batch: int, world: World) -> None:
@@ -45,7 +47,7 @@ class Adaptation:
         self._counted += batch
         if self._counted < self._interval:
             return
-        excess = world.sum(self._signs) / self._counted - self._target
+        excess = world.sum(self._signs) / (self._counted * self._patches) - self._target
         step = excess.sign() * (self._counted / self._speed)
         self.probability.add_(step).clamp_(0, 1)
         self._signs.zero_()

@@ -48,6 +48,7 @@ class Augmenter:
         return self._settings.apply(images, numbers, probability)
 
     def observe(self, real_logits: Tensor) -> None:
-        """Count the discriminator's logits of augmented reals, float (n,), for the adaptation."""
+        """Count the discriminator's logits of augmented reals for the adaptation: float (n,), or
+        (n, patches)."""
         if self.adaptation is not None:
             self.adaptation.observe(real_logits)

@@ -112,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
     sheet = f"{out.rstrip('/')}.png"
     _refuse_existing(out, sheet)
     model = _load(options)
-    names, remark = (options.input, "") if options.input else _own(model)
+    names, remark = (options.input, "") if options.input else _own(model, options.reverse)
     work = _Work(model, NamedInputs(names), options)
     place = Storage(out)
     with Preparation(screen()) as shown:
@@ -153,18 +153,17 @@ def _load(options: argparse.Namespace) -> LoadedTranslator:
     return model
 
 
-def _own(model: LoadedTranslator) -> tuple[list[str], str]:
-    """The set that a run's own images are taken from, and a remark on it."""
-    from distgan.data.images import open_images
-    from distgan.evaluate.reals import held_out_of
+def _own(model: LoadedTranslator, reverse: bool) -> tuple[list[str], str]:
+    """The set that a run's own images of the side to translate are taken from, and a remark."""
+    from distgan.data.sides import open_sets
+    from distgan.evaluate.rows import shown_sets
 
-    config = model.translation.config
-    reverse = bool(config.second_set) and config.direction == "BtoA"
-    images = open_images(config.second_set if reverse else config.data)
-    held_out = held_out_of(images, config.evaluate)
-    if held_out is not None:
-        return [held_out.uri], ""
-    return [images.uri], "images that the model was trained on, as the set holds none out"
+    family = model.translation
+    first, second = shown_sets(*open_sets(family.config), family.config.evaluate, family)
+    shown = first if second is None or (family.config.direction == "AtoB") != reverse else second
+    if shown.split != "train":
+        return [shown.images.uri], ""
+    return [shown.images.uri], "images that the model was trained on, as the set holds none out"
 
 
 class _Work:
@@ -186,7 +185,7 @@ class _Work:
         config, data = model.translation.config, model.translation.data
         self._model, self._named, self._options = model, named, options
         self._task = task = getattr(config, "task", "")
-        self._scale = config.scale if task == "small" else 1
+        self._scale = model.translation.scale
         if options.kind is not None and task not in TASKS:
             raise UserError(
                 f"--as {options.kind}: is for models of a task such as edges; this one translates "

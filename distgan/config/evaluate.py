@@ -39,7 +39,8 @@ class EvaluateSettings:
     images that are translated, held-out images."""
     held_out: str = ""
     """A set of images that were not trained on, for memorisation, metrics of an encoder, and images
-    to translate; without it, what `distgan data prepare --validation` held out."""
+    to translate, of two sets those of --data; without it, and of --data_b, what `distgan data
+    prepare --validation` held out."""
     iwae_k: Annotated[PositiveCount, Field(le=100_000)] = 50
     """Importance samples of iwae for each image; papers have 5000."""
     features: str = "auto"

@@ -80,34 +80,39 @@ class Feed:
         """This rank's part of the global micro-batch from sample ``images_seen``."""
         numbers = self._numbers.batch(images_seen)
         read = {of: rows.batch(images_seen) for of, rows in self._rows.items()}
-        side = min(read[""][0][0].images.shape[1:3])
         columns = {}
         for name, column in self._columns.items():
             rows, chances = read[OTHER if column.second else ""][column.next_batch]
-            if column.kind == "label":
-                if rows.labels is not None:
-                    columns[name] = to_device(rows.labels, self._world.device)
-                continue
-            stored = {"image": rows.images, "pair": rows.pairs}
-            sizes = [(part.shape[1], part.shape[2]) for part in stored.values() if part is not None]
-            wanted = stored[column.kind]
-            assert wanted is not None
-            columns[name] = self._image(wanted, chances, Jitter(self._load_size, side, sizes))
+            if column.kind != "label":
+                columns[name] = self._image(rows, column, chances, read[""][0][0])
+            elif rows.labels is not None:
+                columns[name] = to_device(rows.labels, self._world.device)
         mine = self._world.share(self._micro_batch)
         samples = torch.arange(
             images_seen + mine.start, images_seen + mine.stop, device=self._world.device
         )
         return Batch(columns, numbers, self._weight, samples)
 
-    def _image(self, images: Tensor, chances: Mapping[str, Tensor], cut: Jitter) -> Tensor:
+    def _image(
+        self, rows: Rows, column: Column, chances: Mapping[str, Tensor], first: Rows
+    ) -> Tensor:
+        wanted = rows.pairs if column.kind == "pair" else rows.images
+        assert wanted is not None
         # One byte a pixel travels; the device does the arithmetic.
-        real = scale_pixels(to_device(images, self._world.device), self._dtype)
+        real = scale_pixels(to_device(wanted, self._world.device), self._dtype)
         if "jitter" in chances:
-            real = cut(real, chances["jitter"])
+            real = self._cut(rows, first)(real, chances["jitter"])
         if "mirror" in chances:
             flip = chances["mirror"].view(-1, 1, 1, 1) > 0.5
             real = torch.where(flip, real.flip(3), real)
         return real
+
+    def _cut(self, rows: Rows, first: Rows) -> Jitter:
+        """How all images of some rows are cut, alike; ``first`` are rows of the run's first set."""
+        sizes = [
+            (part.shape[1], part.shape[2]) for part in (rows.images, rows.pairs) if part is not None
+        ]
+        return Jitter(self._load_size, min(first.images.shape[1:3]), sizes)
 
     def numbers(self, images_seen: int) -> dict[str, Tensor]:
         """The random numbers alone of `batch`, by stream: float (n, size)."""

@@ -145,7 +145,7 @@ class TranslatedImages:
         """Those of `Card` that say which images were translated."""
         task = self._family.task
         if task == "small":
-            task = f"small, 1/{self._family.config.scale}"
+            task = f"small, 1/{self._family.scale}"
         return {
             "translated": self.count,
             "translated_split": self._sides.inputs.split,
@@ -170,6 +170,8 @@ class TranslatedImages:
             "extractor": extractor.hash,
             "count": self.real_count,
             "side": [self.card_fields["task"], self._family.config.direction],
+            # A set of pairs may also be the second set of a run that does not look at them.
+            "pairs": self._family.paired,
         }
         return cache.load_or_compute(key, lambda: self._extract(extractor), self._world)
 

@@ -32,7 +32,6 @@ from distgan.families.translation import Sides, Translation
 from distgan.health import translation
 from distgan.health.diagnosis import ADVERSARIAL, Rule, collapse, exploding, non_finite, of_names
 from distgan.parallel import World
-from distgan.parallel.batchnorm import kept_statistics
 
 _OF_DISCRIMINATOR = tuple(
     name for name in OF_GAME if name.startswith("d_") and not name.endswith("_class")
@@ -207,8 +206,7 @@ class CycleGAN(Translation):
     @torch.no_grad()
     def _shown(self, step: Step, batch: Batch) -> Fakes:
         """The fakes of this micro-batch, some of them changed for earlier ones."""
-        kept: list[Fakes] = step.kept.get(_FAKES, [])
-        fakes = kept.pop(0) if kept else self._make(step, batch)
+        fakes: Fakes = step.kept[_FAKES].pop(0)
         done = step.kept[_SHOWN] = step.kept.get(_SHOWN, 0) + 1
         first = step.images_seen + (done - 1) * self.config.micro_batch
         exchanged = {
@@ -216,13 +214,6 @@ class CycleGAN(Translation):
             for side, pool in self._pools.items()
         }
         return {**fakes, **exchanged}
-
-    def _make(self, step: Step, batch: Batch) -> Fakes:
-        """Fakes for an update of the discriminators alone."""
-        a, b = self._domains(batch)
-        with kept_statistics(step["generator_ab"], step["generator_ba"]):
-            fake_b = self._run(step, "generator_ab", {_OWN: a})[_OWN]
-            return {"a": self._run(step, "generator_ba", {_OWN: b})[_OWN], "b": fake_b}
 
     def _discriminator_terms(self, step: Step, batch: Batch, shown: Fakes) -> Terms:
         found = []

@@ -9,26 +9,19 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, NonNegativeFloat
 from pydantic.dataclasses import dataclass
 
-from distgan.augment import ADASettings, Augmentation, NoneSettings
+from distgan.augment import Augmentation, NoneSettings
 from distgan.config.optimizer import AdamSettings, EMASettings
 from distgan.config.run import RunConfig
 from distgan.config.schedule import Schedule, Share
-from distgan.config.settings import SETTINGS, Width, nearest
+from distgan.config.settings import SETTINGS, Width
+from distgan.families.adversarial_config import (
+    contradictions_of_penalties,
+    idle_of_discriminator,
+    known_loss,
+)
 from distgan.networks import DiscriminatorNetwork, GeneratorNetwork
 from distgan.objectives.adversarial import LOSSES
-from distgan.objectives.penalties import GRADIENT_PENALTIES, PenaltySettings
-
-
-def known_loss(name: str) -> str:
-    """The name of an adversarial loss.
-
-    Raises:
-        ValueError: where there is none of that name.
-    """
-    if name not in LOSSES:
-        near = nearest(name[:80], list(LOSSES))
-        raise ValueError(f"no such loss{near}; have {', '.join(LOSSES)}")
-    return name
+from distgan.objectives.penalties import PenaltySettings
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -85,20 +78,7 @@ class GANConfig(RunConfig):
     def contradictions(self) -> Iterator[str]:
         """What is wrong with settings that are each right, with the remedy."""
         yield from RunConfig.contradictions(self)
-        penalties = [n for n in GRADIENT_PENALTIES if self.discriminator.penalty.uses(n)]
-        health = self.health
-        if self.compile != "off" and health.action == "rollback" and health.change != "halve-lr":
-            yield (
-                f"--compile {self.compile}: a compiled network has no second derivative, which "
-                f"R1 needs, added by --health.change {health.change} after a rollback; use "
-                "halve-lr"
-            )
-        if self.compile != "off" and penalties:
-            yield (
-                f"--compile {self.compile}: a compiled network has no second derivative, which "
-                f"--discriminator.penalty.{penalties[0]} needs; leave one of them out"
-            )
-
+        yield from contradictions_of_penalties(self, self.discriminator.penalty)
         if self.share_fakes and self.generator.fresh_reals:
             yield (
                 "--share_fakes true: gives both updates the same labels, but with "
@@ -110,29 +90,14 @@ class GANConfig(RunConfig):
         """As `RunConfig.idle`: of labels, penalties, augmentation and the moving average."""
         yield from RunConfig.idle(self)
         yield from self._idle_of_labels()
-        penalty, health = self.discriminator.penalty, self.health
-        r1_may_come = health.action == "rollback" and health.change != "halve-lr"
-        if not r1_may_come and not any(map(penalty.uses, GRADIENT_PENALTIES)):
-            reason = "without a penalty on gradients, such as --discriminator.penalty.r1 1"
-            yield "discriminator.penalty.every", reason
-        if not r1_may_come and not (penalty.uses("r1") or penalty.uses("r2")):
-            reason = "without --discriminator.penalty.r1 or --discriminator.penalty.r2"
-            yield "discriminator.penalty.at", reason
-        elif not self.discriminator.augment.numbers:
-            yield "discriminator.penalty.at", "without an augmentation"
-        if not penalty.uses("lecam"):
-            reason = "without --discriminator.penalty.lecam"
-            yield "discriminator.penalty.lecam_half_life", reason
+        yield from idle_of_discriminator(
+            self.discriminator.penalty, self.discriminator.augment, self.health
+        )
         if self.generator.ema.half_life.is_zero:
             yield "generator.ema.ramp_up", "with --generator.ema.half_life 0"
         if not LOSSES[self.loss].relative:
             reason = f"with --loss {self.loss}, in which the generator's update sees no reals"
             yield "generator.fresh_reals", reason
-        augment = self.discriminator.augment
-        if isinstance(augment, ADASettings) and augment.probability is not None:
-            for name in ("target", "interval", "speed"):
-                reason = "with --discriminator.augment.probability, which it would adapt"
-                yield f"discriminator.augment.{name}", reason
 
     def _idle_of_labels(self) -> Iterator[tuple[str, str]]:
         networks = {

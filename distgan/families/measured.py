@@ -43,6 +43,12 @@ class MeasuredTranslation(Family):
         return "" if name in ("pairs", "sets") else name
 
     @property
+    def scale(self) -> int:
+        """How many times smaller the input is that the task ``small`` makes; 1 of any other."""
+        found: int = getattr(self.config, "scale", 1) if self.task == "small" else 1
+        return found
+
+    @property
     def knows_targets(self) -> bool:
         """Whether it is known of held-out images what their outputs should be."""
         return self.paired or bool(self.task)

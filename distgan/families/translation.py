@@ -22,13 +22,17 @@ from distgan.families.adversarial import AdversarialTerms, Judgement
 from distgan.families.base import SHEET_WIDTH, Interface, Network, Stateful
 from distgan.families.data import Batch, Column, DataSpec, Draw
 from distgan.families.measured import MeasuredTranslation
-from distgan.families.tasks import TASKS
+from distgan.families.tasks import TASKS, Task
 from distgan.families.terms import Step, Terms
 from distgan.families.translation_config import TranslationConfig
 from distgan.health.diagnosis import ADVERSARIAL, Rule
 from distgan.objectives.adversarial import LOSSES, Loss
 from distgan.objectives.penalties import Penalty
 from distgan.parallel import World
+
+_MOST_PIXELS = 1 << 20
+"""Pixels of a block that is translated at once, on the larger side: 16 images of 256x256. Runs on
+such images train on batches of one, and should not need more memory to look at what they do."""
 
 
 class Sides(NamedTuple):
@@ -63,13 +67,11 @@ class Translation(MeasuredTranslation):
     """A family whose generators make images of images."""
 
     translates: ClassVar[bool] = True
-    paired: ClassVar[bool] = True
-    """Whether training sees the target of each input."""
-    config: TranslationConfig
 
     def __init__(self, config: TranslationConfig, data: DataSpec, world: World) -> None:
         super().__init__(config, data, world)
         self._task = TASKS.get(getattr(config, "task", ""))
+        self._derived: tuple[Tensor, Tensor] | None = None
         settings = config.discriminator
         self.games = {
             judge: AdversarialTerms(
@@ -85,9 +87,9 @@ class Translation(MeasuredTranslation):
     @property
     def _sides(self) -> tuple[ImageShape, ImageShape]:
         """The shapes of A and B."""
-        image, scale = self.data.image, self.config.scale
+        image = self.data.image
         if self._task is not None:
-            return self._task.shape(image, scale), image
+            return self._task.shape(image, self.scale), image
         other = self.data.pair if self.paired else self.data.other
         # Without the other set there is an error before there are networks: see `check_data`.
         return image, other or image
@@ -110,7 +112,7 @@ class Translation(MeasuredTranslation):
         """
         super().check_data()
         if self._task is not None:
-            self._task.shape(self.data.image, self.config.scale)
+            self._task.shape(self.data.image, self.scale)
         elif self.paired and self.data.pair is None:
             tasks = ", ".join(TASKS)
             raise UserError(
@@ -139,9 +141,14 @@ class Translation(MeasuredTranslation):
         if self._task is None:
             a, b = images, columns["pair" if self.paired else "other"]
         else:
-            a = self._task.make(images, self.config.scale)
-            b = columns.get("other", images)
+            a, b = self._derive(self._task, images), columns.get("other", images)
         return Sides(a, b) if self.config.direction == "AtoB" else Sides(b, a)
+
+    def _derive(self, task: Task, images: Tensor) -> Tensor:
+        # Once for a batch, whose terms ask several times, and in both phases.
+        if self._derived is None or self._derived[0] is not images:
+            self._derived = images, task.make(images, self.scale)
+        return self._derived[1]
 
     def example(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Inputs of held-out rows, and their targets where these are known."""
@@ -205,9 +212,6 @@ class Translation(MeasuredTranslation):
         """The generators, where an average is kept."""
         return () if self.config.generator.ema.half_life.is_zero else tuple(self.generators)
 
-    generators: ClassVar[tuple[str, ...]] = ("generator",)
-    """Roles of the generators: of the output, and where there is one of the input."""
-
     def translate(
         self, networks: Mapping[str, nn.Module], images: Tensor, reverse: bool = False
     ) -> Tensor:
@@ -225,8 +229,12 @@ class Translation(MeasuredTranslation):
                 f"--reverse: a model of the family {self.config.family} translates one way only; "
                 "train one with --direction BtoA, or a cyclegan"
             )
-        made: Tensor = networks[self.generators[reverse]](images)
-        return made
+        network = networks[self.generators[reverse]]
+        larger = max(shape.height * shape.width for shape in (self.input_shape, self.output_shape))
+        own = self.output_shape if reverse else self.input_shape
+        pixels = images.shape[2] * images.shape[3] * larger // (own.height * own.width)
+        blocks = torch.split(images, max(1, _MOST_PIXELS // pixels))
+        return torch.cat([network(block) for block in blocks])
 
     def judge_reals(self, step: Step, batch: Batch, judge: str = "discriminator") -> Tensor:
         """Logits of the reals in a `batch_of` a discriminator, for the generator's update."""

@@ -13,10 +13,14 @@ from distgan.augment import Augmentation, NoneSettings
 from distgan.config.optimizer import AdamSettings, EMASettings
 from distgan.config.run import RunConfig
 from distgan.config.schedule import Schedule, Strength
-from distgan.config.settings import SETTINGS, parse_count
-from distgan.families.gan_config import known_loss
+from distgan.config.settings import SETTINGS, leaves, parse_count
+from distgan.families.adversarial_config import (
+    contradictions_of_penalties,
+    idle_of_discriminator,
+    known_loss,
+)
 from distgan.networks import PatchDiscriminatorNetwork, TranslatorNetwork
-from distgan.objectives.penalties import GRADIENT_PENALTIES, PenaltySettings
+from distgan.objectives.penalties import PenaltySettings
 
 # Published recipes draw samples with the weights as they were last updated.
 _NO_AVERAGE = EMASettings(half_life=Schedule(0))
@@ -49,8 +53,6 @@ class PatchDiscriminatorConfig:
 class TranslationConfig(RunConfig):
     """What image translation adds to every run."""
 
-    scale: Annotated[Literal[2, 4, 8], BeforeValidator(parse_count)] = 4
-    """How many times larger the image is than the input, on each side, with --task small."""
     direction: Literal["AtoB", "BtoA"] = "AtoB"
     """Which side is the input. A is the image and B its pair; of a task that makes the input from
     the image, A is that input and B the image; of two sets, A is --data and B --data_b."""
@@ -63,27 +65,14 @@ class TranslationConfig(RunConfig):
     def contradictions(self) -> Iterator[str]:
         """What is wrong with settings that are each right, with the remedy."""
         yield from RunConfig.contradictions(self)
-        penalties = [n for n in GRADIENT_PENALTIES if self.discriminator.penalty.uses(n)]
-        if self.compile != "off" and penalties:
-            yield (
-                f"--compile {self.compile}: a compiled network has no second derivative, which "
-                f"--discriminator.penalty.{penalties[0]} needs; leave one of them out"
-            )
+        yield from contradictions_of_penalties(self, self.discriminator.penalty)
 
     def idle(self) -> Iterator[tuple[str, str]]:
-        """As `RunConfig.idle`: of the task, penalties and the moving average."""
+        """As `RunConfig.idle`: of penalties and the moving average."""
         yield from RunConfig.idle(self)
-        if getattr(self, "task", "") != "small":
-            yield "scale", "without --task small"
-        penalty = self.discriminator.penalty
-        if not any(map(penalty.uses, GRADIENT_PENALTIES)):
-            reason = "without a penalty on gradients, such as --discriminator.penalty.r1 1"
-            yield "discriminator.penalty.every", reason
-        if not (penalty.uses("r1") or penalty.uses("r2")):
-            reason = "without --discriminator.penalty.r1 or --discriminator.penalty.r2"
-            yield "discriminator.penalty.at", reason
-        if not penalty.uses("lecam"):
-            yield "discriminator.penalty.lecam_half_life", "without --discriminator.penalty.lecam"
+        yield from idle_of_discriminator(
+            self.discriminator.penalty, self.discriminator.augment, self.health
+        )
         if self.generator.ema.half_life.is_zero:
             yield "generator.ema.ramp_up", "with --generator.ema.half_life 0"
 
@@ -96,6 +85,8 @@ class PairedConfig(TranslationConfig):
     """Where pairs come from. pairs: the set has a column of them. Or the input is made from each
     image: edges its outlines, gray its brightness, small the image itself, --scale times smaller.
     """
+    scale: Annotated[Literal[2, 4], BeforeValidator(parse_count)] = 4
+    """How many times larger the image is than the input, on each side, with --task small."""
     adversarial: Strength = Schedule(1)
     """Weight of the adversarial loss in the generator's; 0 for learning by distances alone, the
     honest baseline."""
@@ -104,11 +95,34 @@ class PairedConfig(TranslationConfig):
     the output alone."""
 
     def idle(self) -> Iterator[tuple[str, str]]:
-        """As `TranslationConfig.idle`: without a discriminator also what it has."""
+        """As `TranslationConfig.idle`: of the task, and without a discriminator what it has."""
         yield from TranslationConfig.idle(self)
+        if self.task != "small":
+            yield "scale", "without --task small"
         if not self.plays:
-            for name in ("loss", "see_input", "discriminator.optimizer.lr"):
+            for name in ("loss", "see_input", *self._of_discriminator):
                 yield name, "without a discriminator, as with --adversarial 0"
+
+    def contradictions(self) -> Iterator[str]:
+        """What is wrong with settings that are each right, with the remedy."""
+        yield from TranslationConfig.contradictions(self)
+        if not self.plays and self.health.change != "halve-lr":
+            yield (
+                f"--health.change {self.health.change}: without a discriminator, as with "
+                "--adversarial 0, there is no penalty R1 to double after a rollback; use halve-lr"
+            )
+
+    def search_space(self) -> dict[str, str]:
+        """As of every run; without a discriminator nothing of that."""
+        found = TranslationConfig.search_space(self)
+        idle = () if self.plays else self._of_discriminator
+        return {name: space for name, space in found.items() if name not in idle}
+
+    @property
+    def _of_discriminator(self) -> list[str]:
+        return [
+            setting.name for setting in leaves(self) if setting.name.startswith("discriminator.")
+        ]
 
     @property
     def plays(self) -> bool:
@@ -120,11 +134,11 @@ class PairedConfig(TranslationConfig):
 class UnpairedConfig(TranslationConfig):
     """Translation that learns from two sets of images."""
 
-    task: Literal["sets", "edges", "gray", "small"] = "sets"
+    task: Literal["sets", "edges", "gray"] = "sets"
     """Where the two sides come from. sets: --data and --data_b. Or both from --data: the input is
-    made from the images of the first half of the set, as outlines (edges), brightness (gray) or
-    --scale times smaller (small), and the target side is the second half. So no input meets its
-    own image in training, and held-out images tell how right the results are."""
+    made from the images of the first half of the set, as outlines (edges) or brightness (gray), and
+    the target side is the second half. So no input meets its own image in training, and held-out
+    images tell how right the results are."""
     data_b: str = ""
     """The set of side B, as --data names that of side A."""
 

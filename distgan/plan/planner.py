@@ -16,7 +16,7 @@ from distgan.data.images import open_images
 from distgan.data.sources import stacked
 from distgan.data.spec import data_spec
 from distgan.errors import UserError
-from distgan.families import DataSpec
+from distgan.families import DataSpec, build
 from distgan.families.check import check_networks
 from distgan.parallel.allocator import keep_freed_memory, return_freed_memory
 from distgan.plan import devices
@@ -90,16 +90,19 @@ def _candidates(
     yield {"batch": 4 * config.batch}, "trains otherwise: adapt the learning rates"
 
 
+_PHOTO = ImageShape(3, 256, 256)
 _SHAPES = {
     "cifar10": (ImageShape(3, 32, 32), 10),
     "cifar100": (ImageShape(3, 32, 32), 100),
     "mnist32": (ImageShape(1, 32, 32), 10),
-    **{f"{name}256": (ImageShape(3, 256, 256), 0) for name in ("facades", "horses", "zebras")},
+    **{f"{name}256": (_PHOTO, 0) for name in ("facades", "horses", "zebras")},
     stacked.NAME: (stacked.SHAPE, len(stacked.CLASSES)),
     **{f"ffhq{side}": (ImageShape(3, side, side), 0) for side in (64, 256)},
     **{f"imagenet{side}": (ImageShape(3, side, side), 1_000) for side in (32, 64)},
 }
 """Image shape and number of classes of sets that recipes name and may not be on this machine."""
+_PAIRS = {"facades256": _PHOTO}
+"""Shape of the pairs of those that have some."""
 _THREADS = 2
 """Threads of a worker without a GPU."""
 LOOPBACK = Link(1e9, 50e-6)
@@ -162,10 +165,11 @@ def plan(config: RunConfig, place: Place, image: ImageShape | None = None) -> Pl
 
     Raises:
         UserError: when the place is not valid for the configuration, or its data is neither on
-            this machine nor known by name.
+            this machine nor known by name, or has not what the family learns from.
     """
     place.check(config.batch)
     data = known_data(config, image)
+    build(config, data).check_data()
     # On a CPU the step is measured, so the networks must be of a plausible size.
     check_networks(config, data)
     work, compute, network, prediction = _expect(config, place, data)
@@ -201,7 +205,9 @@ def known_data(config: RunConfig, image: ImageShape | None = None) -> DataSpec:
 
 def _known(data: str, option: str) -> DataSpec:
     known = _SHAPES.get(data)
-    return DataSpec.numbered(*known) if known else data_spec(open_images(data, option))
+    if known is None:
+        return data_spec(open_images(data, option))
+    return replace(DataSpec.numbered(*known), pair=_PAIRS.get(data))
 
 
 def _expect(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from distgan.config.feed import FeedSettings
-from distgan.config.optimizer import AdamSettings, EMASettings
+from distgan.config.optimizer import EMASettings
 from distgan.config.run import OutputConfig, RunConfig
 from distgan.config.schedule import Schedule
 from distgan.families.cut_config import CUTConfig, ProjectorConfig
@@ -14,18 +14,15 @@ from distgan.families.translation_config import PatchDiscriminatorConfig, Transl
 from distgan.networks.patchgan import PatchGANSettings
 from distgan.networks.projector import ProjectorSettings
 from distgan.networks.resnet_generator import ResNetGeneratorSettings
+from distgan.recipes.translation import OFTEN, adam
 
 EPOCH = 1_334
 """Images of the larger set of horse2zebra, 1,067 horses and 1,334 zebras, as published."""
 
 
-def _adam(lr: Schedule) -> AdamSettings:
-    return AdamSettings(lr=lr, beta1=Schedule(0.5), beta2=Schedule(0.999))
-
-
 def edges2digits_cut() -> CUTConfig:
     """Digits of MNIST from outlines of other digits, without pairs: CUT with narrow networks."""
-    adam = _adam(Schedule(1e-3))
+    lr = adam(1e-3)
     return CUTConfig(
         recipe="edges2digits-cut",
         task="edges",
@@ -33,16 +30,14 @@ def edges2digits_cut() -> CUTConfig:
         batch=16,
         generator=TranslatorConfig(
             network=ResNetGeneratorSettings(width=16, blocks=3, antialias=True),
-            optimizer=adam,
+            optimizer=lr,
             ema=EMASettings(half_life=Schedule(2_000)),
         ),
         discriminator=PatchDiscriminatorConfig(
-            network=PatchGANSettings(layers=2, width=16, norm="instance"), optimizer=adam
+            network=PatchGANSettings(layers=2, width=16, norm="instance"), optimizer=lr
         ),
-        projector=ProjectorConfig(
-            network=ProjectorSettings(width=64, init="normal"), optimizer=adam
-        ),
-        output=OutputConfig(log_every=1_000, sample_every=5_000, checkpoint_every=20_000),
+        projector=ProjectorConfig(network=ProjectorSettings(width=64, init="normal"), optimizer=lr),
+        output=OFTEN,
     )
 
 
@@ -77,8 +72,9 @@ def _fast(config: CUTConfig) -> CUTConfig:
 
 def _published(name: str, constant: int, falling: int) -> CUTConfig:
     """Park et al. 2020, with the networks of their code: filters where sizes change."""
-    images = (constant + falling) * EPOCH
-    adam = _adam(Schedule(2e-4, 0, images, "linear", begin=constant * EPOCH))
+    epochs = constant + falling
+    images = epochs * EPOCH
+    lr = adam(2e-4, images, constant / epochs)
     return CUTConfig(
         recipe=name,
         data="horses256",
@@ -88,12 +84,12 @@ def _published(name: str, constant: int, falling: int) -> CUTConfig:
         feed=FeedSettings(mirror=True, load_size=286),
         generator=TranslatorConfig(
             network=ResNetGeneratorSettings(blocks=9, antialias=True, init="xavier"),
-            optimizer=adam,
+            optimizer=lr,
         ),
         discriminator=PatchDiscriminatorConfig(
-            network=PatchGANSettings(norm="instance", antialias=True, init="xavier"), optimizer=adam
+            network=PatchGANSettings(norm="instance", antialias=True, init="xavier"), optimizer=lr
         ),
-        projector=ProjectorConfig(optimizer=adam),
+        projector=ProjectorConfig(optimizer=lr),
         output=OutputConfig(log_every=EPOCH, sample_every=10 * EPOCH, checkpoint_every=20 * EPOCH),
     )
 

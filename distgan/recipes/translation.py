@@ -22,15 +22,17 @@ OFTEN = OutputConfig(log_every=1_000, sample_every=5_000, checkpoint_every=20_00
 """For runs of minutes on two CPU cores."""
 
 
-def adam(lr: float, images: int = 0) -> AdamSettings:
+def adam(lr: float, images: int = 0, constant: float = 0.5) -> AdamSettings:
     """Adam as published for pix2pix, CycleGAN and CUT.
 
     Args:
-        images: of the whole training, in whose second half the rate falls to 0 along a straight
-            line; 0 for a constant rate. (The reference's falls once an epoch, to 1/101 of it in
-            the last of 200.)
+        images: of the whole training, at whose end the rate has fallen to 0 along a straight line;
+            0 for a constant rate. (The reference's falls once an epoch, to 1/101 of it in the last
+            of 200.)
+        constant: share of the training before it falls.
     """
-    rate = Schedule(lr, 0, images, "linear", begin=images // 2) if images else Schedule(lr)
+    begin = round(constant * images)
+    rate = Schedule(lr, 0, images, "linear", begin=begin) if images else Schedule(lr)
     return AdamSettings(lr=rate, beta1=Schedule(0.5), beta2=Schedule(0.999))
 
 

@@ -46,7 +46,7 @@ def _local(values: Tensor) -> Tensor:
 
 
 class TrainingStep:
-    """The networks of a run in one step; see `distgan.families.base.Step`.
+    """The networks of a run in one step; see `distgan.families.terms.Step`.
 
     Args:
         images_seen: before this batch; what schedules go by.

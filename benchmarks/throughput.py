@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -49,6 +49,7 @@ from distgan.training.state import TrainingState
 _BATCHES = 8
 PER_CPU_SECOND = "images/CPU s"
 """Images in a second of processor time, over all threads."""
+_DTYPES = {"float32": "float32", "bf16": "bfloat16"}
 _QUICK = ("W1", "W2", "W5")
 
 
@@ -156,6 +157,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workload", action="append", choices=names, help="[all; quick W1 W2 W5]")
     parser.add_argument("--threads", action="append", type=int, help="[2]")
     parser.add_argument("--compile", action="store_true", help="compiled sides too")
+    parser.add_argument(
+        "--precision",
+        action="append",
+        choices=_DTYPES,
+        help="of distgan's sides; bf16 takes minutes on processors without it [both]",
+    )
 
 
 def compare(options: argparse.Namespace) -> Iterator[Comparison]:
@@ -163,22 +170,21 @@ def compare(options: argparse.Namespace) -> Iterator[Comparison]:
     names = _QUICK if options.quick else (*WORKLOADS, *TRANSLATIONS)
     for name in options.workload or names:
         for threads in options.threads or (2,):
-            yield _comparison(name, threads, options.compile)
+            yield _comparison(name, threads, options.precision or _DTYPES, options.compile)
 
 
-def _comparison(name: str, threads: int, compiled: bool) -> Comparison:
+def _comparison(name: str, threads: int, precisions: Iterable[str], compiled: bool) -> Comparison:
     translates = name in TRANSLATIONS
     workload = TRANSLATIONS[name] if translates else WORKLOADS[name]
     plain, own = (translators.textbook, translators.ours) if translates else (textbook, ours)
     sides: dict[str, tuple[str, Callable[..., Work], tuple[str, ...]]] = {
-        "textbook": ("float32", plain, ()),
-        "float32": ("float32", own, ("float32",)),
-        "bf16": ("bfloat16", own, ("bf16",)),
+        "textbook": ("float32", plain, ())
     }
-    if compiled:
-        sides["float32 compiled"] = ("float32", own, ("float32", "on"))
-        sides["bf16 compiled"] = ("bfloat16", own, ("bf16", "on"))
-    rates = {dtype: peak(threads, dtype) for dtype in ("float32", "bfloat16")}
+    for ending, more in (("", ()), (" compiled", ("on",)))[: 1 + compiled]:
+        for precision in precisions:
+            sides[precision + ending] = (_DTYPES[precision], own, (precision, *more))
+    dtypes = dict.fromkeys(dtype for dtype, _, _ in sides.values())
+    rates = {dtype: peak(threads, dtype) for dtype in dtypes}
     return Comparison(
         f"{name}, {threads} thread{'s' * (threads > 1)}",
         PER_CPU_SECOND if translates else "images/s",

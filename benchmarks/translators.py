@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -106,7 +106,11 @@ def random_batches(workload: TranslationWorkload) -> list[Batch]:
     def images() -> Tensor:
         return torch.rand(workload.batch, *workload.image).mul_(2).sub_(1)
 
-    return [Batch({name: images() for name in family.columns()}, {}) for _ in range(_BATCHES)]
+    numbers = torch.arange(workload.batch)
+    return [
+        Batch({name: images() for name in family.columns()}, {}, numbers=numbers)
+        for _ in range(_BATCHES)
+    ]
 
 
 def _family(workload: TranslationWorkload) -> Translation:
@@ -162,4 +166,4 @@ def _laid_out(batch: Batch) -> Batch:
         name: images.contiguous(memory_format=torch.channels_last)
         for name, images in batch.columns.items()
     }
-    return Batch(columns, batch.draws)
+    return replace(batch, columns=columns)

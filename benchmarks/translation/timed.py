@@ -7,6 +7,7 @@ import resource
 import shutil
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,21 +169,21 @@ def _by_distgan(asked: Asked, folder: Path) -> _Trained:
     for kind, weights in (("average", "ema"), ("last", "generator")):
         if kind == "last" or not config.generator.ema.half_life.is_zero:
             trained.networks[kind] = load_generator(storage.uri, weights).networks
-    trained.speed = {"waits for data, %": _waiting(records.read(storage))} | _pools(storage)
+    trained.speed = waiting(records.read(storage)) | _pools(storage)
     return trained
 
 
-def _waiting(found: list[dict[str, Any]]) -> float:
-    """Percent of the time in which steps waited for data, over all records with a speed."""
-    times = []
-    before = 0
+def waiting(found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Percent of the time in which steps waited for data, over all records that know a speed."""
+    times, before = [], 0
     for record in found:
-        speed = record.get("images_per_second")
-        if speed:
+        if speed := record.get("images_per_second"):
             times.append(((record["images"] - before) / speed, record["data_wait"]))
         before = record["images"]
     whole = sum(seconds for seconds, _ in times)
-    return round(100 * sum(s * share for s, share in times) / whole, 3) if whole else float("nan")
+    if not whole:
+        return {}
+    return {"waits for data, %": round(100 * sum(s * share for s, share in times) / whole, 3)}
 
 
 def _pools(storage: Storage) -> dict[str, float]:

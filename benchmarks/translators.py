@@ -73,7 +73,7 @@ TRANSLATIONS = {
         "CycleGAN, recipe edges2digits-cyclegan", "edges2digits-cyclegan", ImageShape(1, 28, 28)
     ),
     "W8": TranslationWorkload(
-        "CycleGAN as published, but of 64x64x3", "cyclegan-256", ImageShape(3, 64, 64)
+        "CycleGAN as published for small images, 64x64x3", "cyclegan-256", ImageShape(3, 64, 64)
     ),
 }
 

@@ -42,8 +42,9 @@ from distgan.training.control import Status
 
 SHOWN = 16
 """Held-out images of a sheet."""
-_PROBE = 0.05
-"""Share of the seconds for which a run is tried that has to know when it ends."""
+_PROBE, _LEAST = 0.05, 10.0
+"""Share of the seconds, and the least of these, for which a run is tried that has to know when it
+ends. To start takes seconds too."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,10 @@ def _by_script(asked: Asked) -> _Trained:
 
 
 class _Watch:
-    """Hears of a run's progress."""
+    """Hears of a run's progress until it is stopped; what is written then takes its own time."""
 
-    def __init__(self) -> None:
+    def __init__(self, stop: StopRequest) -> None:
+        self._stop = stop
         self._first: tuple[float, int] | None = None
         self._last = (0.0, 0)
 
@@ -125,6 +127,8 @@ class _Watch:
     def note(self, text: str, kind: str = "") -> None: ...
 
     def progress(self, status: Status) -> None:
+        if self._stop.name:
+            return
         self._last = time.perf_counter(), status.images_seen
         if self._first is None and status.images_seen:
             self._first = self._last
@@ -141,7 +145,8 @@ class _Watch:
 def _limited(config: TranslationConfig, seconds: float, threads: int, out: Path) -> _Trained:
     """Train for so many seconds, the start and what is read for it included."""
     shutil.rmtree(out, ignore_errors=True)
-    stop, watch = StopRequest(), _Watch()
+    stop = StopRequest()
+    watch = _Watch(stop)
     timer = threading.Timer(seconds, setattr, (stop, "name", "SIGTERM"))
     timer.start()
     start = time.perf_counter()
@@ -160,7 +165,7 @@ def _by_distgan(asked: Asked, folder: Path) -> _Trained:
     images = NEVER
     if side.falls:
         probe = side.config(asked.data.train, asked.seed)
-        tried = _limited(probe, max(4.0, _PROBE * seconds), threads, folder / "probe").speed
+        tried = _limited(probe, max(_LEAST, _PROBE * seconds), threads, folder / "probe").speed
         images = round(tried["pace"] * (seconds - tried["start"]))
     config = side.config(asked.data.train, asked.seed, images)
     # One that ends by itself may take longer than was thought.

@@ -3,7 +3,9 @@
 The textbook loop is that of PyTorch's DCGAN example: D on reals, D on detached fakes, one
 backward each, Adam as it comes; G through the updated D with the same z; the losses read
 every step. Both sides compute the same update from the same batches in memory. distgan's
-side is its step with the process settings of its workers.
+side is its step with the process settings of its workers. W5 to W8 are pix2pix and CycleGAN,
+beside the loops of `benchmarks.textbook_translation`; of these images in a second of processor
+time are compared.
 
     python -m benchmarks.throughput --threads 2
 """
@@ -13,13 +15,14 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 
+from benchmarks import translators
 from benchmarks.flops import counter, torch_products
 from benchmarks.frame import (
     Benchmark,
@@ -33,6 +36,7 @@ from benchmarks.frame import (
 )
 from benchmarks.gans import gan_batch, gan_recipe
 from benchmarks.textbook import BETAS, RATE, Textbook, in_plain_torch
+from benchmarks.translators import TRANSLATIONS
 from distgan.config.settings import override
 from distgan.families import Batch, DataSpec
 from distgan.families.gan_config import GANConfig
@@ -43,6 +47,10 @@ from distgan.parallel.allocator import keep_freed_memory
 from distgan.training.state import TrainingState
 
 _BATCHES = 8
+PER_CPU_SECOND = "images/CPU s"
+"""Images in a second of processor time, over all threads."""
+_DTYPES = {"float32": "float32", "bf16": "bfloat16"}
+_QUICK = ("W1", "W2", "W5")
 
 
 @dataclass(frozen=True)
@@ -145,32 +153,41 @@ def peak(threads: int, dtype: str) -> float:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Which workloads, on how many threads, and whether compiled too."""
-    parser.add_argument("--workload", action="append", choices=WORKLOADS, help="[all; quick W1 W2]")
+    names = [*WORKLOADS, *TRANSLATIONS]
+    parser.add_argument("--workload", action="append", choices=names, help="[all; quick W1 W2 W5]")
     parser.add_argument("--threads", action="append", type=int, help="[2]")
     parser.add_argument("--compile", action="store_true", help="compiled sides too")
+    parser.add_argument(
+        "--precision",
+        action="append",
+        choices=_DTYPES,
+        help="of distgan's sides; bf16 takes minutes on processors without it [both]",
+    )
 
 
 def compare(options: argparse.Namespace) -> Iterator[Comparison]:
     """Each workload on each number of threads."""
-    for name in options.workload or list(WORKLOADS)[: 2 if options.quick else None]:
+    names = _QUICK if options.quick else (*WORKLOADS, *TRANSLATIONS)
+    for name in options.workload or names:
         for threads in options.threads or (2,):
-            yield _comparison(name, threads, options.compile)
+            yield _comparison(name, threads, options.precision or _DTYPES, options.compile)
 
 
-def _comparison(name: str, threads: int, compiled: bool) -> Comparison:
-    workload = WORKLOADS[name]
+def _comparison(name: str, threads: int, precisions: Iterable[str], compiled: bool) -> Comparison:
+    translates = name in TRANSLATIONS
+    workload = TRANSLATIONS[name] if translates else WORKLOADS[name]
+    plain, own = (translators.textbook, translators.ours) if translates else (textbook, ours)
     sides: dict[str, tuple[str, Callable[..., Work], tuple[str, ...]]] = {
-        "textbook": ("float32", textbook, ()),
-        "float32": ("float32", ours, ("float32",)),
-        "bf16": ("bfloat16", ours, ("bf16",)),
+        "textbook": ("float32", plain, ())
     }
-    if compiled:
-        sides["float32 compiled"] = ("float32", ours, ("float32", "on"))
-        sides["bf16 compiled"] = ("bfloat16", ours, ("bf16", "on"))
-    rates = {dtype: peak(threads, dtype) for dtype in ("float32", "bfloat16")}
+    for ending, more in (("", ()), (" compiled", ("on",)))[: 1 + compiled]:
+        for precision in precisions:
+            sides[precision + ending] = (_DTYPES[precision], own, (precision, *more))
+    dtypes = dict.fromkeys(dtype for dtype, _, _ in sides.values())
+    rates = {dtype: peak(threads, dtype) for dtype in dtypes}
     return Comparison(
         f"{name}, {threads} thread{'s' * (threads > 1)}",
-        "images/s",
+        PER_CPU_SECOND if translates else "images/s",
         {
             side: partial(Process, of_peak, rates[dtype], prepare, name, threads, *more)
             for side, (dtype, prepare, more) in sides.items()
@@ -195,7 +212,11 @@ def of_peak(peak: float, prepare: Callable[..., Work], name: str, threads: int, 
     turn = timed(prepare, name, threads, *more) if compiled else timed(lambda: work)
 
     def measured(seconds: float) -> Values:
+        start, spent = time.perf_counter(), time.process_time()
         found = turn(seconds)
+        passed, spent = time.perf_counter() - start, time.process_time() - spent
+        if name in TRANSLATIONS:
+            found = {PER_CPU_SECOND: found["images/s"] * passed / spent, **found}
         return {**found, "% of peak": 100 * found["images/s"] * seconds_per_image}
 
     return measured

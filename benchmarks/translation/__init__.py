@@ -1,0 +1,1 @@
+"""Image translation beside baselines and a plain script: ``python -m benchmarks.translation``."""

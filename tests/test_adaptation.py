@@ -25,7 +25,6 @@ from distgan.training.network import TrainableNetwork
 
 from . import ranks
 from .augmenting import drawn, images
-from .kept_quick import slow_but
 from .steps import adversarial_step, batch_of
 from .test_resume import assert_identical, final_state
 
@@ -229,7 +228,8 @@ def test_a_scheduled_probability_is_followed_and_not_adapted() -> None:
     torch.testing.assert_close(augment(x, numbers), half)
 
 
-@pytest.mark.parametrize("name", slow_but(ACTIVE, "ada"))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ACTIVE)
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path: Path, name: str) -> None:
     run = {"batch": 32, "precision": "float32", "output.log_every": 320}
     half, whole = str(tmp_path / "half"), str(tmp_path / "whole")

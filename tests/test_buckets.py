@@ -159,6 +159,7 @@ def _wrapped(world: World, config: RunConfig) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_settling_buckets_leaves_no_trace(tmp_path: Path) -> None:
     config = SMALL["sngan, lazy penalty, micro-batches"]
     alone = TrainingState(config, DataSpec.numbered(IMAGE, CLASSES), World())

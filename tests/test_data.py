@@ -58,6 +58,7 @@ def test_packaged_mnist_is_the_original_to_the_bit(test_data: Path) -> None:
     np.testing.assert_array_equal(pixels.labels, labels)
 
 
+@pytest.mark.slow
 def test_the_packaged_file_is_what_prepare_makes(test_data: Path, tmp_path: Path) -> None:
     made = prepare(str(test_data / "mnist"), str(tmp_path / "set"))
     assert made == manifest.read(Storage(PACKAGED["mnist"]))

@@ -137,6 +137,7 @@ def test_metrics_worsen_as_images_do(digits: tuple[Tensor, Tensor], classifier: 
             assert (steps > 0).all(), (ladder, name, steps)
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_value_of_other_samples(
     digits: tuple[Tensor, Tensor], classifier: Extractor
 ) -> None:
@@ -172,6 +173,7 @@ def test_an_extractor_does_not_mind_how_images_are_batched(
     assert (again.argmax(1) == whole.probabilities.argmax(1)).double().mean() > 0.97
 
 
+@pytest.mark.slow
 def test_the_classifier_knows_the_test_digits(test_data: Path, classifier: Extractor) -> None:
     images, labels = idx.read_split(test_data / "mnist", "test")
     found = classifier(torch.tensor(images)[:, None]).probabilities
@@ -179,6 +181,7 @@ def test_the_classifier_knows_the_test_digits(test_data: Path, classifier: Extra
     assert (found.argmax(1).numpy() == labels).mean() > 0.99
 
 
+@pytest.mark.slow
 def test_the_classifier_knows_the_test_clothes() -> None:
     folder = Path("/usr/share/datasets/fashion-mnist")
     if not folder.is_dir():
@@ -191,6 +194,7 @@ def test_the_classifier_knows_the_test_clothes() -> None:
     assert (found.argmax(1).numpy() == labels).mean() > 0.91
 
 
+@pytest.mark.slow
 def test_the_classifier_knows_test_images_in_colour(test_data: Path) -> None:
     pixels = read_resident(open_images(str(test_data / "cifar10" / "test-2k.parquet")))
     images = torch.from_numpy(pixels.images).permute(0, 3, 1, 2)
@@ -305,6 +309,7 @@ def test_mistakes_are_one_line(
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_what_cannot_be_measured_is_said_before_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,7 @@ from distgan.storage.storage import Storage
 from distgan.training.state import TrainingState
 
 from . import ranks, toy_family
+from .kept_quick import slow_but
 
 IMAGE, CLASSES, BATCH = ImageShape(1, 8, 8), 3, 14
 NARROW = {"generator.network.widths": "8,6", "discriminator.network.widths": "8,6", "latent": 4}
@@ -207,7 +208,7 @@ def test_ranks_and_micro_batches_change_nothing(tmp_path: Path, family: str) -> 
     assert largest_difference(whole, weights(train(new(other, World()), other, 4))) > 1e-3
 
 
-@pytest.mark.parametrize("family", VARIANTS)
+@pytest.mark.parametrize("family", slow_but(VARIANTS, *FAMILIES))
 def test_micro_batches_change_nothing(family: str) -> None:
     whole, parts = on_a_rank(World(), family)
     assert largest_difference(whole, parts) < 1e-9
@@ -262,7 +263,7 @@ def test_a_phase_changes_what_it_trains_and_nothing_else(family: str) -> None:
             assert all(parameter.requires_grad for parameter in net.parameters)
 
 
-@pytest.mark.parametrize("family", VARIANTS)
+@pytest.mark.parametrize("family", slow_but(VARIANTS, "gan", "vae-gan", "pix2pix", "cut"))
 def test_a_step_is_planned(family: str) -> None:
     config = config_of(family)
     work = trace(config, data_of(config))
@@ -283,7 +284,7 @@ def made_by(loaded: LoadedGenerator, count: int) -> torch.Tensor:
     return loaded.translate(images.view(-1, *loaded.input_shape))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", slow_but(FAMILIES, "gan", "pix2pix"))
 def test_the_command_line_trains_resumes_samples_measures_and_reports(
     tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -309,7 +310,7 @@ def test_the_command_line_trains_resumes_samples_measures_and_reports(
     assert torch.equal(made_by(load_generator("straight"), 3), made_by(loaded, 3))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", slow_but(FAMILIES, "gan", "toy"))
 def test_weights_that_are_no_numbers_are_named(
     tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,7 +109,9 @@ def long_name(size: int, kind: bytes = tarfile.GNUTYPE_LONGNAME) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["a.png", "cifar-10.tar.gz", "cifar-10", "a.tar", "a.tar.bz2"])
-@pytest.mark.parametrize("pack", [bz2.compress, gzip.compress])
+@pytest.mark.parametrize(
+    "pack", [gzip.compress, pytest.param(bz2.compress, marks=pytest.mark.slow)]
+)
 def test_a_packed_name_is_not_unpacked(tmp_path: Path, name: str, pack: Any) -> None:
     (tmp_path / name).write_bytes(pack(long_name(1 << 25)))
     tracemalloc.start()

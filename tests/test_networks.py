@@ -203,7 +203,7 @@ def test_networks_of_shapes_alone_are_like_the_others() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", slow_but(["mnist-mlp-conditional", "mnist-dcgan", "cifar10-r3gan"], "cifar10-r3gan")
+    "name", slow_but(["mnist-mlp-conditional", "mnist-dcgan", "cifar10-r3gan"])
 )
 def test_hearing_whether_a_network_fits_imports_no_compiler(name: str) -> None:
     program = f"""

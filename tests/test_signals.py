@@ -65,6 +65,7 @@ sys.exit(main(["train", "--workers", "0", "--images", "100M", "--out", sys.argv[
 """
 
 
+@pytest.mark.slow
 def test_train_stops_before_the_first_update(tmp_path: Path) -> None:
     out = tmp_path / "run"
     done = subprocess.run(

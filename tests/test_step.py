@@ -17,6 +17,7 @@ from distgan.objectives.adversarial import LOSSES, Loss
 from distgan.training.network import TrainableNetwork
 from distgan.training.optimizer import build
 
+from .kept_quick import slow_but
 from .small import small_discriminator, small_generator
 from .steps import adversarial_step, batch_of
 
@@ -78,7 +79,7 @@ def reference(g: nn.Module, d: nn.Module, loss: Loss, batches: list[Batch], shar
 @pytest.mark.parametrize("share", [False, True])
 @pytest.mark.parametrize("classes", [0, 3])
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("name", slow_but(GENERATORS, "mlp", "sngan"))
 def test_three_steps_equal_the_written_out_ones(
     name: str, loss: str, classes: int, share: bool
 ) -> None:

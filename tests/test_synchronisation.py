@@ -148,8 +148,9 @@ CONFIGS = {
 }
 
 
-QUICK = [name for name in CONFIGS if not name.startswith("photos")]
-"""The recipes for one's own images differ from others by sizes, which are all small here."""
+_ALIKE = ("photos", "ffhq", "imagenet", "cut-256", "fastcut", "cyclegan-256", "pix2pix-256")
+QUICK = [name for name in CONFIGS if not name.startswith(_ALIKE)]
+"""The others differ from these by sizes, which are all small here."""
 
 
 def check(name: str) -> None:

@@ -20,6 +20,7 @@ from distgan.networks.unet import unet_levels
 from distgan.parallel import World
 from distgan.parallel.batchnorm import convert_batch_norm
 
+from .kept_quick import slow_but
 from .ranks import on_ranks
 from .translating import NORMS, judge, pixels, shaken, square, translator
 
@@ -337,7 +338,7 @@ def test_weights_start_as_published() -> None:
                 assert not part.bias.any()
 
 
-@pytest.mark.parametrize("name", [*TRANSLATORS, *PATCH_DISCRIMINATORS])
+@pytest.mark.parametrize("name", slow_but([*TRANSLATORS, *PATCH_DISCRIMINATORS], "patchgan"))
 def test_networks_run_in_bfloat16_in_other_layouts_and_compiled(name: str) -> None:
     torch.manual_seed(0)
     shape = square(2, 28)

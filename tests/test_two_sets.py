@@ -136,6 +136,7 @@ def test_sample_s_is_sample_s_of_the_permutations_of_the_second_set(
     assert found["other"] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("halved", [False, True])
 def test_the_same_on_any_ranks_in_micro_batches_and_resumed(

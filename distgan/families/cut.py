@@ -16,40 +16,37 @@ sample has its own, a function of its number, so that results depend on nothing 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from distgan.errors import UserError
-from distgan.families.adversarial import STATISTICS, Fakes
+from distgan.families.adversarial import STATISTICS
 from distgan.families.base import Network
 from distgan.families.cut_config import CUTConfig
 from distgan.families.data import Batch, Draw
-from distgan.families.terms import Phase, Step, Terms
-from distgan.families.translation import Translation
+from distgan.families.one_way import OneWayTranslation
+from distgan.families.terms import Step, Terms
 from distgan.networks import philox
 from distgan.networks.projector import at_places
 from distgan.networks.translation import FeatureTranslator, gives_features
 from distgan.objectives.contrastive import patch_nce
 from distgan.parallel.batchnorm import kept_statistics
 
-_MADE = "outputs with a graph"
-_DRAWS = "output"
-"""Of the generator's random layers, the same in both updates of a step."""
 
-
-class CUT(Translation):
+class CUT(OneWayTranslation):
     """Park et al. 2020, with the losses, penalties, networks and aids of `CUTConfig`."""
 
     paired = False
+    trained = ("generator", "projector")
     signs: ClassVar[Mapping[str, str]] = {"generator": "g", "projector": "p", "discriminator": "d"}
     config: CUTConfig
 
     @property
-    def _parts(self) -> tuple[str, ...]:
+    def parts(self) -> tuple[str, ...]:
         """What the generator is given, of each sample one: x, and y."""
         return ("x", "y") if self.config.nce_identity else ("x",)
 
@@ -61,7 +58,7 @@ class CUT(Translation):
 
     @property
     def _contrastive(self) -> tuple[str, ...]:
-        return ("g_nce", "g_nce_identity")[: len(self._parts)]
+        return ("g_nce", "g_nce_identity")[: len(self.parts)]
 
     def check_data(self) -> None:
         """As of every translation, and that input and output have the same shape.
@@ -109,27 +106,6 @@ class CUT(Translation):
         discriminator = self.new_discriminator()
         return {"generator": generator, "projector": projector, "discriminator": discriminator}
 
-    def phases(self, images_seen: int) -> Sequence[Phase]:
-        """The discriminator's update, then that of generator and projector."""
-        loss = self.games["discriminator"].loss
-        return (
-            Phase(
-                "discriminator",
-                ("discriminator",),
-                self._discriminator_terms,
-                self._make,
-                coupled=loss.couples,
-            ),
-            Phase(
-                "generator",
-                ("generator", "projector"),
-                self._generator_terms,
-                self._judge_reals if loss.relative else None,
-                through=("discriminator",),
-                coupled=loss.couples,
-            ),
-        )
-
     def _originals(self, batch: Batch) -> Tensor:
         """The images x, and behind them y: float (parts n, c, h, w)."""
         sides = self.sides(batch)
@@ -143,49 +119,20 @@ class CUT(Translation):
         flips = (numbers > 0.5).view(-1, 1, 1, 1).repeat(len(maps) // len(numbers), 1, 1, 1)
         return torch.where(flips, maps.flip(3), maps)
 
-    def _make(self, step: Step, batch: Batch) -> Tensor:
-        """G(x) for the discriminator, float (n, c, h, w), without a graph."""
-        given = self._flipped(batch, self._originals(batch))
-        count = len(given) // len(self._parts)
-        if step.micro_batches == 1:
-            made = self._output(step.with_gradients("generator"), step, given, self._parts)
-            step.kept[_MADE] = made
-            return made.detach()[:count]
-        # What a batch norm makes of x depends on y.
-        parts = self._parts[:1] if step.independent("generator") else self._parts
-        with torch.no_grad(), kept_statistics(step["generator"]):
-            return self._output(step["generator"], step, given[: count * len(parts)], parts)[:count]
+    def given(self, batch: Batch) -> Tensor:
+        """What is translated, some of it mirrored: float (parts n, c, h, w)."""
+        return self._flipped(batch, self._originals(batch))
 
-    def _output(
-        self, network: nn.Module, step: Step, given: Tensor, parts: Iterable[str]
-    ) -> Tensor:
-        with step.autocast(), step.samples(*parts, phase=_DRAWS):
-            made: Tensor = network(given)
-        return made.to(given.dtype)
-
-    def _reals(self, batch: Batch) -> Batch:
-        return self.batch_of(batch, self.sides(batch).target)
-
-    def _discriminator_terms(self, step: Step, batch: Batch, made: Tensor) -> Terms:
-        fakes: Fakes = {"fake": made}
-        return self.games["discriminator"].discriminator_terms(step, self._reals(batch), fakes)
-
-    def _judge_reals(self, step: Step, batch: Batch) -> Tensor:
-        return self.judge_reals(step, self._reals(batch))
-
-    def _generator_terms(self, step: Step, batch: Batch, real: Any) -> Terms:
-        originals = self._originals(batch)
-        made = step.kept.pop(_MADE, None)
-        if made is None:
-            given = self._flipped(batch, originals)
-            made = self._output(step["generator"], step, given, self._parts)
-        count = len(made) // len(self._parts)
+    def generator_update(self, step: Step, batch: Batch, made: Tensor, real: Any) -> Terms:
+        """The adversarial terms and the contrastive ones."""
+        count = len(made) // len(self.parts)
         terms = self.generator_terms(step, batch, made[:count], real)
         if step.only_coupled:
             return terms
-        weight = self.config.nce.at(step.images_seen) / len(self._parts)
-        rows = self._contrast(step, batch, originals, self._flipped_features(step, batch, made))
-        losses = zip(self._contrastive, rows.chunk(len(self._parts)), strict=True)
+        weight = self.config.nce.at(step.images_seen) / len(self.parts)
+        features = self._flipped_features(step, batch, made)
+        rows = self._contrast(step, batch, self._originals(batch), features)
+        losses = zip(self._contrastive, rows.chunk(len(self.parts)), strict=True)
         means = {name: weight * part.mean() for name, part in losses}
         return replace(terms, means={**terms.means, **means})
 
@@ -196,7 +143,7 @@ class CUT(Translation):
     def _features(self, step: Step, images: Tensor, draws: str) -> list[Tensor]:
         network = step.unwrapped("generator")
         generator = cast(FeatureTranslator, network)
-        parts = self._parts
+        parts = self.parts
         with step.autocast(), step.samples(*parts, phase=draws), kept_statistics(network):
             return generator.with_features(images, generator.feature_layers)
 
@@ -227,7 +174,7 @@ class CUT(Translation):
         key = philox.key_of(self.config.seed, "places")
         found = [
             some_places(batch.numbers, sizes, self.config.places, philox.Place(key, call=part))
-            for part in range(len(self._parts))
+            for part in range(len(self.parts))
         ]
         return [torch.cat(parts) for parts in zip(*found, strict=True)]
 

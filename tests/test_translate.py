@@ -15,6 +15,8 @@ from torch import Tensor
 
 from distgan.cli import main
 from distgan.config.settings import override
+from distgan.data.fragments import read_resident
+from distgan.data.images import open_images
 from distgan.data.inputs import NamedInputs
 from distgan.data.prepare import PrepareSettings, prepare
 from distgan.data.sides import open_sets
@@ -22,6 +24,7 @@ from distgan.data.spec import data_spec
 from distgan.data.transform import Transform
 from distgan.errors import UserError
 from distgan.families import build, tasks
+from distgan.launch.evaluation import evaluate
 from distgan.recipes import recipe
 from distgan.recipes.translation import pix2pix_256
 from distgan.runs import folder as run
@@ -324,6 +327,34 @@ def test_a_model_of_both_ways_goes_back(tmp_path: Path, capsys: pytest.CaptureFi
     said = capsys.readouterr().out
     assert f"mean absolute difference to the targets {error:.4g}" in said
     assert "were made from" not in said
+
+
+def test_the_way_back_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = exported(tmp_path, "edges2digits-cyclegan", **RESNET)
+    folder = str(tmp_path / "run")
+    chosen = {"metrics": "l1,cycle", "num": 10}
+    found = {reverse: evaluate(folder, chosen, reverse=reverse) for reverse in (False, True)}
+    assert [found[reverse].card.direction for reverse in (False, True)] == ["AtoB", "BtoA"]
+    assert found[False].card.key != found[True].card.key
+    held_out = read_resident(open_images(str(tmp_path / "set/validation"))).images
+    images = torch.from_numpy(held_out).permute(0, 3, 1, 2) / 127.5 - 1
+    outlines = tasks.edges(images)
+    for reverse, given, target in ((False, outlines, images), (True, images, outlines)):
+        made = torch.from_numpy(as_pixels(model.translate(given, reverse))).permute(0, 3, 1, 2)
+        expected = (made / 127.5 - 1 - target).abs().mean().item() / 2
+        assert found[reverse].values["l1"].value == pytest.approx(expected, abs=1e-3)
+    assert main(["evaluate", folder, "--metrics", "cycle", "--num", "10", "--reverse"]) == 0
+    assert "BtoA" in capsys.readouterr().out
+
+
+def test_there_is_a_way_back_only_of_both_ways(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exported(tmp_path, **RESNET, **EDGES)
+    assert main(["evaluate", str(tmp_path / "run"), "--metrics", "l1", "--reverse"]) == 2
+    error = capsys.readouterr().err
+    assert "--reverse: a model of the family pix2pix translates one way only" in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(

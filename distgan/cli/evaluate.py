@@ -44,6 +44,7 @@ For instance:
 
   distgan evaluate runs/one --metrics frechet,manifold,modes --num 10k
   distgan evaluate runs/vae --metrics elbo,iwae --iwae-k 5000 --num 1000
+  distgan evaluate runs/zebras --metrics kernel,cycle --reverse
 
 The values and their card, without which no two may be compared, are added to the run's
 evaluations.jsonl. During training: distgan train --evaluate.every 100k
@@ -64,6 +65,9 @@ def add(verbs: Verbs[Parser]) -> None:
     parser.add_argument("--num", metavar="N", help="images, generated or encoded [the run's, 5000]")
     parser.add_argument(
         "--held-out", metavar="DATA", help="a set not trained on [what the set holds out]"
+    )
+    parser.add_argument(
+        "--reverse", action="store_true", help="of a model that translates both ways, the other one"
     )
     parser.add_argument("--iwae-k", metavar="K", help="importance samples of iwae [50]")
     parser.add_argument("--features", metavar="NAME", help="what sees the images [auto]")
@@ -99,6 +103,7 @@ def run(options: argparse.Namespace) -> int:
             workers=options.workers,
             address=options.address,
             device=options.device,
+            reverse=options.reverse,
             note=lambda line: console.print(text((line, "dim")), soft_wrap=True),
             stop=StopRequest(ends_process=True),
         )

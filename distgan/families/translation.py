@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -212,6 +212,23 @@ class Translation(MeasuredTranslation):
         """The generators, where an average is kept."""
         return () if self.config.generator.ema.half_life.is_zero else tuple(self.generators)
 
+    def reversed(self) -> Translation:
+        """The same the other way round, for the same networks.
+
+        Raises:
+            UserError: for a family that learns one way only.
+        """
+        self._check_both_ways()
+        opposite: Literal["AtoB", "BtoA"] = "AtoB" if self.config.direction == "BtoA" else "BtoA"
+        return type(self)(replace(self.config, direction=opposite), self.data, self.world)
+
+    def _check_both_ways(self) -> None:
+        if len(self.generators) < 2:
+            raise UserError(
+                f"--reverse: a model of the family {self.config.family} translates one way only; "
+                "train one with --direction BtoA, or a cyclegan"
+            )
+
     def translate(
         self, networks: Mapping[str, nn.Module], images: Tensor, reverse: bool = False
     ) -> Tensor:
@@ -224,11 +241,8 @@ class Translation(MeasuredTranslation):
         Raises:
             UserError: for ``reverse`` of a family that learns one way only.
         """
-        if reverse and len(self.generators) < 2:
-            raise UserError(
-                f"--reverse: a model of the family {self.config.family} translates one way only; "
-                "train one with --direction BtoA, or a cyclegan"
-            )
+        if reverse:
+            self._check_both_ways()
         network = networks[self.generators[reverse]]
         larger = max(shape.height * shape.width for shape in (self.input_shape, self.output_shape))
         own = self.output_shape if reverse else self.input_shape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from distgan.parallel import World
 from distgan.runs import folder as run
 from distgan.runs.export import load_generator
 from distgan.runs.generator import LoadedGenerator
+from distgan.runs.translator import LoadedTranslator
 from distgan.storage.storage import Storage
 
 
@@ -37,10 +38,21 @@ class Job:
     sets: Sets
     run: str
     """Address of the run that is valid in any process."""
+    reverse: bool = False
+    """Of a translation both ways, measure the other one."""
 
     def load(self) -> LoadedGenerator:
-        """The generator, as `distgan.runs.export.load_generator` finds it."""
-        return load_generator(self.run, self.config.evaluate.weights)
+        """The generator, as `distgan.runs.export.load_generator` finds it.
+
+        Raises:
+            UserError: for ``reverse`` of a model that translates one way only, or not at all.
+        """
+        found = load_generator(self.run, self.config.evaluate.weights)
+        if not self.reverse:
+            return found
+        if not isinstance(found, LoadedTranslator):
+            raise UserError(f"--reverse: RUN {self.run} makes no images of images; leave it out")
+        return replace(found, family=found.translation.reversed())
 
     def measure(self, generator: LoadedGenerator, world: World) -> Evaluation:
         """The values; all ranks must call it."""
@@ -64,6 +76,7 @@ def evaluate(
     address: str | None = None,
     device: Device = "auto",
     threads: int | None = None,
+    reverse: bool = False,
     note: Callable[[str], object] = lambda text: None,
     stop: StopRequest | None = None,
 ) -> Evaluation:
@@ -76,6 +89,7 @@ def evaluate(
             cluster if ``address`` or ``RAY_ADDRESS`` names one.
         address: a running Ray cluster, as ``ray.init`` takes it.
         threads: CPUs of each worker; None divides all there are.
+        reverse: of a model that translates both ways, measure the other one.
         note: takes a line for the user.
         stop: what asks the workers to stop; None listens to Ctrl-C and SIGTERM.
 
@@ -85,7 +99,7 @@ def evaluate(
             than requested exist.
     """
     try:
-        return _evaluate(uri, changes or {}, workers, address, device, threads, note, stop)
+        return _evaluate(uri, changes or {}, workers, address, device, threads, reverse, note, stop)
     except UserError as error:
         # Options of `distgan evaluate` have no prefix ``evaluate.``, and hyphens.
         options = re.compile(r"--evaluate\.(\w+)")
@@ -100,6 +114,7 @@ def _evaluate(
     address: str | None,
     device: Device,
     threads: int | None,
+    reverse: bool,
     note: Callable[[str], object],
     stop: StopRequest | None,
 ) -> Evaluation:
@@ -110,7 +125,7 @@ def _evaluate(
     # Read now the file that the result is appended to: a damaged one is reported before the work.
     evaluation.read(storage)
     sets = open_sets(config)
-    job = Job(config, sets, storage.anywhere())
+    job = Job(config, sets, storage.anywhere(), reverse)
     generator = job.load()
     if not generator.images_seen:
         raise UserError(f"RUN {uri}: has not trained yet; go on with --resume {uri}")

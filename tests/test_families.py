@@ -128,6 +128,13 @@ def data_of(config: RunConfig) -> DataSpec:
     return DataSpec.numbered(IMAGE, CLASSES)
 
 
+ON_RANKS = [
+    *FAMILIES,
+    *(pytest.param(name, marks=pytest.mark.drill) for name in VARIANTS if name not in FAMILIES),
+]
+"""Processes of several ranks take half a minute for each."""
+
+
 def config_of(family: str, **changes: Any) -> RunConfig:
     base, small = VARIANTS[family]
     exact = {"batch": BATCH, "precision": "float64"}
@@ -196,7 +203,7 @@ def test_every_registered_family_is_tested() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", VARIANTS)
+@pytest.mark.parametrize("family", ON_RANKS)
 def test_ranks_and_micro_batches_change_nothing(tmp_path: Path, family: str) -> None:
     """Shares of 14 images on 3 ranks are uneven, and of micro-batches of 7 on 2."""
     whole = on_a_rank(World(), family)[0]
@@ -227,7 +234,7 @@ def saved_on_a_rank(world: World, family: str, saved: Any) -> tuple[Any, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", VARIANTS)
+@pytest.mark.parametrize("family", ON_RANKS)
 def test_a_run_goes_on_to_the_bit_and_on_other_ranks(tmp_path: Path, family: str) -> None:
     config = config_of(family)
     straight = weights(train(new(config, World()), config, 4))

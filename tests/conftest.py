@@ -93,7 +93,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         uses = set(getattr(item, "fixturenames", ()))
-        if item.get_closest_marker("drill") or uses & {"distgan", "cluster", "trained"}:
+        if uses & {"distgan", "cluster", "trained"} or item.get_closest_marker("ray"):
+            item.add_marker("alone")
+            item.add_marker("slow")
+        if item.get_closest_marker("drill"):
             item.add_marker("slow")
 
 

@@ -1,5 +1,7 @@
 """The step may not become slower, beside a textbook loop of the same networks and rule.
 
+pytestmark = pytest.mark.alone
+
 Ratios, never times: images in a second of processor time, one thread, both sides in turns. That
 hardly depends on what else the machine does; a step has nothing to wait for that it could miss.
 Measured on two cores of an AMD EPYC, torch 2.13, three times: 1.84 to 2.32 for mnist-mlp and 1.50

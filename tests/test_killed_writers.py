@@ -21,6 +21,8 @@ from distgan.runs.recovery import clear_unfinished
 from distgan.storage.ownership import Ownership
 from distgan.storage.storage import OWNER, Storage
 
+pytestmark = pytest.mark.alone
+
 HALF = """
 import sys, time
 from distgan.storage.storage import Storage

@@ -15,6 +15,8 @@ from distgan.runs import checkpoint
 from . import ranks
 from .test_health import run_here, settings
 
+pytestmark = pytest.mark.alone
+
 STEP, STORAGE = 6, 15
 """Seconds of the limit of a step, and of one checkpoint."""
 

@@ -20,6 +20,8 @@ from distgan.plan.links import ACROSS, assumed_bandwidth
 
 from . import ranks
 
+pytestmark = pytest.mark.alone
+
 
 def test_what_hangs_is_left() -> None:
     over = threading.Event()

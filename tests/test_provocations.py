@@ -20,6 +20,8 @@ from distgan.storage.storage import Storage
 
 from .test_health import run_here
 
+pytestmark = pytest.mark.alone
+
 LIMIT, RECORDS_EVERY = 30_000, 5_000
 """Images within which a state has to be named, and between records, of which a run writes half
 as many by itself."""

@@ -21,6 +21,8 @@ from benchmarks.quality.racers import BEST_PEER
 from distgan.networks.kernels import linear
 from distgan.networks.mlp import MLPGenerator
 
+pytestmark = pytest.mark.alone
+
 _EXACT = Task("W1", 1, "float64")
 
 

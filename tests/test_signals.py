@@ -13,6 +13,8 @@ import pytest
 
 from distgan.launch.signals import StopRequest, interrupts_kept
 
+pytestmark = pytest.mark.alone
+
 
 def _swallowed() -> None:
     with contextlib.suppress(KeyboardInterrupt):

@@ -26,6 +26,8 @@ from distgan.storage.scratch import Scratch, abandoned
 
 from .conftest import Run, command
 
+pytestmark = pytest.mark.alone
+
 
 def test_cores_are_those_that_the_process_is_bound_to() -> None:
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "

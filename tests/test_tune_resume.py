@@ -18,6 +18,8 @@ from distgan.tune.settings import TuneSettings
 
 from . import tuning
 
+pytestmark = pytest.mark.alone
+
 LR = "generator.optimizer.lr"
 SPACE = {LR: "scale(0.1, 30)", "discriminator.penalty.r1": "choice(0, 0.1)"}
 SETTINGS = TuneSettings(samples=4, max_images=384, rung=64, num=10, rung_num=10, reduction=2)

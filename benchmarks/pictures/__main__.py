@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.pictures import charts, runs
+from benchmarks.pictures import charts, runs, translation
 from distgan import guides
 
 FOLDER = Path(guides.__file__).parent
@@ -26,6 +26,7 @@ DRAWN: dict[str, Callable[[], bytes]] = {
     "peers.svg": lambda: charts.peers().encode(),
     "scaling.svg": lambda: charts.scaling().encode(),
     "data.png": runs.data,
+    "translation.png": translation.drawn,
 }
 """Pictures for which nothing is trained, by file."""
 

@@ -6,7 +6,10 @@ The toy family shows that nothing but its own file is needed for it.
 from __future__ import annotations
 
 import copy
+import functools
 import math
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,13 +131,6 @@ def data_of(config: RunConfig) -> DataSpec:
     return DataSpec.numbered(IMAGE, CLASSES)
 
 
-ON_RANKS = [
-    *FAMILIES,
-    *(pytest.param(name, marks=pytest.mark.drill) for name in VARIANTS if name not in FAMILIES),
-]
-"""Processes of several ranks take half a minute for each."""
-
-
 def config_of(family: str, **changes: Any) -> RunConfig:
     base, small = VARIANTS[family]
     exact = {"batch": BATCH, "precision": "float64"}
@@ -202,14 +198,54 @@ def test_every_registered_family_is_tested() -> None:
     assert toy_family.Toy is REGISTERED["toy"][1]
 
 
+def saved_on_a_rank(world: World, family: str, saved: Any) -> tuple[Any, Any]:
+    """What half a run leaves, and all of it gone on from what another number of ranks left."""
+    config = config_of(family)
+    half = train(new(config, world), config, 2).state_dict()
+    resumed = new(config, world)
+    # Processes share the memory of what they are given, and optimizers go on in it.
+    resumed.load_state_dict(copy.deepcopy(saved), "test")
+    train(resumed, config, 2)
+    return half, weights(resumed)
+
+
+def all_on_a_rank(world: World, names: Sequence[str], halves: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: (
+            on_a_rank(world, name),
+            saved_on_a_rank(world, name, halves[name]) if name in halves else None,
+        )
+        for name in names
+    }
+
+
+@functools.cache
+def of_ranks(size: int, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """By rank and name what `all_on_a_rank` found: to start processes for each family would take
+    longer than to train."""
+    halves = {}
+    for name in names if size == 2 else ():
+        config = config_of(name)
+        halves[name] = train(new(config, World()), config, 2).state_dict()
+    with tempfile.TemporaryDirectory() as folder:
+        return ranks.on_ranks(size, all_on_a_rank, Path(folder), names, halves)
+
+
+def on(size: int, family: str) -> list[Any]:
+    """What each rank found for a family."""
+    others = tuple(name for name in VARIANTS if name not in FAMILIES)
+    names = tuple(FAMILIES) if family in FAMILIES else others
+    return [found[family] for found in of_ranks(size, names)]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ON_RANKS)
-def test_ranks_and_micro_batches_change_nothing(tmp_path: Path, family: str) -> None:
+@pytest.mark.parametrize("family", VARIANTS)
+def test_ranks_and_micro_batches_change_nothing(family: str) -> None:
     """Shares of 14 images on 3 ranks are uneven, and of micro-batches of 7 on 2."""
     whole = on_a_rank(World(), family)[0]
     for size in (1, 2, 3):
-        for found in ranks.on_ranks(size, on_a_rank, tmp_path, family):
-            for each in found:
+        for trained, _ in on(size, family):
+            for each in trained:
                 assert largest_difference(whole, each) < 1e-9
     other = config_of(family, seed=1)
     assert largest_difference(whole, weights(train(new(other, World()), other, 4))) > 1e-3
@@ -221,32 +257,20 @@ def test_micro_batches_change_nothing(family: str) -> None:
     assert largest_difference(whole, parts) < 1e-9
 
 
-def saved_on_a_rank(world: World, family: str, saved: Any) -> tuple[Any, Any]:
-    """What half a run leaves, and all of it gone on from what another number of ranks left."""
-    config = config_of(family)
-    half = train(new(config, world), config, 2).state_dict()
-    resumed = new(config, world)
-    if saved is not None:
-        # Processes share the memory of what they are given, and optimizers go on in it.
-        resumed.load_state_dict(copy.deepcopy(saved), "test")
-        train(resumed, config, 2)
-    return half, weights(resumed)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ON_RANKS)
-def test_a_run_goes_on_to_the_bit_and_on_other_ranks(tmp_path: Path, family: str) -> None:
+@pytest.mark.parametrize("family", VARIANTS)
+def test_a_run_goes_on_to_the_bit_and_on_other_ranks(family: str) -> None:
     config = config_of(family)
     straight = weights(train(new(config, World()), config, 4))
     half = train(new(config, World()), config, 2)
     resumed = new(config, World())
     resumed.load_state_dict(copy.deepcopy(half.state_dict()), "test")
     assert largest_difference(straight, weights(train(resumed, config, 2))) == 0
-    found = ranks.on_ranks(2, saved_on_a_rank, tmp_path, family, half.state_dict())
+    found = [saved for _, saved in on(2, family)]
     for _, each in found:
         assert largest_difference(straight, each) < 1e-9
     again = new(config, World())
-    again.load_state_dict(found[0][0], "test")
+    again.load_state_dict(copy.deepcopy(found[0][0]), "test")
     assert largest_difference(straight, weights(train(again, config, 2))) < 1e-9
 
 

@@ -239,30 +239,12 @@ def resume(
         config = override(saved, changes or {})
         config = identity.findable(config)
         check_same_run(path, saved, config)
-        # All that the run goes on writing; after a start would be late to hear of damage.
-        for read in (run.starts, events.read, evaluation.read, recovery.interventions):
-            read(storage)
-        recorded = records.read(storage)
-        remarks: list[str] = []
-        recover_index(storage, remarks.append)
-        checkpoints = checkpoint.index(storage)
-        seen = checkpoints[-1]["images_seen"] if checkpoints else 0
-        # One that was cut off between its last checkpoint and the export has that left to do.
-        if seen >= config.images and export.exported(storage) >= seen:
-            raise UserError(
-                f"--resume {path}: is complete at {seen:,} images; give a larger --images to go "
-                f"on, such as --images {further(seen)}"
-            )
+        seen, remarks = _look_over(storage, path, config)
         sets = open_sets(config)
         identity.check_all_same(storage, config, sets)
         address = cluster_address(address)
         check(config, sets, workers, address, device, max_failures)
         config = replace(config, feed=ways.settle_run(config, sets))
-        if recorded and not seen:
-            remarks.append(
-                f"there is no checkpoint, so training begins again; {len(recorded)} records, up to "
-                f"{recorded[-1]['images']:,} images, will be written anew"
-            )
         run.update(storage, config)
         moved = (config.data, config.second_set) != (saved.data, saved.second_set)
         if moved or not storage.exists(identity.FILE):
@@ -283,6 +265,35 @@ def resume(
             other=sets.other,
         )
         return _start(plan, display, stop)
+
+
+def _look_over(storage: Storage, path: str, config: RunConfig) -> tuple[int, list[str]]:
+    """Images that a run goes on from, and remarks for the user.
+
+    Reads all that the run goes on writing: after a start would be late to hear of damage.
+
+    Raises:
+        UserError: for what is damaged, and a run that is complete.
+    """
+    for read in (run.starts, events.read, evaluation.read, recovery.interventions):
+        read(storage)
+    recorded = records.read(storage)
+    remarks: list[str] = []
+    recover_index(storage, remarks.append)
+    checkpoints = checkpoint.index(storage)
+    seen = checkpoints[-1]["images_seen"] if checkpoints else 0
+    # One that was cut off between its last checkpoint and the export has that left to do.
+    if seen >= config.images and export.exported(storage) >= seen:
+        raise UserError(
+            f"--resume {path}: is complete at {seen:,} images; give a larger --images to go "
+            f"on, such as --images {further(seen)}"
+        )
+    if recorded and not seen:
+        remarks.append(
+            f"there is no checkpoint, so training begins again; {len(recorded)} records, up to "
+            f"{recorded[-1]['images']:,} images, will be written anew"
+        )
+    return seen, remarks
 
 
 def further(images_seen: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.translation.__main__ import RECORDS
@@ -15,8 +16,8 @@ SHOWN = {
     "cifar10-superres": "16x16 to 32x32 pixels: superres",
 }
 """Recipes, and what stands above their row."""
-_WIDTH, _BAND, _MARGIN, _HEIGHT = 1000, 26, 10, 112
-"""Pixels: of the picture, a title, the space around, and the names and first row of a sheet."""
+_WIDTH, _BAND, _MARGIN, _NAMES = 1000, 26, 10, 30
+"""Pixels: of the picture, a title, the space around, and more than the names above a sheet take."""
 
 
 def drawn() -> bytes:
@@ -30,7 +31,7 @@ def drawn() -> bytes:
                 f"`python -m benchmarks.translation --only {recipe}`"
             )
         with Image.open(sheets[-1]) as sheet:
-            strip = sheet.convert("RGB").crop((0, 0, sheet.width, _HEIGHT))
+            strip = _first_row(sheet.convert("RGB"))
         width = _WIDTH - 2 * _MARGIN
         height = round(strip.height * width / strip.width)
         rows.append((title, strip.resize((width, height), Image.Resampling.LANCZOS)))
@@ -43,8 +44,14 @@ def drawn() -> bytes:
         whole.paste(strip, (_MARGIN, top + _BAND))
         top += _BAND + strip.height + _MARGIN
     buffer = io.BytesIO()
-    whole.quantize(128).save(buffer, "PNG", optimize=True)
+    whole.quantize(256).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def _first_row(sheet: Image.Image) -> Image.Image:
+    """The names and the first row of images of a sheet, behind which there is a white line."""
+    white = (np.asarray(sheet) == 255).all((1, 2))
+    return sheet.crop((0, 0, sheet.width, _NAMES + int(white[_NAMES:].argmax())))
 
 
 def _seconds(path: object) -> int:

@@ -130,7 +130,7 @@ TASKS = (
     ),
     Task(
         "small",
-        "CIFAR-10, 32x32 pixels from 8x8",
+        "CIFAR-10, 32x32 pixels from 16x16",
         "cifar10",
         (
             Side("cifar10-superres", "SRGAN", "cifar10-superres"),

@@ -36,7 +36,7 @@ WANT_FEATURES = {"feature-distance", "label-score"}
 _OF_PIXELS = {"l1": paired.l1, "psnr": paired.psnr, "ssim": paired.ssim}
 
 
-class Sides(NamedTuple):
+class ShownSides(NamedTuple):
     """The set whose images are translated, and the set of the images that they should resemble."""
 
     inputs: ShownSet
@@ -45,7 +45,7 @@ class Sides(NamedTuple):
 
 def sides_of(
     images: ImageSet, other: ImageSet | None, settings: EvaluateSettings, family: Translation
-) -> Sides:
+) -> ShownSides:
     """The sets of both sides, which are one set unless the run learns from two.
 
     Raises:
@@ -53,7 +53,7 @@ def sides_of(
     """
     own, second = shown_sets(images, other, settings, family)
     second = second or own
-    return Sides(second, own) if family.config.direction == "BtoA" else Sides(own, second)
+    return ShownSides(second, own) if family.config.direction == "BtoA" else ShownSides(own, second)
 
 
 def seen_by_extractors(images: ImageSet, other: ImageSet | None, family: Translation) -> ImageSet:

@@ -107,7 +107,7 @@ def test_the_tables_have_means_ranges_and_baselines() -> None:
     ]
     found.append(_record("cifar10-superres-l1", 0, {"average": {"l1": 0.25, **common}}))
     lines = tables(found).splitlines()
-    assert "**CIFAR-10, 32x32 pixels from 8x8**, 60 seconds of training, 1 to 3 seeds" in lines[0]
+    assert "**CIFAR-10, 32x32 pixels from 16x16**, 60 seconds of training, 1 to 3 seeds" in lines[0]
     assert lines[2] == "|  | L1 \u2193 | PSNR, dB \u2191 |"
     assert "| SRGAN | 0.3 (0.1 to 0.6) | 20 |" in lines
     assert "| SRGAN without its discriminator | 0.25 | - |" in lines

@@ -133,7 +133,7 @@ class Family(ABC):
         """The draws that `generate` needs."""
 
     translates: ClassVar[bool] = False
-    """Whether it makes images of images, by `translate`."""
+    """Whether it makes images of images: see `distgan.families.translation.Translation`."""
 
     @property
     def input_columns(self) -> tuple[str, ...]:
@@ -149,12 +149,6 @@ class Family(ABC):
             batch: the draws of `inputs`, the rows of `input_columns`, and labels where there are
                 any.
         """
-
-    def translate(
-        self, networks: Mapping[str, nn.Module], images: Tensor, reverse: bool = False
-    ) -> Tensor:
-        """Images that a family with ``translates`` makes of others; see `Translation`."""
-        raise NotImplementedError(f"a {self.config.family} makes no images of images")
 
     @property
     def sheet_columns(self) -> tuple[str, ...]:

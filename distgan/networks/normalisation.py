@@ -31,11 +31,10 @@ def needs_bias(norm: Norm) -> bool:
     return norm in ("instance", "none")
 
 
-def activation(norm: Norm, slope: float = 0.0) -> nn.Module:
-    """What follows a norm: ReLU, or leaky ReLU of this ``slope``.
+def activation(norm: Norm) -> nn.Module:
+    """The ReLU that follows a norm.
 
     In place where a norm has made the maps: its backward does not need its output. Without one
     they may be features that something else looks at.
     """
-    inplace = norm != "none"
-    return nn.LeakyReLU(slope, inplace) if slope else nn.ReLU(inplace)
+    return nn.ReLU(inplace=norm != "none")

@@ -188,9 +188,7 @@ class Storage:
             else:
                 self._write_remote(self.path(name), writer)
         except OSError as error:
-            if isinstance(error, FileNotFoundError):
-                # The folder may have gone since it was looked at.
-                self.check_owner()
+            self.check_owner()  # The folder may have gone meanwhile.
             raise UserError(self._refusal(name, error)) from error
 
     def delete(self, name: str) -> None:

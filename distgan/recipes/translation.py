@@ -119,15 +119,18 @@ def cyclegan_256() -> CycleGANConfig:
 
 def cifar10_colorize() -> Pix2PixConfig:
     """Colours for gray images of CIFAR-10, by pix2pix."""
-    lr = adam(2e-4)
+    lr = adam(1e-3)
     return Pix2PixConfig(
         recipe="cifar10-colorize",
         data="cifar10",
         task="gray",
         images=100_000,
         batch=16,
-        loss="non-saturating",
-        generator=TranslatorConfig(network=UNetSettings(width=32), optimizer=lr),
+        generator=TranslatorConfig(
+            network=UNetSettings(width=32),
+            optimizer=lr,
+            ema=EMASettings(half_life=Schedule(2_000)),
+        ),
         discriminator=PatchDiscriminatorConfig(
             network=PatchGANSettings(layers=2, width=32), optimizer=lr
         ),

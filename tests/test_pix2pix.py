@@ -33,6 +33,9 @@ SMALL = {
     "generator.network.width": 2,
     "discriminator.network.width": 3,
     "discriminator.network.layers": 1,
+    "loss": "non-saturating",
+    "generator.optimizer.lr": 2e-4,
+    "discriminator.optimizer.lr": 2e-4,
     # Gradients of biases in front of an instance norm are rounding, which Adam scales up.
     "generator.optimizer.eps": 1e-4,
     "discriminator.optimizer.eps": 1e-4,

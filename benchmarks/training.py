@@ -78,7 +78,7 @@ class Training:
     def record(self, batch: Batch) -> None:
         """What is done once in ``output.log_every`` images: read the means, judge the run."""
         means = self.state.statistics.means(self.world)
-        self._monitor.examine(self.state, means, batch.columns["image"])
+        self._monitor.examine(self.state, means, batch)
 
     @property
     def cycle(self) -> int:

@@ -13,12 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import distgan
 from distgan import draws
 from distgan.cli import main
+from distgan.config.clip import Clips
 from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.config.shape import ImageShape
@@ -125,7 +127,12 @@ HALVED = DataSpec(ImageShape(1, 16, 16))
 """What they halve: digits, of which inputs made from them have the shape too."""
 
 
+CLIPS = DataSpec(ImageShape(1, 16, 16), ("0", "1", "2"), clips=Clips(20, 24, 400, 10.0))
+
+
 def data_of(config: RunConfig) -> DataSpec:
+    if REGISTERED[config.family][1].makes_clips:
+        return CLIPS
     if REGISTERED[config.family][1].translates:
         return HALVED if config.halved else LARGE
     return DataSpec.numbered(IMAGE, CLASSES)
@@ -152,7 +159,16 @@ def batch_of(state: TrainingState, config: RunConfig, first: int) -> Batch:
         if column.kind == "label":
             columns[name] = torch.tensor(mine) % CLASSES
             continue
+        rule = state.family.frame_rule
+        if rule is not None:
+            numbers = draws.uniforms(1, "rule", [mine], rule.numbers)
+            times = rule.choose(np.full(len(mine), CLIPS.clips.shortest), numbers)
+        if column.kind == "times":
+            columns[name] = torch.from_numpy(times).to(config.dtype)
+            continue
         shape = state.family.data.shape_of(column)
+        if column.kind == "frames":
+            shape = (rule.shown, *shape)
         rows = drawn(f"column-{name}", "normal", math.prod(shape)).tanh()
         columns[name] = rows.view(-1, *shape)
     numbers = {name: drawn(name, d.kind, d.size) for name, d in state.family.draws().items()}

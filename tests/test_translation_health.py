@@ -201,8 +201,8 @@ def watched(world: World, state: str) -> list[dict[str, Any]]:
     family.generate = generate  # type: ignore[method-assign]
     monitor = Monitor(config, run, _NoDraws(), images)  # type: ignore[arg-type]
     means = dict.fromkeys(family.statistics, 0.5)
-    real = torch.zeros(1, 1, 28, 28)
-    return [monitor.examine(run, dict(means), real)[0] for _ in range(12)]
+    unused = Batch({"image": torch.zeros(1, 1, 28, 28)}, {})
+    return [monitor.examine(run, dict(means), unused)[0] for _ in range(12)]
 
 
 def batch_of(run: TrainingState, config: RunConfig) -> Batch:

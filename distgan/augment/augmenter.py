@@ -40,9 +40,17 @@ class Augmenter:
             self._fixed.fill_(probability)
 
     def __call__(self, images: Tensor, numbers: Tensor | None) -> Tensor:
-        """The images as the discriminator is to see them: see `AugmentationSettings.apply`."""
+        """The images as the discriminator is to see them: see `AugmentationSettings.apply`.
+
+        Frames of a clip, (n, frames, c, h, w), are all augmented by the numbers of their clip.
+        """
         if self._numbers == 0:
             return images
+        if images.dim() == 5:
+            assert numbers is not None, "the batch holds no numbers for the augmentation"
+            count = images.shape[1]
+            frames = self(images.flatten(0, 1), numbers.repeat_interleave(count, 0))
+            return frames.view(images.shape)
         assert numbers is not None, "the batch holds no numbers for the augmentation"
         probability = self.adaptation.probability if self.adaptation else self._fixed
         return self._settings.apply(images, numbers, probability)

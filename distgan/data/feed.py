@@ -24,12 +24,15 @@ class Rows(NamedTuple):
     """Some images as they are stored, on the CPU.
 
     ``images`` is uint8 (n, h, w, c) and ``labels`` int64 (n,) or None. ``pairs`` is uint8
-    (n, h, w, c) of a shape of its own, or None where pairs are not wanted.
+    (n, h, w, c) of a shape of its own, or None where pairs are not wanted. Of a set of clips
+    ``images`` are frames, uint8 (n, frames, h, w, c), and ``times`` are which ones of their clip,
+    int64 (n, frames).
     """
 
     images: Tensor
     labels: Tensor | None
     pairs: Tensor | None = None
+    times: Tensor | None = None
 
 
 class SampleSource(Protocol):
@@ -83,10 +86,14 @@ class Feed:
         columns = {}
         for name, column in self._columns.items():
             rows, chances = read[OTHER if column.second else ""][column.next_batch]
-            if column.kind != "label":
+            if column.kind in ("label", "times"):
+                stored = rows.labels if column.kind == "label" else rows.times
+                if stored is not None:
+                    columns[name] = to_device(stored, self._world.device)
+                if stored is not None and column.kind == "times":
+                    columns[name] = columns[name].to(self._dtype)
+            else:
                 columns[name] = self._image(rows, column, chances, read[""][0][0])
-            elif rows.labels is not None:
-                columns[name] = to_device(rows.labels, self._world.device)
         mine = self._world.share(self._micro_batch)
         samples = torch.arange(
             images_seen + mine.start, images_seen + mine.stop, device=self._world.device
@@ -103,8 +110,8 @@ class Feed:
         if "jitter" in chances:
             real = self._cut(rows, first)(real, chances["jitter"])
         if "mirror" in chances:
-            flip = chances["mirror"].view(-1, 1, 1, 1) > 0.5
-            real = torch.where(flip, real.flip(3), real)
+            flip = chances["mirror"].view(-1, *(1,) * (real.dim() - 1)) > 0.5
+            real = torch.where(flip, real.flip(-1), real)
         return real
 
     def _cut(self, rows: Rows, first: Rows) -> Jitter:
@@ -212,5 +219,5 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def scale_pixels(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """uint8 (n, h, w, c) in [0, 255] -> dtype (n, c, h, w) in [-1, 1], channels last."""
-    return images.permute(0, 3, 1, 2).to(dtype).mul_(2 / 255).sub_(1)
+    """uint8 (..., h, w, c) in [0, 255] -> dtype (..., c, h, w) in [-1, 1], channels last."""
+    return images.movedim(-1, -3).to(dtype).mul_(2 / 255).sub_(1)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
+from distgan.config.clip import Clips
 from distgan.config.settings import nearest
 from distgan.config.shape import ImageShape
 from distgan.data import columns, manifest
@@ -38,7 +39,8 @@ class ImageSet:
     ``groups`` holds the number of rows of every row group of every file. ``classes`` holds the
     names of the labels 0, 1, ..., and is empty without labels; ``label`` is their column.
     ``encoded`` says that images are stored encoded (PNG, JPEG, ...) rather than as pixels.
-    ``pair`` is the shape of the images of the column ``pair``; None without one.
+    ``pair`` is the shape of the images of the column ``pair``; None without one. Of a set of clips
+    rows are clips, ``shape`` is that of a frame and ``clips`` are their lengths; None of images.
     """
 
     uri: str
@@ -49,6 +51,7 @@ class ImageSet:
     encoded: bool
     label: str = columns.LABELS[0]
     pair: ImageShape | None = None
+    clips: Clips | None = None
 
     @property
     def count(self) -> int:

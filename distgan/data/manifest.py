@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from distgan.config import settings
+from distgan.config.clip import Clips
 from distgan.config.settings import SETTINGS
 from distgan.config.shape import ImageShape
 from distgan.errors import UserError, brief, printable
@@ -87,6 +88,8 @@ class Manifest:
     """Kind of source, split, and the options of `distgan data prepare`."""
     pair: tuple[_AtLeastOne, _AtLeastOne, _AtLeastOne] | None = None
     """Height, width and channels of the pairs where they are of another shape than the images."""
+    clips: Clips | None = None
+    """Lengths of the clips, of a set of such: rows are clips, and images their frames."""
 
     @property
     def pair_shape(self) -> ImageShape | None:
@@ -140,4 +143,8 @@ def write(storage: Storage, manifest: Manifest) -> None:
     if manifest.pair is None:
         # As versions without this field wrote it, and read it.
         del values["pair"]
+    if manifest.clips is None:
+        del values["clips"]
+    else:
+        values["clips"] = manifest.clips._asdict()
     storage.write(MANIFEST, json.dumps(values, indent=2, ensure_ascii=False) + "\n")

@@ -15,7 +15,11 @@ def data_spec(images: ImageSet, other: ImageSet | None = None) -> DataSpec:
         other: the run's second set, where it has one.
     """
     return DataSpec(
-        images.shape, images.classes, images.pair, None if other is None else other.shape
+        images.shape,
+        images.classes,
+        images.pair,
+        None if other is None else other.shape,
+        images.clips,
     )
 
 

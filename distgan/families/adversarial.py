@@ -53,9 +53,13 @@ class Judgement:
     classes: Tensor | None = None
 
     @staticmethod
-    def of(network: nn.Module, images: Tensor, labels: Tensor | None) -> Judgement:
-        """By a network as `distgan.networks.base.DiscriminatorSettings` builds it."""
-        return Judgement.of_outputs(network(images, labels))
+    def of(network: nn.Module, images: Tensor, *given: Tensor | None) -> Judgement:
+        """By a network as `distgan.networks.base.DiscriminatorSettings` builds it.
+
+        Args:
+            given: what it takes besides the images: see `AdversarialTerms.given`.
+        """
+        return Judgement.of_outputs(network(images, *given))
 
     @staticmethod
     def of_outputs(outputs: Tensor) -> Judgement:
@@ -63,7 +67,7 @@ class Judgement:
         outputs = outputs.float() if outputs.dtype == torch.bfloat16 else outputs
         if outputs.dim() == 1:
             return Judgement(outputs)
-        if outputs.dim() == 4:
+        if outputs.dim() >= 4:
             return Judgement(outputs.flatten(1))
         return Judgement(outputs[:, 0], outputs[:, 1:])
 
@@ -85,6 +89,10 @@ class Judgement:
         return cross_entropy(self.classes, labels)
 
 
+def _labels(batch: Batch, place: str) -> tuple[Tensor | None, ...]:
+    return (batch.labels,)
+
+
 @dataclass(frozen=True)
 class AdversarialTerms:
     """The terms of a generator and a discriminator, by these roles unless another is named.
@@ -104,6 +112,8 @@ class AdversarialTerms:
         watch: is told the logits of reals and of fakes of each update of the discriminator, and
             what `Terms.note` is.
         judge: the role of the discriminator.
+        given: what it takes besides images, (n, ...) each, of a batch and of whose images they are:
+            ``real``, the name of a kind of fakes, or ``generator`` in the generator's update.
     """
 
     loss: Loss
@@ -114,6 +124,7 @@ class AdversarialTerms:
     top_k: Schedule = Schedule(1)  # noqa: RUF009
     watch: Callable[[Tensor, Tensor, float], None] | None = None
     judge: str = "discriminator"
+    given: Callable[[Batch, str], tuple[Tensor | None, ...]] = _labels
 
     def phases(self, images_seen: int, update_generator: bool = True) -> tuple[Phase, ...]:
         """Update the discriminator, then the generator against the updated discriminator."""
@@ -271,6 +282,7 @@ class DiscriminatorPass:
         self, terms: AdversarialTerms, step: Step, batch: Batch, fakes: Fakes, due: tuple[str, ...]
     ) -> None:
         self._network, self._step, self._batch = step[terms.judge], step, batch
+        self._given = terms.given
         images = {kind: each.detach() for kind, each in fakes.items()}
         images = {"real": batch.columns["image"].detach(), **images}
         self._kinds = {"real": ("real",), "fake": tuple(fakes)}
@@ -299,17 +311,18 @@ class DiscriminatorPass:
             self._squares = dict(zip(places, norms, strict=True))
 
     def _judge_jointly(self) -> list[Judgement]:
-        count = len(self._images)
-        labels = None if self._batch.labels is None else self._batch.labels.repeat(count)
+        given = zip(*(self._given(self._batch, place) for place in self._images), strict=True)
         together = torch.cat(list(self._images.values()))
         with self._step.samples(*self._images):
-            return Judgement.of(self._network, together, labels).parts(count)
+            judged = Judgement.of(self._network, together, *map(_stacked, given))
+        return judged.parts(len(self._images))
 
     def _judge_apart(self) -> list[Judgement]:
         found = []
         for place, images in self._images.items():
             with self._step.samples(place):
-                found.append(Judgement.of(self._network, images, self._batch.labels))
+                given = self._given(self._batch, place)
+                found.append(Judgement.of(self._network, images, *given))
         return found
 
     def gradient_penalty(self, name: str) -> Tensor:
@@ -319,7 +332,8 @@ class DiscriminatorPass:
             return cost(_joined([self._squares[kind] for kind in self._kinds[at]])).mean()
         real, made = self._images["real"], self._images[self._kinds["fake"][0]]
         images = at(real, made, self._batch.draws[f"penalty-{name}"]).detach().requires_grad_()
-        logits = Judgement.of(self._network, images, self._batch.labels).score
+        given = self._given(self._batch, "real")
+        logits = Judgement.of(self._network, images, *given).score
         return cost(squared_gradient_norms(logits, [images])[0]).mean()
 
 
@@ -336,6 +350,12 @@ def observed(real: Tensor, fakes: Sequence[Tensor]) -> dict[str, Tensor]:
         "d_sign": real.sign(),
     }
     return found if real.dim() == 1 else {name: rows.mean(1) for name, rows in found.items()}
+
+
+def _stacked(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """Of several places, each with values or all without."""
+    known = [part for part in parts if part is not None]
+    return torch.cat(known) if known else None
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from distgan.config.clip import FrameRule
 from distgan.config.optimizer import AdamSettings, EMASettings
 from distgan.config.run import RunConfig
 from distgan.errors import UserError
@@ -132,6 +133,15 @@ class Family(ABC):
     def inputs(self) -> dict[str, Draw]:
         """The draws that `generate` needs."""
 
+    makes_clips: ClassVar[bool] = False
+    """Whether it learns from clips and makes such: see `distgan.families.clip_family.ClipFamily`.
+    """
+
+    @property
+    def frame_rule(self) -> FrameRule | None:
+        """Which frames of its clip a sample sees; None of a family that learns from images."""
+        return None
+
     translates: ClassVar[bool] = False
     """Whether it makes images of images: see `distgan.families.translation.Translation`."""
 
@@ -195,16 +205,18 @@ class Family(ABC):
         purpose: str,
         numbers: range,
         labels: Tensor | None = None,
+        inputs: Mapping[str, Draw] | None = None,
     ) -> Batch:
         """What `generate` makes the images of these numbers of.
 
         Args:
             purpose: part of the streams' names, so that grids, metrics and samples differ.
             labels: int64 (n,), where the networks take them; without, all labels take turns.
+            inputs: other draws than those of `inputs`.
         """
         if self.labels and labels is None:
             labels = torch.arange(numbers.start, numbers.stop) % self.labels
-        found = drawn(self.inputs(), seed, purpose, numbers)
+        found = drawn(self.inputs() if inputs is None else inputs, seed, purpose, numbers)
         return _like(networks, found, labels, torch.arange(numbers.start, numbers.stop))
 
     @abstractmethod
@@ -243,9 +255,14 @@ class Family(ABC):
     ) -> dict[str, Tensor]:
         """Signs of health of what `generate` made of a batch, scalars by name; recorded.
 
-        Only of a family with `input_columns`; all ranks are given the same.
+        Only of a family with `compared_columns`; all ranks are given the same.
         """
         return {}
+
+    @property
+    def compared_columns(self) -> tuple[str, ...]:
+        """The columns of held-out rows that `image_signs` looks at; none without."""
+        return self.input_columns
 
     def reals(self, batch: Batch) -> Tensor:
         """Of a batch, the real images that generated ones are to look like: (n, c, h, w)."""
@@ -261,6 +278,17 @@ class Family(ABC):
         Raises:
             UserError: naming the setting that wants more.
         """
+        if self.makes_clips != (self.data.clips is not None):
+            held, wanted = ("images", "clips") if self.makes_clips else ("clips", "images")
+            remedy = (
+                "give a set of clips, such as moving-mnist"
+                if self.makes_clips
+                else "use --family mocogan or video, or give a set of images"
+            )
+            raise UserError(
+                f"--data {self.config.data}: holds {held}, and the family {self.config.family} "
+                f"learns from {wanted}; {remedy}"
+            )
         if self.conditional and not self.data.classes:
             raise UserError(
                 f"--conditional true: the set {self.config.data} has no labels; "

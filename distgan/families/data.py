@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from distgan import draws
+from distgan.config.clip import Clips
 from distgan.config.shape import ImageShape
 
 
@@ -21,13 +22,15 @@ class DataSpec:
 
     ``image`` is the shape of an image and ``classes`` are the names of the labels. ``pair`` is the
     shape of the stored partner of each image, and ``other`` that of the images of a second set;
-    None without.
+    None without. Of a set of clips ``image`` is the shape of a frame and ``clips`` are its lengths;
+    None of images.
     """
 
     image: ImageShape
     classes: tuple[str, ...] = ()
     pair: ImageShape | None = None
     other: ImageShape | None = None
+    clips: Clips | None = None
 
     @staticmethod
     def numbered(image: ImageShape, classes: int) -> DataSpec:
@@ -49,12 +52,15 @@ class Column:
     ``image``: stored as uint8 (n, h, w, c), fed as float (n, c, h, w) in [-1, 1].
     ``label``: int64 (n,).
     ``pair``: the stored partner of ``image``, as that one, of a shape of its own.
+    ``frames``: of a set of clips, those that the family's `FrameRule` chooses of each: stored as
+    uint8 (n, frames, h, w, c), fed as float (n, frames, c, h, w) in [-1, 1].
+    ``times``: which frames of their clips these are, float (n, frames).
 
     Of the batch's samples, or with ``next_batch`` of those a whole batch later in the order. With
     ``second`` of the run's second set, or the second half of a halved one, in its own order.
     """
 
-    kind: Literal["image", "label", "pair"]
+    kind: Literal["image", "label", "pair", "frames", "times"]
     next_batch: bool = False
     second: bool = False
 

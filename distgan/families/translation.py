@@ -15,19 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from distgan.augment import Augmenter
 from distgan.config.shape import ImageShape
 from distgan.errors import UserError
-from distgan.families.adversarial import AdversarialTerms, Judgement
-from distgan.families.base import SHEET_WIDTH, Interface, Network, Stateful
+from distgan.families.adversarial_family import AdversarialFamily
+from distgan.families.base import SHEET_WIDTH, Interface, Network
 from distgan.families.data import Batch, Column, DataSpec, Draw
 from distgan.families.measured import MeasuredTranslation
 from distgan.families.tasks import TASKS, Task
-from distgan.families.terms import Step, Terms
 from distgan.families.translation_config import TranslationConfig
 from distgan.health.diagnosis import ADVERSARIAL, Rule
 from distgan.objectives.adversarial import LOSSES, Loss
-from distgan.objectives.penalties import Penalty
 from distgan.parallel import World
 
 _MOST_PIXELS = 1 << 20
@@ -63,26 +60,15 @@ def published_measure(name: str) -> Loss:
     return replace(loss, discriminator=discriminator, generator=generator)
 
 
-class Translation(MeasuredTranslation):
+class Translation(AdversarialFamily, MeasuredTranslation):
     """A family whose generators make images of images."""
 
     translates: ClassVar[bool] = True
 
     def __init__(self, config: TranslationConfig, data: DataSpec, world: World) -> None:
-        super().__init__(config, data, world)
         self._task = TASKS.get(getattr(config, "task", ""))
+        super().__init__(config, data, world)
         self._derived: tuple[Tensor, Tensor] | None = None
-        settings = config.discriminator
-        self.games = {
-            judge: AdversarialTerms(
-                published_measure(config.loss),
-                Penalty(settings.penalty, config.batch, world.device),
-                Augmenter(settings.augment, world.device),
-                judge=judge,
-            )
-            for judge in self.judged
-        }
-        """By role of a discriminator the terms of its game, of reals in the column ``image``."""
 
     @property
     def _sides(self) -> tuple[ImageShape, ImageShape]:
@@ -160,33 +146,15 @@ class Translation(MeasuredTranslation):
             return batch.columns["other" if reverse else "image"], None
         return self.sides(batch)
 
-    def draws(self) -> dict[str, Draw]:
-        """What augmentations and penalties of each discriminator use up."""
-        settings = self.config.discriminator
-        found = {}
-        size = settings.augment.numbers
-        for judge, shape in self.judged.items():
-            of = judge.removeprefix("discriminator")
-            for use in ("real", "fake", "generator") if size else ():
-                found[f"augment-{use}{of}"] = Draw("uniform", size)
-            for name, numbers in settings.penalty.numbers(shape).items():
-                found[f"penalty-{name}{of}"] = Draw("uniform", numbers)
-        return found
-
     @property
-    def judged(self) -> dict[str, ImageShape]:
+    def judged(self) -> Mapping[str, ImageShape]:
         """The discriminators by role, with the shape of what each sees."""
         return {"discriminator": self.output_shape}
 
-    def batch_of(self, batch: Batch, reals: Tensor, judge: str = "discriminator") -> Batch:
-        """A batch as the terms of one discriminator want it: its reals, and its draws."""
-        of = judge.removeprefix("discriminator")
-        draws = {
-            name.removesuffix(of): numbers
-            for name, numbers in batch.draws.items()
-            if name.endswith(of)
-        }
-        return replace(batch, columns={"image": reals}, draws=draws)
+    @property
+    def loss(self) -> Loss:
+        """Of every game, in the published measure."""
+        return published_measure(self.config.loss)
 
     def new_discriminator(self, judge: str = "discriminator") -> Network:
         """One of `judged`, ready to be trained."""
@@ -250,84 +218,10 @@ class Translation(MeasuredTranslation):
         blocks = torch.split(images, max(1, _MOST_PIXELS // pixels))
         return torch.cat([network(block) for block in blocks])
 
-    def judge_reals(self, step: Step, batch: Batch, judge: str = "discriminator") -> Tensor:
-        """Logits of the reals in a `batch_of` a discriminator, for the generator's update."""
-        with torch.no_grad():
-            return self._judge(step, batch, batch.columns["image"], "augment-real", judge).logits
-
-    def generator_terms(
-        self,
-        step: Step,
-        batch: Batch,
-        made: Tensor,
-        real: Tensor | None,
-        judge: str = "discriminator",
-    ) -> Terms:
-        """What a discriminator's judgement of the generator's images adds to its loss: ``g_loss``.
-
-        Args:
-            batch: see `batch_of`.
-            made: as the discriminator sees them, float (n, c, h, w).
-            real: of `judge_reals` for a ``relative`` loss, else None.
-        """
-        found = self._judge(step, batch, made, "augment-generator", judge)
-        return self.games[judge].terms_of_judged(step, None, [found], real)
-
-    def _judge(
-        self, step: Step, batch: Batch, images: Tensor, numbers: str, judge: str
-    ) -> Judgement:
-        seen = self.games[judge].augment(images, batch.draws.get(numbers))
-        with step.autocast():
-            return Judgement.of(step[judge], seen, None)
-
-    def extra_state(self) -> dict[str, Stateful]:
-        """LeCam's running means, and the probability of an adaptive augmentation."""
-        found: dict[str, Stateful] = {}
-        for judge, game in self.games.items():
-            of = judge.removeprefix("discriminator")
-            found[f"penalty{of}"] = game.penalty
-            if game.augment.adaptation is not None:
-                found[f"augment{of}"] = game.augment.adaptation
-        return found
-
-    def before_step(self, images_seen: int) -> None:
-        """Follow the schedule of the augmentation's probability."""
-        for game in self.games.values():
-            game.augment.follow_schedule(images_seen)
-
-    def after_step(self, networks: Mapping[str, nn.Module]) -> None:
-        """Move running means and the augmentation's probability, clamp weights."""
-        for judge, game in self.games.items():
-            game.penalty.after_update(networks[judge], self.world)
-            if game.augment.adaptation is not None:
-                game.augment.adaptation.move(self.config.batch, self.world)
-
-    @property
-    def lazy_interval(self) -> int:
-        """Images between two penalties on gradients."""
-        return self.config.discriminator.penalty.every
-
-    def gauges(self) -> dict[str, float]:
-        """The probability of an adaptive augmentation."""
-        adaptations = {judge: game.augment.adaptation for judge, game in self.games.items()}
-        return {
-            f"augment_p{judge.removeprefix('discriminator')}": each.probability.item()
-            for judge, each in adaptations.items()
-            if each is not None
-        }
-
     def health_rules(self) -> tuple[Rule, ...]:
         """Those of every family, and with one discriminator a stalled generator and a winner."""
         usual = (*super().health_rules(), *(ADVERSARIAL if len(self.games) == 1 else ()))
         return self.of_translation(usual)
-
-    def health_signs(self, images_seen: int) -> dict[str, float]:
-        """The share of its highest rate that G learns with, and whether D(x) is a probability."""
-        rate = self.config.generator.optimizer.lr
-        return {
-            "g_rate": rate.at(images_seen) / max(*rate.values, 1e-30),
-            "probability": float(LOSSES[self.config.loss].probability),
-        }
 
     def inputs(self) -> dict[str, Draw]:
         """None: what is generated depends on images alone."""

@@ -17,7 +17,10 @@ AUTOENCODER_METRICS = (
 TRANSLATION_METRICS = ("l1", "psnr", "ssim", "feature-distance", "cycle", "label-score")
 """Those of images that were translated, of held-out ones; see `distgan.evaluate.translated`."""
 
-METRICS = IMAGE_METRICS + AUTOENCODER_METRICS + TRANSLATION_METRICS
+CLIP_METRICS = ("frame-frechet", "clip-frechet", "motion", "digits-kept")
+"""Those of generated clips; see `distgan.evaluate.clips`."""
+
+METRICS = IMAGE_METRICS + AUTOENCODER_METRICS + TRANSLATION_METRICS + CLIP_METRICS
 """What ``--evaluate.metrics`` may name."""
 
 

@@ -20,7 +20,14 @@ def _random_batch(config: RunConfig, family: Family, images: int) -> Batch:
     def column(wanted: Column) -> torch.Tensor:
         if wanted.kind == "label":
             return torch.zeros(images, dtype=torch.long)
+        rule = family.frame_rule
+        if wanted.kind == "times":
+            assert rule is not None, "only families with a rule have this column"
+            return torch.arange(rule.shown, dtype=config.dtype).repeat(images, 1)
         shape = family.data.shape_of(wanted)
+        if wanted.kind == "frames":
+            assert rule is not None, "only families with a rule have this column"
+            return torch.rand(images, rule.shown, *shape, dtype=config.dtype).mul_(2).sub_(1)
         values = torch.rand(images, *shape, dtype=config.dtype).mul_(2).sub_(1)
         return values.contiguous(memory_format=torch.channels_last)
 

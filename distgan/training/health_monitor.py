@@ -76,19 +76,17 @@ class Monitor:
         """A line on ranks whose networks have come to differ, at the last record."""
 
     def examine(
-        self, state: TrainingState, means: dict[str, float], real: Tensor
+        self, state: TrainingState, means: dict[str, float], batch: Batch
     ) -> tuple[Fields, Verdict]:
         """What to add to the record of a step that is done, and what it all comes to.
 
         Args:
             means: of the step's statistics since the last record.
-            real: float (n, c, h, w), images of the data; the first that are given are what
-                samples are compared with for the whole run, unless the family generates from
-                images of the data.
+            batch: of the data; the images of the first that is given are what samples are compared
+                with for the whole run, unless the family has rows to be compared with.
         """
         family = state.family
-        if self._rows:
-            real = family.reals(self._inputs)
+        real = family.reals(self._inputs if self._rows else batch)
         # Read where the device has been waited for anyhow.
         sums = self._replicas.sums()
         if not self._real_distance:
@@ -167,13 +165,13 @@ class Monitor:
 def _rows(
     config: RunConfig, state: TrainingState, images: ImageSet, other: ImageSet | None
 ) -> dict[str, Tensor]:
-    """Rows that a family generates from, the same on all ranks; rank 0 reads them."""
+    """Rows that samples are made of or compared with, the same on all ranks; rank 0 reads them."""
     family, world = state.family, state.world
-    if not family.input_columns:
+    if not family.compared_columns:
         return {}
     found = None
     if world.leads:
-        names = family.input_columns
+        names = family.compared_columns
         found = shown_rows(images, other, config.evaluate, family, names, SAMPLES).columns
     told = world.gather(found)[0]
     return {name: rows.to(world.device, config.dtype) for name, rows in told.items()}

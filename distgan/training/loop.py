@@ -325,7 +325,7 @@ class _Training:
         state = self._state
         means = state.statistics.means(self._world)
         before = self._monitor.state
-        signs, verdict = self._monitor.examine(state, means, batch.columns["image"])
+        signs, verdict = self._monitor.examine(state, means, batch)
         means |= state.family.gauges()
         lap = self._clock.lap(state.images_seen)
         self._record = {"images": state.images_seen, **means, **signs, **lap}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -60,8 +61,7 @@ class TrainingState:
     def _trainable(self, built: Network) -> TrainableNetwork:
         config, world = self._config, self.world
         network = built.module.to(world.device, config.dtype)
-        # Convolutions run faster so, on CPU and GPU; nothing else is affected.
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        _channels_last(network)
         if config.parallel.sync_batch_norm:
             network = world.prepare(network)
         if config.compile != "off":
@@ -199,6 +199,14 @@ class TrainingState:
     def _seed_rank(self, images_seen: int) -> None:
         # What a network draws from torch's own generator differs between ranks.
         torch.manual_seed(hash((self._config.seed, self.world.rank, images_seen)) & 0xFFFFFFFF)
+
+
+def _channels_last(network: nn.Module) -> None:
+    """Convolutions run faster so, on CPU and GPU; nothing else is affected."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for tensor in itertools.chain(network.parameters(), network.buffers()):
+        if tensor.dim() in formats:
+            tensor.data = tensor.data.to(memory_format=formats[tensor.dim()])
 
 
 @contextlib.contextmanager

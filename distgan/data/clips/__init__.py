@@ -1,0 +1,1 @@
+"""Sets of clips: rows of frames, of which a sample sees those that its family's rule chooses."""

@@ -35,7 +35,12 @@ class Replicas:
         self._told: dict[int, list[str]] = {}
 
     def sums(self) -> Tensor:
-        """This rank's checksums, int64 (networks,) on its device; does not wait for the device."""
+        """This rank's checksums, int64 (networks,) on its device; does not wait for the device.
+
+        Empty where there is no other rank to be compared with.
+        """
+        if self._world.size == 1:
+            return torch.zeros(0, dtype=torch.int64)
         return torch.stack([checksum(self._tensors(net)) for net in self._networks.values()])
 
     def _tensors(self, network: nn.Module) -> list[Tensor]:

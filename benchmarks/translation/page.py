@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.spread import Cells, spread, table
 from benchmarks.translation.sides import TASKS, Task
 from distgan.metrics.names import better
 
 Record = dict[str, Any]
-Cells = list[str]
 
 _ARROWS = {"lower": " ↓", "higher": " ↑"}
 _SPEED = {
@@ -63,9 +62,9 @@ def _of_task(task: Task, seconds: float, records: Sequence[Record]) -> list[str]
         f"**{task.title}**, {seconds:g} seconds of training, {seeds} seed{plural}, "
         f"{records[0]['num']:,} held-out images",
         "",
-        *_table(header, quality),
+        *table(header, quality),
         "",
-        *_table(["", *_SPEED.values()], speed),
+        *table(["", *_SPEED.values()], speed),
         "",
     ]
 
@@ -79,27 +78,4 @@ def _by_kind(records: Sequence[Record]) -> dict[str, list[Mapping[str, float]]]:
 
 
 def _row(names: Mapping[str, str], values: Sequence[Mapping[str, float]]) -> Cells:
-    return [_spread([each[name] for each in values if name in each]) for name in names]
-
-
-def _spread(values: Sequence[float]) -> str:
-    """The mean, with the lowest and highest where they differ as far as they are shown."""
-    if not values:
-        return "-"
-    low, mean, high = map(_digits, (min(values), statistics.fmean(values), max(values)))
-    return mean if low == high else f"{mean} ({low} to {high})"
-
-
-def _digits(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def _table(header: Cells, rows: Sequence[Cells]) -> list[str]:
-    used = [
-        column
-        for column in range(len(header))
-        if column == 0 or any(row[column] != "-" for row in rows)
-    ]
-    picked = [[row[column] for column in used] for row in (header, *rows)]
-    lines = [f"| {' | '.join(row)} |" for row in picked]
-    return [lines[0], "|---" + "|---:" * (len(used) - 1) + "|", *lines[1:]]
+    return [spread([each[name] for each in values if name in each]) for name in names]

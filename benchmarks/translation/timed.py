@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
-import shutil
-import threading
 import time
-from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchmarks.limited import limited, waiting
 from benchmarks.translation import plain
 from benchmarks.translation.sides import NEVER, Data, Side, Task
 from distgan.config.evaluate import EvaluateSettings
@@ -29,16 +27,12 @@ from distgan.evaluate.rows import scaled
 from distgan.families import Batch, build
 from distgan.families.translation import Translation
 from distgan.families.translation_config import TranslationConfig
-from distgan.launch.signals import StopRequest
-from distgan.launch.start import Plan
-from distgan.launch.start import train as train_run
 from distgan.parallel import World
 from distgan.runs import checkpoint, records
 from distgan.runs.comparison import comparison_png
 from distgan.runs.export import load_generator
 from distgan.runs.grid import to_uint8
 from distgan.storage.storage import Storage
-from distgan.training.control import Status
 
 SHOWN = 16
 """Held-out images of a sheet."""
@@ -115,80 +109,23 @@ def _by_script(asked: Asked) -> _Trained:
     return _Trained(config, {"last": {"generator": generator}}, seen, seconds, {})
 
 
-class _Watch:
-    """Hears of a run's progress until it is stopped; what is written then takes its own time."""
-
-    def __init__(self, stop: StopRequest) -> None:
-        self._stop = stop
-        self._first: tuple[float, int] | None = None
-        self._last = (0.0, 0)
-
-    def start(self, plan: Plan) -> None: ...
-    def note(self, text: str, kind: str = "") -> None: ...
-
-    def progress(self, status: Status) -> None:
-        if self._stop.name:
-            return
-        self._last = time.perf_counter(), status.images_seen
-        if self._first is None and status.images_seen:
-            self._first = self._last
-
-    def pace(self, start: float) -> dict[str, float]:
-        """Seconds from ``start`` to the first progress, and images a second from then on."""
-        assert self._first is not None, "nothing was trained in that time"
-        (since, before), (until, after) = self._first, self._last
-        if after == before:
-            return {"start": 0.0, "pace": after / (until - start)}
-        return {"start": since - start, "pace": (after - before) / (until - since)}
-
-
-def _limited(config: TranslationConfig, seconds: float, threads: int, out: Path) -> _Trained:
-    """Train for so many seconds, the start and what is read for it included."""
-    shutil.rmtree(out, ignore_errors=True)
-    stop = StopRequest()
-    watch = _Watch(stop)
-    timer = threading.Timer(seconds, setattr, (stop, "name", "SIGTERM"))
-    timer.start()
-    start = time.perf_counter()
-    try:
-        result = train_run(
-            config, out=str(out), workers=0, threads=threads, display=watch, stop=stop
-        )
-    finally:
-        timer.cancel()
-    passed = min(time.perf_counter() - start, seconds)
-    return _Trained(config, {}, result.images_seen, passed, watch.pace(start))
-
-
 def _by_distgan(asked: Asked, folder: Path) -> _Trained:
     side, seconds, threads = asked.side, asked.seconds, asked.threads
     images = NEVER
     if side.falls:
         probe = side.config(asked.data.train, asked.seed)
-        tried = _limited(probe, max(_LEAST, _PROBE * seconds), threads, folder / "probe").speed
-        images = round(tried["pace"] * (seconds - tried["start"]))
+        tried = limited(probe, max(_LEAST, _PROBE * seconds), threads, folder / "probe")
+        images = round(tried.pace * (seconds - tried.start))
     config = side.config(asked.data.train, asked.seed, images)
     # One that ends by itself may take longer than was thought.
-    trained = _limited(config, seconds * (1.2 if side.falls else 1), threads, folder / "run")
+    ended = limited(config, seconds * (1.2 if side.falls else 1), threads, folder / "run")
+    trained = _Trained(config, {}, ended.images, ended.seconds, {})
     storage = Storage(str(folder / "run"))
     for kind, weights in (("average", "ema"), ("last", "generator")):
         if kind == "last" or not config.generator.ema.half_life.is_zero:
             trained.networks[kind] = load_generator(storage.uri, weights).networks
     trained.speed = waiting(records.read(storage)) | _pools(storage)
     return trained
-
-
-def waiting(found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Percent of the time in which steps waited for data, over all records that know a speed."""
-    times, before = [], 0
-    for record in found:
-        if speed := record.get("images_per_second"):
-            times.append(((record["images"] - before) / speed, record["data_wait"]))
-        before = record["images"]
-    whole = sum(seconds for seconds, _ in times)
-    if not whole:
-        return {}
-    return {"waits for data, %": round(100 * sum(s * share for s, share in times) / whole, 3)}
 
 
 def _pools(storage: Storage) -> dict[str, float]:

@@ -96,20 +96,24 @@ class MovingDigits:
 
     def read(self, numbers: NDArray[np.int64]) -> Iterator[ClipItem]:
         """The clips of these numbers: 20 frames each, uint8 (side, side, 1)."""
-        for number, label in zip(numbers.tolist(), self.labels(numbers).tolist(), strict=True):
-            frames = list(self.clip(number))
-            yield ClipItem(frames, f"{self.kind}, clip {number}", label, FPS)
+        seen = self.positions(numbers), self.chosen(numbers), self.labels(numbers)
+        for number, places, digits, label in zip(numbers.tolist(), *seen, strict=True):
+            frames = list(self._shown(places, digits))
+            yield ClipItem(frames, f"{self.kind}, clip {number}", int(label), FPS)
 
     def clip(self, number: int) -> NDArray[np.uint8]:
         """One clip: uint8 (20, side, side, 1)."""
         only = np.array([number], np.int64)
-        # The published code cuts the fractions of pixels off.
-        corners = self.positions(only)[0].astype(np.int64)
+        return self._shown(self.positions(only)[0], self.chosen(only)[0])
+
+    def _shown(self, places: NDArray[np.float64], digits: NDArray[np.int64]) -> NDArray[np.uint8]:
+        side = self.rule.digit
         found = np.zeros((FRAMES, self.rule.side, self.rule.side, 1), np.uint8)
-        for place, digit in enumerate(self._digits[self.chosen(only)[0]]):
-            for frame, (x, y) in zip(found, corners[:, place].tolist(), strict=True):
-                seen = frame[y : y + self.rule.digit, x : x + self.rule.digit, 0]
-                np.maximum(seen, digit, out=seen)
+        # The published code cuts the fractions of pixels off.
+        for frame, corners in zip(found, places.astype(np.int64).tolist(), strict=True):
+            for digit, (x, y) in zip(digits.tolist(), corners, strict=True):
+                seen = frame[y : y + side, x : x + side, 0]
+                np.maximum(seen, self._digits[digit], out=seen)
         return found
 
     def positions(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:

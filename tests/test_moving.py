@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from distgan import UserError, draws
 from distgan.data.clips.moving import COUNT, MOVING, MovingDigits, open_moving
+from distgan.data.clips.panning import open_panning, whole
 from distgan.data.fragments import read_resident
 from distgan.data.images import open_images
+from distgan.data.sources.base import ArraySource, Item, Source, Unreadable
 
 NAMES = sorted(MOVING)
 GEOMETRY = {"moving-mnist": (64, 28, 2), "moving-mnist-small": (32, 14, 1)}
@@ -178,3 +182,129 @@ def test_another_split_is_refused(name: str) -> None:
     with pytest.raises(UserError, match=r"--split test: .* --validation N"):
         open_moving(name, "test", None, 0)
     assert open_moving(name, "train", None, 0).count == COUNT
+
+
+def wide_images(count: int = 6, height: int = 40, width: int = 50, channels: int = 3) -> Source:
+    """Images whose pixels say where they are: row, column, and number of the image."""
+    images = np.zeros((count, height, width, channels), np.uint8)
+    images[..., 0] = np.arange(height)[:, None]
+    if channels == 3:
+        images[..., 1] = np.arange(width)
+        images[..., 2] = np.arange(count)[:, None, None]
+    return ArraySource("arrays", images, np.arange(count) % 3, tuple("abc"), [("x.npy", count)])
+
+
+def test_windows_show_the_image_where_they_are() -> None:
+    source = open_panning(wide_images(), 30, (12, 20), None, seed=5)
+    assert (source.count, source.classes) == (6, tuple("abc"))
+    items = list(source.read(np.arange(6)))
+    for number, item in enumerate(items):
+        frames = np.stack(item.frames)  # type: ignore[arg-type]
+        assert (frames.shape, frames.dtype) == ((30, 12, 20, 3), np.uint8)
+        assert (item.label, item.fps) == (number % 3, 10)
+        assert item.where == f"x.npy, row {number}, clip {number}"
+        assert (frames[..., 2] == number).all()
+        places = source.positions(number, (40, 50))
+        for frame, (down, across) in zip(frames, places, strict=True):
+            top, left = math.floor(down + 0.5), math.floor(across + 0.5)
+            assert (frame[..., 0] == np.arange(top, top + 12)[:, None]).all()
+            assert (frame[..., 1] == np.arange(left, left + 20)).all()
+
+
+def test_windows_move_straight_at_one_speed_and_are_reflected_at_edges() -> None:
+    """Against a walk step by step that turns back what it goes beyond an edge."""
+    source = open_panning(wide_images(1), 40, (12, 20), 400, seed=5)
+    room = (28.0, 30.0)
+    speeds, angles, starts = [], [], []
+    for number in range(400):
+        places = source.positions(number, (40, 50))
+        down, across, turn, pace = map(
+            float, draws.uniforms(5, "panning", [range(number, number + 1)], 4)[0]
+        )
+        speed, angle = 1 + 2 * pace, 2 * math.pi * turn
+        state = [down * room[0], across * room[1]]
+        step = [speed * math.sin(angle), speed * math.cos(angle)]
+        for place in places:
+            assert place == pytest.approx(state, abs=1e-9)
+            for axis in (0, 1):
+                state[axis] += step[axis]
+                if state[axis] < 0:
+                    state[axis], step[axis] = -state[axis], -step[axis]
+                if state[axis] > room[axis]:
+                    state[axis], step[axis] = 2 * room[axis] - state[axis], -step[axis]
+        lengths = np.linalg.norm(np.diff(places, axis=0), axis=1)
+        # The longest steps are those that no edge bends.
+        speeds.append(lengths.max())
+        first = places[1] - places[0]
+        angles.append(math.atan2(first[0], first[1]))
+        starts.append(places[0] / room)
+    assert (min(speeds) >= 1 - 1e-9, max(speeds) <= 3 + 1e-9) == (True, True)
+    for values, low, high in (
+        (speeds, 1, 3),
+        (angles, -math.pi, math.pi),
+        (np.ravel(starts), 0, 1),
+    ):
+        shares = np.histogram(values, 4, (low, high))[0] / np.size(values)
+        assert shares == pytest.approx([0.25] * 4, abs=0.07)
+
+
+def test_more_clips_than_images_take_other_ways() -> None:
+    images = wide_images(4)
+    few, many = (open_panning(images, None, (12, 20), count, seed=0) for count in (4, 300))
+    first, rest = list(few.read(np.arange(4))), list(many.read(np.array([0, 1, 2, 3, 4, 299])))
+    stacks = [np.stack(item.frames) for item in rest]  # type: ignore[arg-type]
+    assert [int(stack[0, 0, 0, 2]) for stack in stacks] == [0, 1, 2, 3, 0, 3]
+    for item, stack in zip(first, stacks, strict=False):
+        assert np.array_equal(np.stack(item.frames), stack)  # type: ignore[arg-type]
+    assert not np.array_equal(stacks[0], stacks[4])
+    assert len(first[0].frames) == 16
+    # Every clip once, across the groups that are read at a time.
+    everything = [item.where for item in many.read(np.arange(300))]
+    assert everything == [f"x.npy, row {n % 4}, clip {n}" for n in range(300)]
+
+
+def test_images_that_hold_no_moving_window_are_bad_and_said_to_be() -> None:
+    for side, fits in ((31, True), (30, False), (20, False)):
+        source = open_panning(wide_images(1, 40, side), 16, (28, 28), None, seed=0)
+        (item,) = source.read(np.arange(1))
+        (reason,) = {frame.reason for frame in item.frames if isinstance(frame, Unreadable)} or {""}
+        assert (not reason) == fits
+        if not fits:
+            assert f"40x{side} pixels hold no moving window of 28x28" in reason
+            assert "--size" in reason
+
+
+class Damaged:
+    """A source of one image that is none."""
+
+    kind, count, classes, captions, pairs = "folder", 1, (), True, False
+    notes = ("a note",)
+
+    def read(self, numbers: NDArray[np.int64]) -> list[Item]:
+        return [Item(b"no image", "a.png")]
+
+
+def test_what_is_wrong_with_the_source_is_passed_on() -> None:
+    source = open_panning(Damaged(), 16, (8, 8), None, seed=0)
+    (item,) = source.read(np.arange(1))
+    assert isinstance(item.frames[0], Unreadable)
+    assert "not an image" in item.frames[0].reason
+    assert source.notes == ("a note", "left out: captions, which clips do not have")
+    with pytest.raises(UserError, match=r"--clips panning: .* give --size"):
+        open_panning(Damaged(), 16, None, None, seed=0)
+
+
+def test_encoded_and_gray_images_become_pixels() -> None:
+    draw = np.random.default_rng(0)
+    pixels = draw.integers(0, 256, (20, 20), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+
+    class Encoded(Damaged):
+        def read(self, numbers: NDArray[np.int64]) -> list[Item]:
+            return [Item(stream.getvalue(), "a.png", 0)]
+
+    source = open_panning(Encoded(), 4, (10, 10), None, seed=0)
+    (item,) = source.read(np.arange(1))
+    for frame, (top, left) in zip(item.frames, whole(source.positions(0, (20, 20))), strict=True):
+        assert np.array_equal(frame, pixels[top : top + 10, left : left + 10, None])  # type: ignore[arg-type]

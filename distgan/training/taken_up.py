@@ -46,6 +46,8 @@ def of_sets(images: ImageSet, other: ImageSet | None) -> dict[str, Any]:
     found: dict[str, Any] = {"set_count": images.count, "set_shape": list(images.shape)}
     if images.pair is not None:
         found["pair_shape"] = list(images.pair)
+    if images.clips is not None:
+        found["clips"] = list(images.clips)
     if other is not None:
         found |= {"other_count": other.count, "other_shape": list(other.shape)}
     return found
@@ -67,6 +69,12 @@ def check_same_sets(
         raise UserError(
             f"--data {config.data}: has {has}, but the run saw some of "
             f"{tuple(saved['pair_shape'])}; put that set back"
+        )
+    clips = None if images.clips is None else list(images.clips)
+    if saved.get("clips") != clips:
+        raise UserError(
+            f"--data {config.data}: its clips have other lengths, or another rate, than those that "
+            "the run saw; put that set back"
         )
     if other is not None:
         _check_same(saved, "other", f"--data_b {config.second_set}", other)

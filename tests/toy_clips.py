@@ -1,4 +1,4 @@
-"""Families of clips in one file: a linear generator of frames, registered below.
+"""Families of clips in one file: a linear generator of frames; see `registered`.
 
 The frame at a time is tanh(linear(content, motion)); motion is a number for every frame, or for
 the one that makes frames at any times a wave of which the content decides the speed.
@@ -6,7 +6,8 @@ the one that makes frames at any times a wave of which the content decides the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import field
 from typing import Any, ClassVar, Literal
 
@@ -18,7 +19,7 @@ from distgan.config.clip import FrameRule
 from distgan.config.optimizer import AdamSettings, EMASettings
 from distgan.config.settings import SETTINGS
 from distgan.config.shape import ImageShape
-from distgan.families import Batch, Draw, Network, Phase, Step, Terms, register
+from distgan.families import Batch, Draw, Network, Phase, Step, Terms, register, registry
 from distgan.families.clip_config import ClipConfig
 from distgan.families.clip_family import ClipFamily
 
@@ -101,5 +102,13 @@ def toy(family: Literal["toy-clips", "toy-times"] = "toy-clips") -> ToyClipsConf
     return ToyClipsConfig(recipe=family, family=family, data="moving-mnist")
 
 
-register("toy-clips", ToyClipsConfig, ToyClips, {"toy-clips": toy})
-register("toy-times", ToyClipsConfig, ToyTimes, {"toy-times": lambda: toy("toy-times")})
+@contextmanager
+def registered() -> Iterator[None]:
+    """A context in which the package knows both families and their recipes."""
+    register("toy-clips", ToyClipsConfig, ToyClips, {"toy-clips": toy})
+    register("toy-times", ToyClipsConfig, ToyTimes, {"toy-times": lambda: toy("toy-times")})
+    try:
+        yield
+    finally:
+        for name in ("toy-clips", "toy-times"):
+            del registry.FAMILIES[name], registry.RECIPES[name]

@@ -101,7 +101,7 @@ class LoadedClips(LoadedGenerator):
 
         Args:
             num: how many, from clip 0 on, or the numbers of the clips as a range of step 1.
-            frames, fps: see `at`; what this model is set to without.
+            frames, fps: see `at`.
             seed, label, truncation: as of `LoadedGenerator.sample`.
 
         Returns:
@@ -112,9 +112,7 @@ class LoadedClips(LoadedGenerator):
                 be.
         """
         if frames or fps:
-            return self.at(
-                frames or self.frames, fps or (self.fps if self.spacing else 0.0)
-            ).sample(num, seed=seed, label=label, truncation=truncation)
+            return self.at(frames, fps).sample(num, seed=seed, label=label, truncation=truncation)
         return super().sample(num, seed=seed, label=label, truncation=truncation)
 
     @property

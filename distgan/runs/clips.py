@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -31,6 +32,7 @@ class LoadedClips(LoadedGenerator):
 
     frames: int = 0
     spacing: float = 0.0
+    noun: ClassVar[str] = "clips"
 
     @property
     def clip_family(self) -> ClipFamily:
@@ -46,7 +48,7 @@ class LoadedClips(LoadedGenerator):
     @property
     def fps(self) -> float:
         """Frames a second at which things move as fast as in the data."""
-        return self._data_fps / (self.spacing or self.clip_family.config.clip.stride)
+        return self._data_fps / self._spacing
 
     @property
     def any_rate(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,8 @@ class LoadedGenerator:
     family: Family
     networks: Mapping[str, nn.Module]
     images_seen: int
+    noun: ClassVar[str] = "images"
+    """What it makes, in a word."""
 
     @property
     def classes(self) -> tuple[str, ...]:

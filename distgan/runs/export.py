@@ -56,9 +56,9 @@ class _Image(BaseModel):
 class _Clips(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    shortest: Annotated[int, Field(gt=0)]
-    longest: Annotated[int, Field(gt=0)]
-    frames: Annotated[int, Field(gt=0)]
+    shortest: PositiveCount
+    longest: PositiveCount
+    frames: PositiveCount
     fps: Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -137,7 +137,8 @@ def export(
 
 
 def _shapes(data: DataSpec) -> dict[str, dict[str, Any]]:
-    # What a set has not is not named, so that cards of plain images stay as they were.
+    # Pairs, a second set and clips are named where there are some, so that other cards stay as
+    # they were.
     shapes = {"image": data.image, "pair": data.pair, "other": data.other, "clips": data.clips}
     return {name: shape._asdict() for name, shape in shapes.items() if shape is not None}
 

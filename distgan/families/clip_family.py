@@ -21,7 +21,8 @@ from distgan.families.clip_config import ClipConfig
 from distgan.families.data import Batch, Column, Draw
 from distgan.metrics.names import CLIP_METRICS
 
-_SHEET_CLIPS, _SHEET_FRAMES = 10, 16
+SHEET_CLIPS, SHEET_FRAMES = 10, 16
+"""Film strips of a sheet, and the most frames of each."""
 _MOST_PIXELS = 1 << 22
 """Of the frames that are made at once: 1,024 of 64x64."""
 
@@ -151,10 +152,17 @@ class ClipFamily(AdversarialFamily):
         self, networks: Mapping[str, nn.Module], seed: int, shown: Batch | None = None
     ) -> tuple[Tensor, int]:
         """Film strips: ten clips below each other, frame beside frame; labels take turns."""
-        columns = min(self.config.clip.frames, _SHEET_FRAMES)
-        made = self.clips(networks, seed, "sheet", range(_SHEET_CLIPS))
-        at = torch.linspace(0, made.shape[1] - 1, columns).round().long()
-        return made[:, at].flatten(0, 1), columns
+        return strips(self.sheet_clips(networks, seed))
+
+    def sheet_clips(self, networks: Mapping[str, nn.Module], seed: int) -> Tensor:
+        """The clips of `sheet`, whole: float (10, frames, c, h, w), the same every time."""
+        return self.clips(networks, seed, "sheet", range(SHEET_CLIPS))
+
+    @property
+    def fps(self) -> float:
+        """Frames a second of the clips of the configuration, as fast as the data is."""
+        assert self.data.clips is not None, "see check_data"
+        return self.data.clips.fps / self.config.clip.stride
 
     def interfaces(self) -> dict[str, Interface]:
         """The generator of clips, and the discriminators."""
@@ -163,3 +171,15 @@ class ClipFamily(AdversarialFamily):
         image = list(self.data.image)
         seen = {role: Interface({"frames": image, **label}, "logits") for role in self.judged}
         return {"generator": Interface({**draws, **label}, "clips", generates=True), **seen}
+
+
+def strips(clips: Tensor) -> tuple[Tensor, int]:
+    """Film strips for a grid: the frames, (n * columns, c, h, w), and how many make a row.
+
+    Args:
+        clips: (n, frames, c, h, w); of more than 16 frames 16 are taken, evenly, the first and
+            the last with them.
+    """
+    columns = min(clips.shape[1], SHEET_FRAMES)
+    at = torch.linspace(0, clips.shape[1] - 1, columns).round().long()
+    return clips[:, at].flatten(0, 1), columns

@@ -19,6 +19,8 @@ from distgan.families.adversarial_family import AdversarialFamily
 from distgan.families.base import Interface
 from distgan.families.clip_config import ClipConfig
 from distgan.families.data import Batch, Column, Draw
+from distgan.health import video
+from distgan.health.diagnosis import ADVERSARIAL, Rule
 from distgan.metrics.names import CLIP_METRICS
 
 SHEET_CLIPS, SHEET_FRAMES = 10, 16
@@ -67,6 +69,17 @@ class ClipFamily(AdversarialFamily):
         """Real clips, for signs of health: by `shown_rule`."""
         return ("frames",)
 
+    def image_signs(
+        self, networks: Mapping[str, nn.Module], made: Tensor, batch: Batch
+    ) -> dict[str, Tensor]:
+        """Those of `distgan.health.video`."""
+        return video.image_signs(made, self.reals(batch))
+
+    def health_rules(self) -> tuple[Rule, ...]:
+        """Those of every family, of the only discriminator's game if there is one, and of clips."""
+        games = ADVERSARIAL if len(self.games) == 1 else ()
+        return (*super().health_rules(), *games, *video.RULES)
+
     def check_data(self) -> None:
         """See that the data holds clips that are long enough.
 
@@ -113,9 +126,20 @@ class ClipFamily(AdversarialFamily):
         return self.inputs_of(self.config.clip.frames, self.config.clip.stride)
 
     def generate(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
-        """Clips of the length and step of the configuration: float (n, frames, c, h, w)."""
-        clip = self.config.clip
-        return self.make(networks, batch, clip.frames, clip.stride)
+        """Clips of the length and step of the configuration, float (n, frames, c, h, w), a few at a
+        time in memory."""
+        clip, found = self.config.clip, []
+        rows = {**batch.draws, **({} if batch.labels is None else {"label": batch.labels})}
+        most = self._at_once(clip.frames)
+        for parts in zip(*(torch.split(each, most) for each in rows.values()), strict=True):
+            draws = dict(zip(rows, parts, strict=True))
+            label = {"label": draws.pop("label")} if batch.labels is not None else {}
+            found.append(self.make(networks, Batch(label, draws), clip.frames, clip.stride))
+        return torch.cat(found)
+
+    def _at_once(self, frames: int) -> int:
+        image = self.data.image
+        return max(1, _MOST_PIXELS // (frames * image.height * image.width))
 
     def clips(
         self,
@@ -136,8 +160,7 @@ class ClipFamily(AdversarialFamily):
         """
         frames = frames or self.config.clip.frames
         spacing = spacing or self.config.clip.stride
-        most = max(1, _MOST_PIXELS // (frames * self.data.image.height * self.data.image.width))
-        found = []
+        most, found = self._at_once(frames), []
         for start in range(numbers.start, numbers.stop, most):
             part = range(start, min(numbers.stop, start + most))
             mine = None

@@ -146,7 +146,8 @@ def _disorder(mine: Tensor, real: Tensor) -> Tensor:
 def _likeness(steps: Tensor) -> Tensor:
     """Squared difference of neighbours over that of frames two apart, at most 10."""
     one, two = steps.sum(0)
-    return one / torch.maximum(two, one / 10).clamp_min(_STILL**2)
+    found: Tensor = one / torch.maximum(two, one / 10).clamp_min(_STILL**2)
+    return found
 
 
 def _variety(mine: Tensor, real: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -158,8 +159,7 @@ def test_velocities_are_those_of_a_moving_hill() -> None:
         places = [(16 + t * across - 2, 16 + t * down + 3) for t in range(6)]
         frames = [np.exp(-((x - a) ** 2 + (y - d) ** 2) / 32) for a, d in places]
         clip = torch.from_numpy(np.array(frames))[None, :, None]
-        seen = video._of_some(clip)
-        found = 2 * video._velocities(seen.slopes, torch.zeros(()))
+        found = 2 * video._velocities(video.seen(clip).slopes, torch.zeros(()))
         for velocity in found[0].tolist():
             assert velocity == pytest.approx([across, down], abs=0.06)
 
@@ -168,9 +168,9 @@ def test_frames_in_any_order_are_at_one_and_those_that_turn_back_above() -> None
     real, other = clips_of("small")
     draw = torch.Generator().manual_seed(0)
     anything = torch.randn(COUNT, FRAMES, 1, 32, 32, generator=draw, dtype=torch.float64)
-    assert video.image_signs(anything, real)["disorder"].item() == pytest.approx(1, abs=0.02)
+    assert signs_of(anything, real)["disorder"] == pytest.approx(1, abs=0.02)
     back = other[:, [0, 8] * (FRAMES // 2)]
-    assert video.image_signs(back, real)["disorder"] > 3
+    assert signs_of(back, real)["disorder"] > 3
 
 
 def test_data_that_does_not_move_is_no_measure() -> None:
@@ -182,8 +182,8 @@ def test_data_that_does_not_move_is_no_measure() -> None:
 @pytest.mark.parametrize("frames", [2, 3])
 def test_clips_of_two_frames_have_no_order(frames: int) -> None:
     real, other = (clips[:, :frames] for clips in clips_of("small"))
-    found = video.image_signs(other, real)
-    assert all(torch.isfinite(value) for value in found.values())
+    found = signs_of(other, real)
+    assert all(np.isfinite(value) for value in found.values())
     assert (found["disorder"] == 0) == (frames == 2)
     assert state_of(other, real) == HEALTHY
 
@@ -192,9 +192,8 @@ def test_reals_that_come_again_count_once() -> None:
     """As they do where fewer are held out than samples are made."""
     real, other = clips_of("small")
     few = real[:10].repeat(7, 1, 1, 1, 1)[:COUNT]
-    found = video.image_signs(other, few)["motion_variety"]
-    once = video.image_signs(other[:10], real[:10])["motion_variety"].item()
-    assert found.item() == pytest.approx(once, rel=1e-3)
+    once = signs_of(other[:10], real[:10])["motion_variety"]
+    assert signs_of(other, few)["motion_variety"] == pytest.approx(once, rel=1e-3)
     assert state_of(other, few) == HEALTHY
 
 
@@ -308,7 +307,8 @@ KINDS = ("small", pytest.param("two digits", marks=pytest.mark.slow), "panning")
 
 
 def signs_of(made: Tensor, real: Tensor) -> dict[str, float]:
-    return {name: value.item() for name, value in video.image_signs(made, real).items()}
+    found = video.image_signs(made, video.seen(real))
+    return {name: value.item() for name, value in found.items()}
 
 
 def state_of(made: Tensor, real: Tensor) -> str:
@@ -442,3 +442,22 @@ def test_large_clips_are_judged_by_fewer(side: int, expected: int) -> None:
     data = DataSpec(ImageShape(3, side, side), (), clips=Clips(20, 20, 2000, 10.0))
     family = toy_clips.ToyClips(toy_clips.toy(), data, World())
     assert health_monitor._samples(family) == expected
+
+
+def test_the_guide_has_every_state_and_every_sign() -> None:
+    """The table of states has those that the report has a colour for, and no others."""
+    guide = (resources.files("distgan.guides") / "health.md").read_text()
+    rows = [line.split("|")[1:4] for line in guide.splitlines() if line.startswith("| ")]
+    table = itertools.takewhile(lambda row: row[0].strip() != "setting", rows[1:])
+    about = {name.strip(): row[1] for row in table for name in row[0].split(",")}
+    assert set(about) == set(STATES) - {HEALTHY}
+    for name in WELL:
+        assert f"(`{name}`)" in guide
+    for state, threshold in (
+        ("frozen", f"{video.FROZEN:g} of"),
+        ("flickering", f"above {video.UNORDERED:g}"),
+        ("flickering", f"{video.FLICKERING:g} times"),
+        ("motion collapse", f"{video.ALIKE:g} times"),
+        ("drift", f"{video.DRIFTED:g} of"),
+    ):
+        assert threshold in about[state], (state, about[state])

@@ -18,10 +18,11 @@ from distgan.errors import UserError
 from distgan.families.adversarial_family import AdversarialFamily
 from distgan.families.base import Interface
 from distgan.families.clip_config import ClipConfig
-from distgan.families.data import Batch, Column, Draw
+from distgan.families.data import Batch, Column, DataSpec, Draw
 from distgan.health import video
 from distgan.health.diagnosis import ADVERSARIAL, Rule
 from distgan.metrics.names import CLIP_METRICS
+from distgan.parallel import World
 
 SHEET_CLIPS, SHEET_FRAMES = 10, 16
 """Film strips of a sheet, and the most frames of each."""
@@ -39,6 +40,10 @@ class ClipFamily(AdversarialFamily):
     continuous: ClassVar[bool] = False
     """Whether frames can be made at any times, such as between two stored ones."""
     config: ClipConfig
+
+    def __init__(self, config: ClipConfig, data: DataSpec, world: World) -> None:
+        super().__init__(config, data, world)
+        self._seen: tuple[Tensor, video.Seen] | None = None
 
     @property
     def conditional(self) -> bool:
@@ -73,7 +78,11 @@ class ClipFamily(AdversarialFamily):
         self, networks: Mapping[str, nn.Module], made: Tensor, batch: Batch
     ) -> dict[str, Tensor]:
         """Those of `distgan.health.video`."""
-        return video.image_signs(made, self.reals(batch))
+        reals = self.reals(batch)
+        # The same at every record, as `made` has to be compared with the same.
+        if self._seen is None or self._seen[0] is not reals:
+            self._seen = reals, video.seen(reals)
+        return video.image_signs(made, self._seen[1])
 
     def health_rules(self) -> tuple[Rule, ...]:
         """Those of every family, of the only discriminator's game if there is one, and of clips."""

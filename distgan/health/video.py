@@ -48,8 +48,8 @@ _AT_ONCE = 1 << 22
 """Values of clips that are looked at together, in float64."""
 
 
-class _Seen(NamedTuple):
-    """What is read of each of n clips of T frames, float64."""
+class Seen(NamedTuple):
+    """What is read of each of n clips of T frames, float64; see `seen`."""
 
     pixels: Tensor
     """Mean |x_{t+1} - x_t|, (n,)."""
@@ -62,15 +62,17 @@ class _Seen(NamedTuple):
     change: Tensor
     """From the first quarter of the frames to the last one, of the mean and of the standard
     deviation of each channel, (n, 2c)."""
+    moments: Tensor
+    """Mean of all values, and of their squares, (n, 2)."""
 
 
 @torch.no_grad()
-def image_signs(made: Tensor, reals: Tensor) -> dict[str, Tensor]:
+def image_signs(made: Tensor, real: Seen) -> dict[str, Tensor]:
     """The signs that the rules here judge by.
 
     Args:
         made: clips, float (n, T, c, h, w) in [-1, 1].
-        reals: clips of the data, of the same shape; they may come again from the first one.
+        real: of clips of the data of the same shape, which may come again from the first one.
 
     Returns:
         scalars, float64: ``motion``, mean |r_{t+1} - r_t| over the data's; ``flicker``, the same
@@ -80,8 +82,9 @@ def image_signs(made: Tensor, reals: Tensor) -> dict[str, Tensor]:
         change from their first to their last frames than the data's do, in standard deviations of
         the data's pixels.
     """
-    mine, real = _seen(made), _seen(reals)
-    contrast = reals.double().std(correction=0).clamp_min(_STILL)
+    mine = seen(made)
+    mean, square = real.moments.mean(0)
+    contrast = (square - mean.square()).clamp_min(_STILL**2).sqrt()
     return {
         "motion": _ratio(mine.cells, real.cells),
         "flicker": _ratio(mine.pixels, real.pixels),
@@ -91,12 +94,14 @@ def image_signs(made: Tensor, reals: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _seen(clips: Tensor) -> _Seen:
+@torch.no_grad()
+def seen(clips: Tensor) -> Seen:
+    """What signs are made of, of clips, float (n, T, c, h, w) in [-1, 1]."""
     parts = torch.split(clips, max(1, _AT_ONCE // max(1, clips[0].numel())))
-    return _Seen(*(torch.cat(each) for each in zip(*map(_of_some, parts), strict=True)))
+    return Seen(*(torch.cat(each) for each in zip(*map(_of_some, parts), strict=True)))
 
 
-def _of_some(clips: Tensor) -> _Seen:
+def _of_some(clips: Tensor) -> Seen:
     x = clips.double()
     side = max(1, round(min(x.shape[3:]) / _CELLS))
     r = avg_pool2d(x.mean(2), side)
@@ -111,12 +116,13 @@ def _of_some(clips: Tensor) -> _Seen:
         torch.cat([part.mean((1, 3, 4)), part.std((1, 3, 4), correction=0)], 1)
         for part in (x[:, :quarter], x[:, -quarter:])
     )
-    return _Seen(
+    return Seen(
         x.diff(dim=1).abs().flatten(1).mean(1),
         step.abs().flatten(1).mean(1),
         torch.stack(squares, 1),
         torch.stack([each.sum((2, 3)) for each in products], -1),
         last - first,
+        torch.stack([x.mean((1, 2, 3, 4)), x.square().mean((1, 2, 3, 4))], 1),
     )
 
 
@@ -167,7 +173,7 @@ def _velocities(sums: Tensor, least: Tensor) -> Tensor:
     Kanade, "An Iterative Image Registration Technique", 1981).
 
     Args:
-        sums: see `_Seen.slopes`.
+        sums: see `Seen.slopes`.
         least: mean squared slope that clips are taken to have at least.
     """
     xx, xy, yy, x, y = sums.unbind(-1)

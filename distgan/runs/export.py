@@ -13,17 +13,20 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 import distgan
+from distgan.config.clip import Clips
 from distgan.config.run import RunConfig
 from distgan.config.settings import PositiveCount, Width, from_dict, to_dict
 from distgan.config.shape import ImageShape
 from distgan.errors import UserError, brief, first_line
 from distgan.families import DataSpec, Family, build, config_class
+from distgan.families.clip_family import ClipFamily
 from distgan.families.translation import Translation
 from distgan.networks.random import number_layers
 from distgan.networks.unfilled import check_size, unfilled
 from distgan.runs import checkpoint
 from distgan.runs import folder as run
 from distgan.runs.autoencoder import LoadedAutoencoder
+from distgan.runs.clips import LoadedClips
 from distgan.runs.generator import LoadedGenerator
 from distgan.runs.translator import LoadedTranslator
 from distgan.storage.storage import Storage
@@ -50,6 +53,15 @@ class _Image(BaseModel):
     width: Width
 
 
+class _Clips(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    shortest: PositiveCount
+    longest: PositiveCount
+    frames: PositiveCount
+    fps: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class _Weights(Shape):
     file: _FileName
     sha256: str
@@ -70,6 +82,7 @@ class _Card(Shape):
     image: _Image
     pair: _Image | None = None
     other: _Image | None = None
+    clips: _Clips | None = None
     classes: list[str]
     roles: dict[str, _Role]
 
@@ -81,7 +94,8 @@ class _Card(Shape):
             for shape in (self.image, self.pair, self.other)
         )
         assert image is not None
-        return DataSpec(image, tuple(self.classes), pair, other)
+        clips = None if self.clips is None else Clips(**self.clips.model_dump())
+        return DataSpec(image, tuple(self.classes), pair, other, clips)
 
 
 def export(
@@ -122,9 +136,10 @@ def export(
     storage.write(CARD, json.dumps(card, indent=2) + "\n")
 
 
-def _shapes(data: DataSpec) -> dict[str, dict[str, int]]:
-    # Pairs and a second set are named where there are some, so that other cards stay as they were.
-    shapes = {"image": data.image, "pair": data.pair, "other": data.other}
+def _shapes(data: DataSpec) -> dict[str, dict[str, Any]]:
+    # Pairs, a second set and clips are named where there are some, so that other cards stay as
+    # they were.
+    shapes = {"image": data.image, "pair": data.pair, "other": data.other, "clips": data.clips}
     return {name: shape._asdict() for name, shape in shapes.items() if shape is not None}
 
 
@@ -160,7 +175,8 @@ def load_generator(uri: str, weights: str = "ema") -> LoadedGenerator:
 
     Returns:
         a `LoadedAutoencoder` for a model with an encoder, such as a VAE; a `LoadedTranslator`
-        for one that makes images of images, such as pix2pix.
+        for one that makes images of images, such as pix2pix; a `LoadedClips` for one that
+        makes clips.
 
     Raises:
         UserError: when the folder holds no run, one without weights yet, or files that are
@@ -256,7 +272,8 @@ def _from_checkpoint(
             for name in ("pair_shape", "other_shape")
         )
         shape = ImageShape(*state["set_shape"])
-        data = DataSpec(shape, tuple(map(str, state["classes"])), pair, other)
+        clips = Clips(*state["clips"]) if "clips" in state else None
+        data = DataSpec(shape, tuple(map(str, state["classes"])), pair, other, clips)
         averages = state["averages"] if weights == "ema" else {}
         family = build(config, data)
         roles = _roles(family, only, storage.uri)
@@ -302,6 +319,8 @@ def _rebuild(
     kind = LoadedAutoencoder if family.encodes else LoadedGenerator
     if isinstance(family, Translation):
         kind = LoadedTranslator
+    if isinstance(family, ClipFamily):
+        kind = LoadedClips
     return kind(family, networks, images_seen)
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "Item",
     "Kind",
     "Source",
+    "is_free",
     "is_made",
     "open_source",
     "source_path",
@@ -145,7 +146,12 @@ def _open(path: Path, shown: str, split: str, pairs: str | None, side: str) -> S
 
 def is_made(location: str) -> bool:
     """Whether this names a set of `MADE`, and no file or folder."""
-    return location in MADE and (not os.path.exists(location) or _is_bare(Path(location)))
+    return location in MADE and is_free(location)
+
+
+def is_free(name: str) -> bool:
+    """Whether nothing is there under this name, or only what a set of it is being made in."""
+    return not os.path.exists(name) or _is_bare(Path(name))
 
 
 def _is_bare(path: Path) -> bool:

@@ -1,0 +1,137 @@
+"""Sources of clips for `distgan data prepare`, by the kind that is asked for or by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from distgan.data.clips.base import ClipSource
+from distgan.data.prepare_settings import CLIP_OPTIONS, PrepareSettings
+from distgan.data.sources import is_free, open_source, source_path
+from distgan.data.sources.named import Progress
+from distgan.errors import UserError, first_line, printable
+
+MADE: dict[str, Callable[[str, int | None, int], ClipSource]] = {}
+"""Sets that are computed, by name: functions of the split, the number of clips (None for the usual
+one) and a seed."""
+
+
+def _made(name: str) -> Callable[[str, int | None, int], ClipSource]:
+    def opened(split: str, count: int | None, seed: int) -> ClipSource:
+        # Modules of sources are imported when they are used: this one is, by every command.
+        from distgan.data.clips.moving import open_moving
+
+        return open_moving(name, split, count, seed)
+
+    return opened
+
+
+MADE |= {name: _made(name) for name in ("moving-mnist", "moving-mnist-small")}
+
+PANNED_FRAMES, PANNED_SIZE = 16, (64, 64)
+"""Of clips of panning, unless other ones are asked for."""
+
+
+def is_made_clips(location: str) -> bool:
+    """Whether this names a set of `MADE`, and no file or folder."""
+    return location in MADE and is_free(location)
+
+
+def of_clips(location: str, options: PrepareSettings) -> bool:
+    """Whether a set of clips is made of a source, rather than one of images."""
+    return options.clips is not None or is_made_clips(location)
+
+
+def open_clip_source(
+    location: str, options: PrepareSettings, progress: Progress = lambda what, done, total: None
+) -> ClipSource:
+    """Open one split of a source of clips.
+
+    Args:
+        location: a set of `MADE`, or a file or folder of the kind of ``options.clips``.
+        progress: called with the progress of a download.
+
+    Raises:
+        UserError: when it does not exist, is of another kind, is damaged, or holds no clips; for
+            options that are not of clips.
+    """
+    shown = printable(location)
+    for name in ("pairs", "pair_size", "pair_channels"):
+        if getattr(options, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"{option}: {shown} is of clips, which have no pairs; leave it out")
+    if options.frames is None and options.short is not None and options.cut is None:
+        raise UserError(
+            f"--short {options.short}: says what becomes of clips with fewer frames than --frames; "
+            "give --frames N too"
+        )
+    if options.frames and options.cut and options.frames > options.cut:
+        raise UserError(
+            f"--frames {options.frames}: is more than the --cut {options.cut} that clips are cut "
+            "to; take fewer, or cut longer ones"
+        )
+    if is_made_clips(location):
+        if options.clips is not None:
+            raise UserError(
+                f"--clips {options.clips}: {shown} is a set of clips by itself; leave --clips out"
+            )
+        return MADE[location](options.split, options.subset, options.seed)
+    source = _open(location, shown, options, progress)
+    if source.count == 0:
+        notes = "".join(f"; {note}" for note in source.notes)
+        raise UserError(f"{shown}: holds no clips (0 of them); give another source{notes}")
+    return source
+
+
+def refuse_clip_options(location: str, options: PrepareSettings) -> None:
+    """See that a source of images is not given options of clips.
+
+    Raises:
+        UserError: when it is, naming the first.
+    """
+    for name in CLIP_OPTIONS:
+        if (value := getattr(options, name)) is not None:
+            raise UserError(
+                f"--{name} {value}: is for clips, and {printable(location)} is read as images; say "
+                "with --clips KIND how it holds clips, or leave it out"
+            )
+
+
+def _open(location: str, shown: str, options: PrepareSettings, progress: Progress) -> ClipSource:
+    if options.clips == "panning":
+        from distgan.data.clips.panning import open_panning
+
+        images = open_source(location, options.split, progress, seed=options.seed)
+        frames, size = options.frames or PANNED_FRAMES, options.size or PANNED_SIZE
+        return open_panning(images, frames, size, options.subset, options.seed)
+    path = source_path(location)
+    try:
+        if not path.exists():
+            made = ", ".join(MADE)
+            raise UserError(
+                f"{shown}: no such file or folder; give one, or a set of clips that can be made "
+                f"without --clips: {made}"
+            )
+        return _of_files(path, options)
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UserError(f"{shown}: cannot be read ({first_line(error)})") from None
+
+
+def _of_files(path: Path, options: PrepareSettings) -> ClipSource:
+    if options.clips == "frames":
+        from distgan.data.clips.frames import open_frames
+
+        return open_frames(path, options.split)
+    if options.clips == "strips":
+        from distgan.data.clips.strips import open_strips
+
+        return open_strips(path, options.split, None)
+    if options.clips == "stack":
+        from distgan.data.clips.stack import open_stack
+
+        return open_stack(path, options.split)
+    from distgan.data.clips.files import open_files
+
+    return open_files(path, options.split)

@@ -69,7 +69,7 @@ class PrepareSettings:
     image of each with its frames in a row; one array of all. Or a window that moves over each
     image of a set."""
     frames: Annotated[int, Field(ge=2, le=65536)] | None = None
-    """Frames that a clip must have; those of panning and of made sets have exactly so many."""
+    """Frames that a clip must have; those of panning have exactly so many."""
     short: Literal["drop", "loop"] | None = None
     """What becomes of clips with fewer ``frames``: left out, or repeated from their beginning
     until they have so many. None is ``drop``."""

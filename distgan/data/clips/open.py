@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from distgan.data.clips.base import ClipSource
+from distgan.data.clips.moving import MOVING, open_moving
+from distgan.data.clips.panning import open_panning
 from distgan.data.prepare_settings import CLIP_OPTIONS, PrepareSettings
 from distgan.data.sources import is_free, open_source, source_path
 from distgan.data.sources.named import Progress
 from distgan.errors import UserError, first_line, printable
 
-MADE: dict[str, Callable[[str, int | None, int], ClipSource]] = {}
+MADE: dict[str, Callable[[str, int | None, int], ClipSource]] = {
+    name: partial(open_moving, name) for name in MOVING
+}
 """Sets that are computed, by name: functions of the split, the number of clips (None for the usual
 one) and a seed."""
-
-
-def _made(name: str) -> Callable[[str, int | None, int], ClipSource]:
-    def opened(split: str, count: int | None, seed: int) -> ClipSource:
-        # Modules of sources are imported when they are used: this one is, by every command.
-        from distgan.data.clips.moving import open_moving
-
-        return open_moving(name, split, count, seed)
-
-    return opened
-
-
-MADE |= {name: _made(name) for name in ("moving-mnist", "moving-mnist-small")}
-
-PANNED_FRAMES, PANNED_SIZE = 16, (64, 64)
-"""Of clips of panning, unless other ones are asked for."""
 
 
 def is_made_clips(location: str) -> bool:
@@ -99,11 +88,11 @@ def refuse_clip_options(location: str, options: PrepareSettings) -> None:
 
 def _open(location: str, shown: str, options: PrepareSettings, progress: Progress) -> ClipSource:
     if options.clips == "panning":
-        from distgan.data.clips.panning import open_panning
+        # It imports the sources.
+        from distgan.data.images import PACKAGED
 
-        images = open_source(location, options.split, progress, seed=options.seed)
-        frames, size = options.frames or PANNED_FRAMES, options.size or PANNED_SIZE
-        return open_panning(images, frames, size, options.subset, options.seed)
+        images = open_source(str(PACKAGED.get(location, location)), options.split, progress)
+        return open_panning(images, options.frames, options.size, options.subset, options.seed)
     path = source_path(location)
     try:
         if not path.exists():

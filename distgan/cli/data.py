@@ -231,12 +231,11 @@ def _recipe(made: Manifest) -> str:
     """
     import torch
 
-    from distgan import recipes
     from distgan.config.shape import ImageShape
-    from distgan.recipes import photos
+    from distgan.recipes import clips, photos
 
     if made.clips is not None:
-        return next(iter(recipes.of_clips()), "RECIPE")
+        return next(iter(clips.of_clips()), "RECIPE")
     image = ImageShape(made.channels, made.height, made.width)
     if not photos.halves(image):
         return "mnist-mlp"

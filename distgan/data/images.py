@@ -118,12 +118,13 @@ def open_images(data: str, option: str = "--data") -> ImageSet:
         raise UserError(f"{where}: cannot be reached ({error})") from None
     if not there:
         known = ", ".join(PACKAGED)
-        if data in NAMED or data in MADE or data in clip_sources.MADE:
+        made_here = (*MADE, *clip_sources.MADE)
+        if data in NAMED or data in made_here:
             raise UserError(
                 f"{where}: is not here yet; make it with `distgan data prepare {data} --out {data}`"
             )
         raise UserError(
-            f"{where}: no such set, file or folder{nearest(data, list(PACKAGED))}; "
+            f"{where}: no such set, file or folder{nearest(data, [*PACKAGED, *made_here])}; "
             f"give {known}, a Parquet file, or a folder made by `distgan data prepare`"
         )
     made = manifest.read(storage)

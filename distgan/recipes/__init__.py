@@ -42,8 +42,3 @@ def recipe(name: str) -> RunConfig:
             f"{name!r}: no such recipe{nearest(name, list(recipes))}; `distgan recipes` lists them"
         )
     return recipes[name]()
-
-
-def of_clips() -> list[str]:
-    """The names of recipes whose models learn from clips."""
-    return [name for name, make in known().items() if registry.makes_clips(make().family)]

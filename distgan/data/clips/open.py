@@ -7,8 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from distgan.data.clips.base import ClipSource
+from distgan.data.clips.files import open_files
+from distgan.data.clips.frames import open_frames
 from distgan.data.clips.moving import MOVING, open_moving
 from distgan.data.clips.panning import open_panning
+from distgan.data.clips.stack import open_stack
+from distgan.data.clips.strips import open_strips
 from distgan.data.prepare_settings import CLIP_OPTIONS, PrepareSettings
 from distgan.data.sources import is_free, open_source, source_path
 from distgan.data.sources.named import Progress
@@ -19,6 +23,19 @@ MADE: dict[str, Callable[[str, int | None, int], ClipSource]] = {
 }
 """Sets that are computed, by name: functions of the split, the number of clips (None for the usual
 one) and a seed."""
+
+
+def _open_strips(path: Path, split: str) -> ClipSource:
+    return open_strips(path, split, None)
+
+
+KINDS: dict[str, Callable[[Path, str], ClipSource]] = {
+    "frames": open_frames,
+    "files": open_files,
+    "strips": _open_strips,
+    "stack": open_stack,
+}
+"""Clips in files, by the name that ``--clips`` takes: functions of their place and the split."""
 
 
 def is_made_clips(location: str) -> bool:
@@ -101,26 +118,8 @@ def _open(location: str, shown: str, options: PrepareSettings, progress: Progres
                 f"{shown}: no such file or folder; give one, or a set of clips that can be made "
                 f"without --clips: {made}"
             )
-        return _of_files(path, options)
+        return KINDS[options.clips or ""](path, options.split)
     except UserError:
         raise
     except (OSError, ValueError) as error:
         raise UserError(f"{shown}: cannot be read ({first_line(error)})") from None
-
-
-def _of_files(path: Path, options: PrepareSettings) -> ClipSource:
-    if options.clips == "frames":
-        from distgan.data.clips.frames import open_frames
-
-        return open_frames(path, options.split)
-    if options.clips == "strips":
-        from distgan.data.clips.strips import open_strips
-
-        return open_strips(path, options.split, None)
-    if options.clips == "stack":
-        from distgan.data.clips.stack import open_stack
-
-        return open_stack(path, options.split)
-    from distgan.data.clips.files import open_files
-
-    return open_files(path, options.split)

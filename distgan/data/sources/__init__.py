@@ -95,11 +95,15 @@ def open_source(
     if download is not None:
         path = named.fetch(location, progress)
     elif not there:
+        # It imports the sources.
+        from distgan.data.clips.moving import MOVING
+
+        made = (*MADE, *MOVING)
         known = ", ".join(named.NAMED)
         raise UserError(
-            f"{shown}: no such file or folder{nearest(location, [*named.NAMED, *MADE])}; give "
+            f"{shown}: no such file or folder{nearest(location, [*named.NAMED, *made])}; give "
             f"one, a name that can be downloaded: {known}, or one that can be made: "
-            f"{', '.join(MADE)}"
+            f"{', '.join(made)}"
         )
     try:
         if not path.is_dir() and not regular(path):

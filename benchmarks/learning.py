@@ -101,7 +101,7 @@ def learn(config: GANConfig, minutes: float, folder: Path) -> None:
             found = yardstick(average)
             first = first or found
             name = folder / f"{config.recipe}-{state.images_seen:08d}.png"
-            name.write_bytes(sample_sheet(family, {"generator": average}, config.seed))
+            name.write_bytes(sample_sheet(family, {"generator": average}, config.seed).picture)
             print(
                 f"  {trained:5.0f} s  {state.images_seen:9,} images  distance {found:9.3f}  "
                 f"1/{first / found:.1f} of the start  {name}",

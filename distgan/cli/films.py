@@ -32,11 +32,17 @@ def add(parser: Parser) -> None:
         help="the run's grids over time, or a closed walk through the latents; a .webp, .gif, "
         ".png or .mp4 at --out [RUN's name-FILM.webp]",
     )
-    parser.add_argument("--fps", type=_positive("--fps"), metavar="F", help="frames a second")
-    parser.add_argument("--seconds", type=_positive("--seconds"), metavar="T", help="of the film")
+    parser.add_argument(
+        "--fps", type=positive("--fps"), metavar="F", help="frames a second, of a film or of clips"
+    )
+    parser.add_argument(
+        "--seconds", type=positive("--seconds"), metavar="T", help="of the film, or of a clip"
+    )
 
 
-def _positive(option: str) -> Callable[[str], float]:
+def positive(option: str) -> Callable[[str], float]:
+    """A reader of numbers above 0, for an option."""
+
     def parse(text: str) -> float:
         try:
             value = float(text)

@@ -28,17 +28,25 @@ For instance:
   distgan sample runs/one --film training           how it learned
   distgan sample runs/one --film walk --out a.gif   from seed to seed, and back
 
-Image i of a seed is always the same, to the bit, whatever else is asked for.
+Of a model that makes clips:
+
+  distgan sample runs/two                           clips that play, and film strips
+  distgan sample runs/two --num 9 --frames 32 --out x.webp    or .gif, .png, .mp4
+  distgan sample runs/two --frames 64 --fps 20 --out x.mp4    20 frames a second
+  distgan sample runs/two --strips x.png            each clip as a row of its frames
+  distgan sample runs/two --num 1k --each clips     one lossless WEBP for each clip
+
+Image or clip i of a seed is always the same, to the bit, whatever else is asked for.
 """
 
 _MOST_SEEDS = 10**6
-_CHUNK = 256
-"""Images that are made, and written, at a time."""
+_CHUNK, _BLOCKS = 256, 4
+"""Images that are made, and written, at a time: 256, or so many blocks if that is less."""
 
 
 def add(verbs: Verbs[Parser]) -> None:
     """Declare the verb."""
-    from distgan.cli import films
+    from distgan.cli import clips, films
 
     parser = verbs.add_parser(
         "sample",
@@ -48,7 +56,7 @@ def add(verbs: Verbs[Parser]) -> None:
     )
     parser.set_defaults(execute=run)
     parser.add_argument("run", metavar="RUN", help="folder or URI of a run")
-    parser.add_argument("--num", metavar="N", help="how many images [64; 16 in a walk]")
+    parser.add_argument("--num", metavar="N", help="how many images [64; 16 in a walk; 9 clips]")
     parser.add_argument(
         "--label",
         metavar="NAMES",
@@ -60,18 +68,28 @@ def add(verbs: Verbs[Parser]) -> None:
         metavar="0-35",
         help="the first image of each seed, such as of 0-35 or 3,7",
     )
-    parser.add_argument("--out", metavar="FILE", help="the grid [RUN's name-samples.png], or film")
-    parser.add_argument("--each", metavar="DIR", help="a PNG for every image, in an empty folder")
-    parser.add_argument("--npz", metavar="FILE.npz", help="one array of all images")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="the grid [RUN's name-samples.png]; or a film, or clips that play: .webp, .gif, .png "
+        "(animated) or .mp4",
+    )
+    parser.add_argument(
+        "--each",
+        metavar="DIR",
+        help="a PNG for every image, a WEBP for every clip, in an empty folder",
+    )
+    parser.add_argument("--npz", metavar="FILE.npz", help="one array of all images, or clips")
     films.add(parser)
+    clips.add(parser)
     parser.add_argument(
         "--weights", choices=["ema", "generator"], default="ema", help="moving average or last"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make a grid, single files, an array or a film."""
-    from distgan.cli import films
+    """Make a grid, clips that play, single files, an array or a film."""
+    from distgan.cli import clips, films
 
     kinds = {name: getattr(options, name) for name in ("each", "npz", "film")}
     given = [f"--{name}" for name, value in kinds.items() if value is not None]
@@ -83,8 +101,14 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(f"--seed {options.seed}: --seeds names the seeds; leave one out")
     num = _num(options.num)
     seeds = None if options.seeds is None else parse_seeds(options.seeds)
+    moving = clips.makes_clips(options.run)
+    if moving:
+        clips.check(options, given)
+    else:
+        clips.refuse(options)
     if options.film is None:
-        films.refuse(options)
+        if not moving:
+            films.refuse(options)
         if seeds is not None and num is not None:
             raise UserError(f"--num {num}: --seeds says how many; leave one out")
     if options.film is not None:
@@ -93,6 +117,8 @@ def run(options: argparse.Namespace) -> int:
         return _each(options, num or 64, seeds)
     if options.npz is not None:
         return _array(options, num or 64, seeds)
+    if moving:
+        return clips.run(options, num, seeds)
     return _grid(options, num or 64, seeds)
 
 
@@ -177,13 +203,17 @@ def _grid(options: argparse.Namespace, num: int, seeds: list[int] | None) -> int
 def _each(options: argparse.Namespace, num: int, seeds: list[int] | None) -> int:
     import re
 
+    from distgan.cli import clips
+    from distgan.runs.clips import LoadedClips
     from distgan.runs.grid import single_png
     from distgan.storage.storage import Storage
 
     place = Storage(options.each)
     if place.names():
         raise UserError(f"--each {options.each}: is not empty; name another folder")
-    generator, labels, total = _load(options, num, seeds)
+    generator, labels, total = load(options, num, seeds)
+    fps = clips.playing(options, generator) if isinstance(generator, LoadedClips) else 0.0
+    ending = "webp" if fps else "png"
     width = max(6, len(str(max(seeds) if seeds else total)))
 
     # Other letters may mean something in a path, or not be allowed in one.
@@ -192,18 +222,19 @@ def _each(options: argparse.Namespace, num: int, seeds: list[int] | None) -> int
     def name(first: int, label: int | None) -> str:
         number = f"{first:0{width}d}"
         if label is None:
-            return f"{number}.png"
+            return f"{number}.{ending}"
         word = generator.classes[label]
-        return f"{number}-{word if plain.fullmatch(word) else label}.png"
+        return f"{number}-{word if plain.fullmatch(word) else label}.{ending}"
 
-    for first, made, mine in _chunks(options, generator, labels, total, seeds):
+    for first, made, mine in chunks(options, generator, labels, total, seeds):
         for place_in, pixels in enumerate(made):
             number = first + place_in
             if seeds is not None:
                 number = seeds[number // max(1, len(labels))]
             label = int(mine[place_in]) if mine is not None else None
-            place.write(name(number, label), single_png(pixels))
-    return _say_made(total, generator, options.each)
+            content = clips.single(pixels, fps) if fps else single_png(pixels)
+            place.write(name(number, label), content)
+    return say_made(total, generator, options.each)
 
 
 def _array(options: argparse.Namespace, num: int, seeds: list[int] | None) -> int:
@@ -215,17 +246,18 @@ def _array(options: argparse.Namespace, num: int, seeds: list[int] | None) -> in
     check_writable(options.npz, "--npz", "samples.npz")
     if not options.npz.endswith(".npz"):
         raise UserError(f"--npz {options.npz}: its name should end in .npz")
-    generator, labels, total = _load(options, num, seeds)
-    shape = (total, generator.image.height, generator.image.width, generator.image.channels)
+    generator, labels, total = load(options, num, seeds)
+    *lead, channels, height, width = generator.shape
+    shape = (total, *lead, height, width, channels)
     size = int(np.prod(shape, dtype=np.float64))
     if size > machine.available_memory():
         raise UserError(
-            f"--num {total:,}: are {size / 2**30:,.0f} GiB of images, more than the memory that "
-            "is free; make fewer, or single files with --each"
+            f"--num {total:,}: are {size / 2**30:,.0f} GiB of {generator.noun}, more than the "
+            "memory that is free; make fewer, or single files with --each"
         )
     images = np.empty(shape, np.uint8)
     numbers = np.empty(total, np.int64)
-    for first, made, mine in _chunks(options, generator, labels, total, seeds):
+    for first, made, mine in chunks(options, generator, labels, total, seeds):
         images[first : first + len(made)] = made
         if mine is not None:
             numbers[first : first + len(made)] = mine
@@ -233,28 +265,35 @@ def _array(options: argparse.Namespace, num: int, seeds: list[int] | None) -> in
     arrays: list[NDArray[Any]] = [images, numbers] if labels else [images]
     storage, name = split(options.npz)
     storage.write(name or last_name(options.npz), lambda stream: np.savez(stream, *arrays))
-    return _say_made(total, generator, options.npz)
+    return say_made(total, generator, options.npz)
 
 
-def _load(
+def load(
     options: argparse.Namespace, num: int, seeds: list[int] | None
 ) -> tuple[LoadedGenerator, list[int], int]:
-    """The generator, its labels that are wanted, and how many images there will be."""
+    """The generator, its labels that are wanted, and how many images or clips there will be."""
+    from distgan.cli import clips
+    from distgan.runs.clips import LoadedClips
     from distgan.runs.export import load_generator
 
     generator = load_generator(options.run, options.weights)
+    if isinstance(generator, LoadedClips):
+        generator = clips.asked(options, generator)
     labels = chosen_labels(generator, options.label)
     return generator, labels, num if seeds is None else len(seeds) * max(1, len(labels))
 
 
-def _chunks(
+def chunks(
     options: argparse.Namespace,
     generator: LoadedGenerator,
     labels: list[int],
     total: int,
     seeds: list[int] | None,
 ) -> Iterator[tuple[int, NDArray[np.uint8], Tensor | None]]:
-    """Some images at a time: the place of the first, the images (n, h, w, c), their labels."""
+    """Some images at a time: the place of the first, the images (n, h, w, c), their labels.
+
+    Of clips (n, frames, h, w, c).
+    """
     import torch
 
     from distgan.cli.console import screen
@@ -262,7 +301,8 @@ def _chunks(
     from distgan.runs.grid import to_uint8
 
     each = max(1, len(labels))
-    step = _CHUNK if seeds is None else max(1, _CHUNK // each) * each
+    most = min(_CHUNK, _BLOCKS * generator.block)
+    step = most if seeds is None else max(1, most // each) * each
     with Preparation(screen()) as shown:
         for first in range(0, total, step):
             stop = min(first + step, total)
@@ -273,11 +313,15 @@ def _chunks(
                 made = generator.sample_seeds(seeds[first // each : stop // each], **how)
             mine = torch.tensor(labels)[torch.arange(first, stop) % each] if labels else None
             yield first, to_uint8(made), mine
-            shown.update("images", stop, total)
+            shown.update(generator.noun, stop, total)
 
 
-def _say_made(total: int, generator: LoadedGenerator, place: str) -> int:
+def say_made(total: int, generator: LoadedGenerator, place: str) -> int:
+    """Tell what was made; the exit status."""
     from distgan.cli.console import say
 
-    say(f"{total:,} images after {generator.images_seen:,} training images: {place}")
+    say(
+        f"{total:,} {generator.noun} after {generator.images_seen:,} training {generator.noun}: "
+        f"{place}"
+    )
     return 0

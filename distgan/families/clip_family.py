@@ -19,9 +19,12 @@ from distgan.families.adversarial_family import AdversarialFamily
 from distgan.families.base import Interface
 from distgan.families.clip_config import ClipConfig
 from distgan.families.data import Batch, Column, Draw
+from distgan.health import video
+from distgan.health.diagnosis import ADVERSARIAL, Rule
 from distgan.metrics.names import CLIP_METRICS
 
-_SHEET_CLIPS, _SHEET_FRAMES = 10, 16
+SHEET_CLIPS, SHEET_FRAMES = 10, 16
+"""Film strips of a sheet, and the most frames of each."""
 _MOST_PIXELS = 1 << 22
 """Of the frames that are made at once: 1,024 of 64x64."""
 
@@ -65,6 +68,17 @@ class ClipFamily(AdversarialFamily):
     def compared_columns(self) -> tuple[str, ...]:
         """Real clips, for signs of health: by `shown_rule`."""
         return ("frames",)
+
+    def image_signs(
+        self, networks: Mapping[str, nn.Module], made: Tensor, batch: Batch
+    ) -> dict[str, Tensor]:
+        """Those of `distgan.health.video`."""
+        return video.image_signs(made, self.reals(batch))
+
+    def health_rules(self) -> tuple[Rule, ...]:
+        """Those of every family, of the only discriminator's game if there is one, and of clips."""
+        games = ADVERSARIAL if len(self.games) == 1 else ()
+        return (*super().health_rules(), *games, *video.RULES)
 
     def check_data(self) -> None:
         """See that the data holds clips that are long enough.
@@ -112,9 +126,20 @@ class ClipFamily(AdversarialFamily):
         return self.inputs_of(self.config.clip.frames, self.config.clip.stride)
 
     def generate(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
-        """Clips of the length and step of the configuration: float (n, frames, c, h, w)."""
-        clip = self.config.clip
-        return self.make(networks, batch, clip.frames, clip.stride)
+        """Clips of the length and step of the configuration, float (n, frames, c, h, w), a few at a
+        time in memory."""
+        clip, found = self.config.clip, []
+        rows = {**batch.draws, **({} if batch.labels is None else {"label": batch.labels})}
+        most = self._at_once(clip.frames)
+        for parts in zip(*(torch.split(each, most) for each in rows.values()), strict=True):
+            draws = dict(zip(rows, parts, strict=True))
+            label = {"label": draws.pop("label")} if batch.labels is not None else {}
+            found.append(self.make(networks, Batch(label, draws), clip.frames, clip.stride))
+        return torch.cat(found)
+
+    def _at_once(self, frames: int) -> int:
+        image = self.data.image
+        return max(1, _MOST_PIXELS // (frames * image.height * image.width))
 
     def clips(
         self,
@@ -135,8 +160,7 @@ class ClipFamily(AdversarialFamily):
         """
         frames = frames or self.config.clip.frames
         spacing = spacing or self.config.clip.stride
-        most = max(1, _MOST_PIXELS // (frames * self.data.image.height * self.data.image.width))
-        found = []
+        most, found = self._at_once(frames), []
         for start in range(numbers.start, numbers.stop, most):
             part = range(start, min(numbers.stop, start + most))
             mine = None
@@ -151,10 +175,17 @@ class ClipFamily(AdversarialFamily):
         self, networks: Mapping[str, nn.Module], seed: int, shown: Batch | None = None
     ) -> tuple[Tensor, int]:
         """Film strips: ten clips below each other, frame beside frame; labels take turns."""
-        columns = min(self.config.clip.frames, _SHEET_FRAMES)
-        made = self.clips(networks, seed, "sheet", range(_SHEET_CLIPS))
-        at = torch.linspace(0, made.shape[1] - 1, columns).round().long()
-        return made[:, at].flatten(0, 1), columns
+        return strips(self.sheet_clips(networks, seed))
+
+    def sheet_clips(self, networks: Mapping[str, nn.Module], seed: int) -> Tensor:
+        """The clips of `sheet`, whole: float (10, frames, c, h, w), the same every time."""
+        return self.clips(networks, seed, "sheet", range(SHEET_CLIPS))
+
+    @property
+    def fps(self) -> float:
+        """Frames a second of the clips of the configuration, as fast as the data is."""
+        assert self.data.clips is not None, "see check_data"
+        return self.data.clips.fps / self.config.clip.stride
 
     def interfaces(self) -> dict[str, Interface]:
         """The generator of clips, and the discriminators."""
@@ -163,3 +194,15 @@ class ClipFamily(AdversarialFamily):
         image = list(self.data.image)
         seen = {role: Interface({"frames": image, **label}, "logits") for role in self.judged}
         return {"generator": Interface({**draws, **label}, "clips", generates=True), **seen}
+
+
+def strips(clips: Tensor) -> tuple[Tensor, int]:
+    """Film strips for a grid: the frames, (n * columns, c, h, w), and how many make a row.
+
+    Args:
+        clips: (n, frames, c, h, w); of more than 16 frames 16 are taken, evenly, the first and
+            the last with them.
+    """
+    columns = min(clips.shape[1], SHEET_FRAMES)
+    at = torch.linspace(0, clips.shape[1] - 1, columns).round().long()
+    return clips[:, at].flatten(0, 1), columns

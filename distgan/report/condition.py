@@ -15,6 +15,7 @@ STATES = (
     *("healthy", "discriminator wins", "generator wins", "exploding", "collapsing", "collapsed"),
     *("non-finite", "stalled", "posterior collapse", "variance at its bounds"),
     *("does nothing", "colours inverted", "checkerboard", "input hidden"),
+    *("frozen", "flickering", "motion collapse", "drift"),
 )
 """States with a colour on the page; any other is grey."""
 

@@ -127,6 +127,20 @@ TRAINING = (
         "log",
     ),
     ChartSpec(
+        "motion",
+        "Motion",
+        "differences of frames and distance between motions, over those of real clips; 0 is frozen "
+        "or all alike",
+        {"motion": "motion", "flicker": "flicker", "motion_variety": "variety"},
+    ),
+    ChartSpec(
+        "order",
+        "Order of frames and drift",
+        "disorder: 0 as in real clips, 1 any order; drift from first to last frames, of the data's "
+        "contrast",
+        {"disorder": "disorder", "drift": "drift"},
+    ),
+    ChartSpec(
         "augment",
         "Probability of augmentation",
         "that ADA chose",

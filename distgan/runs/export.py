@@ -19,12 +19,14 @@ from distgan.config.settings import PositiveCount, Width, from_dict, to_dict
 from distgan.config.shape import ImageShape
 from distgan.errors import UserError, brief, first_line
 from distgan.families import DataSpec, Family, build, config_class
+from distgan.families.clip_family import ClipFamily
 from distgan.families.translation import Translation
 from distgan.networks.random import number_layers
 from distgan.networks.unfilled import check_size, unfilled
 from distgan.runs import checkpoint
 from distgan.runs import folder as run
 from distgan.runs.autoencoder import LoadedAutoencoder
+from distgan.runs.clips import LoadedClips
 from distgan.runs.generator import LoadedGenerator
 from distgan.runs.translator import LoadedTranslator
 from distgan.storage.storage import Storage
@@ -173,7 +175,8 @@ def load_generator(uri: str, weights: str = "ema") -> LoadedGenerator:
 
     Returns:
         a `LoadedAutoencoder` for a model with an encoder, such as a VAE; a `LoadedTranslator`
-        for one that makes images of images, such as pix2pix.
+        for one that makes images of images, such as pix2pix; a `LoadedClips` for one that
+        makes clips.
 
     Raises:
         UserError: when the folder holds no run, one without weights yet, or files that are
@@ -316,6 +319,8 @@ def _rebuild(
     kind = LoadedAutoencoder if family.encodes else LoadedGenerator
     if isinstance(family, Translation):
         kind = LoadedTranslator
+    if isinstance(family, ClipFamily):
+        kind = LoadedClips
     return kind(family, networks, images_seen)
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 import itertools
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, features
 
 from distgan.errors import UserError, first_line
+from distgan.storage import machine
 from distgan.storage.storage import last_name
 
 KINDS = ("webp", "gif", "png", "mp4")
@@ -23,6 +24,12 @@ MOST_FRAMES = 100_000
 _FASTEST = {"gif": 50.0}
 """Most frames a second: a GIF counts in hundredths of a second, and viewers slow down below two."""
 FASTEST = 240.0
+QUALITY = 90
+"""Of a WEBP; 100 keeps every pixel."""
+_DESCRIPTION = 0x010E
+"""Exif's ImageDescription."""
+_FRAMES_OF_PALETTE = 16
+"""How many frames the colours of a GIF are chosen by."""
 
 
 def kind_of(path: str, option: str) -> str:
@@ -34,7 +41,7 @@ def kind_of(path: str, option: str) -> str:
     ending = last_name(path).rpartition(".")[2].lower()
     if ending not in KINDS:
         raise UserError(f"{option} {path}: a film is a .{', .'.join(KINDS[:-1])} or .{KINDS[-1]}")
-    if ending == "mp4" and shutil.which("ffmpeg") is None:
+    if ending == "mp4" and machine.ffmpeg() is None:
         raise UserError(
             f"{option} {path}: MP4 is written by the program ffmpeg, which is not on the PATH; "
             "install it, or name a .webp"
@@ -57,16 +64,30 @@ def check_speed(kind: str, fps: float) -> None:
         )
 
 
-def encode(frames: Iterable[Image.Image], kind: str, fps: float, hold: float = 0.0) -> bytes:
+def encode(
+    frames: Iterable[Image.Image],
+    kind: str,
+    fps: float,
+    hold: float = 0.0,
+    *,
+    quality: int = QUALITY,
+    said: str = "",
+) -> bytes:
     """A film that repeats for ever, where the format can say so.
+
+    A PNG keeps every pixel, and a GIF every pixel of grey pictures; of coloured ones a GIF has
+    256 colours, the same in all frames and without dither, so that what stands still does not
+    flicker.
 
     Args:
         frames: pictures of one size and mode (L or RGB), at least one; taken one at a time for
             MP4, else held in memory by Pillow.
         kind: one of `KINDS`.
-        fps: frames a second. A GIF counts in hundredths of a second: times are rounded so that
-            they add up.
+        fps: frames a second. A GIF counts in hundredths of a second, a WEBP or PNG in thousandths:
+            times are rounded so that they add up.
         hold: seconds for which the last frame is shown longer.
+        quality: of a WEBP, 1 to 100; 100 keeps every pixel.
+        said: what a WEBP or PNG says of itself, as its Exif image description.
 
     Raises:
         UserError: when ffmpeg fails, with what it says.
@@ -78,12 +99,41 @@ def encode(frames: Iterable[Image.Image], kind: str, fps: float, hold: float = 0
     ends = [round((n + 1) * 1000 / fps / unit) * unit for n in range(len(pictures))]
     times = [end - start for start, end in itertools.pairwise([0, *ends])]
     times[-1] += round(hold * 1000 / unit) * unit
+    how: dict[str, Any] = {"duration": times, "loop": 0}
+    if kind == "gif":
+        pictures, how["palette"] = _with_one_palette(pictures)
+    elif said:
+        exif = Image.Exif()
+        exif[_DESCRIPTION] = said
+        how["exif"] = exif
+    if kind == "webp":
+        how |= {"quality": quality, "method": 4} if quality < 100 else {"lossless": True}
     buffer = io.BytesIO()
     first, *rest = pictures
-    # What only WEBP knows, the others ignore.
-    how: dict[str, Any] = {"quality": 90, "method": 4, "duration": times, "loop": 0}
     first.save(buffer, kind.upper(), save_all=True, append_images=rest, **how)
     return buffer.getvalue()
+
+
+def description(content: bytes) -> str:
+    """What a picture says of itself, as `encode` wrote it; empty without, or for no picture."""
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            return str(picture.getexif().get(_DESCRIPTION, ""))
+    except Exception:
+        # The library may raise any exception for a foreign file.
+        return ""
+
+
+def _with_one_palette(pictures: list[Image.Image]) -> tuple[list[Image.Image], bytes]:
+    """Pictures of one palette, and that as bytes: then a GIF has one for all frames, too."""
+    if pictures[0].mode == "L":
+        return pictures, bytes(level for level in range(256) for _ in range(3))
+    # What moves in one frame moves in all; a few suffice to know the colours.
+    step = -(-len(pictures) // _FRAMES_OF_PALETTE)
+    seen = np.concatenate([np.asarray(each) for each in pictures[::step]])
+    palette = Image.fromarray(seen).quantize(256, Image.Quantize.MEDIANCUT)
+    found = [each.quantize(palette=palette, dither=Image.Dither.NONE) for each in pictures]
+    return found, bytes(palette.getpalette() or b"")
 
 
 def _mp4(frames: Iterable[Image.Image], fps: float, hold: float) -> bytes:

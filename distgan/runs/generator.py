@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from distgan.config.shape import ImageShape
 from distgan.errors import UserError, brief, listed
 from distgan.families import Family
-from distgan.families.data import Batch, drawn
+from distgan.families.data import Batch, Draw, drawn
 from distgan.networks.random import has_random_layers
 
 Label = int | str
@@ -33,6 +34,8 @@ class LoadedGenerator:
     family: Family
     networks: Mapping[str, nn.Module]
     images_seen: int
+    noun: ClassVar[str] = "images"
+    """What it makes, in a word."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -43,6 +46,11 @@ class LoadedGenerator:
     def image(self) -> ImageShape:
         """The shape of an image."""
         return self.family.data.image
+
+    @property
+    def inputs(self) -> Mapping[str, Draw]:
+        """The draws that `images` are made of, by name."""
+        return self.family.inputs()
 
     @property
     def network(self) -> nn.Module:
@@ -105,7 +113,7 @@ class LoadedGenerator:
         rows = [self.latents(1, seed, truncation) for seed in seeds]
         # Networks that draw noise draw it by the seed, so theirs are made one after another.
         together = 1 if any(map(has_random_layers, self.networks.values())) else len(rows)
-        parts = [torch.empty(0, *self.image)]
+        parts = [torch.empty(0, *self.shape)]
         for start in range(0, len(rows), max(1, together)):
             mine = rows[start : start + together]
             latents = {
@@ -167,9 +175,8 @@ class LoadedGenerator:
             raise UserError(f"--seed {brief(seed)}: should be a number of up to 18 digits")
         if truncation is not None and not truncation > 0:
             raise UserError(f"--truncation {truncation}: should be above 0, such as 1 or 0.5")
-        inputs = self.family.inputs()
-        found = drawn(inputs, seed, "sample", range(num) if isinstance(num, int) else num)
-        for name, wanted in inputs.items():
+        found = drawn(self.inputs, seed, "sample", range(num) if isinstance(num, int) else num)
+        for name, wanted in self.inputs.items():
             if wanted.kind == "normal" and truncation is not None:
                 found[name] = truncated(found[name], truncation)
         return found
@@ -199,24 +206,40 @@ class LoadedGenerator:
         """
         num = len(next(iter(latents.values()))) if latents else 0
         numbers = torch.zeros(num, dtype=torch.int64) if numbers is None else numbers
-        parts = []
-        for start in range(0, num, BLOCK):
-            columns = {} if labels is None else {"label": filled(labels[start:][:BLOCK])}
-            draws = {name: filled(z[start:][:BLOCK]) for name, z in latents.items()}
-            block = filled(numbers[start:][:BLOCK])
-            batch = Batch(columns, draws, numbers=block)
-            made = self.family.images(self.networks, batch, seed, "sample")
-            parts.append(made[: min(BLOCK, num - start)].float())
-        return torch.cat(parts) if parts else torch.empty(0, *self.image)
+        block, parts = self.block, []
+
+        def part(values: Tensor) -> Tensor:
+            return filled(values[start:][:block], block)
+
+        for start in range(0, num, block):
+            columns = {} if labels is None else {"label": part(labels)}
+            draws = {name: part(z) for name, z in latents.items()}
+            made = self.make(Batch(columns, draws, numbers=part(numbers)), seed)
+            parts.append(made[: min(block, num - start)].float())
+        return torch.cat(parts) if parts else torch.empty(0, *self.shape)
+
+    @property
+    def block(self) -> int:
+        """How many are made at once."""
+        return BLOCK
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one that is made."""
+        return self.image
+
+    def make(self, batch: Batch, seed: int) -> Tensor:
+        """Of a whole block of inputs; the ``seed`` is of layers that draw noise."""
+        return self.family.images(self.networks, batch, seed, "sample")
 
 
 BLOCK = 64
 """Images of a block that is generated at once."""
 
 
-def filled(values: Tensor) -> Tensor:
+def filled(values: Tensor, block: int = BLOCK) -> Tensor:
     """A block of full length, the rest of it repeats of the first row."""
-    missing = BLOCK - len(values)
+    missing = block - len(values)
     return torch.cat([values, values[:1].expand(missing, *values.shape[1:])]) if missing else values
 
 

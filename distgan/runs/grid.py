@@ -14,7 +14,7 @@ from distgan.config.shape import ImageShape
 from distgan.errors import UserError, brief
 from distgan.runs.captions import named
 
-_SMALLEST = 560
+SMALLEST = 560
 """A grid with fewer pixels across is enlarged by an integer factor, so that it can be seen."""
 
 
@@ -38,9 +38,12 @@ def check_grid(num: int, image: ImageShape, columns: int) -> None:
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:
-    """float (n, c, h, w) in [-1, 1] -> uint8 (n, h, w, c), rounded to nearest."""
+    """float (n, c, h, w) in [-1, 1] -> uint8 (n, h, w, c), rounded to nearest.
+
+    Of clips, (n, frames, c, h, w) -> (n, frames, h, w, c).
+    """
     scaled = (images.detach().float() + 1).mul_(127.5).round_().clamp_(0, 255)
-    pixels: NDArray[np.uint8] = scaled.byte().permute(0, 2, 3, 1).cpu().numpy()
+    pixels: NDArray[np.uint8] = scaled.byte().movedim(-3, -1).cpu().numpy()
     return pixels
 
 
@@ -70,12 +73,19 @@ def grid_png(images: NDArray[np.uint8], columns: int, names: Sequence[str] = ())
     return buffer.getvalue()
 
 
-def grid(images: NDArray[np.uint8], columns: int, names: Sequence[str] = ()) -> Image.Image:
+def grid(
+    images: NDArray[np.uint8],
+    columns: int,
+    names: Sequence[str] = (),
+    *,
+    smallest: int = SMALLEST,
+) -> Image.Image:
     """A picture of uint8 images (n, h, w, c), row by row, a thin line between them.
 
     Args:
         names: of the columns, written above them; they are repeated where there are fewer than
             columns, and none are written without any.
+        smallest: pixels across, as nearly as a whole factor gives them.
 
     Raises:
         UserError: for a number of channels that a PNG cannot show.
@@ -89,7 +99,7 @@ def grid(images: NDArray[np.uint8], columns: int, names: Sequence[str] = ()) -> 
         top, left = (height + 1) * (number // columns), (width + 1) * (number % columns)
         sheet[top : top + height, left : left + width] = image
     picture = Image.fromarray(sheet if channels == 3 else sheet[..., 0])
-    factor = max(1, round(_SMALLEST / picture.width))
+    factor = max(1, round(smallest / picture.width))
     picture = picture.resize(
         (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 from importlib import metadata
 from pathlib import Path
 
@@ -15,6 +16,11 @@ def version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "not installed"
+
+
+def ffmpeg() -> str | None:
+    """Where the program ffmpeg is, which reads and writes MP4 and other videos; None without."""
+    return shutil.which("ffmpeg")
 
 
 def processor() -> str:

@@ -13,6 +13,7 @@ from distgan.data.feed import Feed
 from distgan.data.images import ImageSet
 from distgan.evaluate.rows import shown_rows
 from distgan.families import Batch
+from distgan.families.base import Family
 from distgan.families.data import drawn
 from distgan.features import small_classifier_for
 from distgan.features.base import Extractor
@@ -23,6 +24,8 @@ from distgan.training.state import TrainingState
 
 _RECORDS_BETWEEN_CLASSES = 5
 """Classifying the samples costs a few times what the other signs do."""
+_MOST_VALUES, _FEWEST_CLIPS = 1 << 26, 8
+"""Of the clips that a run is judged by: 64 of 16 frames of 64x64x3 have 13 million values."""
 
 Fields = dict[str, Any]
 
@@ -49,20 +52,22 @@ class Monitor:
     ) -> None:
         self._config = config
         family = state.family
-        numbers = feed.numbers(0)
-        own = drawn(family.inputs(), config.seed, "health", range(SAMPLES))
+        # Clips are trained on by draws that may be of other sizes.
+        numbers = {} if family.makes_clips else feed.numbers(0)
+        count = _samples(family)
+        own = drawn(family.inputs(), config.seed, "health", range(count))
         device, dtype = state.world.device, config.dtype
         draws = {
-            name: numbers[name][:SAMPLES].clone() if name in numbers else values.to(device, dtype)
+            name: numbers[name][:count].clone() if name in numbers else values.to(device, dtype)
             for name, values in own.items()
         }
         labels = {}
         if family.labels:
             count = len(next(iter(draws.values())))
             labels = {"label": torch.arange(count, device=state.world.device) % family.labels}
-        self._rows = _rows(config, state, images, other)
+        self._rows = _rows(config, state, images, other, _samples(family))
         self._inputs = Batch({**labels, **self._rows}, draws)
-        classifier = small_classifier_for(images)
+        classifier = None if family.makes_clips else small_classifier_for(images)
         self._classifier = None if classifier is None else classifier.to(state.world.device)
         self._class_entropy = 0.0
         self._real_distance = 0.0
@@ -162,8 +167,21 @@ class Monitor:
         self._class_entropy = state["class_entropy"]
 
 
+def _samples(family: Family) -> int:
+    """How many samples a run is judged by: fewer clips where their frames are large."""
+    rule = family.shown_rule
+    if not family.makes_clips or rule is None:
+        return SAMPLES
+    values: int = rule.shown * math.prod(family.data.image)
+    return max(_FEWEST_CLIPS, min(SAMPLES, _MOST_VALUES // values))
+
+
 def _rows(
-    config: RunConfig, state: TrainingState, images: ImageSet, other: ImageSet | None
+    config: RunConfig,
+    state: TrainingState,
+    images: ImageSet,
+    other: ImageSet | None,
+    count: int,
 ) -> dict[str, Tensor]:
     """Rows that samples are made of or compared with, the same on all ranks; rank 0 reads them."""
     family, world = state.family, state.world
@@ -172,7 +190,7 @@ def _rows(
     found = None
     if world.leads:
         names = family.compared_columns
-        found = shown_rows(images, other, config.evaluate, family, names, SAMPLES).columns
+        found = shown_rows(images, other, config.evaluate, family, names, count).columns
     told = world.gather(found)[0]
     return {name: rows.to(world.device, config.dtype) for name, rows in told.items()}
 

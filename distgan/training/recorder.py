@@ -13,9 +13,8 @@ from distgan.evaluate.rows import shown_rows
 from distgan.families import Batch
 from distgan.families.base import SHEET_WIDTH
 from distgan.families.registry import to_yaml
-from distgan.runs import checkpoint, export, records
+from distgan.runs import checkpoint, export, records, samples
 from distgan.runs import folder as run
-from distgan.runs.samples import sample_sheet
 from distgan.storage.storage import Storage
 from distgan.training.arithmetic import described
 from distgan.training.state import TrainingState
@@ -77,12 +76,15 @@ class RunRecorder:
         return self._data
 
     def sample(self, state: TrainingState) -> None:
-        """Write a grid of samples."""
+        """Write a grid of samples, and of clips an animation beside it."""
+        seed, seen = self._config.seed, state.images_seen
         with state.generating() as networks:
-            picture = sample_sheet(state.family, networks, self._config.seed, self._shown(state))
-        self._storage.write(f"samples/images-{state.images_seen:012d}.png", picture)
-        self.recorder.add_picture(state.images_seen, "samples", picture)
-        self.sampled = state.images_seen
+            sheet = samples.sample_sheet(state.family, networks, seed, self._shown(state))
+        self._storage.write(samples.name(seen), sheet.picture)
+        if sheet.animation:
+            self._storage.write(samples.name(seen, "webp"), sheet.animation)
+        self.recorder.add_picture(seen, "samples", sheet.picture)
+        self.sampled = seen
 
     def finish(self, state: TrainingState) -> None:
         """Write the result of a complete run."""

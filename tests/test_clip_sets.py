@@ -401,6 +401,14 @@ def test_options_that_do_not_fit_are_refused(
     assert str(caught.value).startswith(said)
 
 
+def test_a_set_of_clips_is_no_source_of_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(monkeypatch, tmp_path / "set", Memory())
+    with pytest.raises(UserError, match=r"holds clips .* give the source that it was made of"):
+        prepare(str(tmp_path / "set"), str(tmp_path / "again"), workers=0)
+
+
 @pytest.mark.parametrize("name", ["frames", "cut", "fps"])
 def test_options_of_clips_are_refused_of_images(tmp_path: Path, name: str) -> None:
     np.save(tmp_path / "images.npy", np.zeros((4, 6, 6, 1), np.uint8))

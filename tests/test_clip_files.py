@@ -536,7 +536,8 @@ def specimens(folder: Path) -> dict[str, tuple[Callable[[], ClipSource], list[Pa
 
 def outcome(opener: Callable[[], ClipSource]) -> str:
     """What becomes of a source: whole, partly damaged, or a line (or, wrongly, an exception)."""
-    bad = 0
+    said: list[str] = []
+    line = ""
     with limited(10):
         try:
             for item in clips(opener()):
@@ -544,13 +545,14 @@ def outcome(opener: Callable[[], ClipSource]) -> str:
                     try:
                         Transform().pixels(frame)
                     except BadImageError as error:
-                        assert str(error).isprintable()
-                        bad += 1
+                        said.append(str(error))
         except UserError as error:
-            assert str(error).isprintable()
-            assert 20 < len(str(error)) < 2000
-            return "a line"
-    return "bad frames" if bad else "whole"
+            line = str(error)
+    assert all(each.isprintable() for each in [line, *said])
+    if line:
+        assert 20 < len(line) < 2000
+        return "a line"
+    return "bad frames" if said else "whole"
 
 
 @pytest.mark.parametrize("kind", ["frames", "zip", "files", "strips", "stack"])

@@ -22,7 +22,8 @@ from distgan.data.clips import ffmpeg
 from distgan.data.clips.files import open_files
 from distgan.data.clips.reel import Reel
 
-from .test_clip_files import Clip, animate, clip, clips, outcome, pixels, reason, refused
+from .test_clip_arrays import outcome
+from .test_clip_files import Clip, animate, clip, clips, pixels, reason, refused
 from .test_fuzzed_sources import WAYS
 
 STAND_IN = """#!{python} -S

@@ -288,9 +288,10 @@ def test_a_playlist_in_a_videos_name_opens_nothing(tmp_path: Path) -> None:
     inner = encoded(tmp_path / "secret.mkv", clip(1), *LOSSLESS, "-pix_fmt", "bgr0")
     folder = tmp_path / "set"
     folder.mkdir()
+    shutil.copy(inner, folder / "inner.bin")
     playlist = f"#EXTM3U\n#EXTINF:1,\nfile://{inner}\n#EXT-X-ENDLIST\n"
     (folder / "0.mp4").write_text(playlist)
-    (folder / "1.mkv").write_text(f"ffconcat version 1.0\nfile '{inner}'\n")
+    (folder / "1.mkv").write_text("ffconcat version 1.0\nfile inner.bin\n")
     (folder / "2.webm").write_bytes(b"")
     (folder / "3.avi").write_text("no video\n" * 99)
     source = open_files(folder, "train")

@@ -6,6 +6,7 @@ channels (https://netpbm.sourceforge.net/doc/pam.html).
 
 from __future__ import annotations
 
+import os
 import re
 import select
 import shutil
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from distgan.data.decoder import LARGEST_PIXELS, BadImageError, as_wanted
-from distgan.data.sources.base import regular
+from distgan.data.sources.base import open_regular
 from distgan.errors import UserError, first_line, printable
 
 ENDINGS = frozenset(
@@ -85,7 +86,7 @@ def rate(ffmpeg: str, path: Path) -> float | None:
     except OSError as error:
         raise BadImageError(f"ffmpeg cannot be started ({first_line(error)})") from None
     if done.returncode:
-        raise BadImageError(_refused(done.stderr))
+        _judge(done.returncode, done.stderr)
     found = re.match(rb"YUV4MPEG2 [^\n]*?\bF([0-9]{1,9}):([0-9]{1,9})\b", done.stdout)
     above, below = (int(found[1]), int(found[2])) if found else (0, 0)
     return above / below if above and below else None
@@ -99,7 +100,7 @@ def frames(ffmpeg: str, path: Path) -> Iterator[NDArray[np.uint8]]:
     Raises:
         BadImageError: when ffmpeg finds any damage, or takes longer than `SECONDS` for a frame.
     """
-    _refuse_irregular(path)
+    _refuse_unfit(path)
     command = [*_reading(ffmpeg, path), *_EVERY_FRAME, "-c:v", "pam", "-f", "image2pipe", "pipe:1"]
     with tempfile.TemporaryFile() as said:
         try:
@@ -123,39 +124,55 @@ def frames(ffmpeg: str, path: Path) -> Iterator[NDArray[np.uint8]]:
             process.wait()
         said.seek(0)
         words = said.read(1 << 16)
-        # Of damage in the middle ffmpeg speaks, but goes on and ends well.
-        if code or words.strip():
-            raise BadImageError(_refused(words))
+        _judge(code, words)
 
 
 def _reading(ffmpeg: str, path: Path) -> list[str]:
     """The command as far as its input: the file's name is no option, pattern or protocol."""
     return [
-        *(ffmpeg, "-nostdin", "-hide_banner", "-loglevel", "error", "-nostats"),
+        *(ffmpeg, "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+warning"),
         # One thread, as several clips are read at a time.
-        *("-threads", "1", "-max_pixels", str(LARGEST_PIXELS)),
+        *("-threads", "1", "-filter_threads", "1", "-max_pixels", str(LARGEST_PIXELS)),
         *("-protocol_whitelist", "file,pipe", "-format_whitelist", _CONTAINERS),
-        *("-i", f"file:{path.absolute()}", "-map", "0:V:0"),
+        # Where frames change their size, filters would begin anew, and count them from 0.
+        *("-reinit_filter", "0", "-i", f"file:{path.absolute()}", "-map", "0:V:0"),
     ]
 
 
 _LATE = f"ffmpeg gave no frame for {SECONDS:.0f} s; encode it again"
+_ERROR = re.compile(r"\[(?:error|fatal|panic)\] (.*)")
+_CHANGE = "Changing video frame properties"
+"""Of ffmpeg's warning that frames have another size by now; it makes them those of the first."""
 
 
-def _refused(words: bytes) -> str:
-    """What ffmpeg says, without the addresses of its objects."""
-    lines = words.decode(errors="replace").strip().splitlines()
-    said = re.sub(r" @ 0x[0-9a-f]+", "", lines[0]) if lines else "without a word"
-    return f"damaged, or no video, as ffmpeg finds ({printable(said[:200])}); encode it again"
+def _judge(code: int, words: bytes) -> None:
+    """Refuse a video by what ffmpeg said: of damage it speaks, but goes on and ends well.
+
+    Raises:
+        BadImageError: when it failed, or spoke of damage or of a change.
+    """
+    lines = words.decode(errors="replace").splitlines()
+    said = next((found[1] for line in lines if (found := _ERROR.search(line))), None)
+    if code and said is None:
+        said = lines[0] if lines else "without a word"
+    if said is not None:
+        reason = printable(said.strip()[:200])
+        raise BadImageError(f"damaged, or no video, as ffmpeg finds ({reason}); encode it again")
+    if any(_CHANGE in line for line in lines):
+        raise BadImageError("frames of mixed sizes or colours, as ffmpeg finds; encode it again")
 
 
-def _refuse_irregular(path: Path) -> None:
+def _refuse_unfit(path: Path) -> None:
+    """Refuse what is no regular file, or an AVI that is cut short, of which ffmpeg says nothing."""
     try:
-        usual = regular(path)
+        with open_regular(path) as stream:
+            head, size = stream.read(12), os.fstat(stream.fileno()).st_size
     except OSError as error:
-        raise BadImageError(f"cannot be read ({error.strerror or first_line(error)})") from None
-    if not usual:
-        raise BadImageError("cannot be read (not a regular file but a pipe, device or socket)")
+        reason = error.strerror or first_line(error)
+        raise BadImageError(f"cannot be read ({reason})") from None
+    # RIFF counts what follows its own eight bytes.
+    if head[:4] == b"RIFF" and size < 8 + int.from_bytes(head[4:8], "little"):
+        raise BadImageError("an AVI that is cut short; copy it again")
 
 
 class _Stream:

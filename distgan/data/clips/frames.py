@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import groupby, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -195,5 +195,5 @@ def _skips(names: list[str]) -> bool:
     # Names without a number have no order but the alphabet's; longer ones are no counters.
     if not all(run and len(run[0]) <= 18 for run in runs):
         return False
-    steps = [int(after[0]) - int(before[0]) for before, after in pairwise(runs)]
-    return len(list(groupby(steps))) > 1 or 0 in steps
+    # A number that never changes, such as a size, counts nothing.
+    return len({int(after[0]) - int(before[0]) for before, after in pairwise(runs)}) > 1

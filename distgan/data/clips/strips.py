@@ -19,6 +19,9 @@ ABOUT = (
     "side or below each other"
 )
 
+_AT_ONCE = 16
+"""Strips that are read at once, not yet decoded: some sources read many for one."""
+
 
 def open_strips(path: Path, split: str, frame_size: tuple[int, int] | None) -> StripSource:
     """A clip for each image of a source.
@@ -51,13 +54,13 @@ class StripSource:
 
     def read(self, numbers: NDArray[np.int64]) -> Iterator[ClipItem]:
         """The clips of these numbers; a strip that cannot be cut is a single `Unreadable`."""
-        for number in numbers:
-            (item,) = self._source.read(np.array([number]))
-            try:
-                frames: list[ImageData] = [*cut(_pixels(item), self._size)]
-            except BadImageError as error:
-                frames = [Unreadable(str(error))]
-            yield ClipItem(frames, item.where, item.label)
+        for start in range(0, len(numbers), _AT_ONCE):
+            for item in self._source.read(numbers[start : start + _AT_ONCE]):
+                try:
+                    frames: list[ImageData] = [*cut(_pixels(item), self._size)]
+                except BadImageError as error:
+                    frames = [Unreadable(str(error))]
+                yield ClipItem(frames, item.where, item.label)
 
 
 def cut(strip: NDArray[np.uint8], size: tuple[int, int] | None) -> list[NDArray[np.uint8]]:

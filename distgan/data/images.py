@@ -61,6 +61,11 @@ class ImageSet:
         return sum(map(sum, self.groups))
 
     @property
+    def noun(self) -> str:
+        """What one of its rows is called: image or clip."""
+        return "image" if self.clips is None else "clip"
+
+    @property
     def bytes(self) -> int:
         """Bytes of all images, or of all frames, decoded."""
         return (self.count if self.clips is None else self.clips.frames) * self.image_bytes

@@ -13,7 +13,6 @@ from distgan.config.settings import override
 from distgan.data import prepare as preparing
 from distgan.data.manifest import MANIFEST
 from distgan.data.prepare import PrepareSettings
-from distgan.data.shards import make_shard
 from distgan.data.unfinished import UNFINISHED
 from distgan.errors import UserError
 from distgan.launch.prepare import prepare
@@ -128,7 +127,7 @@ def test_tasks_of_a_lost_preparation_write_no_more(
     make, lost = preparing._make, []
 
     def killed(*given: Any) -> Any:
-        lost.append(given[:3])
+        lost.append(given[:2])
         raise KilledError
 
     with monkeypatch.context() as patch:
@@ -136,13 +135,13 @@ def test_tasks_of_a_lost_preparation_write_no_more(
         patch.setattr(preparing, "_make", killed)
         with pytest.raises(KilledError):
             prepare(source, str(out), PrepareSettings(), workers=0)
-    (jobs, opened, layout) = lost[0]
+    (jobs, work) = lost[0]
     assert (out / UNFINISHED / OWNER).exists()
 
     def wakes_up(said: str) -> None:
         before = content(out)
         with pytest.raises(UserError, match=said):
-            make_shard(jobs[0], opened, layout)
+            work.make(jobs[0])
         storage = Storage(out).owned_by(jobs[0].owner, UNFINISHED)
         with pytest.raises(UserError, match=said):
             storage.write(MANIFEST, "{}")

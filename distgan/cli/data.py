@@ -11,6 +11,7 @@ from distgan.cli.parser import MOST_WORKERS, Parser, Verbs, whole
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from distgan.config.clip import Clips
     from distgan.data.manifest import Manifest
 
 _PREPARE = """\
@@ -25,6 +26,15 @@ SOURCE is one of these; which, it sees for itself:
   Parquet with a column image, also Hugging Face's
   a .npz (images, labels) or .npy of uint8
 
+moving-mnist and moving-mnist-small are clips of digits, also made of those in the package. With
+--clips SOURCE holds clips of yours, and KIND says how:
+
+  frames     a folder of images for each clip; folders of such folders are the classes
+  files      videos, GIF, APNG or animated WebP, in a folder of each class
+  strips     images, in each of which the frames of a clip lie side by side
+  stack      one .npy of all clips: (frames, clips, height, width), or clips first
+  panning    images of any kind above: a window of --size moves over each
+
 For instance:
 
   distgan data prepare fashion-mnist --out sets/fashion
@@ -33,6 +43,8 @@ For instance:
   distgan data prepare scans/ --channels gray --size 48x64 --crop none --out sets/scans
   distgan data prepare facades/ --pairs side-by-side --size 256 --out sets/facades
   distgan data prepare horse2zebra/ --pairs unpaired --size 256 --out sets/horse2zebra
+  distgan data prepare moving-mnist-small --out sets/digits
+  distgan data prepare films/ --clips files --size 64 --fps 12 --cut 32 --out sets/films
   distgan data prepare crawl/ --size 256 --skip-bad 100 --store png --out s3://bucket/crawl
 
 Stopped, it leaves nothing; repeated, it makes the same bytes, on any number of cores.
@@ -41,19 +53,19 @@ Stopped, it leaves nothing; repeated, it makes the same bytes, on any number of 
 
 def add(verbs: Verbs[Parser]) -> None:
     """Declare the verb and its actions."""
-    data = verbs.add_parser("data", help="prepare and inspect sets of images")
+    data = verbs.add_parser("data", help="prepare and inspect sets of images and clips")
     actions = data.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_prepare(actions)
-    info = actions.add_parser("info", help="describe a set and draw a grid of its images")
+    info = actions.add_parser("info", help="describe a set and draw its images or clips")
     info.add_argument("uri", metavar="URI", help="name, path or URI of a set")
-    info.add_argument("--picture", metavar="FILE.png", help="the grid [SET's name-info.png]")
+    info.add_argument("--picture", metavar="FILE.png", help="the drawing [SET's name-info.png]")
     info.set_defaults(execute=run_info)
 
 
 def _add_prepare(actions: Verbs[Parser]) -> None:
     prepare = actions.add_parser(
         "prepare",
-        help="turn images of any kind into Parquet and a manifest",
+        help="turn images or clips of any kind into Parquet and a manifest",
         epilog=_PREPARE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -83,6 +95,7 @@ def _add_prepare(actions: Verbs[Parser]) -> None:
     prepare.add_argument(
         "--pair-channels", metavar="WHICH", help="gray, rgb or auto, of the pairs [as --channels]"
     )
+    _add_clips(prepare)
     prepare.add_argument(
         "--subset", metavar="N", help="take N images, drawn by --seed [all; stacked-mnist 128000]"
     )
@@ -90,7 +103,7 @@ def _add_prepare(actions: Verbs[Parser]) -> None:
         "--validation", metavar="N", help="hold out N of them, as a set in URI/validation [0]"
     )
     prepare.add_argument(
-        "--seed", metavar="S", help="of --subset, --validation and stacked-mnist [0]"
+        "--seed", metavar="S", help="of --subset, --validation and sets that are made [0]"
     )
     prepare.add_argument("--shard-size", metavar="MB", help="of decoded pixels in a shard [64]")
     prepare.add_argument(
@@ -98,7 +111,9 @@ def _add_prepare(actions: Verbs[Parser]) -> None:
         metavar="AS",
         help="raw pixels, png, or original: the source's bytes where unchanged [raw]",
     )
-    prepare.add_argument("--skip-bad", metavar="N", help="leave out up to N bad images [0]")
+    prepare.add_argument(
+        "--skip-bad", metavar="N", help="leave out up to N bad images or clips [0]"
+    )
     prepare.add_argument(
         "--workers",
         type=whole("--workers", 0, MOST_WORKERS),
@@ -106,6 +121,28 @@ def _add_prepare(actions: Verbs[Parser]) -> None:
         help="tasks at a time [one per core]; 0: in this process, without Ray",
     )
     prepare.add_argument("--address", metavar="ADDR", help="a running Ray cluster [RAY_ADDRESS]")
+
+
+def _add_clips(prepare: Parser) -> None:
+    prepare.add_argument(
+        "--clips",
+        metavar="KIND",
+        help="SOURCE holds clips: frames, files, strips, stack or panning (see below)",
+    )
+    prepare.add_argument(
+        "--frames", metavar="N", help="that a clip must have [2, or --cut; panning 16]"
+    )
+    prepare.add_argument(
+        "--short",
+        metavar="HOW",
+        help="with fewer --frames: drop, or loop: begin again until there are so many [drop]",
+    )
+    prepare.add_argument(
+        "--cut", metavar="N", help="cut longer clips into some of N frames [left whole]"
+    )
+    prepare.add_argument(
+        "--fps", metavar="F", help="take frames at this rate [all, which must be of one rate]"
+    )
 
 
 def run_prepare(options: argparse.Namespace) -> int:
@@ -158,15 +195,17 @@ def _show_made(console: Console, made: dict[str, Manifest], options: argparse.Na
     out = options.out.rstrip("/")
     places = {side: f"{out}/{side}" if side else options.out for side in made}
     for side, one in made.items():
-        size = f"{one.height}x{one.width}x{one.channels}"
+        size, rows = f"{one.height}x{one.width}x{one.channels}", "images"
+        if one.clips is not None:
+            size, rows = f"{_length(one.clips)} of {size}", "clips"
         if one.pair_shape is not None:
             size += f", with pairs of {one.pair_shape},"
         console.print(
-            text((f"{one.count:,}", "bold"), f" images of {size} in {places[side]}"),
+            text((f"{one.count:,}", "bold"), f" {rows} of {size} in {places[side]}"),
             soft_wrap=True,
         )
         if one.skipped:
-            console.print(f"  left out      {one.skipped} bad images, see bad-images.txt")
+            console.print(f"  left out      {one.skipped} bad {rows}, see bad-images.txt")
         if options.validation:
             console.print(f"  validation    {places[side]}/validation", soft_wrap=True)
     lines = [("look at it", command("data", "info", place)) for place in places.values()]
@@ -180,13 +219,23 @@ def _show_made(console: Console, made: dict[str, Manifest], options: argparse.Na
         console.print(f"  {what:<13} {line}", soft_wrap=True)
 
 
+def _length(clips: Clips) -> str:
+    same = clips.shortest == clips.longest
+    return f"{clips.shortest} frames" if same else f"{clips.shortest} to {clips.longest} frames"
+
+
 def _recipe(made: Manifest) -> str:
-    """The recipe that `distgan train` chooses for a set; mnist-mlp where convolutions fit none."""
+    """The recipe that `distgan train` chooses for a set; mnist-mlp where convolutions fit none.
+
+    Of clips the first of those for clips.
+    """
     import torch
 
     from distgan.config.shape import ImageShape
-    from distgan.recipes import photos
+    from distgan.recipes import clips, photos
 
+    if made.clips is not None:
+        return next(iter(clips.of_clips()), "RECIPE")
     image = ImageShape(made.channels, made.height, made.width)
     if not photos.halves(image):
         return "mnist-mlp"
@@ -214,7 +263,7 @@ def run_info(options: argparse.Namespace) -> int:
         table = Table(box=None, pad_edge=False)
         table.add_column("label", justify="right")
         table.add_column("class")
-        table.add_column("images", justify="right")
+        table.add_column(found.rows, justify="right")
         known = list(zip(found.classes, found.counts, strict=True))
         for label, (name, count) in enumerate(known[:MOST_ROWS]):
             table.add_row(str(label), name, f"{count:,}")

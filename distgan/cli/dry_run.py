@@ -41,7 +41,7 @@ def _facts(found: DryRun) -> dict[str, str]:
     weights = (f"{role} of {count:,} weights" for role, count in found.weights.items())
     return {
         "recipe": f"{config.recipe}, a {config.family}",
-        "data": f"{config.data}: {found.images.count:,} images of {size}{classes}",
+        "data": f"{config.data}: {found.images.count:,} {found.images.noun}s of {size}{classes}",
         "feed": found.feed,
         "networks": ", ".join(weights),
         "workers": found.workers,

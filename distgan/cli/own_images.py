@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from distgan.cli.files import read_file
@@ -72,9 +73,14 @@ class OwnImages:
     def _of_chosen(self, changes: dict[str, Any], option: str) -> RunConfig:
         from distgan import recipes
         from distgan.config import settings
+        from distgan.data.clips.open import is_made_clips
         from distgan.data.images import open_images
-        from distgan.recipes import photos
+        from distgan.data.spec import data_spec
+        from distgan.recipes import clips, photos
 
+        if is_made_clips(changes["data"]):
+            config = settings.override_typed(clips.choose(changes["data"]), changes)
+            return settings.override(config, {"data": self.prepared(config.data, option, config)})
         where, gpu = f"{option} {changes['data']}", self._has_gpu()
 
         def chosen(image: ImageShape, count: int) -> tuple[RunConfig, Choice]:
@@ -84,6 +90,9 @@ class OwnImages:
         # Called with the sizes to come, so that a wrong one or a wrong setting is heard of first.
         changes["data"] = self.prepared(changes["data"], option, check=chosen)
         images = open_images(changes["data"], option)
+        if images.clips is not None:
+            base = clips.choose(changes["data"], data_spec(images))
+            return settings.override_typed(base, changes)
         config, choice = chosen(images.shape, images.count)
         self._terminal.note(f"{choice.recipe}: {choice.reason}")
         if not gpu:
@@ -115,8 +124,9 @@ class OwnImages:
         from distgan.cli.progress import Preparation
         from distgan.config.settings import from_dict
         from distgan.data import raw
+        from distgan.data.clips.open import is_made_clips
         from distgan.data.prepare import PrepareSettings
-        from distgan.data.sources import is_made
+        from distgan.families.check import check_networks
         from distgan.launch import ready
 
         asked = self._options.size
@@ -132,7 +142,7 @@ class OwnImages:
             return data
         if self._options.dry_run:
             words = ["data", "prepare", data, "--out", "SET"]
-            if asked is not None or not is_made(data):
+            if asked is not None or not raw.is_computed(data):
                 words[3:3] = ["--size", asked or "64"]
             make = command(*words)
             raise UserError(
@@ -140,23 +150,24 @@ class OwnImages:
                 f"make one with `{make}`, or leave --dry-run out"
             )
         with Preparation(self._terminal.console) as shown, _interruptible(shown):
+            how = {
+                "option": option,
+                "address": self._options.address,
+                "progress": shown.update,
+                "note": shown.note,
+                "stop": self._stop,
+            }
+            if is_made_clips(data):
+                fits = None if config is None else partial(check_networks, config)
+                return ready.ready_clips(data, told, check=fits, **how)
             survey = raw.survey(data, shown.update, option)
             side: tuple[int, int] | int | None = told.size or size
             if side is None and config is not None:
                 side = ready.fitting(config, survey)
-            how = ready.sized(survey, side, told.skip_bad)
+            sized = ready.sized(survey, side, told.skip_bad)
             if check is not None:
-                check(ready.shape_of(survey, how), survey.count)
-            return ready.ready(
-                data,
-                survey,
-                how,
-                option=option,
-                address=self._options.address,
-                progress=shown.update,
-                note=shown.note,
-                stop=self._stop,
-            )
+                check(ready.shape_of(survey, sized), survey.count)
+            return ready.ready(data, survey, sized, **how)
 
     def _has_gpu(self) -> bool:
         import torch
@@ -172,6 +183,7 @@ def _check_place(what: str) -> None:
     """
     from distgan import recipes
     from distgan.cli.console import command
+    from distgan.data.clips.open import is_made_clips
     from distgan.runs.folder import CONFIG
 
     if "://" in what:
@@ -181,7 +193,7 @@ def _check_place(what: str) -> None:
         raise UserError(
             f"{what}: is a run, not images; go on with `{command('train', '--resume', what)}`"
         )
-    if os.path.exists(place):
+    if os.path.exists(place) or is_made_clips(what):
         return
     if os.sep in what or what.lower().endswith(_ENDINGS):
         raise UserError(f"{what}: no such file or folder; give your images, or a recipe's name")

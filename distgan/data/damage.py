@@ -39,7 +39,7 @@ class Damage:
         other: ImageSet | None = None,
     ) -> None:
         self._images, self._limit, self._storage, self._note = images, limit, storage, note
-        self._other, self._what = other, "image" if images.clips is None else "clip"
+        self._other, self._what = other, images.noun
         self._name = f"bad-images-{rank}.txt" if rank else "bad-images.txt"
         self._found = self._before()
 

@@ -86,14 +86,14 @@ def decode(content: bytes, gray: bool | None = None, shape: ImageShape | None = 
         BadImageError: when it cannot be decoded, is too large to be decoded safely, or is of
             another shape.
     """
-    opened = _opened(content)
-    if shape is not None and (found := _shape(opened)) != shape:
+    image = opened(content)
+    if shape is not None and (found := _shape(image)) != shape:
         raise BadImageError(
             f"images of mixed shapes, {found} here but {shape} before; resize them with "
             "`distgan data prepare --size`"
         )
     try:
-        return _decode(opened, gray)
+        return _decode(image, gray)
     except BadImageError:
         shorter = _without_text(content)
         if shorter is None:
@@ -108,13 +108,13 @@ def shape_of(content: bytes) -> ImageShape:
     Raises:
         BadImageError: when it is no image, or too large to be decoded safely.
     """
-    return _shape(_opened(content))
+    return _shape(opened(content))
 
 
 def is_plain(content: bytes, shape: ImageShape) -> bool:
     """Whether an image has this shape after decoding alone, without rotation, conversion of its
     mode, or transparency."""
-    image = _opened(content)
+    image = opened(content)
     mode = "L" if shape.channels == 1 else "RGB"
     plain = image.mode == mode and "transparency" not in image.info
     return plain and _orientation(image) == 1 and (image.height, image.width) == shape[1:]
@@ -156,8 +156,12 @@ def _of_sixteen_bits(
     return Decoded(flat, int(wide.min()), int(wide.max()), frames)
 
 
-def _opened(content: bytes) -> Image.Image:
-    """An image whose header has been read; a PNG with too much text is opened without it."""
+def opened(content: bytes) -> Image.Image:
+    """An image whose header has been read; a PNG with too much text is opened without it.
+
+    Raises:
+        BadImageError: when it is none, or too large to be decoded safely.
+    """
     try:
         return _open(content)
     except BadImageError:

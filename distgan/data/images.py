@@ -14,6 +14,8 @@ from distgan.config.clip import Clips
 from distgan.config.settings import nearest
 from distgan.config.shape import ImageShape
 from distgan.data import columns, manifest
+from distgan.data.clips import open as clip_sources
+from distgan.data.clips.footers import clip_shape, is_of_clips
 from distgan.data.columns import SHAPE_KEY
 from distgan.data.manifest import Manifest
 from distgan.data.shapes import common_shape, pair_shape
@@ -57,6 +59,11 @@ class ImageSet:
     def count(self) -> int:
         """Number of images."""
         return sum(map(sum, self.groups))
+
+    @property
+    def noun(self) -> str:
+        """What one of its rows is called: image or clip."""
+        return "image" if self.clips is None else "clip"
 
     @property
     def bytes(self) -> int:
@@ -116,12 +123,13 @@ def open_images(data: str, option: str = "--data") -> ImageSet:
         raise UserError(f"{where}: cannot be reached ({error})") from None
     if not there:
         known = ", ".join(PACKAGED)
-        if data in NAMED or data in MADE:
+        made_here = (*MADE, *clip_sources.MADE)
+        if data in NAMED or data in made_here:
             raise UserError(
                 f"{where}: is not here yet; make it with `distgan data prepare {data} --out {data}`"
             )
         raise UserError(
-            f"{where}: no such set, file or folder{nearest(data, list(PACKAGED))}; "
+            f"{where}: no such set, file or folder{nearest(data, [*PACKAGED, *made_here])}; "
             f"give {known}, a Parquet file, or a folder made by `distgan data prepare`"
         )
     made = manifest.read(storage)
@@ -142,16 +150,21 @@ def open_images(data: str, option: str = "--data") -> ImageSet:
     )
     if sum(map(sum, groups)) == 0:
         raise UserError(f"{where}: holds no images (0 rows); make the set again")
-    shape = common_shape(storage, data, files, [schema for _, schema in footers], option)
     schemas = [schema for _, schema in footers]
-    encoded = columns.holds_bytes(schemas[0].field("image").type)
+    of_clips = is_of_clips(schemas, made, where)
+    if of_clips:
+        shape, encoded = clip_shape(files, schemas, where)
+    else:
+        shape = common_shape(storage, data, files, schemas, option)
+        encoded = columns.holds_bytes(schemas[0].field("image").type)
     labelled, pair = _labelled(files, schemas, option), pair_shape(storage, files, schemas, option)
     if made is not None:
         counts = [sum(rows) for rows in groups]
         _check_promises(where, made, shape, pair, counts, labelled is not None)
     classes = () if labelled is None else _classes(storage, files, made, labelled, option)
     label = labelled or columns.LABELS[0]
-    return ImageSet(storage.uri, tuple(files), groups, shape, classes, encoded, label, pair)
+    clips = made.clips if made is not None and of_clips else None
+    return ImageSet(storage.uri, tuple(files), groups, shape, classes, encoded, label, pair, clips)
 
 
 def pixel_schema(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distgan.data import manifest, picture
+from distgan.data.clips.info import ClipRows
 from distgan.data.decoder import BadImageError, Decoded, range_note
 from distgan.data.images import ImageSet, open_images
 from distgan.data.manifest import Manifest
@@ -31,12 +32,14 @@ class Information:
     classes: tuple[str, ...]
     counts: tuple[int, ...]
     picture: bytes
+    rows: str = "images"
+    """What is counted: images or clips."""
 
 
 def inform(
     uri: str, progress: Callable[[str, int, int], None] = lambda what, done, total: None
 ) -> Information:
-    """Describe a set, draw it, and verify the checksum of every shard.
+    """Describe a set of images or clips, draw it, and verify the checksum of every shard.
 
     Args:
         uri: a packaged set's name, a prepared set, or any Parquet with images.
@@ -50,7 +53,9 @@ def inform(
     made = None if _is_file(storage) else manifest.read(storage)
     if made is not None:
         _verify(storage, made, progress)
-    source = _source(images, made)
+    clips = None if images.clips is None else ClipRows(images)
+    source = clips or _source(images, made)
+    rows = "clips" if clips else "images"
     counts = _counts(source)
     if made is not None and counts != made.class_counts:
         raise UserError(
@@ -63,25 +68,29 @@ def inform(
         "images": f"{images.count:,}",
         "shape": f"{shape.height}x{shape.width}x{shape.channels} (height, width, channels)",
     }
+    lines = clips.lines() if clips else lines
     if images.pair is not None:
         lines["pairs"] = f"{images.pair}, one of each image"
     if lost:
-        lines["unlabelled"] = f"{lost:,} images whose label is missing or no class"
+        lines["unlabelled"] = f"{lost:,} {rows} whose label is missing or no class"
     if made is None:
         lines["files"] = f"{len(images.files)} in {images.uri}"
         lines["manifest"] = "none: not made by `distgan data prepare`, so nothing to verify"
     else:
-        lines |= _of_manifest(storage, made)
-    title = f"{last_name(uri)}: {images.count:,} images of {shape.height}x{shape.width}"
+        lines |= _of_manifest(storage, made, rows)
+    title = f"{last_name(uri)}: {images.count:,} {rows} of {shape.height}x{shape.width}"
     title += "" if images.pair is None else f" and their pairs of {images.pair[1]}x{images.pair[2]}"
     title += f", {len(counts)} classes" if counts else ""
     heard: list[Decoded] = []
-    drawn = _picture(title, images, source, counts, heard.append)
+    if isinstance(source, ClipRows):
+        drawn = source.picture(title, counts, heard.append)
+    else:
+        drawn = _picture(title, images, source, counts, heard.append)
     low = [each.darkest for each in heard if each.darkest is not None]
     high = [each.brightest for each in heard if each.brightest is not None]
     if low and (remark := range_note(min(low), max(high))):
         lines["brightness"] = f"of those drawn: {remark}"
-    return Information(lines, source.classes, counts, drawn)
+    return Information(lines, source.classes, counts, drawn, rows)
 
 
 def _verify(storage: Storage, made: Manifest, progress: Callable[[str, int, int], None]) -> None:
@@ -109,7 +118,7 @@ def _verify(storage: Storage, made: Manifest, progress: Callable[[str, int, int]
             )
 
 
-def _of_manifest(storage: Storage, made: Manifest) -> dict[str, str]:
+def _of_manifest(storage: Storage, made: Manifest, rows: str) -> dict[str, str]:
     size = sum(shard.bytes for shard in made.files)
     shards = "1 shard" if len(made.files) == 1 else f"{len(made.files)} shards"
     lines = {
@@ -121,7 +130,7 @@ def _of_manifest(storage: Storage, made: Manifest) -> dict[str, str]:
         ),
     }
     if made.skipped:
-        lines["skipped"] = f"{made.skipped} bad images, listed in {storage.show('bad-images.txt')}"
+        lines["skipped"] = f"{made.skipped} bad {rows}, listed in {storage.show('bad-images.txt')}"
     known = {shard.name for shard in made.files}
     others = [n for n in storage.names() if n.endswith(".parquet") and n not in known]
     if others:
@@ -145,7 +154,7 @@ def _source(images: ImageSet, made: Manifest | None) -> ParquetSource:
     return ParquetSource(uri, names, made.classes if made else images.classes)
 
 
-def _counts(source: ParquetSource) -> tuple[int, ...]:
+def _counts(source: ParquetSource | ClipRows) -> tuple[int, ...]:
     if not source.classes:
         return ()
     labels = source.labels()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
@@ -111,7 +112,20 @@ class Manifest:
             )
         if self.classes and sum(self.class_counts) != self.count:
             raise ValueError(f"class_counts: their sum is not the count of {self.count}")
+        if self.clips is not None:
+            _check_clips(self.clips, self.count)
         return self
+
+
+def _check_clips(clips: Clips, count: int) -> None:
+    if not 1 <= clips.shortest <= clips.longest:
+        raise ValueError(f"clips: of {clips.shortest} to {clips.longest} frames")
+    if not count * clips.shortest <= clips.frames <= count * clips.longest:
+        raise ValueError(
+            f"clips: {count} of {clips.shortest} to {clips.longest} frames are not {clips.frames}"
+        )
+    if not 0 < clips.fps < math.inf:
+        raise ValueError(f"clips: {clips.fps} frames a second")
 
 
 def read(storage: Storage) -> Manifest | None:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from itertools import pairwise
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field
-from pydantic.dataclasses import dataclass
 
 from distgan import draws
-from distgan.config import settings
-from distgan.config.settings import SETTINGS, Count, PositiveCount
 from distgan.config.shape import ImageShape
 from distgan.data import manifest
-from distgan.data.decoder import BadImageError, range_note
+from distgan.data.clips.base import ClipSource
+from distgan.data.clips.open import of_clips, open_clip_source, refuse_clip_options
+from distgan.data.clips.work import ClipWork
 from distgan.data.manifest import Manifest, Shard
-from distgan.data.shards import Form, Job, Layout, Made, check, make_shard, too_many
+from distgan.data.prepare_settings import PrepareSettings
+from distgan.data.shards import Job, Made, too_many
 from distgan.data.sources import Source, open_source
-from distgan.data.transform import Transform
 from distgan.data.unfinished import (
     BAD_IMAGES,
     UNFINISHED,
@@ -32,80 +29,18 @@ from distgan.data.unfinished import (
     refuse_occupied,
     unfinished,
 )
+from distgan.data.work import ImageWork, Work
 from distgan.errors import UserError, printable
 from distgan.storage.ownership import Ownership
 from distgan.storage.storage import Storage
 
+__all__ = ["PrepareSettings", "Progress", "Tasks", "prepare"]
+
 Progress = Callable[[str, int, int], None]
 """Called with a description of the work, the amount done, and the total."""
 
-Tasks = Callable[[list[Job], Source, Layout], Generator[tuple[int, Made], None, None]]
+Tasks = Callable[[list[Job], Work], Generator[tuple[int, Made], None, None]]
 """Makes shards in any order: numbers of jobs, and what became of them."""
-
-
-def _parse_size(value: Any) -> Any:
-    """``64`` or ``48x64``, height by width."""
-    if not isinstance(value, (str, int)):
-        return value
-    parts = str(value).lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
-        raise ValueError("should be a number such as 64, or height by width such as 48x64")
-    return (parts * 2)[:2]
-
-
-_Side = Annotated[int, Field(ge=1, le=16384)]
-Size = Annotated[tuple[_Side, _Side], BeforeValidator(_parse_size)]
-"""Height and width."""
-
-
-@dataclass(frozen=True, config=SETTINGS)
-class PrepareSettings:
-    """How a set is made from a source."""
-
-    split: Literal["train", "test"] = "train"
-    """Which part of the source."""
-    size: Size | None = None
-    """Height and width to resize to; None leaves images as they are, all of one size."""
-    crop: Literal["center", "none"] = "center"
-    """Where ``size`` has other proportions: cut out the middle, or distort."""
-    filter: Literal["lanczos", "bicubic", "bilinear", "box"] = "lanczos"
-    """Pillow's filter for resizing; all of them are antialiased."""
-    channels: Literal["auto", "gray", "rgb"] = "auto"
-    """1 or 3 channels; ``auto`` takes what the first image has."""
-    pairs: Literal["side-by-side", "folders", "unpaired"] | None = None
-    """How the source holds two domains: A|B images, folders A and B of equal names, or folders
-    whose images belong to no others, of which two sets are made."""
-    pair_size: Size | None = None
-    """Height and width of the pairs; None for ``size``."""
-    pair_channels: Literal["auto", "gray", "rgb"] | None = None
-    """The same of the pairs; None for ``channels``."""
-    subset: PositiveCount | None = None
-    """Take that many images, drawn by ``seed``, in the source's order; stacked-mnist is made with
-    that many."""
-    validation: Count = 0
-    """Images, drawn by ``seed`` out of those taken, for a set of their own in ``validation``."""
-    shard_size: PositiveCount = 64
-    """Megabytes (10^6 bytes) of decoded pixels in a shard, at most; but one row group at least."""
-    store: Literal["raw", "png", "original"] = "raw"
-    """Pixels, PNG, or the source's own bytes where an image needs no change (else PNG)."""
-    skip_bad: Count = 0
-    """Bad images that may be left out."""
-    seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
-    """Of ``subset`` and ``validation``, and of the digits of stacked-mnist."""
-
-    @property
-    def transforms(self) -> tuple[Transform, Transform]:
-        """What is made of each image, and of each pair."""
-        gray = {"auto": None, "gray": True, "rgb": False}
-        image = Transform(self.size, self.crop, self.filter, gray[self.channels])
-        size, channels = self.pair_size or self.size, self.pair_channels or self.channels
-        return image, Transform(size, self.crop, self.filter, gray[channels])
-
-    def told(self) -> dict[str, Any]:
-        """As a dictionary, without options of pairs that were not given."""
-        found = settings.to_dict(self)
-        # The manifest of a set without pairs is as it was before there were such options.
-        return {name: at for name, at in found.items() if at is not None or "pair" not in name}
 
 
 def prepare(
@@ -145,38 +80,51 @@ def prepare(
     with Ownership(storage, "preparing of a set") as owner:
         clear(storage)
         refuse_occupied(storage, out)
-        opened = open_source(
-            source,
-            options.split,
-            progress,
-            count=options.subset,
-            seed=options.seed,
-            pairs=options.pairs,
-            side=side,
-        )
-        _check_pairs(source, opened, options)
+        opened, work_on = _opened(source, options, progress, side)
         for line in opened.notes:
             note(line)
-        taken, held_out = _choose(opened.count, options)
-        layout = _layout(opened, np.sort(np.concatenate([taken, held_out])), options)
+        rows = "clips" if of_clips(source, options) else "images"
+        taken, held_out = _choose(opened.count, options, rows)
+        work = work_on(np.sort(np.concatenate([taken, held_out])))
         parts = {"": taken, VALIDATION: held_out} if len(held_out) else {"": taken}
         with unfinished(storage, owner) as storage:
             jobs = [
                 job
                 for folder, numbers in parts.items()
-                for job in _jobs(storage, folder, numbers, layout, options)
+                for job in _jobs(storage, folder, numbers, work, options)
             ]
-            made = _make(jobs, opened, layout, tasks, progress)
-            for line in _remarks(made):
+            made = _make(jobs, work, tasks, progress)
+            for line in work.remarks(made):
                 note(line)
             announce(storage, (_place(job) for job in jobs))
             written: Manifest | None = None
             # The set itself is finished last: its manifest marks everything as complete.
             for folder in reversed(parts):
                 its = [(job, m) for job, m in zip(jobs, made, strict=True) if job.folder == folder]
-                written = _finish(storage, folder, its, opened, layout, options)
+                written = _finish(storage, folder, its, work, options)
     assert written is not None
     return written
+
+
+def _opened(
+    source: str, options: PrepareSettings, progress: Progress, side: str
+) -> tuple[Source | ClipSource, Callable[[NDArray[np.int64]], Work]]:
+    """A source of images or of clips, and what begins the work on those of these numbers."""
+    if of_clips(source, options):
+        clips = open_clip_source(source, options, progress)
+        return clips, lambda numbers: ClipWork.of(clips, numbers, options)
+    opened = open_source(
+        source,
+        options.split,
+        progress,
+        count=options.subset,
+        seed=options.seed,
+        pairs=options.pairs,
+        side=side,
+    )
+    _check_pairs(source, opened, options)
+    refuse_clip_options(source, options)
+    return opened, lambda numbers: ImageWork.of(opened, numbers, options)
 
 
 def _check_pairs(source: str, opened: Source, options: PrepareSettings) -> None:
@@ -187,59 +135,31 @@ def _check_pairs(source: str, opened: Source, options: PrepareSettings) -> None:
             )
 
 
-def _choose(count: int, options: PrepareSettings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _choose(
+    count: int, options: PrepareSettings, rows: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Numbers of the items for the set and for validation, ascending; depend on the options
     only."""
     wanted = count if options.subset is None else options.subset
     if wanted > count:
-        raise UserError(f"--subset {wanted}: the source has only {count} images; take fewer")
+        raise UserError(f"--subset {wanted}: the source has only {count} {rows}; take fewer")
     if options.validation >= wanted:
         raise UserError(
-            f"--validation {options.validation}: would leave none of {wanted} images; take fewer"
+            f"--validation {options.validation}: would leave none of {wanted} {rows}; take fewer"
         )
     order = draws.permutation(options.seed, "hold out", 0, count)
     held_out = options.validation
     return np.sort(order[held_out:wanted]), np.sort(order[:held_out])
 
 
-def _layout(source: Source, numbers: NDArray[np.int64], options: PrepareSettings) -> Layout:
-    """What all shards share; shape and channels are those of the first undamaged image.
-
-    Raises:
-        UserError: when more images at the beginning are damaged than ``skip_bad`` allows.
-    """
-    transform, other = options.transforms
-    bad: list[str] = []
-    for number in numbers[: options.skip_bad + 1]:
-        item = source.read(np.array([number]))[0]
-        try:
-            image = Form.of(item.image, transform)
-            check(item, len(source.classes), source.pairs)
-            pair = None if item.pair is None else Form.of(item.pair, other, pair=True)
-        except BadImageError as error:
-            bad.append(f"{item.where}: {error}")
-            continue
-        return Layout(
-            image=image,
-            pair=pair if source.pairs else None,
-            store=options.store,
-            classes=len(source.classes),
-            captions=source.captions,
-            skip_bad=options.skip_bad,
-        )
-    raise UserError(too_many(bad, options.skip_bad))
-
-
 def _jobs(
     storage: Storage,
     folder: str,
     numbers: NDArray[np.int64],
-    layout: Layout,
+    work: Work,
     options: PrepareSettings,
 ) -> list[Job]:
-    # Shards hold complete row groups, so that only the last one of a set is shorter.
-    groups = options.shard_size * 1_000_000 // layout.image_bytes // layout.rows_per_group
-    size = max(1, groups) * layout.rows_per_group
+    size = work.items(options.shard_size * 1_000_000)
     starts = range(0, len(numbers), size)
     name = VALIDATION if folder else options.split
     names = [f"{name}-{n:05d}.parquet" for n in range(len(starts))]
@@ -257,9 +177,7 @@ def _jobs(
     ]
 
 
-def _make(
-    jobs: list[Job], source: Source, layout: Layout, tasks: Tasks | None, progress: Progress
-) -> list[Made]:
+def _make(jobs: list[Job], work: Work, tasks: Tasks | None, progress: Progress) -> list[Made]:
     """Make all shards; results in the order of the jobs."""
     total = sum(len(job.numbers) for job in jobs)
     done = 0
@@ -267,38 +185,28 @@ def _make(
     def report(count: int) -> None:
         nonlocal done
         done += count
-        progress("images", done, total)
+        progress(work.rows, done, total)
 
     # Starting tasks takes longer than making one shard.
     if tasks is None or not any(job.folder == other.folder for job, other in pairwise(jobs)):
         made: list[Made] = []
         for job in jobs:
-            made.append(make_shard(job, source, layout, report))
-            _limit(made, layout.skip_bad)
+            made.append(work.make(job, report))
+            _limit(made, work)
         return made
     finished: dict[int, Made] = {}
-    with closing(tasks(jobs, source, layout)) as shards:
+    with closing(tasks(jobs, work)) as shards:
         for number, one in shards:
             finished[number] = one
-            _limit(list(finished.values()), layout.skip_bad)
+            _limit(list(finished.values()), work)
             report(len(jobs[number].numbers))
     return [finished[number] for number in range(len(jobs))]
 
 
-def _remarks(made: list[Made]) -> Iterator[str]:
-    """Remarks for the user about the images of the set."""
-    low = [one.darkest for one in made if one.darkest is not None]
-    high = [one.brightest for one in made if one.brightest is not None]
-    if low and (line := range_note(min(low), max(high))):
-        yield line
-    if several := sum(one.frames for one in made):
-        yield f"left alone: all but the first frame or page of {several:,} images"
-
-
-def _limit(made: list[Made], allowed: int) -> None:
+def _limit(made: list[Made], work: Work) -> None:
     bad = [line for one in made for line in one.bad]
-    if len(bad) > allowed:
-        raise UserError(too_many(bad, allowed))
+    if len(bad) > work.skip_bad:
+        raise UserError(too_many(bad, work.skip_bad, work.rows))
 
 
 def _place(job: Job) -> str:
@@ -311,38 +219,39 @@ def _finish(
     storage: Storage,
     folder: str,
     its: list[tuple[Job, Made]],
-    source: Source,
-    layout: Layout,
+    work: Work,
     options: PrepareSettings,
 ) -> Manifest:
     """Move the shards of a set to their final paths, and write its manifest last."""
     good = [(job, one) for job, one in its if one.count]
     if not good:
-        raise UserError(f"--out {storage.show(folder)}: no good image is left for it; take more")
+        noun = work.rows.removesuffix("s")
+        raise UserError(f"--out {storage.show(folder)}: no good {noun} is left for it; take more")
+    shards = [one for _, one in good]
     target = storage.child(folder) if folder else storage
-    count = sum(one.count for _, one in good)
-    shape, pair = layout.image.shape, layout.pair
-    pixels = count * shape.height * shape.width
-    sums = np.sum([one.sums for _, one in good], axis=0)
+    shape, pair = work.shape, work.pair
+    pixels = work.images(shards) * shape.height * shape.width
+    sums = np.sum([one.sums for one in shards], axis=0)
     bad = [line for _, one in its for line in one.bad]
     names = [PurePosixPath(_place(job)).name for job, _ in good]
     made = Manifest(
         format=manifest.FORMAT,
-        count=count,
+        count=sum(one.count for one in shards),
         height=shape.height,
         width=shape.width,
         channels=shape.channels,
-        classes=source.classes,
-        class_counts=tuple(np.sum([one.class_counts for _, one in good], axis=0).tolist()),
+        classes=work.classes,
+        class_counts=tuple(np.sum([one.class_counts for one in shards], axis=0).tolist()),
         mean=tuple(round(float(each), 6) for each in sums / pixels / 255),
         files=tuple(
             Shard(name, one.count, one.bytes, one.sha256)
-            for name, (_, one) in zip(names, good, strict=True)
+            for name, one in zip(names, shards, strict=True)
         ),
-        schema=layout.schema.to_string(),
+        schema=work.schema.to_string(),
         skipped=len(bad),
-        source={"kind": source.kind, **options.told()},
-        pair=None if pair is None or pair.shape == shape else _sides(pair.shape),
+        source={"kind": work.kind, **options.told(), **work.told([one for _, one in its])},
+        pair=None if pair is None or pair == shape else _sides(pair),
+        clips=work.clips(shards),
     )
     target.make()
     for job, _ in good:

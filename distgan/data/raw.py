@@ -1,8 +1,8 @@
 """Images that no set has been prepared of yet: how large they are, and where their set is kept.
 
-`distgan train` prepares such images on the way. The set lies in `sets_folder`, under a name made
-of the source's file names, sizes and times of change and of the options, so that it is found the
-next time, and not after a change.
+`distgan train` prepares such images on the way, and sets that are made by name, also of clips. The
+set lies in `sets_folder`, under a name made of the source's file names, sizes and times of change
+and of the options, so that it is found the next time, and not after a change.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 
 from distgan.config.shape import ImageShape
 from distgan.data import manifest
+from distgan.data.clips.open import is_made_clips
 from distgan.data.decoder import BadImageError, shape_of
 from distgan.data.images import PACKAGED, open_images, refuse_two_sets
 from distgan.data.prepare import PrepareSettings
@@ -103,6 +104,11 @@ def _own_shape(image: ImageData) -> ImageShape:
     return ImageShape(image.shape[2], *image.shape[:2])
 
 
+def is_computed(data: str) -> bool:
+    """Whether this names a set of images or clips that is made without files, and no place."""
+    return is_made(data) or is_made_clips(data)
+
+
 def is_raw(data: str, option: str, *, resize: bool = False) -> bool:
     """Whether images have to be prepared before they can be trained on.
 
@@ -118,7 +124,7 @@ def is_raw(data: str, option: str, *, resize: bool = False) -> bool:
     """
     if data in PACKAGED or "://" in data:
         return False
-    if is_made(data):
+    if is_computed(data):
         return True
     path = Path(os.path.expanduser(data))
     try:
@@ -158,7 +164,7 @@ def set_folder(data: str, options: PrepareSettings, option: str) -> Path:
     path = source_path(data)
     try:
         files = sorted(list_folder(path).names) if path.is_dir() else [""]
-        if is_made(data):
+        if is_computed(data):
             files = []
         stats = [_stat(path / name) for name in files]
     except OSError as error:

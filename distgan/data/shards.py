@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,7 +28,8 @@ from distgan.data.unfinished import UNFINISHED
 from distgan.errors import UserError, printable
 from distgan.storage.storage import Storage
 
-_GROUP_BYTES = 1 << 22
+GROUP_BYTES = 1 << 22
+"""Bytes of pixels in a row group, about."""
 
 Pixels = NDArray[np.uint8]
 
@@ -40,15 +41,16 @@ class Form:
     shape: ImageShape
     transform: Transform
     pair: bool = False
+    noun: str = "image"
 
     @staticmethod
-    def of(image: ImageData, transform: Transform, pair: bool = False) -> Form:
+    def of(image: ImageData, transform: Transform, pair: bool = False, noun: str = "image") -> Form:
         """The form of an image, which is that of all.
 
         Raises:
             BadImageError: when it is damaged.
         """
-        form = Form(ImageShape(1, 1, 1), transform, pair)
+        form = Form(ImageShape(1, 1, 1), transform, pair, noun)
         height, width, channels = form.pixels(image).shape
         return replace(form, shape=ImageShape(channels, height, width))
 
@@ -88,7 +90,7 @@ class Layout:
 
         A power of two of about 4 MiB of pixels, from 64 to 4096.
         """
-        rows = max(1, _GROUP_BYTES // self.image_bytes)
+        rows = max(1, GROUP_BYTES // self.image_bytes)
         return int(min(4096, max(64, 1 << (rows.bit_length() - 1))))
 
     @property
@@ -161,7 +163,7 @@ def make_shard(
     )
     sink = io.BytesIO()
     rows = layout.rows_per_group
-    with pq.ParquetWriter(sink, layout.schema, **_WRITING) as writer:
+    with pq.ParquetWriter(sink, layout.schema, **WRITING) as writer:
         held: list[_Row] = []
         for start in range(0, len(job.numbers), rows):
             numbers = job.numbers[start : start + rows]
@@ -171,14 +173,22 @@ def make_shard(
                 _sum_up(held[:rows], made)
                 held = held[rows:]
             report(len(numbers))
-    content = sink.getvalue()
+    keep(job, made, sink.getvalue())
+    return made
+
+
+def keep(job: Job, made: Made, content: bytes) -> None:
+    """Write a shard, if it has rows, and note its size and checksum.
+
+    Raises:
+        UserError: when another process makes the set by now.
+    """
     if made.count:
         storage = Storage(job.out)
         if job.owner is not None:
             storage = storage.owned_by(job.owner, UNFINISHED)
         storage.write(job.name, content)
         made.bytes, made.sha256 = len(content), hashlib.sha256(content).hexdigest()
-    return made
 
 
 def check(item: Item, classes: int, pairs: bool) -> None:
@@ -187,16 +197,24 @@ def check(item: Item, classes: int, pairs: bool) -> None:
     Raises:
         BadImageError: when it has not.
     """
-    last = classes - 1
-    if classes and item.label is None:
-        raise BadImageError("has no label")
-    if classes and not 0 <= (item.label or 0) <= last:
-        raise BadImageError(f"label {item.label} is out of range; the classes are 0 to {last}")
+    check_label(item.label, classes)
     if pairs and item.pair is None:
         raise BadImageError("has no paired image")
 
 
-_WRITING: dict[str, Any] = {
+def check_label(label: int | None, classes: int) -> None:
+    """Check that a label is one of the classes, if the set has some.
+
+    Raises:
+        BadImageError: when it is not.
+    """
+    if classes and label is None:
+        raise BadImageError("has no label")
+    if classes and not 0 <= (label or 0) < classes:
+        raise BadImageError(f"label {label} is out of range; the classes are 0 to {classes - 1}")
+
+
+WRITING: dict[str, Any] = {
     "compression": "zstd",
     "compression_level": 9,
     "use_dictionary": False,
@@ -204,6 +222,7 @@ _WRITING: dict[str, Any] = {
     "data_page_size": 1 << 22,
     "write_page_checksum": True,
 }
+"""How all shards are written; parameters of PyArrow's ParquetWriter."""
 
 
 @dataclass(frozen=True)
@@ -222,12 +241,12 @@ def _good(items: list[Item], layout: Layout, made: Made) -> list[_Row]:
         try:
             check(item, layout.classes, layout.pair is not None)
             heard: list[Decoded] = []
-            pixels = _fitting(item.image, layout.image, heard.append)
-            image = _stored(item.image, pixels, layout.store)
+            pixels = fitting(item.image, layout.image, heard.append)
+            image = stored(item.image, pixels, layout.store)
             pair = None
             if layout.pair is not None and item.pair is not None:
-                other = _fitting(item.pair, layout.pair, heard.append)
-                pair = _stored(item.pair, other, layout.store)
+                other = fitting(item.pair, layout.pair, heard.append)
+                pair = stored(item.pair, other, layout.store)
         except BadImageError as error:
             made.bad.append(printable(f"{item.where}: {error}"))
             if len(made.bad) > layout.skip_bad:
@@ -239,15 +258,20 @@ def _good(items: list[Item], layout: Layout, made: Made) -> list[_Row]:
     return rows
 
 
-def too_many(bad: list[str], allowed: int) -> str:
+def too_many(bad: list[str], allowed: int, noun: str = "images") -> str:
     """The error message for more bad images than allowed."""
     if allowed == 0:
-        return f"{bad[0]}; mend or remove it, or leave such images out with --skip-bad N"
-    return f"{bad[-1]}; and {len(bad) - 1} bad images before it, more than --skip-bad {allowed}"
+        return f"{bad[0]}; mend or remove it, or leave such {noun} out with --skip-bad N"
+    return f"{bad[-1]}; and {len(bad) - 1} bad {noun} before it, more than --skip-bad {allowed}"
 
 
-def _fitting(image: ImageData, form: Form, hear: Callable[[Decoded], object]) -> Pixels:
-    its, what, option = ("its pair ", "pair", "--pair-") if form.pair else ("", "image", "--")
+def fitting(image: ImageData, form: Form, hear: Callable[[Decoded], object]) -> Pixels:
+    """The image as stored, of the shape of all.
+
+    Raises:
+        BadImageError: when it is damaged, or of another shape.
+    """
+    its, what, option = ("its pair ", "pair", "--pair-") if form.pair else ("", form.noun, "--")
     pixels = form.pixels(image, hear)
     height, width, channels = pixels.shape
     wanted = form.shape
@@ -264,7 +288,8 @@ def _fitting(image: ImageData, form: Form, hear: Callable[[Decoded], object]) ->
     return pixels
 
 
-def _stored(image: ImageData, pixels: Pixels, store: str) -> ImageData:
+def stored(image: ImageData, pixels: Pixels, store: str) -> ImageData:
+    """What is written of an image: its pixels, a PNG of them, or the source's own bytes."""
     if store == "raw":
         return pixels
     height, width, channels = pixels.shape
@@ -278,22 +303,23 @@ def _stored(image: ImageData, pixels: Pixels, store: str) -> ImageData:
 
 
 def _table(rows: list[_Row], layout: Layout) -> pa.Table:
-    columns = {"image": _column([row.image for row in rows], layout.image, layout.store)}
+    columns = {"image": column([row.image for row in rows], layout.image.shape, layout.store)}
     if layout.classes:
         columns["label"] = pa.array([row.item.label for row in rows], pa.int32())
     if layout.captions:
         columns["caption"] = pa.array([row.item.caption for row in rows], pa.string())
     if layout.pair is not None:
         pairs = [row.pair for row in rows if row.pair is not None]
-        columns["pair"] = _column(pairs, layout.pair, layout.store)
+        columns["pair"] = column(pairs, layout.pair.shape, layout.store)
     return pa.table(columns, schema=layout.schema)
 
 
-def _column(images: list[ImageData], form: Form, store: str) -> pa.Array:
+def column(images: Sequence[ImageData], shape: ImageShape, store: str) -> pa.Array:
+    """Images of one shape, as they are `stored`, as an Arrow array."""
     if store != "raw":
         return pa.array(images, pa.binary())
     pixels = np.stack([np.asarray(image) for image in images])
-    kind = pa.binary(math.prod(form.shape))
+    kind = pa.binary(math.prod(shape))
     return pa.FixedSizeBinaryArray.from_buffers(kind, len(pixels), [None, pa.py_buffer(pixels)])
 
 

@@ -17,6 +17,9 @@ def shapes(config: RunConfig, data: DataSpec) -> dict[str, nn.Module]:
         UserError: when they do not fit the images.
     """
     family = build(config, data)
+    if data.clips is not None or family.makes_clips:
+        # Their networks are built of what the data has to be.
+        family.check_data()
     with unfilled():
         return {role: network.module for role, network in family.networks().items()}
 

@@ -72,6 +72,11 @@ def translates(family: str) -> bool:
     return family in FAMILIES and FAMILIES[family][1].translates
 
 
+def makes_clips(family: str) -> bool:
+    """Whether models of a family, by its name, make clips; no for an unknown one."""
+    return family in FAMILIES and FAMILIES[family][1].makes_clips
+
+
 def config_class(name: Any, source: str) -> type[RunConfig]:
     """The class of a family's configurations.
 

@@ -1,4 +1,4 @@
-"""Preparing a set of images, in this process or by tasks on Ray."""
+"""Preparing a set of images or clips, in this process or by tasks on Ray."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from distgan.data import prepare as preparing
 from distgan.data import two_sets
 from distgan.data.manifest import Manifest
 from distgan.data.prepare import PrepareSettings, Progress, Tasks
-from distgan.data.shards import Job, Layout, Made
-from distgan.data.sources import Source
+from distgan.data.shards import Job, Made
+from distgan.data.work import Work
 from distgan.errors import UserError
 from distgan.launch.ray.address import cluster_address
 from distgan.launch.ray.environment import prepare_own_cluster
@@ -85,15 +85,13 @@ def _tasks(workers: int | None, address: str | None, stop: StopRequest | None) -
     if workers is not None and workers < 0:
         raise UserError(f"--workers {workers}: should be 0 or more")
 
-    def on_ray(
-        jobs: list[Job], source: Source, layout: Layout
-    ) -> Generator[tuple[int, Made], None, None]:
+    def on_ray(jobs: list[Job], work: Work) -> Generator[tuple[int, Made], None, None]:
         where, ends = cluster_address(address), stop or StopRequest()
         with restored(unless=ends.ends), ends:
             if where is None:
                 prepare_own_cluster()
             from distgan.launch.ray.prepare import make_shards_on_ray
 
-            yield from make_shards_on_ray(jobs, source, layout, workers, where, ends)
+            yield from make_shards_on_ray(jobs, work, workers, where, ends)
 
     return None if workers == 0 else on_ray

@@ -1,4 +1,4 @@
-"""Makes a set of images that are none yet, before a run that trains on them."""
+"""Makes a set of images or clips that are none yet, before a run that trains on them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
+from distgan.config.clip import Clips
 from distgan.config.run import RunConfig
 from distgan.config.shape import ImageShape
 from distgan.data import raw
+from distgan.data.clips.open import open_clip_source
+from distgan.data.clips.work import ClipWork
 from distgan.data.prepare import PrepareSettings, Progress
 from distgan.data.raw import Survey
 from distgan.errors import UserError
@@ -48,10 +53,56 @@ def ready(
         KeyboardInterrupt, SystemExit: when a stop was asked for; nothing is kept then.
         UserError: when the images cannot be prepared.
     """
-    folder = raw.set_folder(data, options, option)
     low, high = ("x".join(map(str, survey.sizes[place])) for place in (0, -1))
     sizes = f"all of {low}" if survey.uniform else f"from {low} to {high}"
     said = f"{data}: {survey.count:,} images, {sizes}"
+    return _prepared(data, options, said, option, address, progress, note, stop)
+
+
+def ready_clips(
+    data: str,
+    options: PrepareSettings,
+    *,
+    option: str = "--data",
+    address: str | None = None,
+    progress: Progress = lambda what, done, total: None,
+    note: Note = lambda text: None,
+    stop: StopRequest | None = None,
+    check: Callable[[DataSpec], object] | None = None,
+) -> str:
+    """The folder of a set of clips that is made by name, unless it is there already.
+
+    Args:
+        data: a set of `distgan.data.clips.open.MADE`.
+        check: called with what networks have to know of the clips, before they are made.
+
+    The others are those of `ready`.
+
+    Raises:
+        KeyboardInterrupt, SystemExit: when a stop was asked for; nothing is kept then.
+        UserError: when the clips cannot be made, or by ``check``.
+    """
+    source = open_clip_source(data, options)
+    work = ClipWork.of(source, np.arange(source.count), options)
+    length = round(work.length)
+    clips = Clips(length, length, source.count * length, work.lengths.fps)
+    if check is not None:
+        check(DataSpec(work.shape, source.classes, clips=clips))
+    said = f"{data}: {source.count:,} clips of {length} frames of {work.shape}"
+    return _prepared(data, options, said, option, address, progress, note, stop)
+
+
+def _prepared(
+    data: str,
+    options: PrepareSettings,
+    said: str,
+    option: str,
+    address: str | None,
+    progress: Progress,
+    note: Note,
+    stop: StopRequest | None,
+) -> str:
+    folder = raw.set_folder(data, options, option)
     wanted = "as they are" if options.size is None else f"at {'x'.join(map(str, options.size))}"
     if raw.is_whole(folder):
         note(f"{said}; prepared {wanted} before, in {folder}")

@@ -100,7 +100,7 @@ class Plan:
         """What is trained on what, and where to, in one line."""
         names = (self.config.data, self.config.second_set)
         sets = [
-            f"{name} ({of.count:,} images, {of.shape.height}x{of.shape.width}x{of.shape.channels})"
+            f"{name} ({of.count:,} {of.noun}s, {of.shape})"
             for name, of in zip(names, self.sets, strict=True)
             if of is not None
         ]

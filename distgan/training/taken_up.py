@@ -92,6 +92,6 @@ def _check_same(saved: dict[str, Any], name: str, where: str, images: ImageSet) 
     count, shape = saved[f"{name}_count"], saved[f"{name}_shape"]
     if (count, shape) != (images.count, list(images.shape)):
         raise UserError(
-            f"{where}: has {images.count:,} images of shape {tuple(images.shape)}, but the "
+            f"{where}: has {images.count:,} {images.noun}s of shape {tuple(images.shape)}, but the "
             f"run saw {count:,} of {tuple(shape)}; put that set back"
         )

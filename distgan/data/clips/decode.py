@@ -9,7 +9,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from distgan.config.clip import FrameRule
-from distgan.data import columns
 from distgan.data.clips.schema import FRAMES
 from distgan.data.decoder import BadImageError
 from distgan.data.images import ImageSet
@@ -142,9 +141,10 @@ class _Group:
         offsets = lists.offsets.to_numpy().astype(np.int64)
         # A missing (null) list is one of no frames.
         self._starts, self.lengths = offsets[:-1], np.diff(offsets)
-        self._cells = pa.chunked_array([lists.values])
-        self._raw = raw_rows(self._cells, images.shape)
-        self._missing = self._cells.is_null().to_numpy() if self._cells.null_count else None
+        self._cells = lists.values
+        self._raw = raw_rows(pa.chunked_array([self._cells]), images.shape)
+        nulls = self._cells.null_count
+        self._missing = self._cells.is_null().to_numpy(zero_copy_only=False) if nulls else None
         labelled = "label" in table.column_names
         self.labels = labels_of(table.column("label"), source) if labelled else None
         self.whole: dict[int, bool] = {}
@@ -166,12 +166,11 @@ class _Group:
         # The same frame may be asked for twice.
         once, back = np.unique(places, return_inverse=True)
         frames = np.empty((len(once), *array_shape(self._images.shape)), np.uint8)
-        cells = columns.cells(self._cells.take(pa.array(once)))
-        for at, content in enumerate(cells):
+        for at, place in enumerate(once.tolist()):
             try:
-                frames[at] = decode_one(content, self._images.shape)
+                frames[at] = decode_one(self._cells[place].as_py(), self._images.shape)
             except BadImageError as damage:
-                raise BadImageError(f"frame {once[at] - self._starts[row]}: {damage}") from None
+                raise BadImageError(f"frame {place - self._starts[row]}: {damage}") from None
         found: NDArray[np.uint8] = frames[back.reshape(-1)]
         return found
 

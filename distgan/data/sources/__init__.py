@@ -31,6 +31,7 @@ __all__ = [
     "Item",
     "Kind",
     "Source",
+    "is_free",
     "is_made",
     "open_source",
     "source_path",
@@ -94,11 +95,15 @@ def open_source(
     if download is not None:
         path = named.fetch(location, progress)
     elif not there:
+        # It imports the sources.
+        from distgan.data.clips.moving import MOVING
+
+        made = (*MADE, *MOVING)
         known = ", ".join(named.NAMED)
         raise UserError(
-            f"{shown}: no such file or folder{nearest(location, [*named.NAMED, *MADE])}; give "
+            f"{shown}: no such file or folder{nearest(location, [*named.NAMED, *made])}; give "
             f"one, a name that can be downloaded: {known}, or one that can be made: "
-            f"{', '.join(MADE)}"
+            f"{', '.join(made)}"
         )
     try:
         if not path.is_dir() and not regular(path):
@@ -145,7 +150,12 @@ def _open(path: Path, shown: str, split: str, pairs: str | None, side: str) -> S
 
 def is_made(location: str) -> bool:
     """Whether this names a set of `MADE`, and no file or folder."""
-    return location in MADE and (not os.path.exists(location) or _is_bare(Path(location)))
+    return location in MADE and is_free(location)
+
+
+def is_free(name: str) -> bool:
+    """Whether nothing is there under this name, or only what a set of it is being made in."""
+    return not os.path.exists(name) or _is_bare(Path(name))
 
 
 def _is_bare(path: Path) -> bool:

@@ -21,7 +21,6 @@ from distgan.data.sources.base import (
     TOO_LARGE,
     Item,
     Unreadable,
-    class_names,
     left_alone,
     numbered_classes,
     open_regular,
@@ -29,7 +28,7 @@ from distgan.data.sources.base import (
 )
 from distgan.data.sources.listing import Listing, list_folder, list_zip, relative_name
 from distgan.data.sources.pairs import pairs_beside
-from distgan.data.sources.splits import folders_of_split
+from distgan.data.sources.splits import classes_of, folders_of_split
 from distgan.errors import UserError, brief, first_line, printable
 
 ABOUT = "a folder or zip of images (.png, .jpg, .webp, ...)"
@@ -70,24 +69,8 @@ def open_split(path: Path, split: str) -> FolderSource:
     notes = (*more, *listing.notes, *left_alone(others, "files that are no images"))
     if mine is not None:
         return _stylegan(path, listing, images, mine, notes, pairs)
-    folders = [name[len(inside) :].rpartition("/")[0] for name in images]
-    if all(folders):
-        tops = [folder.split("/", 1)[0] for folder in folders]
-        distinct = sorted(set(tops))
-        if len(distinct) == 1:
-            # A single folder does not make classes, so there are no labels.
-            return FolderSource(path, listing, images, None, (), notes, pairs)
-        number = {name: label for label, name in enumerate(distinct)}
-        labels = [number[top] for top in tops]
-        return FolderSource(path, listing, images, labels, class_names(distinct), notes, pairs)
-    if any(folders):
-        beside = images[folders.index("")]
-        deeper = next(name for name, folder in zip(images, folders, strict=True) if folder)
-        raise UserError(
-            f"{where}: has images both beside and inside sub-folders ({printable(beside)}, "
-            f"{printable(deeper)}); give every class a sub-folder, or put all images in one"
-        )
-    return FolderSource(path, listing, images, None, (), notes, pairs)
+    labels, classes = classes_of(images, inside, where, "images")
+    return FolderSource(path, listing, images, labels, classes, notes, pairs)
 
 
 class FolderSource:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from distgan.data import columns, manifest
+from distgan.data.clips.schema import FRAMES
 from distgan.data.sources.base import (
     ImageData,
     Item,
@@ -320,6 +321,11 @@ def _columns(schema: pa.Schema, where: str) -> dict[str, str]:
         for name in names:
             if name in schema.names and part not in found and _fits(part, schema.field(name)):
                 found[part] = name
+    if "image" not in found and FRAMES in schema.names:
+        raise UserError(
+            f"{where}: holds clips (a column {FRAMES!r}), a set already; give the source that it "
+            "was made of"
+        )
     if "image" not in found:
         raise UserError(f"{where}: {columns.no_images(schema)}; rename or encode it")
     wrong = [name for name in _NAMES["label"] if name in schema.names and "label" not in found]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from distgan.data.sources.base import left_alone
+from distgan.data.sources.base import class_names, left_alone
 from distgan.errors import UserError, printable
 
 SPLITS = ("train", "test")
@@ -158,6 +158,40 @@ def folders_of_split(
             notes = (f"read as split {split}: the folder {printable(mine[0])}", *notes)
         return chosen, f"{common}{mine[0]}/", notes
     return chosen, common, (f"read as split {split}: {_some(mine)}, each a class", *notes)
+
+
+def classes_of(
+    names: Sequence[str], inside: str, where: str, what: str
+) -> tuple[list[int] | None, tuple[str, ...]]:
+    """The label of each file, by the folder below ``inside`` that it lies in.
+
+    Args:
+        names: of the files, all in ``inside``, which ends in a slash or is empty.
+        what: description of the files, such as "images".
+
+    Returns:
+        the labels, and the names of the classes; None and nothing where folders make no classes:
+        there is none, or a single one.
+
+    Raises:
+        UserError: when some files lie in folders, and others beside them.
+    """
+    folders = [name[len(inside) :].rpartition("/")[0] for name in names]
+    if all(folders):
+        tops = [folder.split("/", 1)[0] for folder in folders]
+        distinct = sorted(set(tops))
+        if len(distinct) == 1:
+            return None, ()
+        number = {name: label for label, name in enumerate(distinct)}
+        return [number[top] for top in tops], class_names(distinct)
+    if any(folders):
+        beside = names[folders.index("")]
+        deeper = next(name for name, folder in zip(names, folders, strict=True) if folder)
+        raise UserError(
+            f"{where}: has {what} both beside and inside sub-folders ({printable(beside)}, "
+            f"{printable(deeper)}); give every class a sub-folder, or put all {what} in one"
+        )
+    return None, ()
 
 
 def _unsplit(

@@ -6,8 +6,8 @@ from collections.abc import Generator
 
 import ray
 
-from distgan.data.shards import Job, Layout, Made, make_shard
-from distgan.data.sources import Source
+from distgan.data.shards import Job, Made
+from distgan.data.work import Work
 from distgan.errors import UserError, first_line
 from distgan.launch.ray.address import check_address
 from distgan.launch.ray.cluster import Cluster, StartStoppedError
@@ -18,8 +18,7 @@ _SECONDS_BETWEEN_LOOKS = 0.1
 
 def make_shards_on_ray(
     jobs: list[Job],
-    source: Source,
-    layout: Layout,
+    work: Work,
     workers: int | None,
     address: str | None,
     stop: StopRequest,
@@ -46,15 +45,15 @@ def make_shards_on_ray(
         with Cluster(address, workers, verbose=False, stop=stop) as cluster:
             # Tasks that run still write what is to be removed.
             cluster.end_in_order()
-            yield from _shards(jobs, source, layout, workers, stop)
+            yield from _shards(jobs, work, workers, stop)
     except StartStoppedError:
         stop.leave()
 
 
 def _shards(
-    jobs: list[Job], source: Source, layout: Layout, workers: int | None, stop: StopRequest
+    jobs: list[Job], work: Work, workers: int | None, stop: StopRequest
 ) -> Generator[tuple[int, Made], None, None]:
-    shared = ray.put(source)
+    shared = ray.put(work)
     waiting = list(enumerate(jobs))[::-1]
     running: dict[ray.ObjectRef, int] = {}
     while waiting or running:
@@ -62,7 +61,7 @@ def _shards(
         at_once = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         while waiting and len(running) < at_once:
             number, job = waiting.pop()
-            running[_make.remote(job, shared, layout)] = number
+            running[_make.remote(job, shared)] = number
         found, _ = ray.wait(list(running), num_returns=1, timeout=_SECONDS_BETWEEN_LOOKS)
         if stop.name:
             raise StartStoppedError
@@ -83,9 +82,9 @@ def _shards(
 
 
 @ray.remote(num_cpus=1)  # type: ignore[untyped-decorator]
-def _make(job: Job, source: Source, layout: Layout) -> Made | str:
+def _make(job: Job, work: Work) -> Made | str:
     try:
-        return make_shard(job, source, layout)
+        return work.make(job)
     except UserError as error:
         # Raised, it would come back wrapped in Ray's own account of where.
         return str(error)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 import pickle
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from distgan import draws
@@ -21,92 +18,17 @@ from distgan.config.clip import Clips
 from distgan.data import manifest, raw
 from distgan.data import prepare as preparing
 from distgan.data.clips import open as clip_sources
-from distgan.data.clips.base import ClipItem
 from distgan.data.clips.lengths import Lengths
 from distgan.data.decoder import BadImageError
 from distgan.data.images import open_images
 from distgan.data.info import inform
 from distgan.data.prepare_settings import PrepareSettings
-from distgan.data.sources.base import ImageData, Unreadable
 from distgan.errors import UserError
 from distgan.families import DataSpec
 from distgan.launch.prepare import prepare
 from distgan.launch.ready import ready_clips
 from distgan.storage.storage import Storage
-
-LENGTHS = (5, 3, 8, 2, 5, 12, 4)
-
-
-class Memory:
-    """Clips in memory, of given lengths; rates take turns.
-
-    ``damaged`` are clips and frames that cannot be read.
-    """
-
-    kind = "memory"
-    notes = ()
-    classes: tuple[str, ...] = ("even", "odd")
-
-    def __init__(
-        self,
-        lengths: Sequence[int] = LENGTHS,
-        *,
-        shape: tuple[int, int, int] = (6, 4, 1),
-        fps: Sequence[float | None] = (10.0,),
-        damaged: Sequence[tuple[int, int]] = (),
-        encoded: bool = False,
-    ) -> None:
-        self.lengths, self.shape, self.fps, self.count = lengths, shape, fps, len(lengths)
-        self.damaged, self.encoded = damaged, encoded
-
-    def clip(self, number: int) -> NDArray[np.uint8]:
-        """uint8 (frames, h, w, c)."""
-        draw = np.random.default_rng([7, number])
-        return draw.integers(0, 256, (self.lengths[number], *self.shape), np.uint8)
-
-    def read(self, numbers: NDArray[np.int64]) -> Iterator[ClipItem]:
-        for number in numbers.tolist():
-            frames: list[ImageData] = list(self.clip(number))
-            if self.encoded:
-                frames = [png(frame) for frame in self.clip(number)]
-            for clip, frame in self.damaged:
-                if clip == number:
-                    frames[frame] = Unreadable("cannot be read (broken)")
-            rate = self.fps[number % len(self.fps)]
-            label = number % 2 if self.classes else None
-            yield ClipItem(frames, f"memory, clip {number}", label, rate)
-
-
-def png(pixels: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0]).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def made(
-    monkeypatch: pytest.MonkeyPatch, out: Path, source: Memory, workers: int = 0, **options: Any
-) -> manifest.Manifest:
-    """The set of a source in memory."""
-    monkeypatch.setitem(clip_sources.MADE, "memory-clips", lambda split, count, seed: source)
-    settings = PrepareSettings(**options)
-    return prepare("memory-clips", str(out), settings, workers=workers)
-
-
-def clips_in(folder: Path) -> list[NDArray[np.uint8]]:
-    """All clips of a set by a plain reader: uint8 (frames, h, w, c)."""
-    known = json.loads((folder / "manifest.json").read_text())
-    shape = known["height"], known["width"], known["channels"]
-    found = []
-    for file in known["files"]:
-        for frames in pq.read_table(folder / file["name"])["frames"].to_pylist():
-            found.append(np.stack([pixels_of(frame, shape) for frame in frames]))
-    return found
-
-
-def pixels_of(frame: bytes, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    if len(frame) == np.prod(shape) and not frame.startswith(b"\x89PNG"):
-        return np.frombuffer(frame, np.uint8).reshape(shape)
-    return np.asarray(Image.open(io.BytesIO(frame))).reshape(shape)
+from tests.clips_in_memory import LENGTHS, Memory, clips_in, made, png
 
 
 @pytest.mark.parametrize("store", ["raw", "png", "original"])
@@ -319,108 +241,6 @@ def test_frames_are_resized_and_recoloured(tmp_path: Path, monkeypatch: pytest.M
             assert np.array_equal(frame[..., 0], np.asarray(image))
 
 
-class Mixed(Memory):
-    """Whose third clip is of another shape."""
-
-    def __init__(self, other: tuple[int, int, int]) -> None:
-        super().__init__((4,) * 5)
-        self.other = other
-
-    def clip(self, number: int) -> NDArray[np.uint8]:
-        if number == 2:
-            return np.zeros((4, *self.other), np.uint8)
-        return super().clip(number)
-
-
-BAD = [
-    (Memory((4, 1, 4)), {}, "memory, clip 1: a clip of one frame; a clip has two or more; mend"),
-    (Memory((4, 0, 4)), {}, "memory, clip 1: a clip without frames"),
-    (Mixed((5, 4, 1)), {}, "clip 2: frame 0 is 5x4, but the first frame is 6x4 (give --size"),
-    (Mixed((6, 4, 3)), {}, "clip 2: frame 0 is colored, but the first frame is gray (give --ch"),
-    (Mixed((6, 4, 2)), {}, "clip 2: frame 0 has 2 channels; 1, 3 and 4 are known"),
-    (Memory((4, 4), fps=(30, 24)), {}, "is of 24 frames a second, but the first clip is of 30"),
-    (
-        Memory((4, 4), fps=(30.0, 24.0)),
-        {"fps": 30},
-        "24 frames a second, fewer than --fps 30; take",
-    ),
-    (Memory((4, 9), damaged=[(1, 7)]), {}, "clip 1: frame 7 (cannot be read (broken)); mend or"),
-    (Memory((4, 1), damaged=[(1, 0)]), {}, "memory, clip 1: cannot be read (broken); mend"),
-]
-
-
-@pytest.mark.parametrize(("source", "options", "said"), BAD)
-def test_a_bad_clip_is_named_in_a_line(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    source: Memory,
-    options: dict[str, Any],
-    said: str,
-) -> None:
-    with pytest.raises(UserError) as caught:
-        made(monkeypatch, tmp_path / "set", source, **options)
-    assert said in str(caught.value)
-    assert "leave such clips out with --skip-bad N" in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "set" / "manifest.json").exists()
-    known = made(monkeypatch, tmp_path / "set", source, skip_bad=1, **options)
-    assert (known.count, known.skipped) == (source.count - 1, 1)
-    listed = (tmp_path / "set" / "bad-images.txt").read_text()
-    assert said.split("; mend")[0] in listed
-
-
-def test_what_lies_before_the_damage_of_a_cut_film_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = Memory((12, 4), damaged=[(0, 9)])
-    known = made(monkeypatch, tmp_path / "set", source, cut=4, skip_bad=1)
-    assert (known.count, known.skipped, known.class_counts) == (3, 1, (2, 1))
-    found = clips_in(tmp_path / "set")
-    assert np.array_equal(np.concatenate(found[:2]), source.clip(0)[:8])
-
-
-REFUSED = [
-    ({"frames": 13}, "--frames 13: the longest clip has 12 frames; take fewer, or repeat short"),
-    ({"cut": 13}, "--cut 13: the longest clip has 12 frames"),
-    ({"short": "loop"}, "--short loop: says what becomes of clips with fewer frames than --frames"),
-    ({"frames": 9, "cut": 8}, "--frames 9: is more than the --cut 8"),
-    ({"pairs": "folders"}, "--pairs: memory-clips is of clips, which have no pairs"),
-    ({"pair_size": 4}, "--pair-size: memory-clips is of clips, which have no pairs"),
-    ({"clips": "files"}, "--clips files: memory-clips is a set of clips by itself"),
-    ({"subset": 99}, "--subset 99: the source has only 7 clips"),
-    ({"validation": 7}, "--validation 7: would leave none of 7 clips"),
-]
-
-
-@pytest.mark.parametrize(("options", "said"), REFUSED)
-def test_options_that_do_not_fit_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(UserError) as caught:
-        made(monkeypatch, tmp_path / "set", Memory(), **options)
-    assert str(caught.value).startswith(said)
-
-
-def test_a_set_of_clips_is_no_source_of_images(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made(monkeypatch, tmp_path / "set", Memory())
-    with pytest.raises(UserError, match=r"holds clips .* give the source that it was made of"):
-        prepare(str(tmp_path / "set"), str(tmp_path / "again"), workers=0)
-
-
-@pytest.mark.parametrize("name", ["frames", "cut", "fps"])
-def test_options_of_clips_are_refused_of_images(tmp_path: Path, name: str) -> None:
-    np.save(tmp_path / "images.npy", np.zeros((4, 6, 6, 1), np.uint8))
-    with pytest.raises(UserError, match=f"--{name} 7.*is for clips, and .* is read as images"):
-        prepare(
-            str(tmp_path / "images.npy"),
-            str(tmp_path / "set"),
-            PrepareSettings(**{name: 7}),
-            workers=0,
-        )
-
-
 def test_sets_of_images_are_told_as_before_there_were_clips() -> None:
     # The options of format 2 when it was made; the names of prepared folders depend on them.
     assert list(PrepareSettings().told()) == [
@@ -435,29 +255,6 @@ def test_sets_of_images_are_told_as_before_there_were_clips() -> None:
         "cut": 16,
         "fps": 12.0,
     }
-
-
-def test_clips_without_a_manifest_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made(monkeypatch, tmp_path / "set", Memory())
-    known = json.loads((tmp_path / "set" / "manifest.json").read_text())
-    with pytest.raises(UserError, match=r"holds clips .* no manifest .*`distgan data prepare`"):
-        open_images(str(tmp_path / "set" / "train.parquet"))
-    for changed, said in (
-        ({"clips": None}, "its manifest says images, the files hold clips"),
-        ({"clips": {**known["clips"], "longest": 1}}, "clips: of 2 to 1 frames"),
-        ({"clips": {**known["clips"], "frames": 3}}, "clips: 7 of 2 to 12 frames are not 3"),
-        ({"clips": {**known["clips"], "fps": 0}}, "clips: 0.0 frames a second"),
-        ({"height": 7}, "its manifest says a shape of 7x4x1, the files hold 6x4x1"),
-    ):
-        (tmp_path / "set" / "manifest.json").write_text(json.dumps({**known, **changed}))
-        with pytest.raises(UserError) as caught:
-            open_images(str(tmp_path / "set"))
-        assert said in str(caught.value)
-    (tmp_path / "set" / "manifest.json").unlink()
-    with pytest.raises(UserError, match="holds clips"):
-        open_images(str(tmp_path / "set"))
 
 
 @pytest.mark.parametrize("store", ["raw", "png"])
@@ -525,16 +322,6 @@ def test_a_set_of_a_name_is_made_on_the_way(
     assert "prepared as they are before" in notes[-1]
     with pytest.raises(UserError, match="`distgan data prepare moving-mnist --out moving-mnist`"):
         open_images("moving-mnist")
-
-
-def test_a_run_on_images_refuses_clips_before_they_are_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert main(["train", "mnist-mlp", "--data", "moving-mnist-small", "--workers", "0"]) == 2
-    assert "holds clips, and the family gan learns from images" in capsys.readouterr().err
-    assert not list(tmp_path.rglob("manifest.json"))
 
 
 def folder_of_frames(at: Path, source: Memory) -> Path:

@@ -12,7 +12,6 @@ from typing import Literal
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from distgan.config.settings import SETTINGS, Width
 from distgan.config.shape import ImageShape
@@ -137,7 +136,9 @@ class MoCoGANGenerator(nn.Module):
         fixed = [content]
         if self.classes:
             assert labels is not None, "a conditional generator needs labels"
-            fixed.append(one_hot(labels, self.classes).to(content.dtype))
+            # torch's one_hot looks at the labels, for which a device would be waited for.
+            categories = torch.arange(self.classes, device=labels.device)
+            fixed.append((labels[:, None] == categories).to(content.dtype))
         kept = torch.cat(fixed, 1)[:, None].expand(-1, motion.shape[1], -1)
         codes = torch.cat([kept, motion.to(kept.dtype)], 2).flatten(0, 1)
         frames: Tensor = self.layers(codes[:, :, None, None])

@@ -66,8 +66,18 @@ AIDED = {
     "discriminator.penalty.every": 28,
     "generator.ema.half_life": 100,
 }
+MOCOGAN_ROLES = ("generator", "discriminator_image", "discriminator_video")
 # Few enough places that some maps have more, and some fewer. Short vectors have steep gradients.
 PLACES = {"places": 40, "projector.network.width": 5, "generator.optimizer.eps": 1e-2}
+# Batch norm would see other batches in micro-batches.
+MOCOGAN = {
+    **{f"{role}.network.norm": "group" for role in MOCOGAN_ROLES},
+    **{f"{role}.network.width": 4 for role in MOCOGAN_ROLES},
+    **{f"{role}.optimizer.eps": 1e-4 for role in MOCOGAN_ROLES},
+    "generator.network.content": 4,
+    "generator.network.motion": 3,
+    "clip.frames": 4,
+}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     # Of an image without edges an instance norm would leave nothing but enlarged rounding.
     "cyclegan": (
@@ -79,6 +89,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
         {**RESNET, **PATCHES, **PLACES, "discriminator.optimizer.lr": 2e-4},
     ),
     "gan": ("mnist-mlp-tutorial", NARROW),
+    "mocogan": ("moving-mnist-mocogan", MOCOGAN),
     "pix2pix": (
         "cifar10-colorize",
         {**RESNET, "generator.network.norm": "group", **PATCHES, **DIGITS},
@@ -102,6 +113,35 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "cut, aids": (
         "edges2digits-cut",
         {**RESNET, "generator.network.dropout": 0.5, **PATCHES, **PLACES, "task": "sets", **AIDED},
+    ),
+    "mocogan, patches by labels": (
+        "moving-mnist-mocogan",
+        {
+            **MOCOGAN,
+            "conditional": True,
+            "discriminator_image.network.kind": "full",
+            "discriminator_video.network.kind": "patch",
+            "generator.optimizer.weight_decay": 0.01,
+        },
+    ),
+    "mocogan, aids": (
+        "moving-mnist-mocogan",
+        {
+            **MOCOGAN,
+            "conditional": True,
+            "loss": "relativistic-average",
+            "generator.ema.half_life": 100,
+            **{
+                f"{role}.{name}": value
+                for role in MOCOGAN_ROLES[1:]
+                for name, value in (
+                    ("augment.name", "diffaugment"),
+                    ("penalty.r1", 1),
+                    ("penalty.lecam", 0.1),
+                    ("penalty.every", 28),
+                )
+            },
+        },
     ),
     "pix2pix, U-Net": ("cifar10-colorize", {**UNET, **PATCHES, **DIGITS}),
     "pix2pix, pairs": (

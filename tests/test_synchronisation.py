@@ -13,6 +13,7 @@ from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.families import DataSpec
 from distgan.families.gan_config import GANConfig
+from distgan.families.mocogan_config import MoCoGANConfig
 from distgan.families.translation_config import TranslationConfig
 from distgan.parallel import World
 from distgan.plan.trace import trace
@@ -83,6 +84,14 @@ def seen_in(config: RunConfig) -> Seen:
 
 
 PATCHES = {"discriminator.network.width": 4, "discriminator.network.layers": 1}
+NARROW_CLIPS = {
+    "conditional": True,
+    "clip.frames": 4,
+    **{
+        f"{role}.network.width": 4
+        for role in ("generator", "discriminator_image", "discriminator_video")
+    },
+}
 TRANSLATORS: dict[str, dict[str, Any]] = {
     "unet": {**PATCHES, "generator.network.width": 4, "generator.network.levels": 0},
     "resnet": {**PATCHES, "generator.network.width": 4, "generator.network.blocks": 2},
@@ -96,6 +105,8 @@ def small(name: str, **changes: Any) -> RunConfig:
     tiny: dict[str, Any] = {"batch": BATCH, "accumulate": 1}
     if isinstance(config, TranslationConfig):
         return override(config, {**tiny, **TRANSLATORS[config.generator.network.name], **changes})
+    if isinstance(config, MoCoGANConfig):
+        return override(config, {**tiny, **NARROW_CLIPS, **changes})
     tiny["latent"] = 4
     if isinstance(config, GANConfig):
         tiny |= TINY[config.generator.network.name]

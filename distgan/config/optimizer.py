@@ -21,6 +21,8 @@ class AdamSettings:
     """Decay of the second moment."""
     eps: PositiveFloat = 1e-8
     """Added to the root of the second moment."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Adds so many times each weight to its gradient: L2 regularisation, not AdamW's decay."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

@@ -46,7 +46,8 @@ the penalties, where one was due; and the weighted cross entropies of an auxilia
 class Judgement:
     """What the discriminator says of images: logits, float (n,), and logits of the classes.
 
-    Of a discriminator that judges patches, logits are float (n, patches).
+    Of a discriminator that judges patches, logits are float (n, patches), and those of the classes
+    are means over patches.
     """
 
     logits: Tensor
@@ -67,8 +68,11 @@ class Judgement:
         outputs = outputs.float() if outputs.dtype == torch.bfloat16 else outputs
         if outputs.dim() == 1:
             return Judgement(outputs)
-        if outputs.dim() >= 4:
+        if outputs.dim() >= 4 and outputs.shape[1] == 1:
             return Judgement(outputs.flatten(1))
+        if outputs.dim() >= 4:
+            classes = outputs[:, 1:].flatten(2).mean(2)
+            return Judgement(outputs[:, 0].flatten(1), classes)
         return Judgement(outputs[:, 0], outputs[:, 1:])
 
     @property
@@ -107,6 +111,8 @@ class AdversarialTerms:
         share_fakes: give both updates the same latents, and where a batch is one micro-batch
             run the generator once for both, as Radford et al.'s code does.
         auxiliary: weight of the class logits' cross entropy (AC-GAN, Odena et al. 2017).
+        classes_of_fakes: whether the discriminator learns the classes of fakes too, as in AC-GAN,
+            or those of reals alone.
         top_k: share of the fakes, those the discriminator believes most, that the generator
             learns from (Sinha et al. 2020).
         watch: is told the logits of reals and of fakes of each update of the discriminator, and
@@ -121,6 +127,7 @@ class AdversarialTerms:
     augment: Augmenter = Augmenter(NoneSettings(), _CPU)  # noqa: RUF009
     share_fakes: bool = False
     auxiliary: float = 0.0
+    classes_of_fakes: bool = True
     top_k: Schedule = Schedule(1)  # noqa: RUF009
     watch: Callable[[Tensor, Tensor, float], None] | None = None
     judge: str = "discriminator"
@@ -183,8 +190,10 @@ class AdversarialTerms:
         if paid:
             means["d_penalty"] = torch.stack(paid).sum()
         if self.auxiliary and seen.real.classes is not None:
-            wrong = _mean([judged.class_loss(batch.labels) for judged in seen.fakes])
-            means["d_class"] = self.auxiliary * (seen.real.class_loss(batch.labels) + wrong)
+            wrong = seen.real.class_loss(batch.labels)
+            if self.classes_of_fakes:
+                wrong = wrong + _mean([each.class_loss(batch.labels) for each in seen.fakes])
+            means["d_class"] = self.auxiliary * wrong
 
         def note(share: float) -> None:
             self.augment.observe(real)

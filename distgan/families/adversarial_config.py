@@ -24,7 +24,9 @@ def known_loss(name: str) -> str:
     return name
 
 
-def contradictions_of_penalties(config: RunConfig, penalty: PenaltySettings) -> Iterator[str]:
+def contradictions_of_penalties(
+    config: RunConfig, penalty: PenaltySettings, role: str = "discriminator"
+) -> Iterator[str]:
     """What of a compiled discriminator contradicts penalties on its gradient, with the remedy."""
     if config.compile == "off":
         return
@@ -39,26 +41,29 @@ def contradictions_of_penalties(config: RunConfig, penalty: PenaltySettings) -> 
     if penalties:
         yield (
             f"--compile {config.compile}: a compiled network has no second derivative, which "
-            f"--discriminator.penalty.{penalties[0]} needs; leave one of them out"
+            f"--{role}.penalty.{penalties[0]} needs; leave one of them out"
         )
 
 
 def idle_of_discriminator(
-    penalty: PenaltySettings, augment: Augmentation, health: HealthSettings
+    penalty: PenaltySettings,
+    augment: Augmentation,
+    health: HealthSettings,
+    role: str = "discriminator",
 ) -> Iterator[tuple[str, str]]:
     """Settings of penalties and augmentation that have no effect, and why."""
     r1_may_come = health.action == "rollback" and health.change != "halve-lr"
     if not r1_may_come and not any(map(penalty.uses, GRADIENT_PENALTIES)):
-        reason = "without a penalty on gradients, such as --discriminator.penalty.r1 1"
-        yield "discriminator.penalty.every", reason
+        reason = f"without a penalty on gradients, such as --{role}.penalty.r1 1"
+        yield f"{role}.penalty.every", reason
     if not r1_may_come and not (penalty.uses("r1") or penalty.uses("r2")):
-        reason = "without --discriminator.penalty.r1 or --discriminator.penalty.r2"
-        yield "discriminator.penalty.at", reason
+        reason = f"without --{role}.penalty.r1 or --{role}.penalty.r2"
+        yield f"{role}.penalty.at", reason
     elif not augment.numbers:
-        yield "discriminator.penalty.at", "without an augmentation"
+        yield f"{role}.penalty.at", "without an augmentation"
     if not penalty.uses("lecam"):
-        yield "discriminator.penalty.lecam_half_life", "without --discriminator.penalty.lecam"
+        yield f"{role}.penalty.lecam_half_life", f"without --{role}.penalty.lecam"
     if isinstance(augment, ADASettings) and augment.probability is not None:
         for name in ("target", "interval", "speed"):
-            reason = "with --discriminator.augment.probability, which it would adapt"
-            yield f"discriminator.augment.{name}", reason
+            reason = f"with --{role}.augment.probability, which it would adapt"
+            yield f"{role}.augment.{name}", reason

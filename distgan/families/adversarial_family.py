@@ -5,7 +5,7 @@ What an update computes is in `distgan.families.adversarial`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from distgan.augment import Augmenter
-from distgan.config.shape import ImageShape
 from distgan.families.adversarial import AdversarialTerms, Judgement
 from distgan.families.base import Family, Stateful
 from distgan.families.data import Batch, DataSpec, Draw
@@ -32,8 +31,9 @@ class AdversarialFamily(Family):
         """By role of a discriminator the terms of its game, of reals in the column ``image``."""
 
     @property
-    def judged(self) -> Mapping[str, ImageShape]:
-        """The discriminators by role, with the shape of what each sees.
+    def judged(self) -> Mapping[str, Sequence[int]]:
+        """The discriminators by role, with the shape of what each sees: of an image (c, h, w), of a
+        clip (frames, c, h, w).
 
         Roles are ``discriminator``, or begin with that: what follows ends the names of its draws.
         """

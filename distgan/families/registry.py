@@ -18,6 +18,8 @@ from distgan.families.cyclegan_config import CycleGANConfig
 from distgan.families.data import DataSpec
 from distgan.families.gan import GAN
 from distgan.families.gan_config import GANConfig
+from distgan.families.mocogan import MoCoGAN
+from distgan.families.mocogan_config import MoCoGANConfig
 from distgan.families.pix2pix import Pix2Pix
 from distgan.families.pix2pix_config import Pix2PixConfig
 from distgan.families.superres import SuperRes
@@ -33,6 +35,7 @@ FAMILIES: dict[str, tuple[type[RunConfig], type[Family]]] = {
     "cut": (CUTConfig, CUT),
     "cyclegan": (CycleGANConfig, CycleGAN),
     "gan": (GANConfig, GAN),
+    "mocogan": (MoCoGANConfig, MoCoGAN),
     "pix2pix": (Pix2PixConfig, Pix2Pix),
     "superres": (SuperResConfig, SuperRes),
     "vae": (VAEConfig, VAE),

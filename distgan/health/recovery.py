@@ -69,10 +69,10 @@ def changed(config: RunConfig) -> tuple[RunConfig, str]:
             if f".{name}".endswith(".optimizer.lr"):
                 changes[name] = str(value.scaled(0.5))
     if config.health.change in ("double-r1", "both"):
-        r1 = values["discriminator.penalty.r1"]
-        # A weight of 0 cannot be doubled; 0.1 is a weak penalty.
-        weak = r1.is_zero
-        changes["discriminator.penalty.r1"] = "0.1" if weak else str(r1.scaled(2))
+        for name, value in values.items():
+            if name.endswith(".penalty.r1"):
+                # A weight of 0 cannot be doubled; 0.1 is a weak penalty.
+                changes[name] = "0.1" if value.is_zero else str(value.scaled(2))
     said = ", ".join(f"--{name} {value}" for name, value in changes.items())
     return override(config, changes), said
 

@@ -13,12 +13,16 @@ Normalization" (2016), without either and without running statistics, as CycleGA
 Wu and He, "Group Normalization" (2018), 32 groups or as many of them as divide the channels."""
 
 
-def normalisation(norm: Norm, features: int) -> nn.Module:
-    """A layer that maps float (n, features, h, w) to the same shape."""
+def normalisation(norm: Norm, features: int, dimensions: int = 2) -> nn.Module:
+    """A layer that maps float (n, features, h, w) to the same shape.
+
+    Args:
+        dimensions: 3 for one of clips, float (n, features, frames, h, w).
+    """
     if norm == "batch":
-        return nn.BatchNorm2d(features)
+        return (nn.BatchNorm3d if dimensions == 3 else nn.BatchNorm2d)(features)
     if norm == "instance":
-        return nn.InstanceNorm2d(features)
+        return (nn.InstanceNorm3d if dimensions == 3 else nn.InstanceNorm2d)(features)
     return nn.GroupNorm(gcd(32, features), features) if norm == "group" else nn.Identity()
 
 

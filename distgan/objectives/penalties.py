@@ -17,7 +17,6 @@ from torch import Tensor
 
 from distgan.config.schedule import Schedule, Strength
 from distgan.config.settings import SETTINGS, Count
-from distgan.config.shape import ImageShape
 from distgan.parallel import World
 
 Logits = Callable[[Tensor], Tensor]
@@ -51,8 +50,9 @@ class PenaltySettings:
     clip: NonNegativeFloat = 0.0
     """Clamp every weight to [-clip, clip] after each update (WGAN, Arjovsky et al. 2017)."""
 
-    def numbers(self, image: ImageShape) -> dict[str, int]:
-        """How many uniform numbers an image consumes, for each active penalty that uses any."""
+    def numbers(self, image: Sequence[int]) -> dict[str, int]:
+        """How many uniform numbers an image of a shape consumes, for each active penalty that uses
+        any."""
         sizes = {n: p.numbers(image) for n, p in GRADIENT_PENALTIES.items() if self.uses(n)}
         return {name: size for name, size in sizes.items() if size}
 
@@ -77,7 +77,7 @@ def between(real: Tensor, fake: Tensor, numbers: Tensor) -> Tensor:
     Args:
         numbers: float (n, 1), uniform.
     """
-    return fake + numbers.view(-1, 1, 1, 1) * (real - fake)
+    return fake + _for_each(numbers, real) * (real - fake)
 
 
 def around(real: Tensor, fake: Tensor, numbers: Tensor) -> Tensor:
@@ -91,8 +91,14 @@ def around(real: Tensor, fake: Tensor, numbers: Tensor) -> Tensor:
         numbers: float (n, 1 + channels * height * width), uniform; the first says where on the
             line.
     """
-    share, noise = numbers[:, 0].view(-1, 1, 1, 1), numbers[:, 1:].reshape(real.shape)
-    return real + share * (real.std((1, 2, 3), keepdim=True) / 2 * noise)
+    share, noise = _for_each(numbers[:, 0], real), numbers[:, 1:].reshape(real.shape)
+    deviation = real.std(tuple(range(1, real.dim())), keepdim=True)
+    return real + share * (deviation / 2 * noise)
+
+
+def _for_each(numbers: Tensor, images: Tensor) -> Tensor:
+    """One number for each image or clip, in the shape in which it multiplies these."""
+    return numbers.view(-1, *[1] * (images.dim() - 1))
 
 
 class GradientPenalty(NamedTuple):
@@ -104,7 +110,7 @@ class GradientPenalty(NamedTuple):
 
     at: Literal["real", "fake"] | Callable[[Tensor, Tensor, Tensor], Tensor]
     charge: Callable[[Tensor], Tensor]
-    numbers: Callable[[ImageShape], int] = lambda image: 0
+    numbers: Callable[[Sequence[int]], int] = lambda image: 0
 
 
 GRADIENT_PENALTIES: dict[str, GradientPenalty] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +17,10 @@ from distgan.parallel.buckets import settle_buckets
 from distgan.parallel.collectives import TRAFFIC, all_reduce, whole_batch
 from distgan.parallel.devices import describe
 from distgan.parallel.groups import GROUPS
+
+# Where a convolution has one input channel, the gradients of its weights may have other strides for
+# the same order in memory, of which DDP warns.
+warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
 
 
 @dataclass(frozen=True)

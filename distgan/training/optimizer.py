@@ -15,6 +15,7 @@ def build(settings: AdamSettings, network: nn.Module) -> torch.optim.Optimizer:
         lr=settings.lr.at(0),
         betas=(settings.beta1.at(0), settings.beta2.at(0)),
         eps=settings.eps,
+        weight_decay=settings.weight_decay,
         fused=True,
     )
 
@@ -26,4 +27,5 @@ def follow_schedules(
     # Constants too: a checkpoint restores those of the configuration that wrote it.
     for group in optimizer.param_groups:
         group["lr"] = settings.lr.at(images_seen)
+        group["weight_decay"] = settings.weight_decay
         group["betas"] = (settings.beta1.at(images_seen), settings.beta2.at(images_seen))

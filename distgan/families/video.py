@@ -128,9 +128,8 @@ class Video(ClipFamily):
 
     def _fakes(self, step: Step, batch: Batch, update: str) -> Tensor:
         """Clips of few frames, float (n, k, c, h, w)."""
-        noise = batch.draws[f"{update}-motion"].unflatten(
-            1, (-1, self.config.generator.motion.size)
-        )
+        noise = batch.draws[f"{update}-motion"]
+        noise = noise.view(len(noise), -1, self.config.generator.motion.size)
         content, times = batch.draws[f"{update}-content"], self.times(batch, update)
         with step.autocast():
             made: Tensor = step["generator"](content, noise, times, batch.labels)

@@ -57,7 +57,7 @@ class ClipGenerator(nn.Module):
         content = content.unsqueeze(1).expand(-1, moments, -1)
         each = None if labels is None else labels.repeat_interleave(moments)
         frames: Tensor = self.frame(torch.cat([content, motion], 2).flatten(0, 1), each)
-        return frames.unflatten(0, times.shape)
+        return frames.view(*times.shape, *frames.shape[1:])
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -150,7 +150,7 @@ class SparseDiscriminator(nn.Module):
             float (n,).
         """
         maps = self.alone(frames.flatten(0, 1))
-        maps = self.together(maps.unflatten(0, frames.shape[:2]).flatten(1, 2))
+        maps = self.together(maps.reshape(*frames.shape[:2], *maps.shape[1:]).flatten(1, 2))
         features = self.activation(self.last(maps.flatten(1)))
         embedded = self.times(times.diff(dim=1))
         logits: Tensor = self.logit(features).squeeze(1) + (embedded * features).sum(1)

@@ -14,6 +14,7 @@ from distgan.config.settings import override
 from distgan.families import DataSpec
 from distgan.families.gan_config import GANConfig
 from distgan.families.translation_config import TranslationConfig
+from distgan.families.video_config import VideoConfig
 from distgan.parallel import World
 from distgan.plan.trace import trace
 from distgan.recipes import RECIPES, recipe
@@ -82,6 +83,12 @@ def seen_in(config: RunConfig) -> Seen:
     return found
 
 
+VIDEO = {
+    **{"latent": 4, "sparse.span": 8, "generator.network.name": "r3gan"},
+    **{"generator.network.widths": "8,6", "generator.motion.size": 4, "generator.motion.kernel": 2},
+    **{"generator.motion.frequencies": 3, "discriminator.network.width": 4},
+    "discriminator.network.join_at": 4,
+}
 PATCHES = {"discriminator.network.width": 4, "discriminator.network.layers": 1}
 TRANSLATORS: dict[str, dict[str, Any]] = {
     "unet": {**PATCHES, "generator.network.width": 4, "generator.network.levels": 0},
@@ -96,6 +103,8 @@ def small(name: str, **changes: Any) -> RunConfig:
     tiny: dict[str, Any] = {"batch": BATCH, "accumulate": 1}
     if isinstance(config, TranslationConfig):
         return override(config, {**tiny, **TRANSLATORS[config.generator.network.name], **changes})
+    if isinstance(config, VideoConfig):
+        return override(config, {**tiny, **VIDEO, **changes})
     tiny["latent"] = 4
     if isinstance(config, GANConfig):
         tiny |= TINY[config.generator.network.name]

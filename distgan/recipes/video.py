@@ -29,7 +29,7 @@ def moving_mnist_video() -> VideoConfig:
     return VideoConfig(
         recipe="moving-mnist-video",
         data="moving-mnist-small",
-        images=60_000,
+        images=150_000,
         batch=32,
         clip=ClipSettings(frames=16),
         sparse=SparseSettings(frames=3, span=16),

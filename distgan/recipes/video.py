@@ -25,12 +25,12 @@ from distgan.objectives.penalties import PenaltySettings
 
 def moving_mnist_video() -> VideoConfig:
     """Digits that move, at any times, from three frames of each clip; for two CPU cores."""
-    adam = AdamSettings(lr=Schedule(1e-3), beta1=Schedule(0), beta2=Schedule(0.99))
+    adam = AdamSettings(lr=Schedule(2e-3), beta1=Schedule(0), beta2=Schedule(0.99))
     return VideoConfig(
         recipe="moving-mnist-video",
         data="moving-mnist-small",
-        images=150_000,
-        batch=32,
+        images=100_000,
+        batch=16,
         clip=ClipSettings(frames=16),
         sparse=SparseSettings(frames=3, span=16),
         latent=64,
@@ -52,7 +52,7 @@ def moving_mnist_video() -> VideoConfig:
                 width=32, widest=128, join_at=8, blocks=0, time_embedding=32
             ),
             optimizer=adam,
-            penalty=PenaltySettings(r1=Schedule(0.3), every=512),
+            penalty=PenaltySettings(r1=Schedule(0.3), every=256),
         ),
         output=OutputConfig(log_every=2_000, sample_every=10_000, checkpoint_every=20_000),
     )

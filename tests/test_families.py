@@ -78,6 +78,12 @@ MOCOGAN = {
     "generator.network.motion": 3,
     "clip.frames": 4,
 }
+SPARSE: dict[str, Any] = {
+    **{"latent": 4, "sparse.span": 8, "generator.network.name": "r3gan"},
+    **{"generator.network.widths": "8,6", "generator.motion.size": 4, "generator.motion.kernel": 2},
+    **{"generator.motion.frequencies": 3, "discriminator.network.width": 4},
+    **{"generator.optimizer.eps": 1e-4, "discriminator.optimizer.eps": 1e-4},
+}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     # Of an image without edges an instance norm would leave nothing but enlarged rounding.
     "cyclegan": (
@@ -97,6 +103,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "superres": ("cifar10-superres", {**ENLARGING, **PATCHES, "data": "mnist"}),
     "toy": ("toy", {"code": 4}),
     "vae-gan": ("mnist-vae-gan", {**NARROW, "encoder.network.widths": "8,6"}),
+    "video": ("moving-mnist-video", SPARSE),
     "vae": ("mnist-vae", {"encoder.widths": "8,6", "decoder.widths": "8,6", "latent": 4}),
 }
 """By family: a recipe, and what makes it small. Every registered family is to be here."""
@@ -154,6 +161,16 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         {
             **{**ENLARGING, **PATCHES, **AIDED, "l2": 0.5, "features": 1, "scale": 4},
             **{"see_input": True, "adversarial": 0.1, "discriminator.network.norm": "none"},
+        },
+    ),
+    "video, aids": (
+        "moving-mnist-video",
+        {
+            **SPARSE,
+            **AIDED,
+            "conditional": True,
+            "sparse.frames": 4,
+            "discriminator.network.blocks": 1,
         },
     ),
     "pix2pix, aids": ("cifar10-colorize", {**UNET, **PATCHES, **DIGITS, **AIDED}),

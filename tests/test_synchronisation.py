@@ -15,6 +15,7 @@ from distgan.families import DataSpec
 from distgan.families.gan_config import GANConfig
 from distgan.families.mocogan_config import MoCoGANConfig
 from distgan.families.translation_config import TranslationConfig
+from distgan.families.video_config import VideoConfig
 from distgan.parallel import World
 from distgan.plan.trace import trace
 from distgan.recipes import RECIPES, recipe
@@ -83,6 +84,12 @@ def seen_in(config: RunConfig) -> Seen:
     return found
 
 
+VIDEO = {
+    **{"latent": 4, "sparse.span": 8, "generator.network.name": "r3gan"},
+    **{"generator.network.widths": "8,6", "generator.motion.size": 4, "generator.motion.kernel": 2},
+    **{"generator.motion.frequencies": 3, "discriminator.network.width": 4},
+    "discriminator.network.join_at": 4,
+}
 PATCHES = {"discriminator.network.width": 4, "discriminator.network.layers": 1}
 NARROW_CLIPS = {
     "conditional": True,
@@ -107,6 +114,8 @@ def small(name: str, **changes: Any) -> RunConfig:
         return override(config, {**tiny, **TRANSLATORS[config.generator.network.name], **changes})
     if isinstance(config, MoCoGANConfig):
         return override(config, {**tiny, **NARROW_CLIPS, **changes})
+    if isinstance(config, VideoConfig):
+        return override(config, {**tiny, **VIDEO, **changes})
     tiny["latent"] = 4
     if isinstance(config, GANConfig):
         tiny |= TINY[config.generator.network.name]

@@ -65,7 +65,7 @@ class FrameRule:
     extra: bool = False
 
     def __post_init__(self) -> None:
-        if self.span and (self.frames < 2 or not self._distances):
+        if self.span and (self.frames < 2 or not self.distances):
             raise ValueError(f"a span of {self.span} holds no {self.frames} frames")
 
     @property
@@ -76,7 +76,7 @@ class FrameRule:
     @property
     def shortest(self) -> int:
         """Frames that a clip must have."""
-        return 1 + (max(self._distances) if self.span else (self.frames - 1) * self.stride)
+        return 1 + (max(self.distances) if self.span else (self.frames - 1) * self.stride)
 
     @property
     def numbers(self) -> int:
@@ -84,8 +84,8 @@ class FrameRule:
         return 1 + self.extra + (self.frames - 1 if self.span else 0)
 
     @property
-    def _distances(self) -> list[int]:
-        """From the first frame to the last, of sparse ones."""
+    def distances(self) -> list[int]:
+        """From the first frame to the last, of sparse ones: powers of two, ascending."""
         powers = [1 << n for n in range(self.span.bit_length())]
         return [each for each in powers if self.frames - 1 <= each <= self.span]
 
@@ -105,7 +105,7 @@ class FrameRule:
 
     def differences(self, numbers: NDArray[np.float32]) -> NDArray[np.int64]:
         """Of sparse frames, the distance of each from the first: int64 (n, frames), ascending."""
-        distances = np.array(self._distances, np.int64)
+        distances = np.array(self.distances, np.int64)
         whole = distances[below(numbers[:, 1], len(distances))]
         found = np.zeros((len(numbers), self.frames), np.int64)
         found[:, -1] = whole

@@ -28,6 +28,8 @@ from distgan.families.vae import VAE
 from distgan.families.vae_config import VAEConfig
 from distgan.families.vae_gan import VAEGAN
 from distgan.families.vae_gan_config import VAEGANConfig
+from distgan.families.video import Video
+from distgan.families.video_config import VideoConfig
 from distgan.parallel import World
 from distgan.storage.textfiles import parse_yaml
 
@@ -40,6 +42,7 @@ FAMILIES: dict[str, tuple[type[RunConfig], type[Family]]] = {
     "superres": (SuperResConfig, SuperRes),
     "vae": (VAEConfig, VAE),
     "vae-gan": (VAEGANConfig, VAEGAN),
+    "video": (VideoConfig, Video),
 }
 """By name: the class of its configurations, and what it computes."""
 

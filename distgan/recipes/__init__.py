@@ -11,7 +11,7 @@ from distgan.config.run import RunConfig
 from distgan.config.settings import nearest
 from distgan.errors import UserError
 from distgan.families import registry
-from distgan.recipes import cut, gan, mocogan, photos, r3gan, stacked, translation, vae
+from distgan.recipes import cut, gan, mocogan, photos, r3gan, stacked, translation, vae, video
 
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     **gan.RECIPES,
@@ -22,6 +22,7 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     **cut.RECIPES,
     **mocogan.RECIPES,
     **photos.RECIPES,
+    **video.RECIPES,
 }
 """Every recipe of the package by name; the first is the default."""
 

@@ -377,7 +377,7 @@ def test_what_does_not_go_together(one: str, capsys: pytest.CaptureFixture[str])
         "--fps 0": "--fps 0: should be a number above 0",
         "--num 3 --seeds 1,2": "--num 3: --seeds says how many",
         "--frames 90000 --num 1k": "--frames 90,000: 1,000 clips of so many would be",
-        "--num 100k --frames 2 --strips x.png": "--num 100000: would be a picture of 33 x 1,700,000",
+        "--num 1m --frames 2 --strips x.png": "--num 1000000: would be a picture of 34 x 17,00",
         "--label a": "--label 'a': this generator takes no labels",
     }
     for words, said in wrong.items():

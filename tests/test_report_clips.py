@@ -1,4 +1,4 @@
-"""The report of a run that makes clips: they play in the page, or stand still where that is asked."""
+"""The report of a run that makes clips: they play in the page, or stand still if that is asked."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_newest_animation_is_embedded_as_it_is(run: str) -> None:
     assert found.images == 640
     content = Path(run, "samples", "images-000000000640.webp").read_bytes()
     assert base64.b64decode(found.uri.partition(",")[2]) == content
-    said = f"10 clips, 12 frames, 10 a second; {len(content) / 1000:.0f} kB"
+    said = f"10 clips, 12 frames, 10 a second; {len(content) / 1000:.0f}\xa0kB"
     assert found.caption == said
     assert (found.width, found.height) == (5 * 33 - 1, 2 * 33 - 1)
     still = np.asarray(decoded(found.still).convert("RGB"), int)
@@ -74,7 +74,7 @@ def test_what_is_too_large_is_named_and_left_out(run: str, monkeypatch: pytest.M
     assert found is not None
     assert found.uri == ""
     assert re.fullmatch(
-        r"samples/images-000000000640\.webp moves, but is too large for this page \(\d+ kB\)",
+        r"samples/images-000000000640\.webp moves, but is too large for this page \(\d+\xa0kB\)",
         found.caption,
     )
     page = Path(write_report([run])).read_text()
@@ -113,7 +113,7 @@ def test_runs_of_images_have_none(tmp_path: Path) -> None:
     assert "<picture>" not in Path(write_report([run])).read_text()
 
 
-SHOWN = "document.querySelector('.film img').currentSrc"
+SHOWN = "document.querySelector('.film img')?.currentSrc"
 BUTTON = "document.querySelector('.film button')"
 
 
@@ -175,7 +175,7 @@ def test_it_stands_still_for_who_asks_for_less_motion(browser: Browser, run: str
         for features, uri in ((REDUCED, film.still), (UNREDUCED, film.uri)):
             browser.call("Emulation.setEmulatedMedia", features=features)
             browser.call("Page.reload")
-            browser.wait(lambda uri=uri: browser.value(f"{SHOWN}") == uri)  # type: ignore[misc]
+            browser.wait(lambda uri=uri: browser.value(SHOWN) == uri)  # type: ignore[misc]
     finally:
         browser.call("Emulation.setScriptExecutionDisabled", value=False)
         browser.call("Emulation.setEmulatedMedia", features=UNREDUCED)

@@ -76,7 +76,7 @@ def read_film(storage: Storage) -> Film | None:
     except Exception:
         # The library may raise any exception for a foreign file.
         raise UserError(f"{storage.show(path)}: is not a WEBP that can be read; {remedy}") from None
-    size = f"{len(content) / 1000:,.0f} kB"
+    size = f"{len(content) / 1000:,.0f}\xa0kB"
     if len(content) > MOST_BYTES:
         caption = f"{path} moves, but is too large for this page ({size})"
         return Film(images, caption, "", "", *first.size)

@@ -28,9 +28,7 @@ def add(parser: Parser) -> None:
         "--frames",
         type=whole("--frames", 1),
         metavar="N",
-        help="of a clip, shorter or longer than it was trained with [as in training]. --fps plays "
-        "so many a second, moving as fast as the data does where the model makes frames at any "
-        "times (family video); others have one rate, and play faster or slower",
+        help="of a clip, fewer or more than it was trained with [as many]",
     )
     parser.add_argument(
         "--strips",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import itertools
 import math
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -359,6 +361,17 @@ def test_mp4_goes_through_ffmpeg(
     found = np.frombuffer(Path("a.mp4").read_bytes(), np.uint8).reshape(6, 560, 560, 3)
     wanted = to_uint8(loaded(one).sample(1))[0]
     np.testing.assert_array_equal(found[:, ::35, ::35], wanted.repeat(3, 3))
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg here to read films with")
+def test_an_mp4_is_what_ffmpeg_reads(one: str) -> None:
+    assert main(["sample", one, "--num", "1", "--frames", "9", "--out", "a.mp4"]) == 0
+    words = ["-loglevel", "error", "-i", "a.mp4", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    raw = subprocess.run(["ffmpeg", *words], check=True, capture_output=True, timeout=60).stdout
+    found = np.frombuffer(raw, np.uint8).reshape(9, 560, 560, 3)
+    wanted = to_uint8(loaded(one).sample(1, frames=9))[0].repeat(3, 3)
+    # In the middle of every enlarged pixel, where compression changes little.
+    assert np.abs(found[:, 17::35, 17::35].astype(int) - wanted).mean() < 4
 
 
 def test_what_does_not_go_together(one: str, capsys: pytest.CaptureFixture[str]) -> None:

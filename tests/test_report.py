@@ -201,7 +201,7 @@ def test_nothing_of_a_run_is_markup_or_code(tmp_path: Path) -> None:
     assert text.count("</script>") == 9
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
     scripts = next(part for part in policy.split(";") if "script-src" in part).split()[1:]
-    assert len(scripts) == 6
+    assert len(scripts) == 7
     assert all(re.fullmatch(r"'sha256-[\w+/]{43}='", script) for script in scripts)
 
 

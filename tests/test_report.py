@@ -197,11 +197,11 @@ def test_nothing_of_a_run_is_markup_or_code(tmp_path: Path) -> None:
     text = Path(write_report([str(folder)])).read_text()
     assert nasty not in text
     assert "<img src=x" not in text
-    # theme, samples, compare, plots, charts, two of data, the library
-    assert text.count("</script>") == 8
+    # theme, samples, films, compare, plots, charts, two of data, the library
+    assert text.count("</script>") == 9
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
     scripts = next(part for part in policy.split(";") if "script-src" in part).split()[1:]
-    assert len(scripts) == 6
+    assert len(scripts) == 7
     assert all(re.fullmatch(r"'sha256-[\w+/]{43}='", script) for script in scripts)
 
 

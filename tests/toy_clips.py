@@ -9,19 +9,35 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from distgan.config.clip import FrameRule
+from distgan.config.clip import Clips, FrameRule
 from distgan.config.optimizer import AdamSettings, EMASettings
-from distgan.config.settings import SETTINGS
+from distgan.config.settings import SETTINGS, override
 from distgan.config.shape import ImageShape
-from distgan.families import Batch, Draw, Network, Phase, Step, Terms, register, registry
+from distgan.families import (
+    Batch,
+    DataSpec,
+    Draw,
+    Network,
+    Phase,
+    Step,
+    Terms,
+    build,
+    register,
+    registry,
+)
 from distgan.families.clip_config import ClipConfig
 from distgan.families.clip_family import ClipFamily
+from distgan.runs import folder as run
+from distgan.runs import samples
+from distgan.runs.export import export
+from distgan.storage.storage import Storage
 
 CONTENT = 4
 
@@ -112,3 +128,30 @@ def registered() -> Iterator[None]:
     finally:
         for name in ("toy-clips", "toy-times"):
             del registry.FAMILIES[name], registry.RECIPES[name]
+
+
+def data_of(size: int = 16, channels: int = 1, classes: Sequence[str] = ()) -> DataSpec:
+    """Clips of ten frames a second."""
+    return DataSpec(ImageShape(channels, size, size), tuple(classes), clips=Clips(20, 24, 400, 10))
+
+
+def write_run(
+    folder: Path,
+    family: Literal["toy-clips", "toy-times"] = "toy-clips",
+    data: DataSpec | None = None,
+    **changes: Any,
+) -> str:
+    """A run of untrained weights with its export and two sheets of samples, as training leaves."""
+    data = data or data_of()
+    config = override(toy(family), {"conditional": bool(data.classes), **changes})
+    torch.manual_seed(0)
+    built, storage = build(config, data), Storage(folder)
+    run.create(storage, config)
+    run.record_environment(storage, 1, "cpu", 0)
+    networks = {role: net.module.eval() for role, net in built.networks().items()}
+    export(storage, config, built, networks, networks, 640)
+    for images in (0, 640):
+        sheet = samples.sample_sheet(built, networks, images)
+        storage.write(samples.name(images), sheet.picture)
+        storage.write(samples.name(images, "webp"), sheet.animation)
+    return str(folder)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from distgan.cli.files import check_writable, stem, write_file
 from distgan.cli.parser import Parser, whole
-from distgan.errors import UserError, brief
+from distgan.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,9 +28,7 @@ def add(parser: Parser) -> None:
         "--frames",
         type=whole("--frames", 1),
         metavar="N",
-        help="of a clip, shorter or longer than it was trained with [as in training]. --fps plays "
-        "so many a second, moving as fast as the data does where the model makes frames at any "
-        "times (family video); others have one rate, and play faster or slower",
+        help="of a clip, fewer or more than it was trained with [as many]",
     )
     parser.add_argument(
         "--strips",
@@ -123,7 +121,11 @@ def single(clip: NDArray[np.uint8], fps: float) -> bytes:
 def run(options: argparse.Namespace, num: int | None, seeds: list[int] | None) -> int:
     """Make clips that play, film strips, or both."""
     from distgan.cli.console import say
+    from distgan.cli.sample import load
+    from distgan.families.clip_family import SHEET_FRAMES
     from distgan.runs.clips import LoadedClips
+    from distgan.runs.film import check_speed
+    from distgan.runs.grid import check_grid
 
     plays, strips = options.out, options.strips
     if plays is None and strips is None:
@@ -131,8 +133,6 @@ def run(options: argparse.Namespace, num: int | None, seeds: list[int] | None) -
     kind = "" if plays is None else _kind(plays, options)
     if strips is not None:
         _check_strips(strips)
-    from distgan.cli.sample import load
-
     model, labels, total = load(options, num or 0, seeds)
     assert isinstance(model, LoadedClips), "makes_clips"
     if num is None and seeds is None:
@@ -140,7 +140,13 @@ def run(options: argparse.Namespace, num: int | None, seeds: list[int] | None) -
     fps = playing(options, model)
     columns, names = _columns(options, model, labels, total)
     if plays is not None:
-        _check_sizes(total, model, columns, kind, fps)
+        check_speed(kind, fps)
+        check_grid(total, model.image, columns)
+    if strips is not None:
+        shape = model.image
+        strip = shape._replace(width=min(model.length, SHEET_FRAMES) * (shape.width + 1) - 1)
+        check_grid(total, strip, 1)
+    _check_memory(total, model)
     clips = _made(options, model, labels, total, seeds)
     seen = f"after {model.images_seen:,} training clips"
     if plays is not None:
@@ -169,7 +175,7 @@ def _kind(out: str, options: argparse.Namespace) -> str:
 def _check_strips(path: str) -> None:
     check_writable(path, "--strips", "strips.png")
     if not path.lower().endswith(".png"):
-        raise UserError(f"--strips {brief(path)}: its name should end in .png")
+        raise UserError(f"--strips {path}: its name should end in .png")
 
 
 def _columns(
@@ -185,13 +191,9 @@ def _columns(
     return min(total, len(labels) * turns), names_of(model, labels)
 
 
-def _check_sizes(total: int, model: LoadedClips, columns: int, kind: str, fps: float) -> None:
-    from distgan.runs.film import check_speed
-    from distgan.runs.grid import check_grid
+def _check_memory(total: int, model: LoadedClips) -> None:
     from distgan.storage import machine
 
-    check_speed(kind, fps)
-    check_grid(total, model.image, columns)
     pixels = model.image.height * model.image.width * model.image.channels
     # As uint8 once as clips, and once more enlarged as frames of a film.
     size = 2 * total * model.length * pixels
@@ -249,9 +251,13 @@ def _write_strips(clips: NDArray[np.uint8], out: str) -> str:
     of = (
         f"{columns} of {clips.shape[1]} frames" if columns < clips.shape[1] else f"{columns} frames"
     )
-    return f"film strips of {len(clips)} clips, {of} each,"
+    return f"film strips of {_clips(len(clips))}, {of} each,"
 
 
 def _counted(model: LoadedClips, total: int, fps: float) -> str:
     seconds = model.length / fps
-    return f"{total:,} clips of {model.length:,} frames, {fps:g} a second ({seconds:.3g} s),"
+    return f"{_clips(total)} of {model.length:,} frames, {fps:g} a second ({seconds:.3g} s),"
+
+
+def _clips(count: int) -> str:
+    return "1 clip" if count == 1 else f"{count:,} clips"

@@ -33,7 +33,12 @@ def add(parser: Parser) -> None:
         ".png or .mp4 at --out [RUN's name-FILM.webp]",
     )
     parser.add_argument(
-        "--fps", type=positive("--fps"), metavar="F", help="frames a second, of a film or of clips"
+        "--fps",
+        type=positive("--fps"),
+        metavar="F",
+        help="frames a second, of a film or of clips. A model of the family video makes frames at "
+        "any times, and things move as fast as in its data; others have one rate, and what is "
+        "played at another is faster or slower",
     )
     parser.add_argument(
         "--seconds", type=positive("--seconds"), metavar="T", help="of the film, or of a clip"

@@ -11,10 +11,11 @@ import numpy as np
 from PIL import Image
 
 from distgan.errors import UserError
+from distgan.runs.animation import MOST_BYTES, extent
+from distgan.runs.samples import FOLDER
 from distgan.storage.storage import Storage
 from distgan.storage.textfiles import read_bytes
 
-FOLDER = "samples"
 MOST = 25
 """Grids of one run on a page at most."""
 WIDEST, TALLEST = 1024, 16_383
@@ -22,7 +23,7 @@ WIDEST, TALLEST = 1024, 16_383
 WIDEST_LAST = 2560
 """The same for a last grid that is looked at closely: ten images of 256 pixels."""
 
-_NAME = re.compile(r"images-(\d+)\.png")
+_NAME, _MOVING = (re.compile(rf"images-(\d+)\.{ending}") for ending in ("png", "webp"))
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,72 @@ class Sample:
     """Whether the grid was enlarged by an integer factor, so that the page does not smooth it."""
     line: tuple[float, float] = (0.0, 0.0)
     """Width of the lines between its images, as shares of its width and height."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """An animation of clips that play side by side."""
+
+    images: int
+    """Images seen when it was made."""
+    caption: str
+    """What it shows, and its size; or why the page goes without it."""
+    uri: str
+    """It as a ``data:`` URI of an animated WEBP; empty for one that is too large."""
+    still: str
+    """Its first frame as a ``data:`` URI, for who asks for less motion."""
+    width: int
+    height: int
+
+
+def read_film(storage: Storage) -> Film | None:
+    """The newest animation of a run; None of a run without.
+
+    Raises:
+        UserError: for a file that is no animation.
+    """
+    found = [(int(m[1]), m[0]) for m in map(_MOVING.fullmatch, storage.names(FOLDER)) if m]
+    if not found:
+        return None
+    images, name = max(found)
+    path, remedy = f"{FOLDER}/{name}", "delete it, and the report leaves it out"
+    content = read_bytes(storage, path, remedy)
+    try:
+        with Image.open(io.BytesIO(content), formats=["WEBP"]) as opened:
+            frames, first = int(getattr(opened, "n_frames", 1)), opened.convert("RGB")
+    except Exception:
+        # The library may raise any exception for a foreign file.
+        raise UserError(f"{storage.show(path)}: is not a WEBP that can be read; {remedy}") from None
+    size = f"{len(content) / 1000:,.0f}\xa0kB"
+    if len(content) > MOST_BYTES:
+        caption = f"{path} moves, but is too large for this page ({size})"
+        return Film(images, caption, "", "", *first.size)
+    caption = f"{_shown(content, frames)}; {size}"
+    return Film(images, caption, _uri(content), _uri(_still(first)), *first.size)
+
+
+def _shown(content: bytes, frames: int) -> str:
+    its = extent(content)
+    if its is None:
+        return f"{frames:,} frames"
+    clips, frames_of = _part(its.clips, its.all_clips), _part(its.frames, its.all_frames)
+    fewer = (its.clips, its.frames) != (its.all_clips, its.all_frames)
+    why = " (fewer, so that the page stays light)" if fewer else ""
+    return f"{clips} clips, {frames_of} frames{why}, {its.fps:.3g} a second"
+
+
+def _part(shown: int, all_of: int) -> str:
+    return f"{shown:,}" if shown == all_of else f"{shown:,} of {all_of:,}"
+
+
+def _still(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=88, method=4)
+    return buffer.getvalue()
+
+
+def _uri(webp: bytes) -> str:
+    return "data:image/webp;base64," + base64.b64encode(webp).decode()
 
 
 def read_samples(storage: Storage, most: int = MOST, large: bool = False) -> list[Sample]:
@@ -82,10 +149,7 @@ def _sample(storage: Storage, images: int, name: str, widest: int) -> Sample:
     if scale < 1:
         size = (max(1, round(small.width * scale)), max(1, round(small.height * scale)))
         small = small.resize(size, Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=88, method=4)
-    uri = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return Sample(images, uri, small.width, small.height, pixelated, line)
+    return Sample(images, _uri(_still(small)), small.width, small.height, pixelated, line)
 
 
 def _reduced(picture: Image.Image) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from distgan.errors import UserError
 from distgan.evaluate import evaluation
 from distgan.families import DataSpec
 from distgan.families.base import MOST_ROWS, SHEET_ROWS_OF_DATA
+from distgan.families.clip_family import SHEET_CLIPS
 from distgan.families.registry import FAMILIES, build, translates
 from distgan.families.translation import Translation
 from distgan.metrics.names import AUTOENCODER_METRICS
@@ -45,7 +47,7 @@ class RunFolder:
     @property
     def rows(self) -> tuple[str, ...]:
         """Names of the rows of a sample grid: the classes of a conditional run's data, and what
-        an encoder was shown; or inputs, outputs and targets.
+        an encoder was shown; or inputs, outputs and targets; or the class of every film strip.
 
         Empty where the data is not within reach, or has more classes than a grid has rows.
         """
@@ -57,11 +59,19 @@ class RunFolder:
             classes = open_images(str(self.settings.get("data"))).classes
         except (UserError, OSError):
             return ()
+        if self.makes_clips:
+            return tuple(itertools.islice(itertools.cycle(classes), SHEET_CLIPS if classes else 0))
         if len(classes) > MOST_ROWS:
             return ()
         _, family = FAMILIES.get(str(self.settings.get("family", "gan")), (None, None))
         encodes = family is not None and set(family.metrics) & set(AUTOENCODER_METRICS)
         return (*classes, *(SHEET_ROWS_OF_DATA if encodes else ()))
+
+    @property
+    def makes_clips(self) -> bool:
+        """Whether its samples are film strips, a clip in every row."""
+        _, family = FAMILIES.get(str(self.settings.get("family", "gan")), (None, None))
+        return family is not None and family.makes_clips
 
     @property
     def translated(self) -> tuple[str, ...]:

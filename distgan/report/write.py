@@ -19,7 +19,7 @@ from distgan.report.reading import RunFolder, read_runs
 from distgan.storage.storage import Storage, split
 
 NAME = "report.html"
-_SCRIPTS = ("theme.js", "samples.js", "compare.js", "plots.js", "charts.js")
+_SCRIPTS = ("theme.js", "samples.js", "films.js", "compare.js", "plots.js", "charts.js")
 _OF_A_SEARCH = ("theme.js", "plots.js", "charts.js")
 
 
@@ -99,7 +99,10 @@ def _content(runs: Sequence[RunFolder]) -> dict[str, Any]:
     speed = curves.charts(runs, curves.SPEED, health=False)
     groups = measured.groups(runs)
     drawn = [*training, *speed, *(chart for group in groups for chart in group.charts)]
-    samples = [pictures.read_samples(run.storage, large=bool(run.translated)) for run in runs]
+    samples = [
+        pictures.read_samples(run.storage, large=run.makes_clips or bool(run.translated))
+        for run in runs
+    ]
     return {
         "title": ", ".join(run.name for run in runs),
         "runs": runs,
@@ -111,6 +114,8 @@ def _content(runs: Sequence[RunFolder]) -> dict[str, Any]:
         "across": SHEET_WIDTH,
         "events": [facts.event_lines(run) for run in runs],
         "samples": samples,
+        "films": [pictures.read_film(run.storage) for run in runs],
+        "clips": [run.makes_clips for run in runs],
         "moments": sorted({sample.images for own in samples for sample in own}),
         "training": training,
         "speed": speed,

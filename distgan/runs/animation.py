@@ -17,7 +17,8 @@ MOST_BYTES = 1_500_000
 """Size of a small animation, kept by showing fewer clips, and then fewer frames."""
 _MOST_PIXELS = 1 << 22
 """Of all its frames together: a second or two of work."""
-_QUALITY = 80
+_QUALITY, _EFFORT = 80, 1
+"""A tenth larger than with Pillow's default effort, in half of the time."""
 _SAID = re.compile(
     r"(\d{1,9}) of (\d{1,9}) clips, (\d{1,9}) of (\d{1,9}) frames, (\d{1,9}(?:\.\d{1,9})?) a second"
 )
@@ -78,7 +79,7 @@ def small(clips: NDArray[np.uint8], fps: float, columns: int = 5) -> bytes:
         shown = clips[:count, :frames]
         pictures = side_by_side(shown, min(columns, count), smallest=1)
         said = str(Extent(count, len(clips), frames, clips.shape[1], fps))
-        content = encode(pictures, "webp", fps, quality=_QUALITY, said=said)
+        content = encode(pictures, "webp", fps, quality=_QUALITY, effort=_EFFORT, said=said)
         if len(content) <= MOST_BYTES or (count, frames) == (1, 1):
             return content
         count, frames = _fewer(count, frames, len(content) / MOST_BYTES)

@@ -71,6 +71,7 @@ def encode(
     hold: float = 0.0,
     *,
     quality: int = QUALITY,
+    effort: int = 4,
     said: str = "",
 ) -> bytes:
     """A film that repeats for ever, where the format can say so.
@@ -87,6 +88,7 @@ def encode(
             times are rounded so that they add up.
         hold: seconds for which the last frame is shown longer.
         quality: of a WEBP, 1 to 100; 100 keeps every pixel.
+        effort: of a WEBP, 0 to 6: more makes it smaller, and takes longer.
         said: what a WEBP or PNG says of itself, as its Exif image description.
 
     Raises:
@@ -107,7 +109,8 @@ def encode(
         exif[_DESCRIPTION] = said
         how["exif"] = exif
     if kind == "webp":
-        how |= {"quality": quality, "method": 4} if quality < 100 else {"lossless": True}
+        how |= {"lossless": True} if quality == 100 else {"quality": quality}
+        how["method"] = effort
     buffer = io.BytesIO()
     first, *rest = pictures
     first.save(buffer, kind.upper(), save_all=True, append_images=rest, **how)

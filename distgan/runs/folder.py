@@ -10,7 +10,7 @@
     events.jsonl           what befell it: workers lost, restarts, storage that failed
     tensorboard/           the same as TensorBoard events
     train.log              what the terminal showed, with the time of every line
-    samples/               grids from a fixed z, named by images seen
+    samples/               grids from a fixed z, named by images seen; of clips they also play
     profile/               traces of a few steps, where they were asked for
     checkpoints/           the newest few, and index.json that vouches for them
     generator.safetensors, generator_ema.safetensors, generator.json

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import select
-import shutil
 import subprocess
 import tempfile
 import time
@@ -24,6 +23,7 @@ from PIL import Image
 from distgan.data.decoder import LARGEST_PIXELS, BadImageError, as_wanted
 from distgan.data.sources.base import open_regular
 from distgan.errors import UserError, first_line, printable
+from distgan.storage import machine
 
 ENDINGS = frozenset(
     ("mp4", "m4v", "mov", "3gp", "avi", "mkv", "webm", "mpg", "mpeg", "wmv", "flv", "ogv")
@@ -58,7 +58,7 @@ def program(videos: str) -> str:
     Raises:
         UserError: when it is not on PATH.
     """
-    found = shutil.which("ffmpeg")
+    found = machine.ffmpeg()
     if found is None:
         raise UserError(
             f"{videos}: videos are decoded by the program ffmpeg, and PATH has none; install it "

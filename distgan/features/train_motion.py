@@ -90,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=900, help="of 64 clips [900]")
+    parser.add_argument("--steps", type=int, default=500, help="of 64 clips [500]")
     parser.add_argument("--seed", type=int, default=0, help="[0]")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE.safetensors")
     options = parser.parse_args()

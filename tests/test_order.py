@@ -59,7 +59,7 @@ def delivered(
     )
     found = []
     for batch in range(first_batch, first_batch + batches):
-        part, labels, _ = rows.batch(batch * config.micro_batch)
+        part, labels, *_ = rows.batch(batch * config.micro_batch)
         assert labels is not None
         found.append((numbers_of(part).tolist(), labels.tolist()))
     rows.close()

@@ -264,11 +264,11 @@ def test_sets_without_pairs_of_another_shape_are_written_as_before(tmp_path: Pat
 def test_ray_data_reads_pairs(cluster: str, stores: dict[str, Path]) -> None:
     import ray
 
-    from distgan.data.pixels import Pixels, join
+    from distgan.data.pixels import join
     from distgan.launch.ray.reader import read_on_ray, read_resident_on_ray
 
     images = open_images(str(stores["foreign"]))
-    resident = Pixels(*ray.get(read_resident_on_ray(images, False, False, True)))
+    resident = ray.get(read_resident_on_ray(images, False, False, True))
     streamed = join(list(read_on_ray(images, whole_set(images), False, False, True)))
     for found in (resident, streamed):
         assert found.pairs is not None

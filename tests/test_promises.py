@@ -183,8 +183,8 @@ def test_many_damaged_rows_cost_one_look_at_each(
     cells = [ENCODED[0], *([b"junk"] * 300), ENCODED[1]]
     table = pa.table({"image": cells})
     looks: list[int] = []
-    decode_one = pixels_module._decode_one
-    monkeypatch.setattr(pixels_module, "_decode_one", lambda *a: looks.append(1) or decode_one(*a))
+    decode_one = pixels_module.decode_one
+    monkeypatch.setattr(pixels_module, "decode_one", lambda *a: looks.append(1) or decode_one(*a))
     shape = ImageShape(3, 32, 32)
     found = pixels_module.decode(table, slice(0, 302), shape, 0, source="a", replace=True)
     assert found.replaced.sum() == 300

@@ -39,7 +39,7 @@ class Damage:
         other: ImageSet | None = None,
     ) -> None:
         self._images, self._limit, self._storage, self._note = images, limit, storage, note
-        self._other = other
+        self._other, self._what = other, "image" if images.clips is None else "clip"
         self._name = f"bad-images-{rank}.txt" if rank else "bad-images.txt"
         self._found = self._before()
 
@@ -60,11 +60,11 @@ class Damage:
             self._storage.write(self._name, "".join(f"{line}\n" for line in lines))
         if len(self._found) > self._limit:
             raise UserError(
-                f"--skip-bad {self._limit}: {len(self._found)} damaged images so far, such "
+                f"--skip-bad {self._limit}: {len(self._found)} damaged {self._what}s so far, such "
                 f"as {lines[0]}; mend them (bad-images.txt in the run lists them), or allow more"
             )
         for number in sorted(new):
-            self._note(f"passed over a damaged image: {self._locate(number)}")
+            self._note(f"passed over a damaged {self._what}: {self._locate(number)}")
 
     def _locate(self, number: int) -> str:
         if number < self._images.count or self._other is None:

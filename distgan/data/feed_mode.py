@@ -6,11 +6,12 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from distgan.config.clip import Clips, FrameRule
 from distgan.config.feed import FeedSettings
 from distgan.config.run import RunConfig
 from distgan.data.images import ImageSet
 from distgan.data.sides import Sets
-from distgan.data.spec import reads_pairs
+from distgan.data.spec import frame_rule, reads_pairs
 from distgan.errors import UserError
 
 _RESIDENT_SHARE = 0.1
@@ -21,16 +22,30 @@ _WINDOW_BYTES = 256 << 20
 
 def settle_run(config: RunConfig, sets: Sets, memory: int | None = None) -> FeedSettings:
     """`settle` the feed of a run's configuration for its sets."""
-    pairs, (images, other) = reads_pairs(config, sets.images), sets
+    (images, other), rule = sets, frame_rule(config, sets.images)
     return settle(
-        config.feed, images, config.batch, memory, pairs=pairs, other=other, halved=config.halved
+        config.feed,
+        images,
+        config.batch,
+        memory,
+        pairs=reads_pairs(config, images),
+        other=other,
+        halved=config.halved,
+        rule=rule,
     )
 
 
 def describe_run(config: RunConfig, sets: Sets) -> str:
     """`describe` the feed of a run's configuration for its sets."""
-    pairs, (images, other) = reads_pairs(config, sets.images), sets
-    return describe(config.feed, images, pairs=pairs, other=other, halved=config.halved)
+    (images, other), rule = sets, frame_rule(config, sets.images)
+    return describe(
+        config.feed,
+        images,
+        pairs=reads_pairs(config, images),
+        other=other,
+        halved=config.halved,
+        rule=rule,
+    )
 
 
 def settle(
@@ -42,6 +57,7 @@ def settle(
     pairs: bool = False,
     other: ImageSet | None = None,
     halved: bool = False,
+    rule: FrameRule | None = None,
 ) -> FeedSettings:
     """Replace automatic settings by values, so that a run's order stays the same when resumed.
 
@@ -50,6 +66,7 @@ def settle(
         pairs: whether the pairs of the images are read too.
         other: the run's second set, where it has one.
         halved: whether both sides of the run are halves of ``images``.
+        rule: which frames of a set of clips a sample sees, which windows hold; None for images.
 
     Raises:
         UserError: for a window smaller than a batch.
@@ -61,7 +78,8 @@ def settle(
         way = "resident" if size <= _RESIDENT_SHARE * memory else "streaming"
     if way == "resident":
         return replace(feed, way=way)
-    row, most = _row(images, pairs, other, halved), max(images.count, other.count if other else 0)
+    row = _row(images, pairs, other, halved, rule)
+    most = max(images.count, other.count if other else 0)
     window = feed.window or max(batch, _WINDOW_BYTES // row)
     if window < min(batch, most):
         raise UserError(
@@ -77,9 +95,12 @@ def describe(
     pairs: bool = False,
     other: ImageSet | None = None,
     halved: bool = False,
+    rule: FrameRule | None = None,
 ) -> str:
     """One line for the user: the mode, and the memory it takes."""
     what = f"{images.count:,} {'pairs' if pairs else 'images'}"
+    if images.clips is not None:
+        what = f"{images.count:,} clips of {_lengths(images.clips)} frames"
     if other is not None:
         what = f"{images.count:,} and {other.count:,} images"
     if halved:
@@ -87,9 +108,11 @@ def describe(
     if feed.way == "resident":
         size = _megabytes(_resident_bytes(images, pairs, other))
         return f"{what} resident in memory, {size} once for each node"
-    size = _megabytes(2 * feed.window * _row(images, pairs, other, halved))
+    size = _megabytes(2 * feed.window * _row(images, pairs, other, halved, rule))
     one = other is None and not halved
     each = "two windows take" if one else "two windows of each take"
+    if rule is not None:
+        what = f"{what}, of which {rule.shown} are read,"
     return (
         f"{what} streamed through a shuffle window of {feed.window:,}, "
         f"{feed.lanes} lanes; {each} {size}, divided among the workers"
@@ -97,12 +120,24 @@ def describe(
 
 
 def _resident_bytes(images: ImageSet, pairs: bool, other: ImageSet | None) -> int:
-    return images.count * _row(images, pairs) + (other.bytes if other else 0)
+    own = images.bytes + (images.count * images.pair_bytes if pairs else 0)
+    return own + (other.bytes if other else 0)
 
 
-def _row(images: ImageSet, pairs: bool, other: ImageSet | None = None, halved: bool = False) -> int:
-    """Bytes of all that is kept of one image, and of one of the second set."""
-    one = images.image_bytes + (images.pair_bytes if pairs else 0)
+def _lengths(clips: Clips) -> str:
+    shortest, longest, *_ = clips
+    return f"{shortest}" if shortest == longest else f"{shortest} to {longest}"
+
+
+def _row(
+    images: ImageSet,
+    pairs: bool,
+    other: ImageSet | None,
+    halved: bool,
+    rule: FrameRule | None,
+) -> int:
+    """Bytes of all that a window keeps of one image, and of one of the second set."""
+    one = images.image_bytes * (rule.shown if rule else 1) + (images.pair_bytes if pairs else 0)
     return one * (1 + halved) + (other.image_bytes if other else 0)
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import accumulate, chain
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow.fs import FileType
 
+from distgan.config.clip import FrameRule
+from distgan.data.clips.decode import decode_clips
+from distgan.data.clips.schema import FRAMES
+from distgan.data.clips.view import View
 from distgan.data.columns import plain_table
 from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels, decode
@@ -25,18 +29,26 @@ from distgan.storage import machine
 from distgan.storage.retrying import RetryingStorage
 from distgan.storage.storage import Storage
 
+T = TypeVar("T")
+
 _FAR_STORAGE = ("AWS Error", "google::cloud", "HDFS")
 """Parts of Arrow's messages for failures of network storage, which may be temporary."""
 
 
 @dataclass(frozen=True)
 class Fragment:
-    """Rows ``start`` to ``stop - 1`` of row group ``group`` of file number ``file``."""
+    """Rows ``start`` to ``stop - 1`` of row group ``group`` of file number ``file``.
+
+    ``draws`` are the numbers that a `FrameRule` chooses frames of each row by, as the bytes of
+    float32 (rows, numbers of the rule): the length of a clip is known to who reads it only. Empty
+    for images. Zeros are of a row that nobody asks for.
+    """
 
     file: int
     group: int
     start: int
     stop: int
+    draws: bytes = b""
 
 
 def whole_set(images: ImageSet) -> list[Fragment]:
@@ -49,19 +61,48 @@ def whole_set(images: ImageSet) -> list[Fragment]:
 
 
 def read_fragment(
-    images: ImageSet, fragment: Fragment, replace: bool, pairs: bool = False
+    images: ImageSet,
+    fragment: Fragment,
+    replace: bool,
+    pairs: bool = False,
+    rule: FrameRule | None = None,
 ) -> Pixels:
     """Read and decode some rows.
 
     Args:
         replace: replace a damaged row by the next undamaged one of its row group.
         pairs: read the column of pairs too, which the set must have.
+        rule: which frames of a set of clips are decoded; no clip may be too short for it.
 
     Raises:
         UserError: for a missing or damaged file, and for damaged rows.
     """
-    rows = slice(fragment.start, fragment.stop)
-    return _decode(images, fragment, _table(images, fragment, pairs), rows, replace)
+    rows, table = slice(fragment.start, fragment.stop), row_group(images, fragment, pairs)
+    if rule is None:
+        return _decode(images, fragment, table, rows, replace)
+    numbers = np.frombuffer(fragment.draws, np.float32).reshape(-1, rule.numbers)
+    return _decode_clips(images, fragment, table, rows, replace, rule, numbers)
+
+
+def _decode_clips(
+    images: ImageSet,
+    fragment: Fragment,
+    table: pa.Table,
+    rows: slice,
+    replace: bool,
+    rule: FrameRule,
+    numbers: NDArray[np.float32],
+) -> Pixels:
+    return decode_clips(
+        table,
+        rows,
+        images,
+        rule,
+        numbers,
+        source=images.files[fragment.file],
+        first_row=first_row(images, fragment),
+        replace=replace,
+    )
 
 
 def _decode(
@@ -74,15 +115,25 @@ def _decode(
         len(images.classes),
         pair=images.pair if "pair" in table.column_names else None,
         source=images.files[fragment.file],
-        first_row=sum(images.groups[fragment.file][: fragment.group]),
+        first_row=first_row(images, fragment),
         replace=replace,
     )
 
 
-def _table(images: ImageSet, fragment: Fragment, pairs: bool) -> pa.Table:
-    """The whole row group of a fragment."""
+def first_row(images: ImageSet, fragment: Fragment) -> int:
+    """The number of the first row of a fragment's row group in its file."""
+    return sum(images.groups[fragment.file][: fragment.group])
+
+
+def row_group(images: ImageSet, fragment: Fragment, pairs: bool = False) -> pa.Table:
+    """The whole row group of a fragment: columns of images or frames, labels, and pairs.
+
+    Raises:
+        UserError: for a missing or damaged file.
+    """
     file = images.files[fragment.file]
-    named = {"image": "image", **({"label": images.label} if images.classes else {})}
+    content = "image" if images.clips is None else FRAMES
+    named = {content: content, **({"label": images.label} if images.classes else {})}
     named |= {"pair": "pair"} if pairs else {}
     columns = list(named.values())
     try:
@@ -122,16 +173,20 @@ def _row_group(uri: str, file: str, group: int, columns: list[str]) -> pa.Table:
 
 
 def read_in_order(
-    images: ImageSet, fragments: Iterable[Fragment], replace: bool, pairs: bool = False
+    images: ImageSet,
+    fragments: Iterable[Fragment],
+    replace: bool,
+    pairs: bool = False,
+    rule: FrameRule | None = None,
 ) -> Iterator[Pixels]:
     """Fragments in their order; threads decode some of them ahead."""
-    return _ahead(
-        partial(read_fragment, images, fragment, replace, pairs) for fragment in fragments
+    return ahead(
+        partial(read_fragment, images, fragment, replace, pairs, rule) for fragment in fragments
     )
 
 
 def read_numbered(
-    images: ImageSet, numbers: NDArray[np.int64], pairs: bool = False
+    images: ImageSet, numbers: NDArray[np.int64], pairs: bool = False, view: View | None = None
 ) -> Iterator[Pixels]:
     """Some images, one piece for each row group with any of them; other groups are not read.
 
@@ -140,35 +195,54 @@ def read_numbered(
     Args:
         numbers: of the images in the set, ascending: (n,).
         pairs: read the column of pairs too, which the set must have.
+        view: which frames of a set of clips, by the numbers of the clips in the set.
 
     Raises:
         UserError: for a missing or damaged file, or a row group without an undamaged image.
     """
     fragments, first = whole_set(images), np.array(first_rows(images), np.int64)
     groups = np.searchsorted(first, numbers, "right") - 1
-    return _ahead(
-        partial(
-            _read_rows, images, fragments[group], numbers[groups == group] - first[group], pairs
-        )
-        for group in np.unique(groups)
-    )
+
+    def piece(group: int) -> Callable[[], Pixels]:
+        mine, fragment = numbers[groups == group], fragments[group]
+        rows = mine - first[group]
+        if view is None:
+            return partial(_read_rows, images, fragment, rows, pairs)
+        drawn = view.numbers([range(number, number + 1) for number in mine.tolist()])
+        return partial(_read_clips, images, fragment, rows, view.rule, drawn)
+
+    return ahead(piece(group) for group in np.unique(groups))
+
+
+def _read_clips(
+    images: ImageSet,
+    fragment: Fragment,
+    rows: NDArray[np.int64],
+    rule: FrameRule,
+    numbers: NDArray[np.float32],
+) -> Pixels:
+    table = row_group(images, fragment)
+    drawn = np.zeros((len(table), rule.numbers), np.float32)
+    drawn[rows] = numbers
+    whole = slice(0, len(table))
+    return _decode_clips(images, fragment, table, whole, True, rule, drawn).take(rows)
 
 
 def _read_rows(
     images: ImageSet, fragment: Fragment, rows: NDArray[np.int64], pairs: bool
 ) -> Pixels:
-    table = _table(images, fragment, pairs)
+    table = row_group(images, fragment, pairs)
     with contextlib.suppress(UserError):
         return _decode(images, fragment, table.take(rows), slice(0, len(rows)), replace=False)
     # The replacement of a damaged image may be one that was not requested, so all are decoded.
     return _decode(images, fragment, table, slice(0, len(table)), replace=True).take(rows)
 
 
-def _ahead(pieces: Iterable[Callable[[], Pixels]]) -> Iterator[Pixels]:
+def ahead(pieces: Iterable[Callable[[], T]]) -> Iterator[T]:
     """Results of functions in their order; threads call some of them ahead."""
     threads = machine.cores()
     with ThreadPoolExecutor(threads, "distgan-decode") as pool:
-        waiting: deque[Future[Pixels]] = deque()
+        waiting: deque[Future[T]] = deque()
         for piece in pieces:
             waiting.append(pool.submit(piece))
             if len(waiting) > threads:

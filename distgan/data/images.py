@@ -60,12 +60,12 @@ class ImageSet:
 
     @property
     def bytes(self) -> int:
-        """Bytes of all images, decoded."""
-        return self.count * self.image_bytes
+        """Bytes of all images, or of all frames, decoded."""
+        return (self.count if self.clips is None else self.clips.frames) * self.image_bytes
 
     @property
     def image_bytes(self) -> int:
-        """Bytes of one image, decoded."""
+        """Bytes of one image, or of one frame, decoded."""
         return math.prod(self.shape)
 
     @property

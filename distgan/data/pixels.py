@@ -22,13 +22,16 @@ class Pixels:
 
     ``images`` is uint8 (n, h, w, c) and ``labels`` int64 (n,) or None. ``replaced`` is
     bool (n,): true where a damaged row was replaced by another one. ``pairs`` is uint8
-    (n, h, w, c) of a shape of its own, or None where pairs were not asked for.
+    (n, h, w, c) of a shape of its own, or None where pairs were not asked for. Of clips ``images``
+    are frames, uint8 (n, frames, h, w, c), and ``times`` are which ones of their clip, int64
+    (n, frames).
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64] | None
     replaced: NDArray[np.bool_]
     pairs: NDArray[np.uint8] | None = None
+    times: NDArray[np.int64] | None = None
 
     def take(self, rows: slice | NDArray[np.int64]) -> Pixels:
         """Some of the images; a slice of them shares their memory."""
@@ -37,6 +40,7 @@ class Pixels:
             None if self.labels is None else self.labels[rows],
             self.replaced[rows],
             None if self.pairs is None else self.pairs[rows],
+            None if self.times is None else self.times[rows],
         )
 
 
@@ -71,7 +75,7 @@ def decode(
         return _nothing(shape, pair, "label" in table.column_names)
     labels = None
     if "label" in table.column_names:
-        labels = _labels(table.column("label"), source)
+        labels = labels_of(table.column("label"), source)
     bad = _bad_labels(labels, rows, classes)
     images = _read_images(table, "image", rows, shape, bad)
     pairs = None if pair is None else _read_images(table, "pair", rows, pair, bad)
@@ -81,10 +85,7 @@ def decode(
         return found
     row = min(bad)
     if not replace:
-        raise UserError(
-            f"--data {source}, row {first_row + row}: {bad[row]}; "
-            "mend or remove that row, or pass over a few with --skip-bad N"
-        )
+        raise bad_row(source, first_row + row, bad[row])
 
     def whole(row: int) -> Pixels | None:
         one = table.slice(row, 1)
@@ -102,20 +103,30 @@ def join(parts: list[Pixels]) -> Pixels:
         return parts[0]
     labels = [part.labels for part in parts if part.labels is not None]
     pairs = [part.pairs for part in parts if part.pairs is not None]
+    times = [part.times for part in parts if part.times is not None]
     return Pixels(
         np.concatenate([part.images for part in parts]),
         np.concatenate(labels) if labels else None,
         np.concatenate([part.replaced for part in parts]),
         np.concatenate(pairs) if pairs else None,
+        np.concatenate(times) if times else None,
+    )
+
+
+def bad_row(source: str, row: int, reason: object) -> UserError:
+    """What to raise for a damaged row."""
+    return UserError(
+        f"--data {source}, row {row}: {reason}; "
+        "mend or remove that row, or pass over a few with --skip-bad N"
     )
 
 
 def _nothing(shape: ImageShape, pair: ImageShape | None, labelled: bool) -> Pixels:
     return Pixels(
-        np.empty((0, *_array_shape(shape)), np.uint8),
+        np.empty((0, *array_shape(shape)), np.uint8),
         np.empty(0, np.int64) if labelled else None,
         np.empty(0, np.bool_),
-        None if pair is None else np.empty((0, *_array_shape(pair)), np.uint8),
+        None if pair is None else np.empty((0, *array_shape(pair)), np.uint8),
     )
 
 
@@ -125,14 +136,23 @@ def _read_images(
     """The images of a column, uint8 (n, h, w, c); adds the reasons of damaged ones to ``bad``."""
     column = columns.plain(table.column(name))
     what = "" if name == "image" else f"its {name}: "
-    if not pa.types.is_fixed_size_binary(column.type):
+    raw = raw_rows(column, shape)
+    if raw is None:
         return _decode_rows(column, what, rows, shape, bad)
-    chunks = [_view(chunk, math.prod(shape)) for chunk in column.chunks]
-    images = (chunks[0] if len(chunks) == 1 else np.concatenate(chunks))[rows]
     if column.null_count:
         missing = np.flatnonzero(column.is_null().to_numpy()[rows])
         bad |= {rows.start + int(row): f"{what}is missing (null)" for row in missing}
-    return images.reshape(-1, *_array_shape(shape))
+    return raw[rows]
+
+
+def raw_rows(column: pa.ChunkedArray, shape: ImageShape) -> NDArray[np.uint8] | None:
+    """Raw pixels of a column, uint8 (n, h, w, c), of a single chunk without a copy; None of
+    encoded images."""
+    if not pa.types.is_fixed_size_binary(column.type):
+        return None
+    chunks = [_view(chunk, math.prod(shape)) for chunk in column.chunks]
+    images = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+    return images.reshape(-1, *array_shape(shape))
 
 
 def _view(chunk: pa.Array, size: int) -> NDArray[np.uint8]:
@@ -147,40 +167,51 @@ def _bad_labels(labels: NDArray[np.int64] | None, rows: slice, classes: int) -> 
         return {}
     wanted = labels[rows]
     wrong = np.flatnonzero((wanted < 0) | (wanted >= classes))
-    return {rows.start + int(row): _bad_label(wanted[row], classes) for row in wrong}
+    return {rows.start + int(row): bad_label(wanted[row], classes) for row in wrong}
 
 
-def _bad_label(label: int, classes: int) -> str:
+def bad_label(label: int, classes: int) -> str:
+    """Why a label is refused."""
     return f"label {label} is not one of the {classes} classes"
 
 
 def _decode_rows(
     column: pa.ChunkedArray, what: str, rows: slice, shape: ImageShape, bad: dict[int, str]
 ) -> NDArray[np.uint8]:
-    images = np.zeros((rows.stop - rows.start, *_array_shape(shape)), np.uint8)
+    images = np.zeros((rows.stop - rows.start, *array_shape(shape)), np.uint8)
     contents = columns.cells(column.slice(rows.start, rows.stop - rows.start))
     for number, content in enumerate(contents):
         row = rows.start + number
         if row in bad:
             continue
         try:
-            images[number] = _decode_one(content, shape)
+            images[number] = decode_one(content, shape)
         except BadImageError as damage:
             bad[row] = f"{what}{damage}"
     return images
 
 
-def _decode_one(content: bytes | None, shape: ImageShape) -> NDArray[np.uint8]:
+def decode_one(content: bytes | None, shape: ImageShape) -> NDArray[np.uint8]:
+    """The pixels of an encoded image: uint8 (h, w, c).
+
+    Raises:
+        BadImageError: for a missing or damaged one, or one of another shape.
+    """
     if content is None:
         raise BadImageError("is missing (null)")
     image = decoder.decode(content, shape=shape).image
     pixels = np.asarray(image, np.uint8).reshape(image.height, image.width, -1)
-    if pixels.shape != _array_shape(shape):
+    if pixels.shape != array_shape(shape):
         raise BadImageError(f"a damaged image (its header promises {shape})")
     return pixels
 
 
-def _labels(column: pa.ChunkedArray, source: str) -> NDArray[np.int64]:
+def labels_of(column: pa.ChunkedArray, source: str) -> NDArray[np.int64]:
+    """Labels as int64 (n,), with -1 for missing ones.
+
+    Raises:
+        UserError: naming the file for what are no whole numbers.
+    """
     try:
         return columns.whole_numbers(column)
     except (pa.ArrowException, ValueError) as error:
@@ -190,7 +221,8 @@ def _labels(column: pa.ChunkedArray, source: str) -> NDArray[np.int64]:
         ) from None
 
 
-def _array_shape(shape: ImageShape) -> tuple[int, int, int]:
+def array_shape(shape: ImageShape) -> tuple[int, int, int]:
+    """Height, width and channels."""
     return shape.height, shape.width, shape.channels
 
 

@@ -18,7 +18,7 @@ from distgan.data.prefetch import PrefetchBuffer
 from distgan.data.sides import Side
 from distgan.parallel import World
 
-_BYTES_AT_ONCE = 2**21
+BYTES_AT_ONCE = 2**21
 """Bytes of pixels gathered at once: takes a quarter of the time of gathering MNIST batches one by
 one."""
 
@@ -48,12 +48,12 @@ class Resident:
         side = side or Side(range(len(pixels.images)))
         pixels = pixels.take(slice(side.numbers.start, side.numbers.stop))
         self._order = ShuffledOrder(seed, len(pixels.images), side.suffix)
-        self._images = _Matrix(pixels.images)
+        self._images = Matrix(pixels.images)
         self._labels = None if pixels.labels is None else borrow(pixels.labels)
-        self._pairs = None if pixels.pairs is None else _Matrix(pixels.pairs)
+        self._pairs = None if pixels.pairs is None else Matrix(pixels.pairs)
         size = self._images.row + (0 if self._pairs is None else self._pairs.row)
         # At most one epoch of a small set, as each epoch needs a permutation.
-        at_once = min(_BYTES_AT_ONCE, size * len(pixels.images))
+        at_once = min(BYTES_AT_ONCE, size * len(pixels.images))
         self._ahead = PrefetchBuffer(self._gather, batch, world, size, at_once)
         damage.add(side.numbers.start + np.flatnonzero(pixels.replaced), side.second)
 
@@ -77,16 +77,17 @@ class Resident:
         """Does nothing: there is no background thread."""
 
 
-class _Matrix:
+class Matrix:
     """Images with one row for each: torch gathers rows of a matrix ten times faster than blocks."""
 
     def __init__(self, images: NDArray[np.uint8]) -> None:
-        self._shape = images.shape[1:]
+        self.shape = images.shape[1:]
         self._rows = borrow(images).flatten(1)
         self.row = self._rows.shape[1]
 
     def take(self, numbers: Tensor) -> Tensor:
-        return self._rows.index_select(0, numbers).view(-1, *self._shape)
+        """Those of these numbers, int64 (n,): uint8 (n, h, w, c)."""
+        return self._rows.index_select(0, numbers).view(-1, *self.shape)
 
 
 def borrow(array: object) -> Tensor:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from distgan.config.clip import FrameRule
 from distgan.config.run import RunConfig
+from distgan.data.clips.decode import WholeClips
+from distgan.data.clips.resident import ResidentClips
+from distgan.data.clips.view import View
 from distgan.data.damage import Damage
 from distgan.data.feed import SampleSource
 from distgan.data.images import ImageSet
@@ -19,7 +23,7 @@ from distgan.parallel import World
 class Access(NamedTuple):
     """How a set is read: as a whole into memory, or fragments of it in order."""
 
-    resident: Callable[[], Pixels]
+    resident: Callable[[], Pixels | WholeClips]
     reader: Reader
 
 
@@ -31,6 +35,7 @@ def open_sides(
     access: Callable[[ImageSet, bool], Access],
     damage: Damage,
     pairs: bool,
+    rule: FrameRule | None = None,
 ) -> tuple[SampleSource, SampleSource | None]:
     """The sources of a run's columns of its set, and of those of its second set if it has one.
 
@@ -38,6 +43,7 @@ def open_sides(
         other: the second set; None also where the two sides are halves of ``images``.
         access: maps a set, and whether its pairs are wanted, to how it is read.
         pairs: whether the column of pairs of the first set is read.
+        rule: which frames of a set of clips a sample sees; None for images.
 
     Raises:
         UserError: for a set that cannot be read.
@@ -47,7 +53,7 @@ def open_sides(
         wanted = pairs and not side.second
         read = access(of, wanted)
         return open_rows(
-            config, of, world, **read._asdict(), damage=damage, pairs=wanted, side=side
+            config, of, world, **read._asdict(), damage=damage, pairs=wanted, side=side, rule=rule
         )
 
     if config.halved:
@@ -64,11 +70,12 @@ def open_rows(
     images: ImageSet,
     world: World,
     *,
-    resident: Callable[[], Pixels],
+    resident: Callable[[], Pixels | WholeClips],
     reader: Reader,
     damage: Damage,
     pairs: bool = False,
     side: Side | None = None,
+    rule: FrameRule | None = None,
 ) -> SampleSource:
     """The source of images for the mode that the configuration names.
 
@@ -77,13 +84,19 @@ def open_rows(
         reader: reads fragments in their order; used in streaming mode only.
         pairs: whether both read the column of pairs.
         side: which images of the set, and in which order; None for all, in that of a run's set.
+        rule: which frames of a set of clips a sample sees, and the reader decodes; None for images.
 
     Raises:
         UserError: for a set that cannot be read.
     """
     side = side or Side(range(images.count))
+    view = None if rule is None else View(rule, config.seed, f"frames{side.suffix}")
     if config.feed.way == "resident":
-        return Resident(resident(), config.seed, config.micro_batch, world, damage, side)
+        whole = resident()
+        if isinstance(whole, WholeClips):
+            assert view is not None
+            return ResidentClips(whole, view, config.micro_batch, world, damage, side)
+        return Resident(whole, config.seed, config.micro_batch, world, damage, side)
     # The last batch may begin just before the end, and want samples of the one after it.
     end = config.images + 2 * config.batch
     return Streamed(
@@ -98,4 +111,5 @@ def open_rows(
         damage,
         pairs,
         side,
+        view,
     )

@@ -51,6 +51,11 @@ def open_sets(config: RunConfig) -> Sets:
     if not config.second_set:
         return Sets(images)
     other = open_images(config.second_set, "--data_b")
+    if other.clips is not None:
+        raise UserError(
+            f"--data_b {config.second_set}: holds clips, and {config.family} learns from images; "
+            "give a set of images"
+        )
     if other.files == images.files and other.uri == images.uri:
         raise UserError(
             f"--data_b {config.second_set}: is the set that --data names too; give another one, or "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from distgan.config.clip import FrameRule
 from distgan.config.run import RunConfig
 from distgan.data.images import ImageSet
 from distgan.errors import UserError
@@ -37,3 +38,15 @@ def reads_pairs(config: RunConfig, images: ImageSet) -> bool:
             f"{config.family} is trained on; make a set of them with `distgan data prepare --pairs`"
         )
     return wanted
+
+
+def frame_rule(config: RunConfig, images: ImageSet) -> FrameRule | None:
+    """Which frames of its clip a sample of a run sees; None for a run on images.
+
+    Raises:
+        UserError: when the run learns from clips and the set holds images, or the other way round.
+    """
+    family = build(config, data_spec(images))
+    if images.clips is not None or family.makes_clips:
+        family.check_data()
+    return family.frame_rule

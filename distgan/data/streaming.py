@@ -9,16 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from distgan.config.feed import FeedSettings
-from distgan.config.shape import ImageShape
+from distgan.data.clips.view import View
 from distgan.data.damage import Damage
 from distgan.data.feed import Rows
 from distgan.data.fragments import Fragment, numbered
 from distgan.data.images import ImageSet
 from distgan.data.order import StreamedOrder, Window
-from distgan.data.pixels import Pixels
+from distgan.data.pixels import Pixels, array_shape
 from distgan.data.resident import borrow
 from distgan.data.sides import Side
 from distgan.parallel import World
@@ -33,6 +34,7 @@ class _Loaded:
     images: Tensor
     labels: Tensor
     pairs: Tensor
+    times: Tensor
 
 
 class Streamed:
@@ -49,6 +51,7 @@ class Streamed:
         damage: counts damaged images.
         pairs: whether the reader reads the column of pairs.
         side: which images of the set, and in which order; None for all, in that of a run's set.
+        view: which frames of a set of clips a sample sees; the reader reads by its rule.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Streamed:
         damage: Damage,
         pairs: bool = False,
         side: Side | None = None,
+        view: View | None = None,
     ) -> None:
         self._images, self._reader, self._damage = images, reader, damage
         self._feed, self._seed, self._batch, self._end = feed, seed, batch, end
@@ -76,6 +80,7 @@ class Streamed:
         self._places, firsts = numbered(images, self._side.numbers)
         self._first_rows = np.array(firsts, np.int64)
         self._pair = images.pair if pairs else None
+        self._view, self._frames = view, 0 if view is None else view.rule.shown
         self._loading: _Loading | None = None
         self._now: _Loaded | None = None
         self._next_sample = -1
@@ -90,7 +95,7 @@ class Streamed:
         if self._loading is None or images_seen != self._next_sample:
             self._start(images_seen)
         self._next_sample = images_seen + self._micro_batch
-        images, labels, pairs = [], [], []
+        images, labels, pairs, times = [], [], [], []
         while first < stop:
             now = self._window_of(first)
             low, high = np.searchsorted(now.window.samples, [first, stop])
@@ -99,11 +104,15 @@ class Streamed:
             labels.append(now.labels.index_select(0, rows))
             if self._pair is not None:
                 pairs.append(now.pairs.index_select(0, rows))
+            if self._frames:
+                times.append(now.times.index_select(0, rows))
             first = min(stop, now.window.stop)
+        of_clip = (self._frames,) if self._frames else ()
         return Rows(
-            _shaped(images, self._images.shape),
+            _shaped(images, (*of_clip, *array_shape(self._images.shape))),
             torch.cat(labels) if self._images.classes else None,
-            None if self._pair is None else _shaped(pairs, self._pair),
+            None if self._pair is None else _shaped(pairs, array_shape(self._pair)),
+            torch.cat(times) if times else None,
         )
 
     def close(self) -> None:
@@ -123,7 +132,8 @@ class Streamed:
         fragments = (fragment for w in self._windows(images_seen) for fragment in self._read(w))
         pieces = self._reader(fragments)
         pair_bytes = 0 if self._pair is None else self._images.pair_bytes
-        sizes = self._images.image_bytes, pair_bytes
+        image_bytes = self._images.image_bytes * (self._frames or 1)
+        sizes = image_bytes, pair_bytes, self._frames
         self._loading = _Loading(self._windows(images_seen), pieces, sizes, self._note)
 
     def _windows(self, images_seen: int) -> Iterator[Window]:
@@ -137,11 +147,15 @@ class Streamed:
             sample = window.stop
 
     def _read(self, window: Window) -> Iterator[Fragment]:
+        drawn = None if self._view is None else _drawn(window, self._view)
+        row = 0
         for place, start, stop in window.places:
-            whole = self._places[place]
-            yield Fragment(whole.file, whole.group, whole.start + start, whole.start + stop)
+            whole, end = self._places[place], row + stop - start
+            draws = b"" if drawn is None else drawn[row:end].tobytes()
+            yield Fragment(whole.file, whole.group, whole.start + start, whole.start + stop, draws)
+            row = end
 
-    def _note(self, window: Window, replaced: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
+    def _note(self, window: Window, replaced: NDArray[np.bool_]) -> None:
         if not replaced.any():
             return
         numbers = np.concatenate(
@@ -150,31 +164,41 @@ class Streamed:
         self._damage.add(numbers[replaced], self._side.second)
 
 
-def _shaped(parts: list[Tensor], shape: ImageShape) -> Tensor:
-    return torch.cat(parts).view(-1, shape.height, shape.width, shape.channels)
+def _drawn(window: Window, view: View) -> NDArray[np.float32]:
+    """The numbers of each row of a window: those of its sample, and zeros where it has none."""
+    drawn = np.zeros((window.size, view.rule.numbers), np.float32)
+    # Those of all ranks are drawn faster than many short ranges.
+    numbers = view.numbers([range(window.start, window.stop)])
+    drawn[window.rows] = numbers[window.samples - window.start]
+    return drawn
+
+
+def _shaped(parts: list[Tensor], shape: tuple[int, ...]) -> Tensor:
+    return torch.cat(parts).view(-1, *shape)
 
 
 class _Loading:
     """A thread that fills one window while another is in use.
 
     Args:
-        sizes: bytes of an image, and of its pair or 0.
+        sizes: bytes of an image, or of all frames of a clip that are seen; bytes of its pair or 0;
+            and the number of those frames, 0 for images.
     """
 
     def __init__(
         self,
         windows: Iterator[Window],
         pieces: Iterator[Pixels],
-        sizes: tuple[int, int],
-        note: Callable[[Window, np.ndarray[tuple[int], np.dtype[np.bool_]]], None],
+        sizes: tuple[int, int, int],
+        note: Callable[[Window, NDArray[np.bool_]], None],
     ) -> None:
         self._windows, self._pieces, self._sizes = windows, pieces, sizes
         self._note = note
         self._loaded: queue.Queue[_Loaded | BaseException] = queue.Queue()
         self._free: queue.Queue[_Loaded | None] = queue.Queue()
         for _ in range(2):
-            nothing = (torch.empty(0, size) for size in sizes)
-            self._free.put(_Loaded(_NO_WINDOW, next(nothing), torch.empty(0), next(nothing)))
+            images, pairs, times = (torch.empty(0, size) for size in sizes)
+            self._free.put(_Loaded(_NO_WINDOW, images, torch.empty(0), pairs, times))
         self._thread = threading.Thread(target=self._run, name="distgan-feed", daemon=True)
         self._thread.start()
 
@@ -211,9 +235,11 @@ class _Loading:
 
     def _fill(self, room: _Loaded, window: Window, rest: Pixels | None) -> Pixels | None:
         if len(room.images) < window.size:
+            *sizes, frames = self._sizes
             room.images, room.pairs = (
-                torch.empty((window.size, size), dtype=torch.uint8) for size in self._sizes
+                torch.empty((window.size, size), dtype=torch.uint8) for size in sizes
             )
+            room.times = torch.empty((window.size, frames), dtype=torch.int64)
             room.labels = torch.zeros(window.size, dtype=torch.int64)
         replaced = np.zeros(window.size, np.bool_)
         at = 0
@@ -225,6 +251,8 @@ class _Loading:
                 room.labels[at : at + count] = borrow(piece.labels[:count])
             if piece.pairs is not None:
                 room.pairs[at : at + count] = borrow(piece.pairs[:count]).flatten(1)
+            if piece.times is not None:
+                room.times[at : at + count] = borrow(piece.times[:count])
             replaced[at : at + count] = piece.replaced[:count]
             at += count
             rest = piece.take(slice(count, None)) if count < len(piece.images) else None

@@ -201,6 +201,9 @@ def held_out_of(
             f"{option}: holds images of {found.shape}, and the run's are of {images.shape}; make "
             "it with the same options of `distgan data prepare`"
         )
+    if (found.clips is None) != (images.clips is None):
+        kind, other = ("images", "clips") if found.clips is None else ("clips", "images")
+        raise UserError(f"{option}: holds {kind}, and the run's set {other}; name a set of {other}")
     if labelled and found.classes != images.classes:
         raise UserError(
             f"{option}: has other classes than the run's set; make both from the same source"

@@ -11,11 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from distgan.config.evaluate import EvaluateSettings
+from distgan.data.clips.read import read_clips
+from distgan.data.clips.view import View
 from distgan.data.images import ImageSet
 from distgan.errors import UserError
 from distgan.evaluate.reals import StoredRows, held_out_of, mixed, read_rows
 from distgan.families import Batch, Family
 from distgan.families.data import Column
+
+CLIPS_STREAM = "evaluate-frames"
+"""The stream of numbers by which frames of a clip that is evaluated are chosen."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,8 @@ def shown_rows(
         count: of rows; where a set has fewer, they come again from the first.
 
     Returns:
-        images as float32 (n, c, h, w) in [-1, 1] and labels, on the CPU, without draws.
+        images as float32 (n, c, h, w) in [-1, 1], frames of clips as (n, frames, c, h, w), and
+        labels, on the CPU, without draws.
 
     Raises:
         UserError: for a set that cannot be read.
@@ -104,13 +110,21 @@ def shown_rows(
         if shown is None or not wanted:
             continue
         numbers = np.resize(mixed(shown.images, min(count, shown.images.count)), count)
+        if shown.images.clips is not None:
+            rule = family.shown_rule
+            assert rule is not None, "only families with a rule learn from clips"
+            clips, labels = read_clips(
+                shown.images, numbers, View(rule, settings.seed, CLIPS_STREAM)
+            )
+            found |= named(StoredRows(clips, labels), wanted)
+            continue
         found |= named(shown.read(numbers, list(wanted.values())), wanted)
     return Batch({name: found[name] for name in names if name in found}, {})
 
 
 def named(rows: StoredRows, wanted: dict[str, Column]) -> dict[str, Tensor]:
-    """Columns by name, images as float32 (n, c, h, w) in [-1, 1]; labels only where there are."""
-    kinds = {"image": rows.images, "pair": rows.pairs, "label": rows.labels}
+    """Columns by name, images as float32 (n, ..., c, h, w) in [-1, 1]; labels where there are."""
+    kinds = {"image": rows.images, "pair": rows.pairs, "label": rows.labels, "frames": rows.images}
     found = {}
     for name, column in wanted.items():
         values = kinds[column.kind]

@@ -142,6 +142,11 @@ class Family(ABC):
         """Which frames of its clip a sample sees; None of a family that learns from images."""
         return None
 
+    @property
+    def shown_rule(self) -> FrameRule | None:
+        """Which frames of a real clip a generated one is compared with; None of images."""
+        return None
+
     translates: ClassVar[bool] = False
     """Whether it makes images of images: see `distgan.families.translation.Translation`."""
 

@@ -7,12 +7,14 @@ from functools import cache
 
 import torch
 
+from distgan.data.clips.decode import WholeClips
+from distgan.data.clips.whole import read_whole_clips
 from distgan.data.damage import Damage
 from distgan.data.fragments import read_in_order, read_resident
 from distgan.data.images import ImageSet
 from distgan.data.pixels import Pixels
 from distgan.data.rows import Access, open_sides
-from distgan.data.spec import reads_pairs
+from distgan.data.spec import frame_rule, reads_pairs
 from distgan.launch.signals import StopRequest
 from distgan.launch.start import Display, Plan
 from distgan.parallel import World
@@ -53,6 +55,7 @@ def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
     device = torch.device("cuda" if gpu else "cpu")
     config, images, world = plan.config, plan.images, World(device=device)
     replace, pairs = config.feed.skip_bad > 0, reads_pairs(config, images)
+    rule = frame_rule(config, images)
     events = EventLog(plan.storage)
     control = _Direct(display, stop, events)
     storage = RetryingStorage(plan.storage.anywhere(), control.note, owner=plan.storage.owner)
@@ -61,16 +64,18 @@ def run_in_process(plan: Plan, display: Display, stop: StopRequest) -> Outcome:
 
     # Once in memory where both sides are halves of it.
     @cache
-    def whole(of: ImageSet, pairs: bool) -> Pixels:
+    def whole(of: ImageSet, pairs: bool) -> Pixels | WholeClips:
+        if of.clips is not None:
+            return read_whole_clips(of, replace)
         return read_resident(of, replace, pairs)
 
     def access(of: ImageSet, pairs: bool) -> Access:
         return Access(
             lambda: whole(of, pairs),
-            lambda fragments: read_in_order(of, fragments, replace, pairs),
+            lambda fragments: read_in_order(of, fragments, replace, pairs, rule),
         )
 
-    rows, others = open_sides(config, images, plan.other, world, access, damage, pairs)
+    rows, others = open_sides(config, images, plan.other, world, access, damage, pairs, rule)
     try:
         with ExitStack() as stack:
             for source in filter(None, (rows, others)):

@@ -13,6 +13,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 import distgan
+from distgan.config.clip import Clips
 from distgan.config.run import RunConfig
 from distgan.config.settings import PositiveCount, Width, from_dict, to_dict
 from distgan.config.shape import ImageShape
@@ -50,6 +51,15 @@ class _Image(BaseModel):
     width: Width
 
 
+class _Clips(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    shortest: PositiveCount
+    longest: PositiveCount
+    frames: PositiveCount
+    fps: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class _Weights(Shape):
     file: _FileName
     sha256: str
@@ -70,6 +80,7 @@ class _Card(Shape):
     image: _Image
     pair: _Image | None = None
     other: _Image | None = None
+    clips: _Clips | None = None
     classes: list[str]
     roles: dict[str, _Role]
 
@@ -81,7 +92,8 @@ class _Card(Shape):
             for shape in (self.image, self.pair, self.other)
         )
         assert image is not None
-        return DataSpec(image, tuple(self.classes), pair, other)
+        clips = None if self.clips is None else Clips(**self.clips.model_dump())
+        return DataSpec(image, tuple(self.classes), pair, other, clips)
 
 
 def export(
@@ -122,9 +134,10 @@ def export(
     storage.write(CARD, json.dumps(card, indent=2) + "\n")
 
 
-def _shapes(data: DataSpec) -> dict[str, dict[str, int]]:
-    # Pairs and a second set are named where there are some, so that other cards stay as they were.
-    shapes = {"image": data.image, "pair": data.pair, "other": data.other}
+def _shapes(data: DataSpec) -> dict[str, dict[str, Any]]:
+    # Pairs, a second set and clips are named where there are some, so that other cards stay as
+    # they were.
+    shapes = {"image": data.image, "pair": data.pair, "other": data.other, "clips": data.clips}
     return {name: shape._asdict() for name, shape in shapes.items() if shape is not None}
 
 
@@ -256,7 +269,8 @@ def _from_checkpoint(
             for name in ("pair_shape", "other_shape")
         )
         shape = ImageShape(*state["set_shape"])
-        data = DataSpec(shape, tuple(map(str, state["classes"])), pair, other)
+        clips = Clips(*state["clips"]) if "clips" in state else None
+        data = DataSpec(shape, tuple(map(str, state["classes"])), pair, other, clips)
         averages = state["averages"] if weights == "ema" else {}
         family = build(config, data)
         roles = _roles(family, only, storage.uri)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -38,7 +38,8 @@ def whole(source: str) -> Iterator[None]:
 def of_sets(images: ImageSet, other: ImageSet | None) -> dict[str, Any]:
     """What a checkpoint keeps of the sets that its run was trained on.
 
-    Shapes are lists of channels, height and width. What a run has not is left out.
+    Shapes are lists of channels, height and width; ``clips`` are the fields of
+    `distgan.config.clip.Clips`. What a run has not is left out.
 
     Args:
         other: the second set of a run that has one.
@@ -46,6 +47,8 @@ def of_sets(images: ImageSet, other: ImageSet | None) -> dict[str, Any]:
     found: dict[str, Any] = {"set_count": images.count, "set_shape": list(images.shape)}
     if images.pair is not None:
         found["pair_shape"] = list(images.pair)
+    if images.clips is not None:
+        found["clips"] = list(images.clips)
     if other is not None:
         found |= {"other_count": other.count, "other_shape": list(other.shape)}
     return found
@@ -68,8 +71,21 @@ def check_same_sets(
             f"--data {config.data}: has {has}, but the run saw some of "
             f"{tuple(saved['pair_shape'])}; put that set back"
         )
+    clips = None if images.clips is None else list(images.clips)
+    if saved.get("clips") != clips:
+        raise UserError(
+            f"--data {config.data}: holds {_described(clips)}, but the run saw "
+            f"{_described(saved.get('clips'))}; put that set back"
+        )
     if other is not None:
         _check_same(saved, "other", f"--data_b {config.second_set}", other)
+
+
+def _described(clips: Sequence[Any] | None) -> str:
+    if clips is None:
+        return "images"
+    shortest, longest, frames, fps = clips
+    return f"clips of {shortest} to {longest} frames, {frames:,} in all, at {fps:g} fps"
 
 
 def _check_same(saved: dict[str, Any], name: str, where: str, images: ImageSet) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import astuple
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
@@ -16,10 +16,12 @@ import ray.data
 from numpy.typing import NDArray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from distgan.config.shape import ImageShape
+from distgan.config.clip import FrameRule
+from distgan.data.clips.decode import WholeClips
+from distgan.data.clips.whole import fill_clips, read_group
 from distgan.data.fragments import Fragment, fill, read_fragment, whole_set
 from distgan.data.images import ImageSet
-from distgan.data.pixels import Pixels, join
+from distgan.data.pixels import Pixels, array_shape, join
 from distgan.launch.ray import private
 
 _FRAGMENTS_OF_AN_EXECUTION = 1024
@@ -38,12 +40,13 @@ def read_resident_on_ray(
         pairs: read the column of pairs too.
 
     Returns:
-        a reference to the arrays of a `Pixels`, which processes of a node share without copies.
+        a reference to a `Pixels`, or of clips to a `WholeClips`, whose arrays processes of a node
+        share without copies.
 
     Raises:
         UserError: for a damaged row or file.
     """
-    data = _dataset(images, whole_set(images), replace, pairs, verbose, num_cpus=1)
+    data = _dataset(images, whole_set(images), replace, pairs, None, verbose, num_cpus=1)
     # The object is held on the driver's node, so that it is lost only together with the driver;
     # other nodes copy it.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
@@ -57,10 +60,14 @@ def read_on_ray(
     replace: bool,
     verbose: bool,
     pairs: bool = False,
+    rule: FrameRule | None = None,
 ) -> Iterator[Pixels]:
     """Fragments in their order; some are decoded ahead of their use.
 
     The boundaries of the yielded pieces may differ from those of the fragments.
+
+    Args:
+        rule: which frames of a set of clips are decoded, as `read_fragment` does.
 
     Raises:
         UserError: for a damaged row or file.
@@ -68,9 +75,9 @@ def read_on_ray(
     remaining = iter(fragments)
     while chunk := list(islice(remaining, _FRAGMENTS_OF_AN_EXECUTION)):
         # All CPUs are reserved by the workers, so decoding tasks request none.
-        data = _dataset(images, chunk, replace, pairs, verbose, num_cpus=0)
+        data = _dataset(images, chunk, replace, pairs, rule, verbose, num_cpus=0)
         for table in data.iter_batches(batch_size=None, batch_format="pyarrow"):
-            yield _pixels(table, images)
+            yield _pixels(table, images, rule)
 
 
 def _dataset(
@@ -78,6 +85,7 @@ def _dataset(
     fragments: list[Fragment],
     replace: bool,
     pairs: bool,
+    rule: FrameRule | None,
     verbose: bool,
     num_cpus: int,
 ) -> ray.data.Dataset:
@@ -92,10 +100,10 @@ def _dataset(
         from distgan.launch.ray.private.data_backoff import be_unhurried
 
         be_unhurried(context)
-    items = [{"fragment": astuple(fragment)} for fragment in fragments]
+    items = [asdict(fragment) for fragment in fragments]
     return ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         _read,
-        fn_args=(images, replace, pairs),
+        fn_args=(images, replace, pairs, rule),
         batch_size=None,
         batch_format="pyarrow",
         num_cpus=num_cpus,
@@ -103,14 +111,32 @@ def _dataset(
     )
 
 
-def _read(places: pa.Table, images: ImageSet, replace: bool, pairs: bool) -> pa.Table:
-    fragments = [Fragment(*place) for place in places.column("fragment").to_pylist()]
-    pixels = join([read_fragment(images, fragment, replace, pairs) for fragment in fragments])
+def _read(
+    places: pa.Table, images: ImageSet, replace: bool, pairs: bool, rule: FrameRule | None
+) -> pa.Table:
+    fragments = [Fragment(**row) for row in places.to_pylist()]
+    if images.clips is not None and rule is None:
+        return pa.concat_tables([_whole(read_group(images, one, replace)) for one in fragments])
+    pixels = join([read_fragment(images, one, replace, pairs, rule) for one in fragments])
     columns = {"image": _column(pixels.images), "replaced": pa.array(pixels.replaced)}
     if pixels.labels is not None:
         columns["label"] = pa.array(pixels.labels)
     if pixels.pairs is not None:
         columns["pair"] = _column(pixels.pairs)
+    if pixels.times is not None:
+        columns["times"] = pa.FixedSizeListArray.from_arrays(
+            pa.array(pixels.times.reshape(-1)), pixels.times.shape[1]
+        )
+    return pa.table(columns)
+
+
+def _whole(clips: WholeClips) -> pa.Table:
+    """Clips as a table, which may be cut between any rows."""
+    ends = np.concatenate([[0], np.cumsum(clips.lengths)])
+    frames = pa.LargeListArray.from_arrays(pa.array(ends), _column(clips.frames))
+    columns = {"frames": frames, "shown": pa.array(clips.shown)}
+    if clips.labels is not None:
+        columns["label"] = pa.array(clips.labels)
     return pa.table(columns)
 
 
@@ -120,24 +146,43 @@ def _column(images: NDArray[np.uint8]) -> pa.Array:
     return pa.FixedSizeBinaryArray.from_buffers(kind, len(images), [None, content])
 
 
-def _pixels(table: pa.Table, images: ImageSet) -> Pixels:
-    names = table.column_names
+def _pixels(table: pa.Table, images: ImageSet, rule: FrameRule | None = None) -> Pixels:
+    names, shape = table.column_names, array_shape(images.shape)
+    pair = array_shape(images.pair) if "pair" in names and images.pair else None
+    times = None
+    if "times" in names:
+        times = table.column("times").combine_chunks().flatten().to_numpy()
     return Pixels(
-        _images(table.column("image"), images.shape),
+        _images(table.column("image").combine_chunks(), (rule.shown, *shape) if rule else shape),
         table.column("label").to_numpy() if "label" in names else None,
         table.column("replaced").to_numpy(),
-        _images(table.column("pair"), images.pair) if "pair" in names and images.pair else None,
+        None if pair is None else _images(table.column("pair").combine_chunks(), pair),
+        None if times is None or rule is None else times.reshape(-1, rule.shown),
     )
 
 
-def _images(column: pa.ChunkedArray, shape: ImageShape) -> NDArray[np.uint8]:
-    whole, size = column.combine_chunks(), math.prod(shape)
+def _clips(table: pa.Table, images: ImageSet) -> WholeClips:
+    lists = table.column("frames").combine_chunks()
+    return WholeClips(
+        # Not `values`, which are also those of rows that were cut off.
+        _images(lists.flatten(), array_shape(images.shape)),
+        np.diff(lists.offsets.to_numpy()),
+        table.column("shown").to_numpy(),
+        table.column("label").to_numpy() if "label" in table.column_names else None,
+    )
+
+
+def _images(whole: pa.Array, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    size = math.prod(shape)
+    if not len(whole):
+        return np.empty((0, *shape), np.uint8)
     images = np.frombuffer(whole.buffers()[1], np.uint8)
     images = images[whole.offset * size : (whole.offset + len(whole)) * size]
-    return images.reshape(-1, shape.height, shape.width, shape.channels)
+    return images.reshape(-1, *shape)
 
 
 @ray.remote  # type: ignore[untyped-decorator]
-def _join(images: ImageSet, *tables: pa.Table) -> tuple[NDArray[Any] | None, ...]:
-    pixels = fill(images.count, (_pixels(table, images) for table in tables))
-    return pixels.images, pixels.labels, pixels.replaced, pixels.pairs
+def _join(images: ImageSet, *tables: pa.Table) -> Pixels | WholeClips:
+    if images.clips is not None:
+        return fill_clips(images, (_clips(table, images) for table in tables))
+    return fill(images.count, (_pixels(table, images) for table in tables))

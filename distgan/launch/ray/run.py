@@ -19,10 +19,9 @@ from distgan.data import feed_mode as ways
 from distgan.data.damage import Damage
 from distgan.data.feed import SampleSource
 from distgan.data.images import ImageSet
-from distgan.data.pixels import Pixels
 from distgan.data.rows import Access, open_sides
 from distgan.data.sides import Sets
-from distgan.data.spec import reads_pairs
+from distgan.data.spec import frame_rule, reads_pairs
 from distgan.errors import UserError
 from distgan.launch.ray import private
 from distgan.launch.ray.cluster import Cluster
@@ -245,11 +244,13 @@ def _rows(
     # Every rank meets all damage of a resident set, and only its own of a streamed one.
     lists = world.leads or config.feed.way == "streaming"
     damage = Damage(images, limit, storage if lists else None, world.rank, control.note, other)
+    rule = frame_rule(config, images)
 
     def access(of: ImageSet, pairs: bool) -> Access:
         return Access(
-            lambda: Pixels(*ray.get(job.residents[of is other])),
-            lambda fragments: read_on_ray(of, fragments, limit > 0, job.verbose, pairs),
+            lambda: ray.get(job.residents[of is other]),
+            lambda fragments: read_on_ray(of, fragments, limit > 0, job.verbose, pairs, rule),
         )
 
-    return open_sides(config, images, other, world, access, damage, reads_pairs(config, images))
+    pairs = reads_pairs(config, images)
+    return open_sides(config, images, other, world, access, damage, pairs, rule)

@@ -35,9 +35,7 @@ def load_or_compute(
         compute: computes them. A collective operation, called on all ranks unless every rank found
             them in its cache.
     """
-    return _kept(
-        what, compute, FeatureStatistics.to_tensors, FeatureStatistics.from_tensors, world
-    )
+    return _kept(what, compute, FeatureStatistics.to_tensors, FeatureStatistics.from_tensors, world)
 
 
 def tensors(

@@ -173,9 +173,7 @@ class MeasuredClips:
         def made(numbers: range) -> Tensor:
             labels = None if self._labels is None else self._labels[numbers.start : numbers.stop]
             seed = self._settings.seed
-            return in_8_bits(
-                self._family.clips(networks, seed, "evaluate", numbers, labels=labels)
-            )
+            return in_8_bits(self._family.clips(networks, seed, "evaluate", numbers, labels=labels))
 
         found = self._found(made, self._settings.num)
         return {name: self._values(name, found) for name in self._wanted}

@@ -16,7 +16,7 @@ SURE = 0.8
 SAME = 0.9
 """Share of the frames with read digits that have to agree, of a clip that keeps its digits."""
 READ = {1: 0.5, 2: 0.25}
-"""Share of all frames in which so many digits have to be read, of such a clip: two often overlap."""
+"""Share of all frames in which they have to be read, by how many there are: two often overlap."""
 _APART = 0.65
 """How far apart two digits have to be for either to be read, in sides of a digit: what is between
 their middles is cut, which leaves most digits whole."""
@@ -102,7 +102,9 @@ def _two(light: Tensor) -> tuple[Tensor, Tensor]:
 
     Lloyd's rounds from both ends of the longest axis of the light.
     """
-    down, across = (torch.arange(n, device=light.device, dtype=light.dtype) for n in light.shape[1:])
+    down, across = (
+        torch.arange(n, device=light.device, dtype=light.dtype) for n in light.shape[1:]
+    )
     places = torch.stack(torch.meshgrid(across, down, indexing="xy"), -1).flatten(0, 1)
     weights = light.flatten(1) / light.sum((1, 2)).clamp_min(1e-6)[:, None]
     middle = weights @ places

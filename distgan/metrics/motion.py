@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -56,7 +54,7 @@ def centroids(frames: Tensor) -> Tensor:
 def speeds(clips: Tensor) -> Tensor:
     """How far `centroids` move from each frame to the next: uint8 (n, frames, c, h, w) -> pixels a
     frame, float64 (n, frames - 1)."""
-    return centroids(clips).diff(dim=1).norm(dim=-1)
+    return torch.linalg.vector_norm(centroids(clips).diff(dim=1), dim=-1)
 
 
 def wasserstein(one: Tensor, other: Tensor) -> float:
@@ -83,14 +81,13 @@ def wasserstein_spread(real: Tensor, fake: Tensor) -> Spread:
         real: float (n, k), k numbers of each clip; like ``fake``, (m, k).
     """
     value = wasserstein(real.flatten(), fake.flatten())
-    spreads = []
-    for rows, distance in (
-        (real, lambda left: wasserstein(left, fake.flatten())),
-        (fake, lambda left: wasserstein(real.flatten(), left)),
-    ):
-        folds = jackknife.deal(len(rows))
-        known: Sequence[int] = folds.unique().tolist()
-        without = [distance(rows[folds != fold].flatten()) for fold in known]
-        sizes = torch.bincount(folds)[list(known)].tolist()
-        spreads.append(jackknife.spread(without, value, sizes))
-    return student.total(*spreads)
+    sides = ((real, fake), (fake, real))
+    return student.total(*(_side_spread(rows, rest, value) for rows, rest in sides))
+
+
+def _side_spread(rows: Tensor, rest: Tensor, value: float) -> Spread:
+    """The part of it that other ``rows`` would cause."""
+    folds = jackknife.deal(len(rows))
+    known = range(min(len(rows), jackknife.FOLDS))
+    left = [wasserstein(rows[folds != fold].flatten(), rest.flatten()) for fold in known]
+    return jackknife.spread(left, value, [int((folds == fold).sum()) for fold in known])

@@ -64,6 +64,12 @@ def test_the_error_of_wasserstein_is_about_its_deviation_over_samples() -> None:
     assert np.mean(errors) == pytest.approx((1 / 100 + 1 / 80) ** 0.5, rel=0.3)
 
 
+def test_the_error_of_few_clips_is_unknown_or_known() -> None:
+    few = torch.rand(3, 4, dtype=torch.float64)
+    assert motion.wasserstein_spread(few, few + 1).error >= 0
+    assert np.isnan(motion.wasserstein_spread(few[:1], few).error)
+
+
 def test_frame_differences_of_blocks() -> None:
     clips = torch.zeros(2, 3, 1, 4, 4, dtype=torch.uint8)
     clips[0, 1, :, :2] = 51

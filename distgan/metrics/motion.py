@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -86,8 +88,10 @@ def wasserstein_spread(real: Tensor, fake: Tensor) -> Spread:
 
 
 def _side_spread(rows: Tensor, rest: Tensor, value: float) -> Spread:
-    """The part of it that other ``rows`` would cause."""
+    """The part of it that other ``rows`` would cause; unknown of a single one."""
+    if len(rows) < 2:
+        return Spread(math.nan, 1)
     folds = jackknife.deal(len(rows))
-    known = range(min(len(rows), jackknife.FOLDS))
+    known = [fold for fold in range(jackknife.FOLDS) if (folds == fold).any()]
     left = [wasserstein(rows[folds != fold].flatten(), rest.flatten()) for fold in known]
     return jackknife.spread(left, value, [int((folds == fold).sum()) for fold in known])

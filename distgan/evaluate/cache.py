@@ -9,10 +9,11 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
 from distgan.errors import UserError
 from distgan.evaluate.feature_statistics import FeatureStatistics
@@ -21,6 +22,7 @@ from distgan.storage.scratch import cache_folder
 from distgan.storage.storage import Storage
 
 _FORMAT = 3
+_T = TypeVar("_T")
 
 
 def load_or_compute(
@@ -33,10 +35,27 @@ def load_or_compute(
         compute: computes them. A collective operation, called on all ranks unless every rank found
             them in its cache.
     """
+    return _kept(what, compute, FeatureStatistics.to_tensors, FeatureStatistics.from_tensors, world)
+
+
+def tensors(
+    what: dict[str, Any], compute: Callable[[], dict[str, Tensor]], world: World
+) -> dict[str, Tensor]:
+    """As `load_or_compute`, of tensors by name."""
+    return _kept(what, compute, dict, dict, world)
+
+
+def _kept(
+    what: dict[str, Any],
+    compute: Callable[[], _T],
+    stored: Callable[[_T], dict[str, Tensor]],
+    read: Callable[[dict[str, Tensor]], _T],
+    world: World,
+) -> _T:
     text = json.dumps({"format": _FORMAT, **what}, sort_keys=True)
     name = f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
     storage = Storage(cache_folder() / "statistics")
-    known = _load(storage, name)
+    known = _load(storage, name, read)
     # Computing is collective: if one rank lacks the file, all of them compute.
     everywhere = all(world.gather(known is not None))
     if known is not None and everywhere:
@@ -44,14 +63,14 @@ def load_or_compute(
     found = compute()
     if known is None:
         with contextlib.suppress(UserError):
-            storage.write(name, save_tensors(found.to_tensors()))
+            storage.write(name, save_tensors(stored(found)))
     return found
 
 
-def _load(storage: Storage, name: str) -> FeatureStatistics | None:
+def _load(storage: Storage, name: str, read: Callable[[dict[str, Tensor]], _T]) -> _T | None:
     # A damaged file counts as missing: it is computed again and replaced.
     try:
-        return FeatureStatistics.from_tensors(load_tensors(storage.read(name)))
+        return read(load_tensors(storage.read(name)))
     except Exception:
         # The library may raise any exception for a damaged file.
         return None

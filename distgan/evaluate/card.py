@@ -53,6 +53,23 @@ class Card:
     direction: str = ""
     task: str = ""
     """What made the input of each image; empty where both sides are stored."""
+    clip_frames: int = 0
+    """Frames of a clip, for a model that makes clips, and what follows. Of such a model ``real``
+    and ``fake`` count clips, and ``split`` is as ``encoded_split``."""
+    clip_stride: int = 0
+    """Stored frames from one of them to the next."""
+    clip_start: str = ""
+    """Where in its clip the first of them lies."""
+    clip_checksum: str = ""
+    """Of the set that real clips come from."""
+    clip_frame: str = ""
+    """Which frame of a clip the extractor sees."""
+    motion: str = ""
+    """The network that sees clips, what its weights are known by, and how clips are resized."""
+    motion_hash: str = ""
+    motion_resize: str = ""
+    digits: str = ""
+    """What reads the digits in frames, and of how many clips."""
     used: str = ""
     """How many of the real and generated images each metric used."""
     bias: str = ""
@@ -75,8 +92,8 @@ class Card:
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def to_dict(self) -> dict[str, Any]:
-        """The key, and all fields; those of labels, an encoder or a translation only where there
-        are any."""
+        """The key, and all fields; those of labels, an encoder, a translation or clips only where
+        there are any."""
         return {"key": self.key, **self._said()}
 
     def _said(self) -> dict[str, Any]:
@@ -88,5 +105,7 @@ _OPTIONAL = (
     "labels",
     *("encoded", "encoded_split", "encoded_checksum", "importance_samples", "likelihood"),
     *("translated", "translated_split", "translated_checksum", "direction", "task"),
+    *("clip_frames", "clip_stride", "clip_start", "clip_checksum", "clip_frame"),
+    *("motion", "motion_hash", "motion_resize", "digits"),
 )
 """Fields that other cards go without, so that their keys stay as they were."""

@@ -9,21 +9,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from distgan.config.evaluate import EvaluateSettings
 from distgan.data.images import ImageSet
-from distgan.data.labels import class_counts
 from distgan.errors import UserError
-from distgan.evaluate import encoded, translated
+from distgan.evaluate import clips, encoded, translated
 from distgan.evaluate.card import Card
+from distgan.evaluate.clips import MeasuredClips
 from distgan.evaluate.encoded import EncodedImages
 from distgan.evaluate.extraction import MOST_FEATURES, extract_all_ranks, in_8_bits
 from distgan.evaluate.feature_statistics import FeatureStatistics
-from distgan.evaluate.labels import by_shares
+from distgan.evaluate.labels import by_shares, counts_of
 from distgan.evaluate.measures import (
     MEASURES,
     WANT_CLASSES,
@@ -36,6 +34,7 @@ from distgan.evaluate.needs import check_counts, check_features
 from distgan.evaluate.reals import Reals, checksum_of, held_out_of
 from distgan.evaluate.translated import TranslatedImages
 from distgan.families import Family
+from distgan.families.clip_family import ClipFamily
 from distgan.families.translation import Translation
 from distgan.features import load, resolve
 from distgan.features.base import ARITHMETIC, Extractor
@@ -99,6 +98,7 @@ class Evaluator:
         self._labels: Tensor | None = None
         self._encoded: EncodedImages | None = None
         self._translated: TranslatedImages | None = None
+        self._clips: MeasuredClips | None = None
         card = Card(
             extractor="",
             extractor_hash="",
@@ -125,6 +125,9 @@ class Evaluator:
         if isinstance(family, Translation):
             self._translated = TranslatedImages(images, other, settings, family, world)
             card = replace(card, **self._translated.card_fields)
+        if isinstance(family, ClipFamily):
+            self._clips = MeasuredClips(images, settings, family, world, extractor)
+            card = replace(card, **self._clips.card_fields)
         if extractor is not None and set(settings.metrics) & set(MEASURES):
             if self._translated is not None:
                 found = self._target_side(self._translated, extractor)
@@ -142,7 +145,7 @@ class Evaluator:
         check_features(settings, extractor.size, images.count)
         reals = Reals(images, settings, world)
         self._real = reals.features(extractor, world)
-        counts = _class_counts(images, world) if self._family.labels else None
+        counts = counts_of(images, world) if self._family.labels else None
         if counts is not None:
             self._labels = by_shares(counts, settings.num)
         _check_classes(settings, self._real.labels, self._labels)
@@ -165,7 +168,9 @@ class Evaluator:
         start = time.perf_counter()
         found: dict[str, dict[str, Value]] = {}
         card, fake = self._card, None
-        if self._translated is not None:
+        if self._clips is not None:
+            found = self._clips.measure(networks)
+        elif self._translated is not None:
             found, fake = self._translated.measure(networks, self._extractor)
         elif self._real is not None:
             fake = self._features_of_fakes(networks)
@@ -237,6 +242,8 @@ def check(
             )
     if isinstance(family, Translation):
         translated.check(settings, family, images, other)
+    elif isinstance(family, ClipFamily):
+        clips.check(settings, family, images)
     else:
         check_counts(settings, images.count, family.labels)
         held_out_of(images, settings, bool(family.labels))
@@ -247,7 +254,7 @@ def check(
 def wants_extractor(settings: EvaluateSettings) -> bool:
     """Whether any metric is one of features."""
     wanting = MEASURES.keys() | encoded.WANT_FEATURES | translated.WANT_FEATURES
-    return bool(set(settings.metrics) & wanting)
+    return bool(set(settings.metrics) & (wanting | clips.WANT_FEATURES))
 
 
 def _judged(images: ImageSet, other: ImageSet | None, family: Family) -> ImageSet:
@@ -268,11 +275,6 @@ def _extractor(settings: EvaluateSettings, images: ImageSet, world: World) -> Ex
                 f"--evaluate.metrics {metric}: {name} is no classifier; name another "
                 "by --evaluate.features"
             )
-    return found
-
-
-def _class_counts(images: ImageSet, world: World) -> NDArray[np.int64]:
-    found: NDArray[np.int64] = world.gather(class_counts(images) if world.leads else None)[0]
     return found
 
 

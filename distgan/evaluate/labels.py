@@ -7,6 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distgan.data.images import ImageSet
+from distgan.data.labels import class_counts
+from distgan.parallel import World
+
 _GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -35,3 +39,9 @@ def by_shares(counts: NDArray[np.int64], num: int) -> Tensor:
     before = np.arange(len(labels)) - np.repeat(np.cumsum(each) - each, each)
     turns = (before + 1 - start[labels]) / counts[labels]
     return torch.from_numpy(labels[np.lexsort((labels, turns))][:num])
+
+
+def counts_of(images: ImageSet, world: World) -> NDArray[np.int64]:
+    """`class_counts`, which rank 0 reads; all ranks must call it."""
+    found: NDArray[np.int64] = world.gather(class_counts(images) if world.leads else None)[0]
+    return found

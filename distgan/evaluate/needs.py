@@ -33,8 +33,11 @@ NEEDS = {
     "memorisation": Need(2, 1),
     # In at least one class.
     "intra-class": Need(2, 2),
+    # Of clips.
+    "frame-frechet": Need(2, 2),
+    "clip-frechet": Need(2, 2),
 }
-"""By the names of `distgan.evaluate.measures.MEASURES`."""
+"""By the names of `distgan.evaluate.measures.MEASURES`, and of `distgan.evaluate.clips`."""
 
 
 _IMAGES_PER_FEATURE = 2

@@ -43,6 +43,8 @@ VALUES = {
     "active-units": "active-units",
     **{name: name for name in ("l1", "psnr", "ssim", "feature-distance", "label-score")},
     "cycle-error": "cycle",
+    **{name: name for name in ("frame-frechet", "clip-frechet", "digits-kept")},
+    **dict.fromkeys(("difference-distance", "speed-distance"), "motion"),
 }
 """Values that say how good a model is, each with the metric that gives it."""
 
@@ -71,12 +73,13 @@ LOWER_IS_BETTER = (
     *("reconstruction-term", "bits-per-dimension", "reconstruction-error"),
     "reconstruction-frechet",
     *("l1", "feature-distance", "cycle-error"),
+    *("frame-frechet", "clip-frechet", "difference-distance", "speed-distance"),
 )
 HIGHER_IS_BETTER = (
     *("precision", "recall", "density", "coverage"),
     *("classifier-score", "class-entropy", "modes-found"),
     *("elbo", "iwae", "active-units"),
-    *("psnr", "ssim", "label-score"),
+    *("psnr", "ssim", "label-score", "digits-kept"),
 )
 
 

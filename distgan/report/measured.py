@@ -27,6 +27,13 @@ _TITLES = {
     "feature-distance": "Distance in features",
     "cycle-error": "Cycle error (pixels in [0, 1])",
     "label-score": "Labels recognised",
+    "frame-frechet": "Fréchet distance of frames",
+    "clip-frechet": "Fréchet distance of clips",
+    "difference-distance": "Distance of frame differences (pixels in [0, 1])",
+    "speed-distance": "Distance of speeds (pixels a frame)",
+    "frame-difference": "Difference of frames (pixels in [0, 1])",
+    "speed": "Speed (pixels a frame)",
+    "digits-kept": "Clips that keep their digits",
 }
 
 
@@ -137,6 +144,7 @@ def _describe(card: dict[str, Any]) -> list[tuple[str, str]]:
         value = card.get(name)
         return f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)
 
+    clips = "clip_frames" in card
     pairs = [
         ("extractor", f"{say('extractor')} {say('extractor_hash')[:12]}".strip()),
         ("data", f"{say('data')} {say('split')} {say('data_checksum')[:12]}".strip()),
@@ -144,6 +152,11 @@ def _describe(card: dict[str, Any]) -> list[tuple[str, str]]:
         ("generated images", say("fake") if card.get("fake") else ""),
         ("labels", say("labels")),
         ("encoded images", f"{say('encoded')} of {say('encoded_split')}" * ("encoded" in card)),
+        ("clips", f"{say('clip_frames')} frames, {say('clip_stride')} apart" * clips),
+        ("their start", say("clip_start")),
+        ("frame of each", say("clip_frame")),
+        ("motion seen by", f"{say('motion')} {say('motion_hash')[:12]}".strip()),
+        ("digits read by", say("digits")),
         ("likelihood", say("likelihood")),
         ("importance samples", say("importance_samples")),
         ("real and generated used", say("used")),

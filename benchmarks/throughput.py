@@ -4,8 +4,8 @@ The textbook loop is that of PyTorch's DCGAN example: D on reals, D on detached 
 backward each, Adam as it comes; G through the updated D with the same z; the losses read
 every step. Both sides compute the same update from the same batches in memory. distgan's
 side is its step with the process settings of its workers. W5 to W8 are pix2pix and CycleGAN,
-beside the loops of `benchmarks.textbook_translation`; of these images in a second of processor
-time are compared.
+beside the loops of `benchmarks.textbook_translation`, W9 and W10 families of clips, beside those of
+`benchmarks.textbook_clips`; of these images, or clips, in a second of processor time are compared.
 
     python -m benchmarks.throughput --threads 2
 """
@@ -22,7 +22,8 @@ from typing import Any
 
 import torch
 
-from benchmarks import translators
+from benchmarks import clip_sides, translators
+from benchmarks.clip_sides import CLIPS
 from benchmarks.flops import counter, torch_products
 from benchmarks.frame import (
     Benchmark,
@@ -80,6 +81,10 @@ WORKLOADS = {
     "W3": Workload("DCGAN, 64x64x3", ImageShape(3, 64, 64), 64, "dcgan"),
     "W4": Workload("SNGAN ResNet, 32x32x3", ImageShape(3, 32, 32), 64, "sngan", loss="hinge"),
 }
+
+
+OF_FAMILIES = {**TRANSLATIONS, **CLIPS}
+"""Those of other families than the GAN."""
 
 
 def random_batches(workload: Workload, config: GANConfig) -> list[Batch]:
@@ -153,7 +158,7 @@ def peak(threads: int, dtype: str) -> float:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Which workloads, on how many threads, and whether compiled too."""
-    names = [*WORKLOADS, *TRANSLATIONS]
+    names = [*WORKLOADS, *OF_FAMILIES]
     parser.add_argument("--workload", action="append", choices=names, help="[all; quick W1 W2 W5]")
     parser.add_argument("--threads", action="append", type=int, help="[2]")
     parser.add_argument("--compile", action="store_true", help="compiled sides too")
@@ -167,16 +172,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def compare(options: argparse.Namespace) -> Iterator[Comparison]:
     """Each workload on each number of threads."""
-    names = _QUICK if options.quick else (*WORKLOADS, *TRANSLATIONS)
+    names = _QUICK if options.quick else (*WORKLOADS, *OF_FAMILIES)
     for name in options.workload or names:
         for threads in options.threads or (2,):
             yield _comparison(name, threads, options.precision or _DTYPES, options.compile)
 
 
 def _comparison(name: str, threads: int, precisions: Iterable[str], compiled: bool) -> Comparison:
-    translates = name in TRANSLATIONS
-    workload = TRANSLATIONS[name] if translates else WORKLOADS[name]
-    plain, own = (translators.textbook, translators.ours) if translates else (textbook, ours)
+    of_family = name in OF_FAMILIES
+    workload: Any = OF_FAMILIES[name] if of_family else WORKLOADS[name]
+    plain, own = textbook, ours
+    if of_family:
+        module = translators if name in TRANSLATIONS else clip_sides
+        plain, own = module.textbook, module.ours
     sides: dict[str, tuple[str, Callable[..., Work], tuple[str, ...]]] = {
         "textbook": ("float32", plain, ())
     }
@@ -187,7 +195,7 @@ def _comparison(name: str, threads: int, precisions: Iterable[str], compiled: bo
     rates = {dtype: peak(threads, dtype) for dtype in dtypes}
     return Comparison(
         f"{name}, {threads} thread{'s' * (threads > 1)}",
-        PER_CPU_SECOND if translates else "images/s",
+        PER_CPU_SECOND if of_family else "images/s",
         {
             side: partial(Process, of_peak, rates[dtype], prepare, name, threads, *more)
             for side, (dtype, prepare, more) in sides.items()
@@ -215,7 +223,7 @@ def of_peak(peak: float, prepare: Callable[..., Work], name: str, threads: int, 
         start, spent = time.perf_counter(), time.process_time()
         found = turn(seconds)
         passed, spent = time.perf_counter() - start, time.process_time() - spent
-        if name in TRANSLATIONS:
+        if name in OF_FAMILIES:
             found = {PER_CPU_SECOND: found["images/s"] * passed / spent, **found}
         return {**found, "% of peak": 100 * found["images/s"] * seconds_per_image}
 

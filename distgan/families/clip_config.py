@@ -10,6 +10,7 @@ from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
 from distgan.config.clip import ClipSettings
+from distgan.config.evaluate import EvaluateSettings
 from distgan.config.run import RunConfig
 from distgan.config.settings import SETTINGS
 from distgan.families.adversarial_config import known_loss
@@ -19,6 +20,11 @@ from distgan.families.adversarial_config import known_loss
 class ClipConfig(RunConfig):
     """What clips add to every run."""
 
+    evaluate: EvaluateSettings = field(
+        default_factory=lambda: EvaluateSettings(
+            metrics=("frame-frechet", "clip-frechet"), num=1_000
+        )
+    )
     clip: ClipSettings = field(default_factory=ClipSettings)
     """The clips that are made, unless another length is asked for, and measured."""
     conditional: bool = False

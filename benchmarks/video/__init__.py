@@ -1,0 +1,1 @@
+"""Clips of moving digits: what each family learns in equal seconds."""

@@ -383,5 +383,5 @@ def test_settings_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UserError, match=r"join_at 16: .*these are 16x16"):
         build(config_of(**{"discriminator.network.join_at": 16}), DATA).networks()
     short = DataSpec(IMAGE, DATA.classes, clips=Clips(8, 20, 400, 10.0))
-    with pytest.raises(UserError, match=r"--sparse.span: needs clips of at least 9 frames"):
+    with pytest.raises(UserError, match=r"--sparse.span 8: needs clips of at least 9 frames"):
         build(config_of(), short).check_data()

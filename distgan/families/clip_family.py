@@ -99,7 +99,8 @@ class ClipFamily(AdversarialFamily):
         clips, name = self.data.clips, self.config.data
         if clips is None:
             return
-        for rule, option in ((self.frame_rule, self.rule_option), (self.shown_rule, "--clip")):
+        rules = (self.frame_rule, self.rule_option), (self.shown_rule, _option(self.config))
+        for rule, option in rules:
             if clips.shortest < rule.shortest:
                 raise UserError(
                     f"{option}: needs clips of at least {rule.shortest} frames, and the shortest "
@@ -110,8 +111,8 @@ class ClipFamily(AdversarialFamily):
 
     @property
     def rule_option(self) -> str:
-        """The option that decides what `frame_rule` is."""
-        return "--clip"
+        """The options that decide what `frame_rule` is, with their values."""
+        return _option(self.config)
 
     @abstractmethod
     def inputs_of(self, frames: int, spacing: float) -> dict[str, Draw]:
@@ -203,6 +204,10 @@ class ClipFamily(AdversarialFamily):
         image = list(self.data.image)
         seen = {role: Interface({"frames": image, **label}, "logits") for role in self.judged}
         return {"generator": Interface({**draws, **label}, "clips", generates=True), **seen}
+
+
+def _option(config: ClipConfig) -> str:
+    return f"--clip.frames {config.clip.frames} and --clip.stride {config.clip.stride}"
 
 
 def strips(clips: Tensor) -> tuple[Tensor, int]:

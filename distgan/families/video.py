@@ -47,7 +47,7 @@ class Video(ClipFamily):
     @property
     def rule_option(self) -> str:
         """``--sparse.span``."""
-        return "--sparse.span"
+        return f"--sparse.span {self.config.sparse.span}"
 
     @property
     def judged(self) -> Mapping[str, ImageShape]:

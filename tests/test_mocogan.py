@@ -324,22 +324,13 @@ def test_clips_begin_like_longer_ones() -> None:
         long = state.family.clips(networks, 0, "test", range(1, 3), frames=32)
         usual = state.family.clips(networks, 0, "test", range(3))
         other = state.family.clips(networks, 1, "test", range(3), frames=16)
-        half = state.family.clips(networks, 0, "test", range(3), frames=8, spacing=4)
         sheet, columns = state.family.sheet(networks, 0)
     assert long.shape == (2, 32, 1, 16, 16)
     torch.testing.assert_close(long[:, :16], short[1:], rtol=0, atol=1e-12)
     torch.testing.assert_close(usual, short[:, :FRAMES], rtol=0, atol=1e-12)
-    torch.testing.assert_close(half, short[:, ::2], rtol=0, atol=1e-12)
     assert (other - short).abs().amax((1, 2, 3, 4)).min() > 1e-3
     assert (short[:, 1:] - short[:, :-1]).abs().amax((2, 3, 4)).min() > 1e-4
     assert (len(sheet), columns) == (10 * FRAMES, FRAMES)
-
-
-def test_frames_between_two_are_refused() -> None:
-    family: Any = build(config_of(), DATA)
-    for spacing in (1, 3, 0.5):
-        with pytest.raises(UserError, match=r"--fps: .* which is 5 a second, .* 2\.5, 1\.66667"):
-            family.inputs_of(4, spacing)
 
 
 @pytest.mark.parametrize("kind", ["full", "patch"])

@@ -140,14 +140,15 @@ class ClipFamily(AdversarialFamily):
         time in memory."""
         clip, found = self.config.clip, []
         rows = {**batch.draws, **({} if batch.labels is None else {"label": batch.labels})}
-        most = self._at_once(clip.frames)
+        most = self.at_once(clip.frames)
         for parts in zip(*(torch.split(each, most) for each in rows.values()), strict=True):
             draws = dict(zip(rows, parts, strict=True))
             label = {"label": draws.pop("label")} if batch.labels is not None else {}
             found.append(self.make(networks, Batch(label, draws), clip.frames, clip.stride))
         return torch.cat(found)
 
-    def _at_once(self, frames: int) -> int:
+    def at_once(self, frames: int) -> int:
+        """How many clips of so many frames are made at a time: few enough for memory."""
         image = self.data.image
         return max(1, _MOST_PIXELS // (frames * image.height * image.width))
 
@@ -165,12 +166,15 @@ class ClipFamily(AdversarialFamily):
         """Clips of these numbers, float (n, frames, c, h, w), a few at a time in memory.
 
         Args:
-            frames, spacing: 0 for those of the configuration.
+            frames: 0 for those of the configuration.
+            spacing: stored frames from one to the next; 0 for the configuration's, which is the
+                only one of a family that is not `continuous`.
             labels: as of `generation_batch`.
         """
         frames = frames or self.config.clip.frames
         spacing = spacing or self.config.clip.stride
-        most, found = self._at_once(frames), []
+        assert self.continuous or spacing == self.config.clip.stride, "see `continuous`"
+        most, found = self.at_once(frames), []
         for start in range(numbers.start, numbers.stop, most):
             part = range(start, min(numbers.stop, start + most))
             mine = None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import operator
+import re
 from pathlib import Path
 from typing import Any
 
@@ -418,6 +420,7 @@ def test_health_rules_name_settings_that_are_there() -> None:
         well |= {f"{prefix}_grad_norm": 1.0, f"{prefix}_update_ratio": 1e-3}
         well |= {f"{prefix}_weight_growth": 1.0}
     well |= {"g_rate": 1.0, "probability": 1.0, "images": 100.0}
+    well |= {"motion": 1.0, "flicker": 1.0, "disorder": 0.0, "motion_variety": 1.0, "drift": 0.0}
 
     def found(**changes: float) -> list[Any]:
         now = well | changes
@@ -431,5 +434,10 @@ def test_health_rules_name_settings_that_are_there() -> None:
     (verdict,) = found(d_image_update_ratio=0.5)
     assert verdict.state == "exploding"
     assert "--discriminator_image.optimizer.lr" in verdict.remedy
-    for verdict in found(diversity=0.01):
-        assert "--discriminator." not in verdict.remedy
+    (verdict,) = found(motion_variety=0.1)
+    assert verdict.state == "motion collapse"
+    assert "--discriminator_video.optimizer.lr" in verdict.remedy
+    ill = found(diversity=0.01) + found(motion=0.01) + found(flicker=9.0, disorder=0.9)
+    assert {verdict.state for verdict in ill} >= {"frozen", "flickering"}
+    for name in re.findall(r"--([a-z_.0-9]+[a-z0-9])", " ".join(each.remedy for each in ill)):
+        operator.attrgetter(name)(family.config)

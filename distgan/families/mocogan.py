@@ -239,6 +239,12 @@ _REMEDIES = {
     "--discriminator_video.penalty.r1 1 or more",
     "collapsing": f"lower --generator.optimizer.lr, or {_RATES}, or raise "
     "--discriminator_video.penalty.r1 and --discriminator_image.penalty.r1",
+    "frozen": "raise --discriminator_video.optimizer.lr, or --clip.stride, so that frames differ "
+    "more",
+    "flickering": "lower --generator.optimizer.lr, or raise --discriminator_video.penalty.r1; with "
+    "--clip.stride 1 frames follow each other most closely",
+    "motion collapse": "raise --discriminator_video.penalty.r1, or lower "
+    "--discriminator_video.optimizer.lr",
 }
 
 

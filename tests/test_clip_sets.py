@@ -206,6 +206,19 @@ def test_what_is_too_short_is_counted(tmp_path: Path, monkeypatch: pytest.Monkey
     assert np.array_equal(second, source.clip(1)[[0, 1, 2, 0, 1]])
 
 
+@pytest.mark.parametrize(("frames", "left"), [(None, 2 + 3), (3, 2), (2, 0)])
+def test_what_is_cut_off_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int | None, left: int
+) -> None:
+    notes: list[str] = []
+    monkeypatch.setitem(clip_sources.MADE, "memory-clips", lambda *given: Memory((10, 11, 4)))
+    options = PrepareSettings(cut=4, frames=frames)
+    prepare("memory-clips", str(tmp_path / "set"), options, workers=0, note=notes.append)
+    told = [f"{left} frames at the ends of clips that were cut, fewer than {frames or 4} each"]
+    found = [note.removeprefix("left out: ").partition(" (")[0] for note in notes]
+    assert [note for note in found if "ends" in note] == (told if left else [])
+
+
 def test_validation_holds_clips_of_other_films(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

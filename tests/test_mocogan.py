@@ -372,7 +372,7 @@ def test_networks_fit_any_frames(kind: str, size: tuple[int, int], frames: int) 
 
 def test_frames_that_cannot_be_halved_are_refused() -> None:
     data = DataSpec(ImageShape(1, 7, 16), clips=Clips(40, 40, 400, 10.0))
-    with pytest.raises(UserError, match=r"mocogan: needs images with even sides"):
+    with pytest.raises(UserError, match=r"--data: needs images with even sides.* resize them$"):
         check_networks(config_of(), data)
 
 

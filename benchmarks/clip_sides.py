@@ -138,12 +138,9 @@ def _video(
         return generator(content, noise, times), (times,)
 
     adam, penalty = config.generator.optimizer, config.discriminator.penalty
-    settings = Rule(
-        adam.lr.at(0),
-        (adam.beta1.at(0), adam.beta2.at(0)),
-        r1=penalty.r1.at(0),
-        every=max(1, penalty.every // count),
-    )
+    every = max(1, penalty.every // count)
+    betas = adam.beta1.at(0), adam.beta2.at(0)
+    settings = Rule(adam.lr.at(0), betas, r1=every * penalty.r1.at(0), every=every)
     loop = ClipsTextbook(generator, [(networks["discriminator"], clips)], settings)
     return loop, [[(b.columns["frames"], (b.columns["times"],))] for b in batches]
 

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.pictures import charts, runs, translation
+from benchmarks.pictures import charts, runs, translation, video
 from distgan import guides
 
 FOLDER = Path(guides.__file__).parent
@@ -27,6 +27,8 @@ DRAWN: dict[str, Callable[[], bytes]] = {
     "scaling.svg": lambda: charts.scaling().encode(),
     "data.png": runs.data,
     "translation.png": translation.drawn,
+    "video.webp": video.film,
+    "video.png": video.strips,
 }
 """Pictures for which nothing is trained, by file."""
 

@@ -28,7 +28,7 @@ from benchmarks.video.timed import Asked, run
 from distgan.config.settings import to_dict
 
 RECORDS = Path(__file__).parent.parent / "records" / "video"
-_QUICK = {"seconds": 10.0, "num": 100}
+_QUICK = {"seconds": 30.0, "num": 100}
 
 
 def file_of(asked: Asked, records: Path) -> Path:

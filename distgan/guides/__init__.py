@@ -18,6 +18,7 @@ ORDER = (
     "families",
     "gan-or-vae",
     "translation",
+    "video",
     "metrics",
     "health",
     "faults",

@@ -23,9 +23,12 @@ from distgan.networks.video import SparseDiscriminatorSettings
 from distgan.objectives.penalties import PenaltySettings
 
 
+def _adam(lr: float) -> AdamSettings:
+    return AdamSettings(lr=Schedule(lr), beta1=Schedule(0), beta2=Schedule(0.99))
+
+
 def moving_mnist_video() -> VideoConfig:
     """Digits that move, at any times, from three frames of each clip; for two CPU cores."""
-    adam = AdamSettings(lr=Schedule(2e-3), beta1=Schedule(0), beta2=Schedule(0.99))
     return VideoConfig(
         recipe="moving-mnist-video",
         data="moving-mnist-small",
@@ -44,15 +47,15 @@ def moving_mnist_video() -> VideoConfig:
                 shortest_period=8.0,
                 longest_period=64.0,
             ),
-            optimizer=adam,
+            optimizer=_adam(2e-3),
             ema=EMASettings(half_life=Schedule(1_000)),
         ),
         discriminator=VideoDiscriminatorConfig(
             network=SparseDiscriminatorSettings(
                 width=32, widest=128, join_at=8, blocks=0, time_embedding=32
             ),
-            optimizer=adam,
-            penalty=PenaltySettings(r1=Schedule(0.3), every=256),
+            optimizer=_adam(1e-3),
+            penalty=PenaltySettings(r1=Schedule(0.3), every=128),
         ),
         output=OutputConfig(log_every=2_000, sample_every=10_000, checkpoint_every=20_000),
     )
@@ -68,7 +71,7 @@ def video_256() -> VideoConfig:
     R1's gamma, 1 for a mean over the three frames, was chosen here. Nobody has trained it to the
     end.
     """
-    adam = AdamSettings(lr=Schedule(2e-4), beta1=Schedule(0), beta2=Schedule(0.99))
+    adam = _adam(2e-4)
     return VideoConfig(
         recipe="video-256",
         data="clips256",

@@ -206,6 +206,19 @@ def test_what_is_too_short_is_counted(tmp_path: Path, monkeypatch: pytest.Monkey
     assert np.array_equal(second, source.clip(1)[[0, 1, 2, 0, 1]])
 
 
+@pytest.mark.parametrize(("frames", "left"), [(None, 2 + 3), (3, 2), (2, 0)])
+def test_what_is_cut_off_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int | None, left: int
+) -> None:
+    notes: list[str] = []
+    monkeypatch.setitem(clip_sources.MADE, "memory-clips", lambda *given: Memory((10, 11, 4)))
+    options = PrepareSettings(cut=4, frames=frames)
+    prepare("memory-clips", str(tmp_path / "set"), options, workers=0, note=notes.append)
+    told = [f"{left} frames at the ends of clips that were cut, fewer than {frames or 4} each"]
+    found = [note.removeprefix("left out: ").partition(" (")[0] for note in notes]
+    assert [note for note in found if "ends" in note] == (told if left else [])
+
+
 def test_validation_holds_clips_of_other_films(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,13 +305,25 @@ def test_the_command_makes_and_describes_a_set(
     monkeypatch.chdir(tmp_path)
     words = ["data", "prepare", "moving-mnist-small", "--subset", "30", "--workers", "0"]
     assert main([*words, "--validation", "5", "--out", "digits"]) == 0
-    assert "25 clips of 20 frames of 32x32x1 in digits" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "25 clips of 20 frames of 32x32x1 in digits" in said
+    assert "distgan train moving-mnist-mocogan --data digits\n" in said
     assert main(["data", "info", "digits"]) == 0
     said = capsys.readouterr().out
     assert "20 frames each, 2.0 s" in said
     assert (tmp_path / "digits-info.png").exists()
     assert open_images("digits").clips == (20, 20, 500, 10.0)
     assert open_images("digits/validation").count == 5
+
+
+def test_no_recipe_is_named_that_a_set_is_too_short_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("short.npy", np.zeros((8, 3, 32, 32), np.uint8))
+    words = ["data", "prepare", "short.npy", "--clips", "stack", "--workers", "0"]
+    assert main([*words, "--out", "short"]) == 0
+    assert "distgan train RECIPE --data short\n" in capsys.readouterr().out
 
 
 def test_a_set_of_a_name_is_made_on_the_way(

@@ -237,6 +237,28 @@ def test_sets_of_published_translations_are_known_without_being_here(name: str) 
     assert shapes == 2 * [ImageShape(3, 256, 256)]
 
 
+@pytest.mark.parametrize("name", ["moving-mnist-mocogan", "mocogan-64", "video-256"])
+def test_sets_of_clips_are_known_without_being_here(name: str) -> None:
+    config = recipe(name)
+    family = build(config, known_data(config))
+    family.check_data()
+    side = {"moving-mnist-mocogan": 32, "mocogan-64": 64, "video-256": 256}[name]
+    assert family.data.image[1:] == (side, side)
+    # Also of another size.
+    family = build(config, known_data(config, ImageShape(3, 128, 128)))
+    family.check_data()
+    assert family.data.image == (3, 128, 128)
+
+
+def test_images_by_name_are_no_clips() -> None:
+    config = override(recipe("mnist-mlp"), {"data": "moving-mnist-small"})
+    with pytest.raises(UserError, match="holds clips"):
+        build(config, known_data(config)).check_data()
+    config = override(recipe("moving-mnist-mocogan"), {"data": "cifar10"})
+    with pytest.raises(UserError, match="holds images"):
+        build(config, known_data(config)).check_data()
+
+
 def test_data_that_a_family_cannot_learn_from_is_not_planned() -> None:
     config = override(recipe("pix2pix-256"), {"data": "mnist"})
     with pytest.raises(UserError, match=r"--data mnist: holds no pairs"):

@@ -4,6 +4,8 @@ clips of any length and rate."""
 from __future__ import annotations
 
 import math
+import operator
+import re
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from distgan.config.settings import override
 from distgan.config.shape import ImageShape
 from distgan.families import Batch, DataSpec, build
 from distgan.families.video import differences
+from distgan.health.video import RULES
 from distgan.networks.motion import MotionCodes, MotionSettings
 from distgan.networks.video import SparseDiscriminatorSettings
 from distgan.parallel import World
@@ -383,5 +386,19 @@ def test_settings_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UserError, match=r"join_at 16: .*these are 16x16"):
         build(config_of(**{"discriminator.network.join_at": 16}), DATA).networks()
     short = DataSpec(IMAGE, DATA.classes, clips=Clips(8, 20, 400, 10.0))
-    with pytest.raises(UserError, match=r"--sparse.span: needs clips of at least 9 frames"):
+    with pytest.raises(UserError, match=r"--sparse.span 8: needs clips of at least 9 frames"):
         build(config_of(), short).check_data()
+
+
+@pytest.mark.parametrize("sign", ["motion", "flicker", "disorder", "motion_variety", "drift"])
+def test_remedies_name_settings_that_training_heeds(sign: str) -> None:
+    well = {"motion": 1.0, "flicker": 1.0, "disorder": 0.0, "motion_variety": 1.0, "drift": 0.0}
+    ill = {**well, sign: 0.01 if sign.startswith("motion") else 9.0}
+    family = build(config_of(), DATA)
+    rules = family.health_rules()[-len(RULES) :]
+    (verdict,) = [verdict for rule in rules for verdict in rule([well] * 6, ill)]
+    assert "--clip" not in verdict.remedy, "training sees sparse frames"
+    named = re.findall(r"--([a-z_.0-9]+[a-z0-9])", verdict.remedy)
+    assert named
+    for name in named:
+        operator.attrgetter(name)(family.config)

@@ -50,11 +50,11 @@ def makes_clips(run: str) -> bool:
     Raises:
         UserError: for a folder that is not a run.
     """
-    from distgan.families.registry import FAMILIES
+    from distgan.families import registry
     from distgan.runs import folder
     from distgan.storage.storage import Storage
 
-    return FAMILIES[folder.load_config(Storage(run), "RUN").family][1].makes_clips
+    return registry.makes_clips(folder.load_config(Storage(run), "RUN").family)
 
 
 def refuse(options: argparse.Namespace) -> None:
@@ -100,9 +100,20 @@ def asked(options: argparse.Namespace, model: LoadedClips) -> LoadedClips:
     """
     if model.any_rate:
         model = model.at(fps=options.fps or 0.0)
+    elif options.fps is not None and options.seconds is None and not _plays(options):
+        raise UserError(
+            f"--fps {options.fps:g}: this model makes {model.fps:g} frames a second and no others, "
+            "and nothing plays here; leave it out"
+        )
     if options.seconds is not None:
         return model.at(max(1, round(options.seconds * playing(options, model))))
     return model.at(options.frames or 0)
+
+
+def _plays(options: argparse.Namespace) -> bool:
+    """Whether anything is made that plays: a film, or single clips."""
+    still = options.npz is not None or options.strips is not None
+    return options.out is not None or options.each is not None or not still
 
 
 def playing(options: argparse.Namespace, model: LoadedClips) -> float:

@@ -225,18 +225,22 @@ def _length(clips: Clips) -> str:
 
 
 def _recipe(made: Manifest) -> str:
-    """The recipe that `distgan train` chooses for a set; mnist-mlp where convolutions fit none.
-
-    Of clips the first of those for clips.
-    """
+    """The recipe that `distgan train` chooses for a set; mnist-mlp where convolutions fit none, and
+    RECIPE for clips that none fits."""
     import torch
 
     from distgan.config.shape import ImageShape
+    from distgan.errors import UserError
+    from distgan.families import DataSpec
     from distgan.recipes import clips, photos
 
-    if made.clips is not None:
-        return next(iter(clips.of_clips()), "RECIPE")
     image = ImageShape(made.channels, made.height, made.width)
+    if made.clips is not None:
+        try:
+            spec = DataSpec(image, made.classes, clips=made.clips)
+            return clips.choose(made.source["kind"], spec).recipe
+        except UserError:
+            return "RECIPE"
     if not photos.halves(image):
         return "mnist-mlp"
     return photos.choose(image, made.count, torch.cuda.is_available(), "").recipe

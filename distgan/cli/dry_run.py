@@ -34,40 +34,41 @@ def show(config: RunConfig, out: str | None, common: dict[str, Any]) -> int:
 
 
 def _facts(found: DryRun) -> dict[str, str]:
-    config, shape = found.config, found.images.shape
+    config, shape, noun = found.config, found.images.shape, found.images.noun
     size = f"{shape.height}x{shape.width}x{shape.channels}"
     classes = f", {len(found.images.classes)} classes" if found.images.classes else ""
     epochs = config.total / max(found.images.count, 1)
     weights = (f"{role} of {count:,} weights" for role, count in found.weights.items())
     return {
         "recipe": f"{config.recipe}, a {config.family}",
-        "data": f"{config.data}: {found.images.count:,} {found.images.noun}s of {size}{classes}",
+        "data": f"{config.data}: {found.images.count:,} {noun}s of {size}{classes}",
         "feed": found.feed,
         "networks": ", ".join(weights),
         "workers": found.workers,
-        "updates": f"{found.updates:,} of {config.batch:,} images each: {config.total:,} images, "
-        f"each image of the set {epochs:.3g} times",
+        "updates": f"{found.updates:,} of {config.batch:,} {noun}s each: {config.total:,} {noun}s, "
+        f"each {noun} of the set {epochs:.3g} times",
         "writes to": found.out,
-        **_written(config),
+        **_written(config, f"{noun}s"),
     }
 
 
-def _written(config: RunConfig) -> dict[str, str]:
+def _written(config: RunConfig, rows: str) -> dict[str, str]:
     output, kept = config.output, config.output.keep_checkpoints
     last = "the last" if kept == 1 else f"the last {kept}"
     said = {
-        "records": _often(config.total, output.log_every),
-        "samples": f"{_often(config.total, output.sample_every)}, and at the start and the end",
-        "checkpoints": f"{_often(config.total, output.checkpoint_every)}, and at the end; "
+        "records": _often(config.total, output.log_every, rows),
+        "samples": f"{_often(config.total, output.sample_every, rows)}, and at the start and the "
+        "end",
+        "checkpoints": f"{_often(config.total, output.checkpoint_every, rows)}, and at the end; "
         f"{last} stay",
     }
     if config.evaluate.every:
-        often = _often(config.total, config.evaluate.every)
+        often = _often(config.total, config.evaluate.every, rows)
         said["evaluations"] = f"{often}: {', '.join(config.evaluate.metrics)}"
     else:
-        said["evaluations"] = "none; --evaluate.every 100k for one every 100,000 images"
+        said["evaluations"] = f"none; --evaluate.every 100k for one every 100,000 {rows}"
     return said
 
 
-def _often(images: int, every: int) -> str:
-    return f"{images // every:,}, one every {every:,} images"
+def _often(images: int, every: int, rows: str) -> str:
+    return f"{images // every:,}, one every {every:,} {rows}"

@@ -121,8 +121,9 @@ def run(options: argparse.Namespace) -> int:
         known = value.low is not None and value.high is not None
         spread = f"{value.low:.4g} to {value.high:.4g}" if known else ""
         table.add_row(text((name, "bold")), f"{value.value:.4g}", spread)
+    rows = "clips" if found.card.clip_frames else "images"
     console.print(
-        f"{options.run} after {found.images:,} images, in {found.seconds:.1f} s", soft_wrap=True
+        f"{options.run} after {found.images:,} {rows}, in {found.seconds:.1f} s", soft_wrap=True
     )
     console.print(table)
     for split, what in (("encoded_split", "encoder"), ("translated_split", "translation")):

@@ -97,7 +97,9 @@ def run(options: argparse.Namespace, num: int | None, seeds: list[int] | None) -
 def _training(
     options: argparse.Namespace, num: int | None, seeds: list[int] | None
 ) -> tuple[int, Iterator[Image.Image]]:
+    from distgan.families import registry
     from distgan.runs import folder
+    from distgan.runs.samples import FOLDER
     from distgan.storage.storage import Storage
 
     asked = {"--num": num, "--seeds": seeds, "--seed": options.seed, "--label": options.label}
@@ -105,14 +107,16 @@ def _training(
         if value is not None:
             raise UserError(f"{option}: a film of the training shows the run's grids; leave it out")
     storage = Storage(options.run)
-    folder.require(storage, "RUN")
-    names = [n for n in storage.names("samples") if re.fullmatch(r"images-\d{12}\.png", n)]
+    counted = registry.counted(folder.load_config(storage, "RUN").family)
+    names = [n for n in storage.names(FOLDER) if re.fullmatch(r"images-\d{12}\.png", n)]
     if not names:
         raise UserError(f"RUN {options.run}: has no grids in samples/; train it first")
-    return len(names), (_still(storage.read(f"samples/{n}"), n, options.run) for n in names)
+    return len(names), (
+        _still(storage.read(f"{FOLDER}/{n}"), n, options.run, counted) for n in names
+    )
 
 
-def _still(png: bytes, name: str, run: str) -> Image.Image:
+def _still(png: bytes, name: str, run: str, counted: str) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
     from distgan.runs.captions import underlined
@@ -123,7 +127,7 @@ def _still(png: bytes, name: str, run: str) -> Image.Image:
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError):
         raise UserError(f"{run}/samples/{name}: is damaged; delete it to go without") from None
     plain = picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
-    return underlined(plain, f"{int(name[7:19]):,} images")
+    return underlined(plain, f"{int(name[7:19]):,} {counted}")
 
 
 def _walk(

@@ -92,6 +92,7 @@ class OwnImages:
         images = open_images(changes["data"], option)
         if images.clips is not None:
             base = clips.choose(changes["data"], data_spec(images))
+            self._terminal.note(f"{base.recipe}: the first recipe that can make such clips")
             return settings.override_typed(base, changes)
         config, choice = chosen(images.shape, images.count)
         self._terminal.note(f"{choice.recipe}: {choice.reason}")

@@ -81,6 +81,7 @@ def run(options: argparse.Namespace) -> int:
 def _print_summary(config: RunConfig, plan: Plan, price: float | None) -> None:
     from distgan.cli.console import say
     from distgan.cli.units import significant, span
+    from distgan.families.registry import counted
     from distgan.plan.devices import GPUS
 
     place, expected = plan.place, plan.prediction
@@ -88,8 +89,9 @@ def _print_summary(config: RunConfig, plan: Plan, price: float | None) -> None:
     workers = f"{place.workers} worker{'s' if place.workers > 1 else ''}"
     nodes = f"{place.nodes} node{'s' if place.nodes > 1 else ''}"
     say(f"{config.recipe} on {workers} ({each}) on {nodes}")
-    say(f"  {significant(expected.images_per_second)} images/s")
-    say(f"  {span(3600 * plan.hours)} for {config.images:,} images")
+    rows = counted(config.family)
+    say(f"  {significant(expected.images_per_second)} {rows}/s")
+    say(f"  {span(3600 * plan.hours)} for {config.images:,} {rows}")
     if price is not None:
         cost = plan.hours * place.workers * price
         say(f"  {significant(cost)} at {price:g} per worker and hour")

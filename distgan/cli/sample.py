@@ -205,6 +205,7 @@ def _each(options: argparse.Namespace, num: int, seeds: list[int] | None) -> int
 
     from distgan.cli import clips
     from distgan.runs.clips import LoadedClips
+    from distgan.runs.film import check_speed
     from distgan.runs.grid import single_png
     from distgan.storage.storage import Storage
 
@@ -213,6 +214,8 @@ def _each(options: argparse.Namespace, num: int, seeds: list[int] | None) -> int
         raise UserError(f"--each {options.each}: is not empty; name another folder")
     generator, labels, total = load(options, num, seeds)
     fps = clips.playing(options, generator) if isinstance(generator, LoadedClips) else 0.0
+    if fps:
+        check_speed("webp", fps)
     ending = "webp" if fps else "png"
     width = max(6, len(str(max(seeds) if seeds else total)))
 

@@ -16,10 +16,11 @@ from rich.text import Text
 from distgan.cli.console import Part, command, screen, text
 from distgan.cli.pictures import Picture, protocol
 from distgan.errors import UserError
-from distgan.families.registry import translates
+from distgan.families.registry import counted, translates
 from distgan.health.recovery import ILL
 from distgan.launch.progress import Progress
 from distgan.launch.start import Plan, Result, further
+from distgan.runs import samples
 from distgan.runs.clock import clock
 from distgan.runs.events import PREPARING
 from distgan.runs.export import CARD
@@ -67,7 +68,7 @@ class Terminal:
         narrow = self.console.is_terminal and len(what + arrow + where) > self.console.width
         self._say((recipe, "bold"), rest, "\n " if narrow else "", arrow + where)
         if plan.resumed_at:
-            self.note(f"going on from {plan.resumed_at:,} images")
+            self.note(f"going on from {plan.resumed_at:,} {self._progress.counted}")
         if self.console.is_terminal:
             self._wait_for("getting ready")
             self._live = Live(self._spinner, console=self.console, refresh_per_second=8)
@@ -110,23 +111,25 @@ class Terminal:
         self._stop_live()
         if progress is not None:
             self._show_picture(progress.status.sampled)
+        config = None if self._plan is None else self._plan.config
+        family = "" if config is None else config.family
+        seen = f"{result.images_seen:,} {counted(family)}"
         go_on = ("train", "--resume", path)
         if result.stopped:
             when = "before the first update"
             if result.images_seen > (self._plan.resumed_at if self._plan else 0):
-                when = f"at {result.images_seen:,} images; a checkpoint is written"
+                when = f"at {seen}; a checkpoint is written"
             self._say(f"stopped by {result.stopped} {when}")
             self._tell(dict(progress.measured()) if progress is not None else {})
             self._tell({"go on": command(*go_on)})
             return
-        config = None if self._plan is None else self._plan.config
-        use = "translate" if config is not None and translates(config.family) else "sample"
-        self._say(("done", "bold"), f": {result.images_seen:,} images in {clock(result.seconds)}")
+        use = "translate" if translates(family) else "sample"
+        self._say(("done", "bold"), f": {seen} in {clock(result.seconds)}")
         self._tell(dict(progress.measured()) if progress is not None else {})
         self._tell(
             {
                 "files": path,
-                "samples": f"samples/images-{result.images_seen:012d}.png in it, {METRICS}",
+                "samples": f"{samples.name(result.images_seen)} in it, {METRICS}",
                 "model": f"{CARD} in it, and the .safetensors that it names",
                 **self._profiled(),
                 "report": command("report", path),
@@ -166,7 +169,7 @@ class Terminal:
         assert self._plan is not None
         self._pictured, self._last_picture = sampled, time.monotonic()
         try:
-            png = self._plan.storage.read(f"samples/images-{sampled:012d}.png")
+            png = self._plan.storage.read(samples.name(sampled))
             picture = Picture(png, self._pictures)
         except (OSError, UserError, ValueError):
             # It is there to be looked at in the folder, too.
@@ -179,7 +182,9 @@ class Terminal:
         progress, width = self._progress, self.console.width
         seen, total = progress.status.images_seen, progress.total
         count = text(
-            (f"{seen:,}", "bold"), f" of {total:,} images", (f"  {progress.share()}", "dim")
+            (f"{seen:,}", "bold"),
+            f" of {total:,} {progress.counted}",
+            (f"  {progress.share()}", "dim"),
         )
         bar = ProgressBar(
             total=max(total, 1), completed=min(seen, total), width=max(8, min(40, width - 48))
@@ -188,7 +193,7 @@ class Terminal:
         top.add_row(bar, count)
         where = [
             ("epoch", f"{seen // self._plan.images.count + 1}"),
-            ("speed", f"{progress.speed():,.0f} images/s"),
+            ("speed", f"{progress.speed():,.0f} {progress.counted}/s"),
             ("ETA", progress.remaining()),
         ]
         rows = [*_flow(where, width), *_flow(progress.values(), width)]

@@ -24,7 +24,7 @@ from distgan.evaluate.labels import by_shares, counts_of
 from distgan.evaluate.measures import MEASURES, Value, interval, mean_over_images
 from distgan.evaluate.needs import NEEDS
 from distgan.evaluate.reals import checksum_of
-from distgan.evaluate.rows import ShownSet, shown_set
+from distgan.evaluate.rows import CLIPS_STREAM, ShownSet, shown_set
 from distgan.families.clip_family import ClipFamily
 from distgan.features import load
 from distgan.features.base import Extractor
@@ -112,7 +112,7 @@ class MeasuredClips:
         self._settings, self._family, self._world = settings, family, world
         self._wanted = [name for name in settings.metrics if name in CLIP_METRICS]
         self._shown = real_clips(images, settings, family)
-        self._view = View(family.shown_rule, settings.seed, "evaluate-frames")
+        self._view = View(family.shown_rule, settings.seed, CLIPS_STREAM)
         self.real_count = min(settings.num, self._shown.images.count)
         self._digits = digits_of(images)
         self._frames = extractor if WANT_FEATURES & set(self._wanted) else None

@@ -99,7 +99,8 @@ class ClipFamily(AdversarialFamily):
         clips, name = self.data.clips, self.config.data
         if clips is None:
             return
-        for rule, option in ((self.frame_rule, self.rule_option), (self.shown_rule, "--clip")):
+        rules = (self.frame_rule, self.rule_option), (self.shown_rule, _option(self.config))
+        for rule, option in rules:
             if clips.shortest < rule.shortest:
                 raise UserError(
                     f"{option}: needs clips of at least {rule.shortest} frames, and the shortest "
@@ -110,8 +111,8 @@ class ClipFamily(AdversarialFamily):
 
     @property
     def rule_option(self) -> str:
-        """The option that decides what `frame_rule` is."""
-        return "--clip"
+        """The options that decide what `frame_rule` is, with their values."""
+        return _option(self.config)
 
     @abstractmethod
     def inputs_of(self, frames: int, spacing: float) -> dict[str, Draw]:
@@ -139,14 +140,15 @@ class ClipFamily(AdversarialFamily):
         time in memory."""
         clip, found = self.config.clip, []
         rows = {**batch.draws, **({} if batch.labels is None else {"label": batch.labels})}
-        most = self._at_once(clip.frames)
+        most = self.at_once(clip.frames)
         for parts in zip(*(torch.split(each, most) for each in rows.values()), strict=True):
             draws = dict(zip(rows, parts, strict=True))
             label = {"label": draws.pop("label")} if batch.labels is not None else {}
             found.append(self.make(networks, Batch(label, draws), clip.frames, clip.stride))
         return torch.cat(found)
 
-    def _at_once(self, frames: int) -> int:
+    def at_once(self, frames: int) -> int:
+        """How many clips of so many frames are made at a time: few enough for memory."""
         image = self.data.image
         return max(1, _MOST_PIXELS // (frames * image.height * image.width))
 
@@ -164,12 +166,15 @@ class ClipFamily(AdversarialFamily):
         """Clips of these numbers, float (n, frames, c, h, w), a few at a time in memory.
 
         Args:
-            frames, spacing: 0 for those of the configuration.
+            frames: 0 for those of the configuration.
+            spacing: stored frames from one to the next; 0 for the configuration's, which is the
+                only one of a family that is not `continuous`.
             labels: as of `generation_batch`.
         """
         frames = frames or self.config.clip.frames
         spacing = spacing or self.config.clip.stride
-        most, found = self._at_once(frames), []
+        assert self.continuous or spacing == self.config.clip.stride, "see `continuous`"
+        most, found = self.at_once(frames), []
         for start in range(numbers.start, numbers.stop, most):
             part = range(start, min(numbers.stop, start + most))
             mine = None
@@ -203,6 +208,10 @@ class ClipFamily(AdversarialFamily):
         image = list(self.data.image)
         seen = {role: Interface({"frames": image, **label}, "logits") for role in self.judged}
         return {"generator": Interface({**draws, **label}, "clips", generates=True), **seen}
+
+
+def _option(config: ClipConfig) -> str:
+    return f"--clip.frames {config.clip.frames} and --clip.stride {config.clip.stride}"
 
 
 def strips(clips: Tensor) -> tuple[Tensor, int]:

@@ -27,7 +27,6 @@ import torch
 from torch import Tensor, nn
 
 from distgan.config.clip import FrameRule
-from distgan.errors import UserError
 from distgan.families.adversarial import STATISTICS as OF_GAME
 from distgan.families.adversarial import AdversarialTerms, Fakes
 from distgan.families.base import Interface, Network
@@ -190,41 +189,19 @@ class MoCoGAN(ClipFamily):
         return combined(found)
 
     def inputs_of(self, frames: int, spacing: float) -> dict[str, Draw]:
-        """Content, the state before the first step, and noise of each step.
-
-        Raises:
-            UserError: for frames between two that the network was trained to make.
-        """
-        net, steps = self.config.generator.network, self._steps(spacing) * (frames - 1) + 1
-        noise = {f"motion-{step}": Draw("normal", net.motion) for step in range(steps)}
+        """Content, the state before the first step, and noise of each step, which is a frame."""
+        net = self.config.generator.network
+        noise = {f"motion-{step}": Draw("normal", net.motion) for step in range(frames)}
         start = Draw("normal", net.motion)
         return {"content": Draw("normal", net.content), "start": start, **noise}
-
-    def _steps(self, spacing: float) -> int:
-        """From one frame to the next."""
-        stride = self.config.clip.stride
-        steps = round(spacing / stride)
-        if steps < 1 or steps * stride != spacing:
-            fps = 0.0 if self.data.clips is None else self.data.clips.fps / stride
-            raise UserError(
-                f"--fps: a mocogan makes frames at steps of {stride} of its data's, which is "
-                f"{fps:g} a second, and leaves out some of them for {fps / 2:g}, {fps / 3:g} and "
-                "so on; ask for one of these, or train the family video, which makes any"
-            )
-        return steps
 
     def make(
         self, networks: Mapping[str, nn.Module], batch: Batch, frames: int, spacing: float
     ) -> Tensor:
-        """Clips, float (n, frames, c, h, w) in [-1, 1]; of steps between frames nothing is made."""
-        draws, steps = batch.draws, self._steps(spacing)
-        taken = torch.arange(frames, device=draws["content"].device) * steps
-        last = (frames - 1) * steps
-        noise = torch.cat([draws[f"motion-{step}"] for step in range(last + 1)], 1)
-        times = None if steps == 1 else taken.expand(len(noise), -1)
-        made: Tensor = networks["generator"](
-            draws["content"], draws["start"], noise, batch.labels, times
-        )
+        """Clips, float (n, frames, c, h, w) in [-1, 1]."""
+        draws = batch.draws
+        noise = torch.cat([draws[f"motion-{step}"] for step in range(frames)], 1)
+        made: Tensor = networks["generator"](draws["content"], draws["start"], noise, batch.labels)
         return made
 
     def derived(self, means: Mapping[str, float]) -> dict[str, float]:
@@ -262,6 +239,12 @@ _REMEDIES = {
     "--discriminator_video.penalty.r1 1 or more",
     "collapsing": f"lower --generator.optimizer.lr, or {_RATES}, or raise "
     "--discriminator_video.penalty.r1 and --discriminator_image.penalty.r1",
+    "frozen": "raise --discriminator_video.optimizer.lr, or --clip.stride, so that frames differ "
+    "more",
+    "flickering": "lower --generator.optimizer.lr, or raise --discriminator_video.penalty.r1; with "
+    "--clip.stride 1 frames follow each other most closely",
+    "motion collapse": "raise --discriminator_video.penalty.r1, or lower "
+    "--discriminator_video.optimizer.lr",
 }
 
 

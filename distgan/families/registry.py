@@ -83,6 +83,11 @@ def makes_clips(family: str) -> bool:
     return family in FAMILIES and FAMILIES[family][1].makes_clips
 
 
+def counted(family: str) -> str:
+    """What runs of a family, by its name, count as they go: clips, or images."""
+    return "clips" if makes_clips(family) else "images"
+
+
 def config_class(name: Any, source: str) -> type[RunConfig]:
     """The class of a family's configurations.
 

@@ -29,6 +29,7 @@ from distgan.families.clip_family import ClipFamily
 from distgan.families.data import Batch, Draw
 from distgan.families.terms import Phase, Step, Terms
 from distgan.families.video_config import VideoConfig
+from distgan.health.diagnosis import Rule, advising
 from distgan.networks.video import ClipGenerator
 
 
@@ -47,7 +48,7 @@ class Video(ClipFamily):
     @property
     def rule_option(self) -> str:
         """``--sparse.span``."""
-        return "--sparse.span"
+        return f"--sparse.span {self.config.sparse.span}"
 
     @property
     def judged(self) -> Mapping[str, ImageShape]:
@@ -153,6 +154,10 @@ class Video(ClipFamily):
         made = self._fakes(step, batch, "generator")
         return self.generator_terms(step, self._reals(batch), made, real)
 
+    def health_rules(self) -> tuple[Rule, ...]:
+        """As of every family of clips, with the settings that this one has."""
+        return tuple(advising(rule, _REMEDIES) for rule in super().health_rules())
+
     def inputs_of(self, frames: int, spacing: float) -> dict[str, Draw]:
         """Content, and noise at each knot."""
         motion = self.config.generator.motion
@@ -171,6 +176,17 @@ class Video(ClipFamily):
         times = times.to(content).expand(len(content), -1)
         made: Tensor = networks["generator"](content, noise, times, batch.labels)
         return made
+
+
+_REMEDIES = {
+    "frozen": "raise --discriminator.optimizer.lr, or --sparse.span, so that frames differ more",
+    "flickering": "lower --generator.optimizer.lr, or raise --discriminator.penalty.r1; a smaller "
+    "--sparse.span shows the discriminator more frames that are near each other",
+    "motion collapse": "raise --discriminator.penalty.r1, or lower --discriminator.optimizer.lr",
+    "drift": "raise --sparse.span, so that the discriminator sees frames that are far from each "
+    "other, or lower --generator.optimizer.lr",
+}
+"""Where training does not see the frames that --clip asks for."""
 
 
 def differences(rule: FrameRule, numbers: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class LoggedDisplay:
         """The run is about to start."""
         self._log.add(plan.describe())
         if plan.resumed_at:
-            self._log.add(f"going on from {plan.resumed_at:,} images")
+            self._log.add(f"going on from {plan.resumed_at:,} {self._progress.counted}")
         self._display.start(plan)
 
     def note(self, text: str, kind: str = "") -> None:
@@ -70,4 +70,5 @@ class LoggedDisplay:
         if self._progress.status.record:
             self._log.add(self._progress.line())
         ended = f"stopped by {result.stopped}" if result.stopped else "done"
-        self._log.add(f"{ended}: {result.images_seen:,} images in {clock(result.seconds)}")
+        seen = f"{result.images_seen:,} {self._progress.counted}"
+        self._log.add(f"{ended}: {seen} in {clock(result.seconds)}")

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 
 from distgan.config.run import RunConfig
+from distgan.families import registry
 from distgan.health.diagnosis import HEALTHY
 from distgan.metrics.names import better
 from distgan.runs.clock import clock
@@ -36,11 +37,12 @@ class Progress:
     Attributes:
         status: the newest state.
         total: images at the end of the run.
+        counted: what they are, images or clips.
     """
 
     def __init__(self, config: RunConfig, resumed_at: int = 0) -> None:
         self.status = Status(resumed_at)
-        self.total = config.total
+        self.total, self.counted = config.total, registry.counted(config.family)
         self._measured: Mapping[str, Mapping[str, float]] = {}
         self._measured_at: int | None = None
         self._marks: deque[tuple[float, int]] = deque(maxlen=_SPEED_WINDOW)
@@ -62,7 +64,8 @@ class Progress:
         if at == self._measured_at:
             return []
         self._measured, self._measured_at = status.measured["values"], at
-        return [f"at {at:,} images: {name} {text}" for name, text in self.measured(when=False)]
+        measured = self.measured(when=False)
+        return [f"at {at:,} {self.counted}: {name} {text}" for name, text in measured]
 
     def speed(self) -> float:
         """Images a second, of late; 0 where it is not known."""
@@ -82,10 +85,11 @@ class Progress:
 
     def line(self) -> str:
         """Where the run is, in one line."""
-        parts = [f"{self.status.images_seen:,} of {self.total:,} images ({self.share()})"]
+        seen, what = self.status.images_seen, self.counted
+        parts = [f"{seen:,} of {self.total:,} {what} ({self.share()})"]
         parts += [f"{name} {value}" for name, value in self.values()]
         if speed := self.speed():
-            parts += [f"{speed:,.0f} images/s", f"ETA {self.remaining()}"]
+            parts += [f"{speed:,.0f} {what}/s", f"ETA {self.remaining()}"]
         return "  ".join(parts)
 
     def values(self) -> list[tuple[str, str]]:
@@ -106,7 +110,7 @@ class Progress:
             text = f"{standing['value']:.4g}"
             if "best" in standing:
                 first = standing["best_at"] == self._measured_at
-                at = f" at {int(standing['best_at']):,} images" if when else ""
+                at = f" at {int(standing['best_at']):,} {self.counted}" if when else ""
                 best = "best so far" if first else f"best {standing['best']:.4g}{at}"
                 text += f", {best} ({better(name)} is better)"
             found.append((name, text))

@@ -193,17 +193,23 @@ def run(layer: nn.Module, maps: Tensor, labels: Tensor | None) -> Tensor:
     return result
 
 
-def halvings(image: ImageShape, network: str, player: str = "generator") -> int:
+def halvings(image: ImageShape, network: str = "", player: str = "generator") -> int:
     """How many times an image is halved down to the seed image: until a side is odd or below 8.
 
     28x28 -> 2 (7x7), 32x32 -> 3 (4x4), 64x64 -> 4 (4x4).
 
     Raises:
-        UserError: for an image that cannot be halved once, naming the ``network`` of a ``player``.
+        UserError: for an image that cannot be halved once, naming the ``network`` of a ``player``
+            where there are others to choose from.
     """
     height, width, count = image.height, image.width, 0
     while height % 2 == 0 and width % 2 == 0 and min(height, width) >= 8:
         height, width, count = height // 2, width // 2, count + 1
+    if count == 0 and not network:
+        raise UserError(
+            f"--data: needs images with even sides of at least 8, these are {height}x{width}; "
+            "resize them"
+        )
     if count == 0:
         raise UserError(
             f"--{player}.network.name {network}: needs images with even sides of at least 8, "

@@ -98,7 +98,7 @@ class MoCoGANGenerator(nn.Module):
         super().__init__()
         self.classes, self.image = classes, image
         self.cell = nn.GRUCell(settings.motion, settings.motion)
-        steps = halvings(image, "mocogan")
+        steps = halvings(image)
         channels = [settings.width << power for power in reversed(range(steps))]
         inputs = settings.content + classes + settings.motion
         seed = (image.height >> steps, image.width >> steps)
@@ -160,7 +160,7 @@ class FrameDiscriminator(nn.Module):
 
     def __init__(self, image: ImageShape, settings: FrameDiscriminatorSettings) -> None:
         super().__init__()
-        hidden = _hidden_layers(image, settings.kind, "discriminator_image")
+        hidden = _hidden_layers(image, settings.kind)
         self.layers = nn.Sequential()
         inputs = image.channels
         for layer in range(hidden):
@@ -197,7 +197,7 @@ class ClipDiscriminator(nn.Module):
         self, image: ImageShape, frames: int, classes: int, settings: ClipDiscriminatorSettings
     ) -> None:
         super().__init__()
-        hidden = _hidden_layers(image, settings.kind, "discriminator_video")
+        hidden = _hidden_layers(image, settings.kind)
         self.layers = nn.Sequential()
         inputs = image.channels
         for layer in range(hidden):
@@ -237,9 +237,9 @@ class ClipDiscriminator(nn.Module):
         return logits.flatten() if logits.shape[1] == 1 else logits.flatten(1)
 
 
-def _hidden_layers(image: ImageShape, kind: Kind, role: str) -> int:
+def _hidden_layers(image: ImageShape, kind: Kind) -> int:
     """Halvings in front of the last layer."""
-    possible = halvings(image, "mocogan", role)
+    possible = halvings(image)
     # Of patches the last layer halves too.
     return possible if kind == "full" else min(possible, _MOST_LAYERS - 1)
 

@@ -9,14 +9,16 @@ from typing import Any
 
 import torch
 
+from distgan.config.clip import Clips
 from distgan.config.run import RunConfig
 from distgan.config.settings import override
 from distgan.config.shape import ImageShape
+from distgan.data.clips import moving
 from distgan.data.images import open_images
 from distgan.data.sources import stacked
 from distgan.data.spec import data_spec
 from distgan.errors import UserError
-from distgan.families import DataSpec, build
+from distgan.families import DataSpec, build, registry
 from distgan.families.check import check_networks
 from distgan.parallel.allocator import keep_freed_memory, return_freed_memory
 from distgan.plan import devices
@@ -99,10 +101,26 @@ _SHAPES = {
     stacked.NAME: (stacked.SHAPE, len(stacked.CLASSES)),
     **{f"ffhq{side}": (ImageShape(3, side, side), 0) for side in (64, 256)},
     **{f"imagenet{side}": (ImageShape(3, side, side), 1_000) for side in (32, 64)},
+    **{
+        name: (ImageShape(1, one.side, one.side), len(one.classes))
+        for name, one in moving.MOVING.items()
+    },
+    **{f"clips{side}": (ImageShape(3, side, side), 0) for side in (64, 256)},
 }
 """Image shape and number of classes of sets that recipes name and may not be on this machine."""
 _PAIRS = {"facades256": _PHOTO}
 """Shape of the pairs of those that have some."""
+_LONG = Clips(128, 128, 128_000, 25.0)
+"""Lengths that are taken for clips of which none are known: a step is the same of all that are long
+enough."""
+_LENGTHS = {
+    **dict.fromkeys(
+        moving.MOVING,
+        Clips(moving.FRAMES, moving.FRAMES, moving.COUNT * moving.FRAMES, moving.FPS),
+    ),
+    **dict.fromkeys(("clips64", "clips256"), _LONG),
+}
+"""Lengths of those that are sets of clips."""
 _THREADS = 2
 """Threads of a worker without a GPU."""
 LOOPBACK = Link(1e9, 50e-6)
@@ -196,7 +214,8 @@ def known_data(config: RunConfig, image: ImageShape | None = None) -> DataSpec:
     """
     if image is not None:
         classes = _SHAPES[config.data][1] if config.data in _SHAPES else 10
-        return replace(DataSpec.numbered(image, classes), pair=image, other=image)
+        lengths = _LONG if registry.makes_clips(config.family) else None
+        return replace(DataSpec.numbered(image, classes), pair=image, other=image, clips=lengths)
     first = _known(config.data, "--data")
     if not config.second_set:
         return first
@@ -207,7 +226,7 @@ def _known(data: str, option: str) -> DataSpec:
     known = _SHAPES.get(data)
     if known is None:
         return data_spec(open_images(data, option))
-    return replace(DataSpec.numbered(*known), pair=_PAIRS.get(data))
+    return replace(DataSpec.numbered(*known), pair=_PAIRS.get(data), clips=_LENGTHS.get(data))
 
 
 def _expect(

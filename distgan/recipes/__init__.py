@@ -21,8 +21,8 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     **translation.RECIPES,
     **cut.RECIPES,
     **mocogan.RECIPES,
-    **photos.RECIPES,
     **video.RECIPES,
+    **photos.RECIPES,
 }
 """Every recipe of the package by name; the first is the default."""
 

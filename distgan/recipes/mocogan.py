@@ -53,8 +53,10 @@ def moving_mnist_mocogan() -> MoCoGANConfig:
 
 
 def mocogan_64() -> MoCoGANConfig:
-    """MoCoGAN as published (Tulyakov et al. 2018) for clips of 64 pixels such as those of UCF-101:
-    100,000 batches of 32 clips, of which every second frame is seen."""
+    """MoCoGAN as published (Tulyakov et al. 2018), for clips of 64 pixels such as UCF-101's.
+
+    It learns from 100,000 batches of 32 clips, of which every second frame is seen.
+    """
     adam = _adam(2e-4, weight_decay=1e-5)
     return MoCoGANConfig(
         recipe="mocogan-64",

@@ -62,14 +62,14 @@ def moving_mnist_video() -> VideoConfig:
 
 
 def video_256() -> VideoConfig:
-    """Clips of 256 pixels with the durations and the motion of StyleGAN-V (Skorokhodov et al., CVPR
-    2022): 25 million clips in batches of 64, of which three frames are seen that lie at most 32
-    apart.
+    """Clips of 256 pixels, with the durations and the motion of StyleGAN-V.
 
-    The published results are not to be expected: the networks are the project's. Frames are made by
-    R3GAN's generator instead of StyleGAN2's, without a mapping of the content; learning rates are
-    those of R3GAN; augmentation is DiffAugment instead of ADA; and R1's gamma, 1 for a mean over
-    the three frames, was chosen here. Nobody has trained it to the end.
+    See Skorokhodov et al. (CVPR 2022): 25 million clips in batches of 64, of which three frames are
+    seen that lie at most 32 apart. The published results are not to be expected: the networks are
+    the project's. Frames are made by R3GAN's generator instead of StyleGAN2's, without a mapping of
+    the content; learning rates are those of R3GAN; augmentation is DiffAugment instead of ADA; and
+    R1's gamma, 1 for a mean over the three frames, was chosen here. Nobody has trained it to the
+    end.
     """
     adam = _adam(2e-4)
     return VideoConfig(

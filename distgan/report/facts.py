@@ -45,7 +45,7 @@ def summary(run: RunFolder) -> list[tuple[str, str]]:
         ("dataset", _text(run.settings.get("data"))),
         ("second set", _text(run.settings.get("data_b"))),
         ("task", _text(run.settings.get("task"))),
-        ("images", seen),
+        (run.counted, seen),
         ("loss", _text(run.settings.get("loss"))),
         ("likelihood", _text(run.settings.get("likelihood.name"))),
         ("batch", _text(run.settings.get("batch"))),
@@ -53,7 +53,7 @@ def summary(run: RunFolder) -> list[tuple[str, str]]:
         ("hardware", _hardware(start)),
         ("started", _text(run.starts[0].get("time")).replace("T", " ")[:16] if run.starts else ""),
         ("time", _duration(seconds) if seconds else ""),
-        ("speed", f"{statistics.median(speeds):,.0f} images/s" if speeds else ""),
+        ("speed", f"{statistics.median(speeds):,.0f} {run.counted}/s" if speeds else ""),
         ("data wait", f"{statistics.median(waits):.1%}" if waits else ""),
         ("events", _befell(run)),
     ]

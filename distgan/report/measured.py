@@ -145,14 +145,15 @@ def _describe(card: dict[str, Any]) -> list[tuple[str, str]]:
         return f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)
 
     clips = "clip_frames" in card
+    rows = "clips" if clips else "images"
     pairs = [
         ("extractor", f"{say('extractor')} {say('extractor_hash')[:12]}".strip()),
         ("data", f"{say('data')} {say('split')} {say('data_checksum')[:12]}".strip()),
-        ("real images", say("real") if card.get("real") else ""),
-        ("generated images", say("fake") if card.get("fake") else ""),
+        (f"real {rows}", say("real") if card.get("real") else ""),
+        (f"generated {rows}", say("fake") if card.get("fake") else ""),
         ("labels", say("labels")),
         ("encoded images", f"{say('encoded')} of {say('encoded_split')}" * ("encoded" in card)),
-        ("clips", f"{say('clip_frames')} frames, {say('clip_stride')} apart" * clips),
+        ("of a clip", f"{say('clip_frames')} frames, {say('clip_stride')} apart" * clips),
         ("their start", say("clip_start")),
         ("frame of each", say("clip_frame")),
         ("motion seen by", f"{say('motion')} {say('motion_hash')[:12]}".strip()),

@@ -74,6 +74,11 @@ class RunFolder:
         return family is not None and family.makes_clips
 
     @property
+    def counted(self) -> str:
+        """What it counts as it goes: images, or clips."""
+        return "clips" if self.makes_clips else "images"
+
+    @property
     def translated(self) -> tuple[str, ...]:
         """Of a run that makes images of images the rows of a sample grid: first ``input`` and
         ``output``. Empty for other runs, and for settings of another version."""

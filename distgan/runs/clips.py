@@ -17,8 +17,6 @@ from distgan.runs.generator import BLOCK, Label, LoadedGenerator
 
 SLOWEST, FASTEST = 0.01, 1e5
 """Least and most frames a second."""
-_MOST_PIXELS = 1 << 22
-"""Of the frames that are made at once: 1,024 of 64x64."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +123,7 @@ class LoadedClips(LoadedGenerator):
     @property
     def block(self) -> int:
         """How many clips are made at once: few enough for memory."""
-        pixels = self.length * self.image.height * self.image.width
-        return max(1, min(BLOCK, _MOST_PIXELS // pixels))
+        return min(BLOCK, self.clip_family.at_once(self.length))
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -92,12 +92,14 @@ class ClipRows:
     def _strip(
         self, clip: pa.ListScalar, most: int, where: str, hear: Callable[[Decoded], object]
     ) -> list[NDArray[np.uint8]]:
-        frames = clip.values
+        frames = () if clip.values is None else clip.values
         count = len(frames)
         found = []
         for number in np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)):
-            content = frames[number].as_py() or b""
+            content = frames[number].as_py()
             try:
+                if content is None:
+                    raise BadImageError("is missing (null)")
                 if self._images.encoded:
                     found.append(Transform().pixels(content, hear))
                 else:

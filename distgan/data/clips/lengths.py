@@ -53,7 +53,7 @@ class Lengths:
         if length < 2:
             what = "a clip of one frame" if length else "a clip without frames"
             raise BadImageError(f"{what}; a clip has two or more")
-        taken = self._at_rate(length, fps or self.fps)
+        taken = self.taken(length, fps)
         size = self.cut or len(taken)
         found = [taken[start : start + size] for start in range(0, len(taken), size)]
         # A frame alone would not move, however often it is repeated.
@@ -63,8 +63,12 @@ class Lengths:
             kept += [each[np.arange(self.shortest) % len(each)] for each in short]
         return kept
 
-    def _at_rate(self, length: int, fps: float) -> NDArray[np.int64]:
-        """Numbers of the frames at the set's rate: each the nearest in time to its own."""
+    def taken(self, length: int, fps: float | None) -> NDArray[np.int64]:
+        """Numbers of the frames at the set's rate: each the nearest in time to its own.
+
+        Args and what is raised are those of `pieces`.
+        """
+        fps = fps or self.fps
         if abs(fps / self.fps - 1) < _SAME:
             return np.arange(length)
         if not self.resample:

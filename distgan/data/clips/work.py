@@ -60,6 +60,8 @@ class MadeClips(Made):
     """Frames of every clip."""
     short: int = 0
     """Clips of the source of which nothing was long enough."""
+    rest: int = 0
+    """Frames behind the last clip that was cut of one of the source, too few for another."""
     rateless: int = 0
     """Clips whose source does not say their frames a second."""
 
@@ -195,6 +197,11 @@ class ClipWork:
                 f"left out: {short:,} clips of fewer than {self.lengths.shortest} frames (--short "
                 "loop repeats those of two or more)"
             )
+        if rest := sum(one.rest for one in _of_clips(made)):
+            yield (
+                f"left out: {rest:,} frames at the ends of clips that were cut, fewer than "
+                f"{self.lengths.shortest} each (--frames N makes clips of N or more)"
+            )
 
     def images(self, made: Sequence[Made]) -> int:
         """Frames in these shards."""
@@ -216,24 +223,26 @@ class ClipWork:
 
     def _rows(self, item: ClipItem, made: MadeClips) -> Iterator[_Row]:
         """The rows that are made of a clip of the source, up to what is damaged of it."""
-        left = True
         try:
             check_label(item.label, len(self.classes))
-            for piece in _pieces(item, self.lengths):
+            pieces = _pieces(item, self.lengths)
+            for piece in pieces:
                 self._refuse_large(piece)
                 heard: list[Decoded] = []
                 row = self._row(item, piece, heard.append)
                 for decoded in heard:
                     made.hear(decoded)
                 made.add(row.sums, len(piece), row.label)
-                left = False
                 yield row
         except BadImageError as error:
             made.bad.append(printable(f"{item.where}: {error}"))
             if len(made.bad) > self.skip_bad:
                 raise UserError(too_many(made.bad, self.skip_bad, "clips")) from None
             return
-        made.short += left
+        made.short += not pieces
+        if pieces:
+            whole = self.lengths.taken(len(item.frames), item.fps)
+            made.rest += len(whole) - len(np.unique(np.concatenate(pieces)))
         made.rateless += item.fps is None and not self.lengths.resample
 
     def _row(

@@ -41,7 +41,7 @@ document.addEventListener("DOMContentLoaded", () => {
       document.querySelectorAll("#strip button").forEach((one, place) => {
         one.toggleAttribute("aria-current", place === slider.valueAsNumber);
       });
-      sheet.querySelector(".when").textContent = "after " + seen + " images";
+      sheet.querySelector(".when").textContent = "after " + seen + " " + sheet.dataset.counted;
     }
   }
 

@@ -6,10 +6,11 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageSequence
 
 from benchmarks.video.__main__ import RECORDS
-from distgan.data.clips.moving import open_moving
+from distgan.data.clips.moving import FPS, open_moving
+from distgan.runs.film import encode
 from distgan.runs.grid import grid
 
 _SHOWN = {
@@ -17,13 +18,19 @@ _SHOWN = {
     "moving-mnist-mocogan": "mocogan: content and motion",
 }
 """Recipes, and what stands above their strips."""
+_ENLARGED = 3
+"""Times, of the film."""
 _CLIPS, _FRAMES, _WIDTH, _BAND, _MARGIN = 3, 10, 760, 26, 10
 """Strips of a recipe, frames of a strip, and pixels."""
 
 
 def film() -> bytes:
-    """The animation of the longest run of the family video, of its first seed."""
-    return _record("moving-mnist-video", ".webp").read_bytes()
+    """The animation of the longest run of the family video, of its first seed, enlarged."""
+    with Image.open(_record("moving-mnist-video", ".webp")) as small:
+        frames = [frame.convert("L") for frame in ImageSequence.Iterator(small)]
+    size = (_ENLARGED * frames[0].width, _ENLARGED * frames[0].height)
+    large = (frame.resize(size, Image.Resampling.NEAREST) for frame in frames)
+    return encode(large, "webp", FPS, quality=100)
 
 
 def strips() -> bytes:

@@ -114,7 +114,11 @@ def test_mocogan_beside_its_textbook() -> None:
 def test_sparse_video_beside_its_textbook() -> None:
     state = state_of(
         "moving-mnist-video",
-        {"discriminator.penalty.every": 8, "discriminator.network.join_at": 4},
+        {
+            **{"discriminator.penalty.every": 8, "discriminator.network.join_at": 4},
+            # The textbook has one rate for all networks.
+            **{f"{role}.optimizer.lr": 1e-3 for role in ("generator", "discriminator")},
+        },
     )
     family = state.family
     assert isinstance(family, Video)

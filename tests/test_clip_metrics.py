@@ -204,6 +204,7 @@ def test_the_card_says_by_which_rule(images: ImageSet) -> None:
     assert less["extractor"] == ""
 
 
+@pytest.mark.slow
 def test_blocks_and_the_cache_change_nothing(
     images: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +217,7 @@ def test_blocks_and_the_cache_change_nothing(
         assert value.value == pytest.approx(whole.values[name].value, rel=1e-3, abs=1e-9), name
 
 
+@pytest.mark.slow
 def test_digits_are_read_in_the_first_clips_only(
     images: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,6 +287,7 @@ def test_clips_that_cannot_be_compared_are_refused(images: ImageSet, tmp_path: P
         check(settings(), family, one)
 
 
+@pytest.mark.slow
 def test_speeds_are_of_digits_only(tmp_path: Path) -> None:
     letters = written(tmp_path / "letters", classes=False)
     found = evaluated(letters, metrics=("motion",))

@@ -293,6 +293,7 @@ def multiplications(update: Any) -> float:
     return flops / 2
 
 
+@pytest.mark.slow
 def test_a_plan_counts_the_published_networks() -> None:
     """A frame costs the generator 0.104 thousand million multiplications, a clip of 16 the
     discriminator 2.98. In the update of D each of two clips goes through forward, and twice as much

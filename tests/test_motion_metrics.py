@@ -182,6 +182,7 @@ def test_the_shipped_network_tells_the_motion_of_digits_it_never_saw(digits: Ten
     assert found["kind"] > 3 / len(KINDS)
 
 
+@pytest.mark.slow
 def test_training_gives_the_same_weights_again(digits: Tensor) -> None:
     one, other = (train(digits[:100], 2, 3).state_dict() for _ in range(2))
     assert all(torch.equal(one[name], other[name]) for name in one)

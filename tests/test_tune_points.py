@@ -13,7 +13,7 @@ from distgan.config.settings import override, to_dict
 from distgan.errors import UserError
 from distgan.recipes import recipe
 from distgan.storage.storage import Storage
-from distgan.tune import results
+from distgan.tune import results, trial
 from distgan.tune.given import given
 from distgan.tune.record import Measured, Trial
 from distgan.tune.settings import TuneSettings
@@ -142,3 +142,15 @@ def test_a_default_space_holds_points_of_its_own() -> None:
 
     found = configurations(Space(config, config.search_space()), TuneSettings(samples=40))
     assert len(set(found)) == 40
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [{"fake": 7}, {"fake": 0, "encoded": 7}, {"fake": 0, "translated": 7}],
+    ids=["generated", "encoded", "translated"],
+)
+def test_a_trial_is_measured_by_images_of_any_kind(counts: dict[str, int]) -> None:
+    settings = TuneSettings(metric="l1", rung=100)
+    entry = {"images": 230, "card": counts, "values": {"l1": {"value": 0.5}}}
+    found = trial._measured(entry, settings)
+    assert (found.rung, found.images, found.num, found.value) == (2, 230, 7, 0.5)

@@ -360,4 +360,7 @@ def _measured(entry: dict[str, Any], settings: TuneSettings) -> Measured:
     found = entry["values"][settings.value]
     images = entry["images"]
     rung = images // settings.rung
-    return Measured(rung, images, entry["card"]["fake"] or entry["card"]["encoded"], **found)
+    card = entry["card"]
+    # Metrics of generated images, of an encoder and of translations count theirs in these fields.
+    count = next(n for n in map(card.get, ("fake", "encoded", "translated")) if n)
+    return Measured(rung, images, count, **found)

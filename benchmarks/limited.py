@@ -1,11 +1,14 @@
-"""A run that is stopped after so many seconds, as by Ctrl-C, and what it came to by then."""
+"""Runs that are stopped after so many seconds, as by Ctrl-C, what they came to by then, and the
+options of benchmarks that train so."""
 
 from __future__ import annotations
 
+import argparse
+import os
 import shutil
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,3 +87,38 @@ def waiting(found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     if not whole:
         return {}
     return {"waits for data, %": round(100 * sum(s * share for s, share in times) / whole, 3)}
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Of the options of a benchmark that trains sides for so many seconds each.
+
+    ``num`` is how many of what ``measured`` says; ``quick`` are the seconds and that number for a
+    try.
+    """
+
+    seconds: float
+    num: int
+    measured: str
+    out: str
+    quick: tuple[float, int]
+
+
+def read_options(about: str, names: Collection[str], defaults: Defaults) -> argparse.Namespace:
+    """The command line: which sides by ``names``, seeds, seconds, threads, and where to."""
+    parser = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--only", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
+    add("--seeds", default="0,1,2", help="separated by commas [0,1,2]")
+    usual = f"[{defaults.seconds:g}]"
+    add("--seconds", type=float, default=defaults.seconds, help=f"of training, of each {usual}")
+    add("--threads", type=int, default=os.cpu_count() or 1, help="[all cores]")
+    add("--num", type=int, default=defaults.num, help=f"{defaults.measured} [{defaults.num}]")
+    add("--quick", action="store_true", help="one seed of seconds, kept in --out")
+    add("--out", type=Path, default=Path(defaults.out), help="runs and sets")
+    options = parser.parse_args()
+    if options.quick:
+        options.seeds, (options.seconds, options.num) = "0", defaults.quick
+    return options

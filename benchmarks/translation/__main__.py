@@ -15,16 +15,15 @@ test-*.parquet), else downloaded.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks.frame import machine
+from benchmarks.limited import Defaults, read_options
 from benchmarks.translation import sides
 from benchmarks.translation.page import tables
 from benchmarks.translation.sides import SIDES
@@ -32,7 +31,7 @@ from benchmarks.translation.timed import Asked, run
 from distgan.config.settings import to_dict
 
 RECORDS = Path(__file__).parent.parent / "records" / "translation"
-_QUICK = {"seconds": 8.0, "num": 100}
+_DEFAULTS = Defaults(300, 10_000, "held-out images, at most", "runs/translation", (8.0, 100))
 
 
 def file_of(asked: Asked, records: Path) -> Path:
@@ -83,26 +82,9 @@ def read(records: Path) -> list[dict[str, Any]]:
     return [json.loads(file.read_text()) for file in sorted(records.glob("*.json"))]
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--only", nargs="+", choices=SIDES, metavar="NAME", help=", ".join(SIDES))
-    parser.add_argument("--seeds", default="0,1,2", help="separated by commas [0,1,2]")
-    parser.add_argument("--seconds", type=float, default=300, help="of training, of each [300]")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="[all cores]")
-    parser.add_argument("--num", type=int, default=10_000, help="held-out images, at most [10000]")
-    parser.add_argument("--quick", action="store_true", help="one seed of seconds, kept in --out")
-    parser.add_argument("--out", type=Path, default=Path("runs/translation"), help="runs and sets")
-    options = parser.parse_args()
-    if options.quick:
-        options.seeds, options.seconds, options.num = "0", _QUICK["seconds"], int(_QUICK["num"])
-    return options
-
-
 def main() -> int:
     """Run what is asked for; print and write the tables."""
-    options = _options()
+    options = read_options(str(__doc__), SIDES, _DEFAULTS)
     records = options.out / "records" if options.quick else RECORDS
     for seed in map(int, options.seeds.split(",")):
         for name in options.only or SIDES:

@@ -12,23 +12,22 @@ the digits of the package, so nothing is downloaded.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks.frame import machine
+from benchmarks.limited import Defaults, read_options
 from benchmarks.video.page import tables
 from benchmarks.video.sides import METRICS, SET, SIDES, prepared
 from benchmarks.video.timed import Asked, run
 from distgan.config.settings import to_dict
 
 RECORDS = Path(__file__).parent.parent / "records" / "video"
-_QUICK = {"seconds": 30.0, "num": 100}
+_DEFAULTS = Defaults(600, 1000, "clips that are measured", "runs/video", (30.0, 100))
 
 
 def file_of(asked: Asked, records: Path) -> Path:
@@ -75,26 +74,9 @@ def read(records: Path) -> list[dict[str, Any]]:
     return [json.loads(file.read_text()) for file in sorted(records.glob("*.json"))]
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--only", nargs="+", choices=SIDES, metavar="NAME", help=", ".join(SIDES))
-    parser.add_argument("--seeds", default="0,1,2", help="separated by commas [0,1,2]")
-    parser.add_argument("--seconds", type=float, default=600, help="of training, of each [600]")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="[all cores]")
-    parser.add_argument("--num", type=int, default=1000, help="clips that are measured [1000]")
-    parser.add_argument("--quick", action="store_true", help="one seed of seconds, kept in --out")
-    parser.add_argument("--out", type=Path, default=Path("runs/video"), help="runs and sets")
-    options = parser.parse_args()
-    if options.quick:
-        options.seeds, options.seconds, options.num = "0", _QUICK["seconds"], int(_QUICK["num"])
-    return options
-
-
 def main() -> int:
     """Run what is asked for; print and write the table."""
-    options = _options()
+    options = read_options(str(__doc__), SIDES, _DEFAULTS)
     records = options.out / "records" if options.quick else RECORDS
     data = prepared(options.out / "sets")
     for seed in map(int, options.seeds.split(",")):

@@ -5,6 +5,7 @@ What an update computes is in `distgan.families.adversarial`.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -31,13 +32,13 @@ class AdversarialFamily(Family):
         """By role of a discriminator the terms of its game, of reals in the column ``image``."""
 
     @property
+    @abstractmethod
     def judged(self) -> Mapping[str, Sequence[int]]:
         """The discriminators by role, with the shape of what each sees: of an image (c, h, w), of a
         clip (frames, c, h, w).
 
         Roles are ``discriminator``, or begin with that: what follows ends the names of its draws.
         """
-        raise NotImplementedError
 
     def settings_of(self, judge: str) -> Any:
         """What the configuration says of a discriminator: its augmentation, penalty and so on."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from distgan import draws
 from distgan.config.shape import ImageShape
 from distgan.data.clips.base import ClipItem
-from distgan.errors import UserError
+from distgan.data.sources.digits import training_digits
 
 STEP = 0.1
 """Of the way between the walls, that a digit goes from one frame to the next."""
@@ -184,17 +184,5 @@ def open_moving(name: str, split: str, count: int | None, seed: int) -> MovingDi
     Raises:
         UserError: for another split than train.
     """
-    if split != "train":
-        raise UserError(
-            f"--split {split}: {name} is made of MNIST's training digits and has only the split "
-            "train; keep clips out with --validation N"
-        )
-    # These import the sources.
-    from distgan.data.fragments import read_resident
-    from distgan.data.images import open_images
-
-    digits = read_resident(open_images("mnist"))
-    assert digits.labels is not None
-    return MovingDigits(
-        name, digits.images[..., 0], digits.labels, COUNT if count is None else count, seed
-    )
+    digits, labels = training_digits(name, split, "clips")
+    return MovingDigits(name, digits, labels, COUNT if count is None else count, seed)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from distgan import draws
 from distgan.config.shape import ImageShape
 from distgan.data.sources.base import Item
-from distgan.errors import UserError
+from distgan.data.sources.digits import training_digits
 
 NAME = "stacked-mnist"
 COUNT = 128_000
@@ -79,17 +79,5 @@ def open_stacked(split: str, count: int | None, seed: int) -> StackedDigits:
     Raises:
         UserError: for another split than train.
     """
-    if split != "train":
-        raise UserError(
-            f"--split {split}: {NAME} is made of MNIST's training digits and has only the split "
-            "train; keep images out with --validation N"
-        )
-    # These import the sources.
-    from distgan.data.fragments import read_resident
-    from distgan.data.images import open_images
-
-    digits = read_resident(open_images("mnist"))
-    assert digits.labels is not None
-    return StackedDigits(
-        digits.images[..., 0], digits.labels, COUNT if count is None else count, seed
-    )
+    digits, labels = training_digits(NAME, split, "images")
+    return StackedDigits(digits, labels, COUNT if count is None else count, seed)

@@ -20,6 +20,9 @@ document.addEventListener("DOMContentLoaded", () => {
   const said = document.getElementById("moment-said");
   const play = document.getElementById("play");
   let timer = null;
+  // Runs of images and of clips may stand side by side.
+  const units = new Set(sheets.map((sheet) => sheet.dataset.counted));
+  const unit = units.size === 1 ? [...units][0] : "images";
 
   // The page holds the last picture of a run once, in the run's own card.
   sheets.forEach((sheet, n) => {
@@ -28,7 +31,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   function show() {
     const images = moments[slider.valueAsNumber];
-    said.textContent = images.toLocaleString("en") + " images";
+    said.textContent = images.toLocaleString("en") + " " + unit;
     slider.setAttribute("aria-valuetext", said.textContent);
     for (const sheet of sheets) {
       // The newest that was drawn by then; before the first, the first.
